@@ -19,8 +19,21 @@ def without_tests(text):
     """Returns the code without comments, strings and test modules."""
     text = re.sub(r"//[^\n]*", "", text)
     text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text, flags=re.DOTALL)
-    # By convention test modules stand last in a file.
-    return inline_modules_as_self(re.split(r"#\[cfg\((?:all\()?test\b", text)[0])
+    return inline_modules_as_self(without_test_items(text))
+
+
+def without_test_items(text):
+    """Removes each item that is compiled for tests only, and nothing behind it."""
+    while found := re.search(r"#\[cfg\((?:all\()?test\b[^\]]*\]", text):
+        depth, end = 0, len(text)
+        for position in range(found.end(), len(text)):
+            character = text[position]
+            depth += {"{": 1, "}": -1}.get(character, 0)
+            if depth == 0 and character in ";}":
+                end = position + 1
+                break
+        text = text[: found.start()] + text[end:]
+    return text
 
 
 def inline_modules_as_self(text):

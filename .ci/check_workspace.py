@@ -20,7 +20,6 @@ ALLOWED_DEPENDENCIES = {
     "storage-s3": {"storage-core", "storage-client"},
     "storage-http": {"storage-core", "storage-client"},
     "storage-serve": {"storage-core"},
-    "storage-transfer": {"storage-core"},
     "storage-http-cache": {"storage-core", "storage-client"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
@@ -31,7 +30,6 @@ ALLOWED_DEPENDENCIES = {
         "storage-http-cache",
         "storage-mirror",
         "storage-serve",
-        "storage-transfer",
     },
     "anystorage-cli": {"anystorage"},
     # Examples are written as users write: applications use the facade, drivers use the contract.

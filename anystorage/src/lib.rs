@@ -113,6 +113,7 @@ mod environment;
 mod loader;
 #[cfg(feature = "mirror")]
 mod mirror_setup;
+pub mod prelude;
 mod storages;
 mod toml_text;
 

@@ -596,9 +596,9 @@ mod tests {
         let plain =
             Error::not_found().with_operation(Operation::Open).with_key("a").with_driver("fs");
         assert_eq!(format!("{plain:?}"), r#"open "a" on fs: NotFound: no such object"#);
-        let error = Error::unexpected("no answer", Cause(Some(Box::new(Cause(None)))));
+        let error = Error::unexpected("no response", Cause(Some(Box::new(Cause(None)))));
         let expected =
-            "Unexpected: no answer\n\nCaused by:\n    no connection\n    refused\\nby the host";
+            "Unexpected: no response\n\nCaused by:\n    no connection\n    refused\\nby the host";
         assert_eq!(format!("{error:?}"), expected);
         let fields = format!("{error:#?}");
         assert!(

@@ -20,8 +20,9 @@ const ENCODED: &AsciiSet =
 /// The origin of the `Url` in a relative [`LinkBase`], which no text shows.
 const ANY_ORIGIN: &str = "http://relative.invalid";
 
-const EXPECTED: &str = "expected a URL without user name, query or fragment, as in \
-                        https://media.example.com/, or a path that begins with a slash, as in /media/";
+const EXPECTED: &str = "expected a URL that begins with https:// or http:// and has no user name, \
+                        query or fragment, as in https://media.example.com/, or a path that begins \
+                        with a slash, as in /media/";
 
 const EXPECTED_PATH: &str = "a path begins with exactly one slash, as in /media/, and contains no \
                              backslash, control character, query, fragment, or segment . or ..";
@@ -143,9 +144,11 @@ impl fmt::Debug for Link {
 /// Where a storage's objects are publicly shown (option `public_url`): a URL, or a path on the host
 /// of the page that shows the link.
 ///
-/// A base from text has no user name, query or fragment. A path begins with exactly one slash and
-/// contains no backslash, no control character and no segment `.` or `..`: browsers would follow
-/// `//evil.example` and `/\evil.example` to another host.
+/// The scheme of a URL is `http` or `https`: browsers would run `javascript://host/` as a script. A
+/// base has no user name, query or fragment. A path begins with exactly one slash and contains no
+/// backslash, no control character and no segment `.` or `..`: browsers would follow
+/// `//evil.example` and `/\evil.example` to another host. The conversions from text and from
+/// [`Url`] fail with `InvalidConfig` otherwise.
 ///
 /// ```
 /// use storage_core::{Key, LinkBase};
@@ -195,10 +198,14 @@ impl LinkBase {
             let url = parse_path(text).ok_or(EXPECTED_PATH)?;
             return Ok(Self { url, is_relative: true });
         }
-        let url = Url::parse(text).map_err(|_| EXPECTED)?;
+        Self::absolute(Url::parse(text).map_err(|_| EXPECTED)?)
+    }
+
+    fn absolute(url: Url) -> Result<Self, &'static str> {
+        let is_http = matches!(url.scheme(), "http" | "https");
         let has_user = !url.username().is_empty() || url.password().is_some();
         let has_rest = url.query().is_some() || url.fragment().is_some();
-        if url.cannot_be_a_base() || has_user || has_rest {
+        if !is_http || has_user || has_rest {
             return Err(EXPECTED);
         }
         Ok(Self { url, is_relative: false })
@@ -227,9 +234,11 @@ impl FromStr for LinkBase {
     }
 }
 
-impl From<Url> for LinkBase {
-    fn from(url: Url) -> Self {
-        Self { url, is_relative: false }
+impl TryFrom<Url> for LinkBase {
+    type Error = Error;
+
+    fn try_from(url: Url) -> Result<Self> {
+        Self::absolute(url).map_err(Error::config)
     }
 }
 
@@ -291,7 +300,15 @@ mod tests {
             "/\r\n\r\n<script>",
             "/media\0/",
             "javascript:alert(1)",
+            "javascript://x/%0Aalert(1)//",
+            "JavaScript://x/%0aalert(1)//",
             "data:text/html,x",
+            "data://x/text/html,x",
+            "vbscript://x/",
+            "file:///etc/",
+            "ftp://example.com/",
+            "ws://example.com/",
+            "s3://bucket/",
             "mailto:ada@example.com",
             "https:",
             "",
@@ -306,7 +323,13 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text:?}");
             assert!(error.message().contains("as in /media/"), "{text:?}: {error}");
             assert!(!error.message().contains("evil") && !error.message().contains("secret"));
+            // The conversion from `Url` refuses those that are URLs with the same message.
+            let Ok(url) = Url::parse(text) else { continue };
+            let of_url = LinkBase::try_from(url).unwrap_err();
+            assert_eq!((of_url.kind(), of_url.message()), (error.kind(), error.message()));
         }
+        let url = Url::parse("http://media.example.com/files").unwrap();
+        assert_eq!(LinkBase::try_from(url).unwrap(), base("http://media.example.com/files"));
     }
 
     #[test]

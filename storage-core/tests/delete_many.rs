@@ -1,4 +1,4 @@
-//! The deletion of many objects: what goes together, when, and what is said of each key.
+//! The deletion of many objects: batches, their number at a time, and the result for each key.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -30,10 +30,10 @@ fn numbers(keys: usize) -> impl Iterator<Item = String> + Send + 'static {
 }
 
 /// The keys that are gone, and the kinds of the errors.
-fn told(answers: &[Result<Key>]) -> Vec<Result<&str, (ErrorKind, Option<&str>)>> {
-    answers
+fn outcomes(results: &[Result<Key>]) -> Vec<Result<&str, (ErrorKind, Option<&str>)>> {
+    results
         .iter()
-        .map(|answer| answer.as_ref().map(Key::as_str).map_err(|error| (error.kind(), error.key())))
+        .map(|result| result.as_ref().map(Key::as_str).map_err(|error| (error.kind(), error.key())))
         .collect()
 }
 
@@ -73,10 +73,10 @@ async fn delete_many_does_nothing_before_it_is_polled() {
 #[tokio::test]
 async fn keys_are_deleted_in_batches_of_a_thousand_and_returned_in_their_order() {
     let scripted = Scripted::new();
-    let answers: Vec<_> =
+    let results: Vec<_> =
         storage(&scripted).delete_many(stream::iter(numbers(2_500))).collect().await;
     assert_eq!(batches(&scripted), [1000, 1000, 500]);
-    let gone: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().to_string()).collect();
+    let gone: Vec<_> = results.into_iter().map(|result| result.unwrap().to_string()).collect();
     assert_eq!(gone, numbers(2_500).collect::<Vec<_>>());
 }
 
@@ -121,8 +121,8 @@ async fn results_keep_their_order_when_a_batch_is_slower_than_the_next() {
         "the second went past the first"
     );
     held.release();
-    let answers: Vec<_> = deletion.map(|answer| answer.unwrap().to_string()).collect().await;
-    assert_eq!(answers, numbers(2_000).collect::<Vec<_>>());
+    let results: Vec<_> = deletion.map(|result| result.unwrap().to_string()).collect().await;
+    assert_eq!(results, numbers(2_000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_slow_source_delays_nothing_and_its_keys_are_collected_meanwhile() {
     }
     held.release();
     drop(sender);
-    let rest: Vec<_> = deletion.map(|answer| answer.unwrap().to_string()).collect().await;
+    let rest: Vec<_> = deletion.map(|result| result.unwrap().to_string()).collect().await;
     assert_eq!(rest, ["b", "c", "d", "e"]);
     let mut requests = scripted.calls();
     requests.sort_unstable();
@@ -158,10 +158,10 @@ async fn a_slow_source_delays_nothing_and_its_keys_are_collected_meanwhile() {
 async fn an_invalid_key_is_one_error_in_its_place() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "")]).await;
     let keys = ["a//b", "a", "../b", "b", ""];
-    let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(keys)).collect().await;
+    let results: Vec<_> = storage(&scripted).delete_many(stream::iter(keys)).collect().await;
     let odd = |key| Err((ErrorKind::InvalidKey, Some(key)));
-    assert_eq!(told(&answers), [odd("a//b"), Ok("a"), odd("../b"), Ok("b"), odd("")]);
-    let error = answers[0].as_ref().unwrap_err();
+    assert_eq!(outcomes(&results), [odd("a//b"), Ok("a"), odd("../b"), Ok("b"), odd("")]);
+    let error = results[0].as_ref().unwrap_err();
     assert_eq!((error.operation(), error.driver()), (Some(Operation::Delete), Some("scripted")));
     assert_eq!(scripted.calls(), ["delete_many a b"]);
 }
@@ -171,10 +171,13 @@ async fn a_key_that_cannot_be_deleted_is_one_error_with_the_key() {
     let scripted = Scripted::with_objects(&[("a", ""), ("b", "text"), ("c", "")]).await;
     let denied = Error::new(ErrorKind::PermissionDenied, "not yours");
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(denied), Fault::Pass]);
-    let answers: Vec<_> =
+    let results: Vec<_> =
         storage(&scripted).delete_many(stream::iter(["a", "b", "c"])).collect().await;
-    assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::PermissionDenied, Some("b"))), Ok("c")]);
-    let error = answers[1].as_ref().unwrap_err();
+    assert_eq!(
+        outcomes(&results),
+        [Ok("a"), Err((ErrorKind::PermissionDenied, Some("b"))), Ok("c")]
+    );
+    let error = results[1].as_ref().unwrap_err();
     assert_eq!((error.operation(), error.driver()), (Some(Operation::Delete), Some("scripted")));
     assert_eq!(scripted.text("b").await, "text");
     scripted.assert_script_done();
@@ -189,11 +192,11 @@ async fn a_listing_can_be_the_source_with_its_invalid_names_and_its_final_error(
     // The odd name counts too.
     scripted.script(Operation::List, [Fault::Break { after: 3, with: End::Error(lost) }]);
     let storage = storage(&scripted);
-    let answers: Vec<_> = storage.delete_many(storage.list("tmp/").entries()).collect().await;
+    let results: Vec<_> = storage.delete_many(storage.list("tmp/").entries()).collect().await;
     let odd = Err((ErrorKind::InvalidKey, Some("tmp//odd")));
     let end = Err((ErrorKind::Timeout, Some("tmp/")));
-    assert_eq!(told(&answers), [Ok("tmp/a"), odd, Ok("tmp/b"), end]);
-    assert_eq!(answers[3].as_ref().unwrap_err().operation(), Some(Operation::List));
+    assert_eq!(outcomes(&results), [Ok("tmp/a"), odd, Ok("tmp/b"), end]);
+    assert_eq!(results[3].as_ref().unwrap_err().operation(), Some(Operation::List));
     assert_eq!(scripted.text("tmp/c").await, "kept");
     scripted.assert_script_done();
 }
@@ -205,8 +208,8 @@ async fn a_common_prefix_is_not_deleted() {
         storage.save(key, "").await.unwrap();
     }
     let entries = storage.list("").delimiter("/").entries();
-    let answers: Vec<_> = storage.delete_many(entries).collect().await;
-    assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::InvalidInput, Some("d/")))]);
+    let results: Vec<_> = storage.delete_many(entries).collect().await;
+    assert_eq!(outcomes(&results), [Ok("a"), Err((ErrorKind::InvalidInput, Some("d/")))]);
     assert!(storage.exists("d/1").await.unwrap());
     let prefix = Entry::Prefix(Prefix::new("d/").unwrap());
     assert!(Key::try_from(prefix).unwrap_err().message().contains("without a delimiter"));
@@ -238,8 +241,8 @@ async fn finish_tries_all_keys_and_returns_the_first_error_with_the_number_of_er
 async fn a_key_without_a_result_of_the_driver_counts_as_failed() {
     let mut scripted = Scripted::new();
     scripted.max_results = 1;
-    let answers: Vec<_> = storage(&scripted).delete_many(stream::iter(["a", "b"])).collect().await;
-    assert_eq!(told(&answers), [Ok("a"), Err((ErrorKind::Unexpected, Some("b")))]);
+    let results: Vec<_> = storage(&scripted).delete_many(stream::iter(["a", "b"])).collect().await;
+    assert_eq!(outcomes(&results), [Ok("a"), Err((ErrorKind::Unexpected, Some("b")))]);
 }
 
 #[tokio::test]
@@ -267,14 +270,14 @@ async fn delete_one_by_one_runs_sixteen_deletes_at_a_time_and_keeps_their_order(
     let held = faults.on(Operation::Delete).of("0").hold();
     let denied = faults.on(Operation::Delete).of("20").fail(ErrorKind::PermissionDenied);
     held.release();
-    let answers = delete_one_by_one(&driver, &keys).await;
-    let failed: Vec<_> = answers
+    let results = delete_one_by_one(&driver, &keys).await;
+    let failed: Vec<_> = results
         .iter()
         .enumerate()
-        .filter(|(_, answer)| answer.is_err())
+        .filter(|(_, result)| result.is_err())
         .map(|(at, _)| at)
         .collect();
-    assert_eq!((answers.len(), failed), (40, vec![20]));
+    assert_eq!((results.len(), failed), (40, vec![20]));
     assert_eq!((held.fired(), denied.fired(), faults.calls(Operation::Delete)), (1, 1, 40));
 }
 
@@ -290,9 +293,9 @@ async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_
             .folder_marker("e/"),
     );
     let mut deleted = storage.delete_prefix("d/");
-    let mut told = Vec::new();
+    let mut deleted_or_failed = Vec::new();
     while let Some(entry) = deleted.next().await {
-        told.push(entry.map_or_else(
+        deleted_or_failed.push(entry.map_or_else(
             |error| {
                 format!(
                     "{:?} {}: {}",
@@ -304,7 +307,10 @@ async fn a_prefix_is_deleted_in_batches_with_its_folder_markers_and_failures_in_
             |entry| entry.name().to_owned(),
         ));
     }
-    assert_eq!(told, ["d/", "d/1", "Some(Delete) PermissionDenied: d/2", "d/2/", "d/3"]);
+    assert_eq!(
+        deleted_or_failed,
+        ["d/", "d/1", "Some(Delete) PermissionDenied: d/2", "d/2/", "d/3"]
+    );
     assert_eq!(scripted.text("d/2").await, "kept");
     let left = storage.list("").with_folder_markers().entries().collect().await.unwrap();
     assert_eq!(left.iter().map(Entry::name).collect::<Vec<_>>(), ["d/2", "e/"]);

@@ -40,11 +40,11 @@ fn call(storage: &Storage, verb: Operation) -> Call {
     })
 }
 
-/// Whether somebody holds the only place.
+/// Whether another call holds the only permit.
 fn is_taken(storage: &Storage) -> bool {
     match poll(&mut call(storage, Operation::Exists)) {
-        Some(answer) => {
-            answer.unwrap();
+        Some(result) => {
+            result.unwrap();
             false
         }
         None => true,
@@ -134,7 +134,7 @@ async fn as_many_calls_run_as_there_are_permits_and_the_next_waits_for_one() {
     }
     assert_eq!((scripted.under_way(), scripted.count(Operation::Stat)), (3, 3));
     drop(calls.remove(0));
-    // The place goes to the first in line, not to whoever asks next.
+    // The permit goes to the first call that waits, not to a later one.
     assert!(poll(&mut call(&storage, Operation::Stat)).is_none());
     assert!(poll(&mut calls[3]).is_none());
     poll(&mut calls[2]).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The observing layer: what it tells `metrics` and `tracing`, and what it keeps to itself.
+//! The observing layer: what it reports to `metrics` and `tracing`, and what it omits.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -20,12 +20,12 @@ use storage_testkit::scripted::{BodyKind, End, Fault, Scripted, transient};
 use tracing::Level;
 use tracing_log::{Line, Log};
 
-const SECRET: &str = "do-not-tell";
+const SECRET: &str = "do-not-show";
 
 /// Metrics as `name{label=value,...}`, sorted; of a histogram, how many values it has.
 type Metrics = BTreeMap<String, u64>;
 
-/// Runs an application, and answers what it was told meanwhile.
+/// Runs an application, and returns what is recorded meanwhile.
 fn observe<F: Future<Output = ()>>(
     level: Level,
     application: impl FnOnce() -> F,
@@ -148,7 +148,7 @@ mod metrics_are {
         let spans = log.spans();
         assert_eq!(spans.len(), 4);
         let names = ["operation", "driver", "keys", "failed", "result"];
-        let told: Vec<_> = spans.iter().map(|span| names.map(|name| field(span, name))).collect();
+        let fields: Vec<_> = spans.iter().map(|span| names.map(|name| field(span, name))).collect();
         let line = |failed, result| ["delete", "scripted", "3", failed, result];
         let expected = [
             line("0", "ok"),
@@ -156,7 +156,7 @@ mod metrics_are {
             line("1", "Conflict"),
             line("", "cancelled"),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(fields, expected);
         let events = log.events();
         let levels: Vec<_> = events.iter().map(|event| event.level).collect();
         assert_eq!(levels, [Level::DEBUG, Level::WARN, Level::DEBUG, Level::DEBUG]);
@@ -326,8 +326,8 @@ mod tracing_is {
             let (span, event) = (&spans[n], &events[n]);
             assert_eq!((span.level, span.name), (Level::DEBUG, "storage"));
             let key = if verb == "list" { "" } else { "a" };
-            let told = ["operation", "driver", "key", "result"].map(|name| field(span, name));
-            assert_eq!(told, [verb, "scripted", key, "ok"]);
+            let fields = ["operation", "driver", "key", "result"].map(|name| field(span, name));
+            assert_eq!(fields, [verb, "scripted", key, "ok"]);
             assert_eq!(
                 (event.level, event.within, field(event, "result")),
                 (Level::DEBUG, Some(n), "ok")
@@ -418,9 +418,9 @@ mod tracing_is {
         assert!(log.spans().is_empty());
         let [warning] = &log.events()[..] else { panic!("one warning: {:?}", log.events()) };
         let names = ["operation", "driver", "key", "result", "error", "cause"];
-        let told = names.map(|name| field(warning, name));
+        let fields = names.map(|name| field(warning, name));
         assert_eq!(
-            told,
+            fields,
             ["stat", "scripted", "b", "Unexpected", "the connection failed", "no route\nto host"]
         );
     }
@@ -470,9 +470,9 @@ mod tracing_is {
         let events = log.events();
         assert_eq!(events.len(), 2);
         assert_eq!((events[0].level, field(&events[0], "result")), (Level::DEBUG, "ok"));
-        let told =
+        let fields =
             ["operation", "driver", "key", "result", "error"].map(|name| field(&events[1], name));
-        assert_eq!(told, ["open", "scripted", "a", "Unexpected", "the connection was reset"]);
+        assert_eq!(fields, ["open", "scripted", "a", "Unexpected", "the connection was reset"]);
         assert_eq!((events[1].level, events[1].within), (Level::WARN, None));
         assert_eq!(operations(&metrics, "open", "ok"), 1);
         assert_eq!(bytes(&metrics, "out"), 4);
@@ -489,9 +489,9 @@ mod tracing_is {
             let link = storage.url(key).expires_in(Duration::from_secs(9)).await.unwrap();
             assert!(link.as_str().starts_with("https://inner.example/"));
         });
-        let told = format!("{:?}{:?}", log.spans(), log.events());
-        assert!(told.contains(key), "{told}");
-        assert!(!told.contains(SECRET) && !told.contains("inner.example"), "{told}");
+        let shown = format!("{:?}{:?}", log.spans(), log.events());
+        assert!(shown.contains(key), "{shown}");
+        assert!(!shown.contains(SECRET) && !shown.contains("inner.example"), "{shown}");
         let labels = format!("{metrics:?}");
         assert!(labels.contains("operation=save") && !labels.contains("private"), "{labels}");
     }

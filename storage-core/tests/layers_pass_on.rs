@@ -167,8 +167,8 @@ async fn every_result_is_returned_unchanged(layer: Layer) {
         );
         driver.delete(&key("b")).await.unwrap();
         assert!(!driver.exists(&key("b")).await.unwrap());
-        let answers = driver.delete_many(&[key("a"), key("missing"), key("c")]).await;
-        assert!(matches!(answers[..], [Ok(()), Ok(()), Ok(())]), "{answers:?}");
+        let results = driver.delete_many(&[key("a"), key("missing"), key("c")]).await;
+        assert!(matches!(results[..], [Ok(()), Ok(()), Ok(())]), "{results:?}");
         assert!(
             !driver.exists(&key("a")).await.unwrap() && !driver.exists(&key("c")).await.unwrap()
         );
@@ -183,8 +183,8 @@ fn final_error(layer: Layer) -> Error {
         .with_key(format!("{}said", layer.prefix))
 }
 
-fn assert_whole<T>(answer: Result<T>, verb: Operation) {
-    let Err(error) = answer else { panic!("{verb} did not fail") };
+fn assert_whole<T>(result: Result<T>, verb: Operation) {
+    let Err(error) = result else { panic!("{verb} did not fail") };
     let source = std::error::Error::source(&error).map(ToString::to_string);
     let said = (error.kind(), error.message(), error.key(), source.as_deref());
     assert_eq!(said, (ErrorKind::StorageFull, "full", Some("said"), Some("the cause")), "{verb}");
@@ -215,9 +215,9 @@ async fn every_error_is_returned_unchanged(layer: Layer) {
         assert_whole(driver.copy(&key("a"), &key("b"), &CopyOptions::default()).await, Copy);
         assert_whole(driver.delete(&key("a")).await, Delete);
         scripted.script(Delete, [Fault::Pass, Fault::Fail(final_error(layer)), Fault::Pass]);
-        let mut answers = driver.delete_many(&[key("c"), key("a"), key("d")]).await;
-        assert!(matches!(answers[..], [Ok(()), Err(_), Ok(())]), "{answers:?}");
-        assert_whole(answers.remove(1), Delete);
+        let mut results = driver.delete_many(&[key("c"), key("a"), key("d")]).await;
+        assert!(matches!(results[..], [Ok(()), Err(_), Ok(())]), "{results:?}");
+        assert_whole(results.remove(1), Delete);
         assert!(driver.delete_many(&[]).await.is_empty());
     }
     scripted.assert_script_done();

@@ -147,17 +147,17 @@ async fn delete_many_reports_keys_that_are_too_long_and_deletes_the_others() {
     scripted.script(Operation::Delete, [Fault::Pass, Fault::Fail(inside), Fault::Pass]);
     let too_long = "k".repeat(MAX_KEY_BYTES);
     let keys = [too_long.as_str(), "a", "b/1", too_long.as_str(), "b/2"].map(str::to_owned);
-    let answers = storage(&scripted, "media")
+    let results = storage(&scripted, "media")
         .delete_many(stream::iter(keys.clone()))
         .collect::<Vec<_>>()
         .await;
     let kinds =
-        answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
+        results.iter().map(|result| result.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
     let (long, denied) = (Some(ErrorKind::InvalidKey), Some(ErrorKind::PermissionDenied));
     assert_eq!(kinds, [long, None, denied, long, None]);
-    for (answer, key) in answers.iter().zip(&keys) {
+    for (result, key) in results.iter().zip(&keys) {
         assert_eq!(
-            answer.as_ref().map_or_else(Error::key, |gone| Some(gone.as_str())),
+            result.as_ref().map_or_else(Error::key, |gone| Some(gone.as_str())),
             Some(key.as_str())
         );
     }
@@ -169,14 +169,14 @@ async fn delete_many_reports_keys_that_are_too_long_and_deletes_the_others() {
 async fn a_key_without_a_result_of_the_driver_does_not_count_as_deleted() {
     let mut scripted = with_neighbours().await;
     scripted.max_results = 1;
-    let answers = storage(&scripted, "media")
+    let results = storage(&scripted, "media")
         .delete_many(stream::iter(["a", "b/1", "b/2"]))
         .collect::<Vec<_>>()
         .await;
     let kinds =
-        answers.iter().map(|answer| answer.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
+        results.iter().map(|result| result.as_ref().err().map(Error::kind)).collect::<Vec<_>>();
     assert_eq!(kinds, [None, Some(ErrorKind::Unexpected), Some(ErrorKind::Unexpected)]);
-    assert_eq!(answers[2].as_ref().unwrap_err().key(), Some("b/2"));
+    assert_eq!(results[2].as_ref().unwrap_err().key(), Some("b/2"));
 }
 
 #[tokio::test]

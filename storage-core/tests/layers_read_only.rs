@@ -9,8 +9,8 @@ use storage_core::layers::ReadOnly;
 use storage_core::{ErrorKind, Metadata, Result, Storage, UrlMethod};
 use storage_testkit::scripted::Scripted;
 
-fn assert_refused<T>(answer: Result<T>) {
-    let Err(error) = answer else { panic!("it was done") };
+fn assert_refused<T>(result: Result<T>) {
+    let Err(error) = result else { panic!("it was done") };
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("read-only"), "{error}");
     assert!(!error.is_retryable());
@@ -25,9 +25,9 @@ async fn calls_that_change_the_storage_are_refused_before_the_driver_is_called()
     assert_refused(storage.save("b", "new").unique_name().await);
     assert_refused(storage.delete("a").await);
     assert_refused(storage.delete("not there").await);
-    let answers: Vec<_> = storage.delete_many(stream::iter(["a", "not there"])).collect().await;
-    assert_eq!(answers.len(), 2);
-    answers.into_iter().for_each(assert_refused);
+    let results: Vec<_> = storage.delete_many(stream::iter(["a", "not there"])).collect().await;
+    assert_eq!(results.len(), 2);
+    results.into_iter().for_each(assert_refused);
     assert_refused(storage.copy("a", "b").await);
     assert_refused(
         storage.copy("a", "a").metadata(Metadata::new().content_type("text/html")).await,

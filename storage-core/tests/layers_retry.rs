@@ -41,8 +41,8 @@ fn ends_early(after: usize) -> Fault {
 }
 
 #[track_caller]
-fn kind_of<T>(answer: Result<T>) -> ErrorKind {
-    match answer {
+fn kind_of<T>(result: Result<T>) -> ErrorKind {
+    match result {
         Ok(_) => panic!("it succeeded"),
         Err(error) => error.kind(),
     }
@@ -102,8 +102,8 @@ mod calls {
     }
 
     async fn delete_three(storage: &Storage) -> Vec<Option<String>> {
-        let answers = storage.delete_many(stream::iter(["a", "b", "c"]));
-        answers.map(|answer| answer.err().map(|error| error.message().to_owned())).collect().await
+        let results = storage.delete_many(stream::iter(["a", "b", "c"]));
+        results.map(|result| result.err().map(|error| error.message().to_owned())).collect().await
     }
 
     #[tokio::test(start_paused = true)]
@@ -127,9 +127,9 @@ mod calls {
         let first = [Fault::Pass, Fault::Fail(transient()), Fault::Fail(transient())];
         let second = [Fault::Fail(transient()), Fault::Fail(lasting())];
         scripted.script(Operation::Delete, first.into_iter().chain(second));
-        let told = delete_three(&storage(&scripted, 1)).await;
+        let messages = delete_three(&storage(&scripted, 1)).await;
         let twice = Some("tried 2 times: the connection was reset".to_owned());
-        assert_eq!(told, [None, twice, Some("not yours".to_owned())]);
+        assert_eq!(messages, [None, twice, Some("not yours".to_owned())]);
         assert_eq!(scripted.calls(), ["delete_many a b c", "delete_many b c"]);
         scripted.assert_script_done();
 
@@ -657,8 +657,8 @@ mod listings {
     async fn without_progress_a_listing_uses_up_its_retries_and_ends() {
         let scripted = objects().await;
         scripted.script(Operation::List, [breaks(1), breaks(0), breaks(0)]);
-        let told = names(storage(&scripted, 2).list("")).await;
-        assert_eq!(told, ["a", "Unexpected: "]);
+        let entries = names(storage(&scripted, 2).list("")).await;
+        assert_eq!(entries, ["a", "Unexpected: "]);
         assert_eq!(scripted.count(Operation::List), 3);
         assert_eq!(scripted.streams(), 0);
         scripted.assert_script_done();
@@ -686,21 +686,21 @@ mod listings {
             "d",
         ];
         for at in 0..=all.len() {
-            for tells_all_again in [false, true] {
+            for lists_all_again in [false, true] {
                 let mut scripted = objects().await;
-                scripted.ignores_start_after = tells_all_again;
+                scripted.ignores_start_after = lists_all_again;
                 // One alone, two in a row, and one that, made readable, does not sort where it is.
                 scripted.invalid_names =
                     vec![("b//1", "b/1"), ("b/1//", "b/2"), ("b/1//\u{fffd}", "b/2"), ("*", "d")];
                 scripted.script(Operation::List, [breaks(at), Fault::Pass]);
-                let told = names(storage(&scripted, 1).list("")).await;
-                // The price: if the listing breaks off right before the last one, it is taken for
-                // told.
+                let entries = names(storage(&scripted, 1).list("")).await;
+                // If the listing breaks off right before `*`, the layer counts `*` as returned and
+                // omits it.
                 let expected: Vec<_> =
                     all.into_iter().filter(|name| at != 7 || *name != "InvalidKey: *").collect();
                 assert_eq!(
-                    told, expected,
-                    "broke off after {at}, all told again: {tells_all_again}"
+                    entries, expected,
+                    "broke off after {at}, all entries again: {lists_all_again}"
                 );
                 scripted.assert_script_done();
             }
@@ -712,8 +712,8 @@ mod listings {
         let mut scripted = objects().await;
         scripted.invalid_names = vec![("b//1", "b/1"), ("b//2", "b/1")];
         scripted.script(Operation::List, [breaks(1), breaks(1), breaks(2)]);
-        let told = names(storage(&scripted, 1).list("")).await;
-        assert_eq!(told, ["a", "InvalidKey: b//1", "InvalidKey: b//2", "b/1", "b/2", "c", "d"]);
+        let entries = names(storage(&scripted, 1).list("")).await;
+        assert_eq!(entries, ["a", "InvalidKey: b//1", "InvalidKey: b//2", "b/1", "b/2", "c", "d"]);
         scripted.assert_script_done();
     }
 
@@ -730,8 +730,8 @@ mod listings {
         let mut scripted = objects().await;
         (scripted.invalid_names, scripted.failing_listings) =
             (vec![("b/", "b/1"), ("c/", "d")], 100);
-        let told = names(storage(&scripted, 2).list("")).await;
-        assert_eq!(told, ["a", "Unexpected: b/", "b/1", "b/2", "c", "Unexpected: c/", "d"]);
+        let entries = names(storage(&scripted, 2).list("")).await;
+        assert_eq!(entries, ["a", "Unexpected: b/", "b/1", "b/2", "c", "Unexpected: c/", "d"]);
         // Each has its own attempts.
         assert_eq!(scripted.count(Operation::List), 5);
     }
@@ -742,8 +742,8 @@ mod listings {
         // As if `b/` could not be read when the listing resumes after `b/1`.
         scripted.invalid_names = vec![("b/", "b/2")];
         scripted.script(Operation::List, [breaks(2)]);
-        let told = names(storage(&scripted, 1).list("")).await;
-        assert_eq!(told, ["a", "b/1", "InvalidKey: b/", "b/2", "c", "d"]);
+        let entries = names(storage(&scripted, 1).list("")).await;
+        assert_eq!(entries, ["a", "b/1", "InvalidKey: b/", "b/2", "c", "d"]);
         scripted.assert_script_done();
     }
 }

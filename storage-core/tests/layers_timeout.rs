@@ -21,8 +21,8 @@ fn storage(scripted: &Scripted) -> Storage {
 }
 
 #[track_caller]
-fn assert_timed_out<T>(answer: Result<T>) -> Error {
-    let Err(error) = answer else { panic!("it did not time out") };
+fn assert_timed_out<T>(result: Result<T>) -> Error {
+    let Err(error) = result else { panic!("it did not time out") };
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(error.is_retryable());
     assert!(
@@ -80,14 +80,14 @@ async fn delete_many_has_the_time_once_for_each_hundred_keys() {
         let scripted = Scripted::new();
         scripted.script(Operation::Delete, [Fault::Stall]);
         let begin = Instant::now();
-        let answers: Vec<_> = storage(&scripted)
+        let results: Vec<_> = storage(&scripted)
             .delete_many(stream::iter((0..keys).map(|key| key.to_string())))
             .collect()
             .await;
         assert_eq!(begin.elapsed().as_secs(), u64::from(allowed) * AFTER.as_secs(), "{keys} keys");
-        assert_eq!(answers.len(), keys as usize);
-        for (key, answer) in answers.into_iter().enumerate() {
-            let error = answer.unwrap_err();
+        assert_eq!(results.len(), keys as usize);
+        for (key, result) in results.into_iter().enumerate() {
+            let error = result.unwrap_err();
             assert_eq!(
                 (error.kind(), error.key()),
                 (ErrorKind::Timeout, Some(key.to_string().as_str()))

@@ -122,7 +122,7 @@ impl Drop for OnFiles {
 /// The suite skips these cases if it runs as the superuser.
 #[test]
 fn the_cases_with_unreadable_directories_pass_for_a_user_without_privileges() {
-    common::as_nobody(|| {
+    common::as_unprivileged_user(|| {
         let cases = storage_testkit::cases()
             .iter()
             .filter(|case| case.requirements().contains(&Requirement::UnreadableDirectory));

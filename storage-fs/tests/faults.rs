@@ -471,7 +471,7 @@ fn a_mount_below_the_root_can_be_read_and_a_save_to_it_is_unsupported() {
 
 #[test]
 fn denied_access_is_never_reported_as_absence() {
-    common::as_nobody(deny_access);
+    common::as_unprivileged_user(deny_access);
 }
 
 #[test]

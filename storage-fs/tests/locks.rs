@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use common::{NOBODY, Scratch, as_nobody, is_root, read, refused, skip};
+use common::{Scratch, UNPRIVILEGED_USER, as_unprivileged_user, is_root, read, refused, skip};
 use rustix::fs::{FlockOperation, flock};
 use storage_core::{ErrorKind, Result, Storage};
 use storage_fs::{Fs, MetadataStore};
@@ -76,7 +76,7 @@ fn other_users_can_open_no_lock_file() {
     if !is_root() {
         return skip("only root can become another user");
     }
-    as_nobody(move || {
+    as_unprivileged_user(move || {
         for path in [locks].iter().chain(&files) {
             assert_eq!(File::open(path).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
         }
@@ -108,9 +108,9 @@ fn a_state_directory_of_another_user_is_not_used() {
     set_mode(scratch.file(".anystorage"), 0o777);
     chown(scratch.file(".anystorage"), Some(12_345), None).unwrap();
     set_mode(scratch.path(), 0o755);
-    chown(scratch.root(), Some(NOBODY), None).unwrap();
+    chown(scratch.root(), Some(UNPRIVILEGED_USER), None).unwrap();
     let root = scratch.root();
-    as_nobody(move || {
+    as_unprivileged_user(move || {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let storage = storage_on(&root, MetadataStore::Auto);
             let saved = storage.save("d/object", "1").await.unwrap();
@@ -139,14 +139,18 @@ fn files_that_the_superuser_creates_belong_to_the_owner_of_the_root() {
     for store in STORES {
         let scratch = Scratch::new();
         set_mode(scratch.path(), 0o755);
-        chown(scratch.root(), Some(NOBODY), None).unwrap();
+        chown(scratch.root(), Some(UNPRIVILEGED_USER), None).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(change(&storage_on(&scratch.root(), store), "object")).unwrap();
         for path in scratch.tree().iter().filter(|path| common::is_own(path)) {
-            assert_eq!(fs::metadata(scratch.file(path)).unwrap().uid(), NOBODY, "{path}");
+            assert_eq!(
+                fs::metadata(scratch.file(path)).unwrap().uid(),
+                UNPRIVILEGED_USER,
+                "{path}"
+            );
         }
         let root = scratch.root();
-        as_nobody(move || {
+        as_unprivileged_user(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(change(&storage_on(&root, store), "object")).unwrap();
         });
@@ -160,11 +164,11 @@ fn without_a_state_directory_objects_can_be_created_but_not_replaced_or_deleted(
     set_mode(scratch.path(), 0o755);
     fs::create_dir(scratch.file("open")).unwrap();
     if is_root() {
-        chown(scratch.file("open"), Some(NOBODY), None).unwrap();
+        chown(scratch.file("open"), Some(UNPRIVILEGED_USER), None).unwrap();
     }
     set_mode(scratch.root(), 0o555);
     let root = scratch.root();
-    as_nobody(move || {
+    as_unprivileged_user(move || {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let storage = storage_on(&root, MetadataStore::Auto);
             if !common::has_unnamed_files(&root.join("open")) {

@@ -200,7 +200,7 @@ async fn an_overwrite_sets_the_configured_mode() {
 /// A read-only mode must not prevent the driver from writing the bytes and the metadata.
 #[test]
 fn objects_can_be_saved_with_a_read_only_mode() {
-    common::as_nobody(|| {
+    common::as_unprivileged_user(|| {
         let scratch = Scratch::new();
         common::poll::single_blocking_thread().block_on(async {
             for store in [MetadataStore::Auto, MetadataStore::Sidecar] {

@@ -400,7 +400,7 @@ async fn a_listing_during_overwrites_shows_each_object_once() {
 /// all levels reports them.
 #[test]
 fn a_listing_of_one_level_does_not_walk_the_subtrees() {
-    common::as_nobody(one_level_of_a_closed_tree);
+    common::as_unprivileged_user(one_level_of_a_closed_tree);
 }
 
 fn one_level_of_a_closed_tree() {
@@ -428,7 +428,7 @@ fn one_level_of_a_closed_tree() {
 
 #[test]
 fn an_unreadable_directory_is_one_error_and_its_siblings_follow() {
-    common::as_nobody(listing_with_closed_directories);
+    common::as_unprivileged_user(listing_with_closed_directories);
 }
 
 fn listing_with_closed_directories() {
@@ -480,7 +480,7 @@ fn listing_with_closed_directories() {
 
 #[test]
 fn deleting_a_prefix_reports_an_unreadable_directory_and_deletes_the_rest() {
-    common::as_nobody(deletion_with_a_closed_directory);
+    common::as_unprivileged_user(deletion_with_a_closed_directory);
 }
 
 fn deletion_with_a_closed_directory() {

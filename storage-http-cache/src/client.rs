@@ -142,7 +142,7 @@ impl Client {
     /// `Unsupported` without a signing key; as [`SigningKey::sign`].
     pub(crate) fn signed_link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match &self.signing_key {
-            Some(signing_key) => signing_key.sign(&self.objects.clone().into(), key, options),
+            Some(signing_key) => signing_key.sign(&self.objects.clone().try_into()?, key, options),
             None => {
                 Err(Error::unsupported("signed links to the mirror need the option signing_key"))
             }
@@ -332,7 +332,7 @@ impl Client {
         let Some(signing_key) = &self.signing_key else { return Ok(object_url(base, key)) };
         let mut options = UrlOptions::default();
         (options.expires_in, options.stable_for) = (Some(SIGNED_FOR), Some(SIGNED_FOR));
-        signing_key.sign(&base.clone().into(), key, &options)?.url()
+        signing_key.sign(&base.clone().try_into()?, key, &options)?.url()
     }
 
     async fn send(&self, mut request: reqwest::Request) -> Result<Response> {

@@ -180,13 +180,14 @@ impl HttpBuilder {
         check_tls(&base, &headers, self.allow_http)?;
         check_timeout("header_timeout", self.header_timeout)?;
         check_timeout("idle_timeout", self.idle_timeout)?;
+        let public_url = self.public_url.map_or_else(|| base.clone().try_into(), Ok)?;
         let http = ClientConfig::new(self.header_timeout)
             .max_headers(MAX_HEADERS)
             .build_for(base.host_str().unwrap_or_default())?;
         Ok(Http::new(Inner {
             writable: self.writable,
             resume: self.resume,
-            public_url: self.public_url.unwrap_or_else(|| base.clone().into()),
+            public_url,
             client: Client::new(http, base, headers, self.header_timeout, self.idle_timeout),
             webdav: Webdav::default(),
             spool: Spool::new(self.max_spool_size, self.max_spool_size, SPOOL_ADVICE),

@@ -20,7 +20,7 @@ impl CryptoProvider for Sha256Provider {
             DigestAlgorithm::Sha256 => {
                 Ok(Box::new(Running { state: Some(Sha256::new()), value: Vec::new() }))
             }
-            other => Err(unsupported(format!("{other:?}"))),
+            other => Err(unsupported(&format!("{other:?}"))),
         }
     }
 
@@ -28,19 +28,19 @@ impl CryptoProvider for Sha256Provider {
         match algorithm {
             DigestAlgorithm::Sha256 => {
                 let state = Hmac::<Sha256>::new_from_slice(secret)
-                    .map_err(|_| unsupported("this length of a secret".to_owned()))?;
+                    .map_err(|_| unsupported("this length of a secret"))?;
                 Ok(Box::new(Running { state: Some(state), value: Vec::new() }))
             }
-            other => Err(unsupported(format!("HMAC with {other:?}"))),
+            other => Err(unsupported(&format!("HMAC with {other:?}"))),
         }
     }
 
     fn sign(&self, algorithm: SigningAlgorithm, _pem: &[u8]) -> Result<Box<dyn Signer>> {
-        Err(unsupported(format!("{algorithm:?}")))
+        Err(unsupported(&format!("{algorithm:?}")))
     }
 }
 
-fn unsupported(what: String) -> Error {
+fn unsupported(what: &str) -> Error {
     Error::NotSupported { source: format!("{what} is not used by S3").into() }
 }
 

@@ -227,7 +227,7 @@ async fn put_with_unique_name(
         let (headers, body, checksums) = (headers.clone(), body.clone(), checksums.clone());
         match put(s3, &name, headers, body, checksums, options, &Condition::IfAbsent).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                name = keys::alternative(key)?
+                name = keys::alternative(key)?;
             }
             done => return done,
         }

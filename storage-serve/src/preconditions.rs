@@ -10,6 +10,7 @@ use storage_core::{ETag, ObjectMeta};
 
 /// The result of evaluating the preconditions of a GET or HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Preconditions {
     /// All of them hold, or there are none.
     Proceed,

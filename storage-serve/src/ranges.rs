@@ -69,6 +69,7 @@ fn number(digits: &str) -> Option<u64> {
 
 /// The parts of an object to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResolvedRanges {
     /// The whole object: respond with 200.
     Whole,

@@ -22,8 +22,9 @@ crate::options! {
         /// Whether the storage refuses everything that would change it.
         #[serde(default)]
         pub read_only: bool => "boolean", default false;
-        /// The public address of the backend's root: the base of public links. A URL, or a path such
-        /// as `/media/` on the host of the page that shows the links. A `prefix` comes after it.
+        /// The public address of the backend's root: the base of public links. A URL, or a path
+        /// such as `/media/` on the host of the page that shows the links. A `prefix` comes after
+        /// it.
         #[serde(default, deserialize_with = "link_base")]
         pub public_url: Option<LinkBase> => "URL or path";
         /// The longest time without a response or progress.

@@ -34,7 +34,7 @@ const STEP_BYTES: u64 = 1024 * 1024;
 const STEP_KEYS: u64 = 100;
 
 /// Fails a call with `Timeout` if its driver neither returns nor makes progress for a time. It
-/// never limits the whole of a large transfer.
+/// never limits a large transfer as a whole.
 ///
 /// | verb | what must happen within the time |
 /// |---|---|

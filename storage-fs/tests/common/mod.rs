@@ -232,20 +232,20 @@ pub(crate) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}");
 }
 
-/// The user of [`as_nobody`] if the tests run as the superuser.
-pub(crate) const NOBODY: u32 = 65534;
+/// The user of [`as_unprivileged_user`] if the tests run as the superuser.
+pub(crate) const UNPRIVILEGED_USER: u32 = 65534;
 
 /// Runs a test whom permissions bind: the superuser drops its privileges, in a new thread and the
 /// threads that it starts.
-pub(crate) fn as_nobody(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn as_unprivileged_user(test: impl FnOnce() + Send + 'static) {
     if !is_root() {
         return test();
     }
     let thread = std::thread::spawn(move || {
         use rustix::thread::{Gid, Uid};
         rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
-        rustix::thread::set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
+        rustix::thread::set_thread_gid(Gid::from_raw(UNPRIVILEGED_USER)).unwrap();
+        rustix::thread::set_thread_uid(Uid::from_raw(UNPRIVILEGED_USER)).unwrap();
         test();
     });
     thread.join().unwrap();

@@ -1,15 +1,17 @@
-//! [`AccessLog`]: a line for each request, in the Combined Log Format of other servers, with two words more.
+//! [`AccessLog`]: one line for each request, in the Combined Log Format with two more fields.
 //!
 //! ```text
-//! 192.0.2.1 - - [02/Jan/2025:10:11:12 +0000] "GET /a.mp3 HTTP/1.1" 206 1000 "https://a.example/" "a player" hit 12
+//! 192.0.2.1 - - [02/Jan/2025:10:11:12 +0000] "GET /a.mp3 HTTP/1.1" 206 1000 "https://a.example/" \
+//!     "a player" hit 12
 //! ```
 //!
-//! The words are how the cache answered (`-` for what is no object) and the milliseconds until the
-//! end. The bytes are those that were handed to the connection. No line has a query, that of the
-//! referrer included: links are signed there.
+//! (A line ends after the last field; it is wrapped here.) The two fields are the cache status, `-`
+//! for other routes than objects, and the duration in milliseconds. The number of bytes is what was
+//! passed to the connection. Queries are left out, also that of the referrer, because they contain
+//! the signatures of links.
 //!
-//! One thread writes. Whoever is slow to take lines (a full disk, a pipe that nobody reads) makes
-//! lines get lost, which is counted, and never makes a request wait.
+//! One thread writes. If the disk is full or a pipe has no reader, lines are lost and counted. A
+//! request never waits for the log.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -28,25 +30,26 @@ use jiff::Timestamp;
 use super::record::Record;
 use crate::engine::Counter;
 
-/// How many lines may wait to be written: some 30 MB, if all of them are as long as can be.
-const WAITING: usize = 8192;
-/// How long a line may wait in memory, ...
+/// The maximum number of lines that wait to be written: about 30 MB if all have the maximum length.
+const MAX_WAITING_LINES: usize = 8192;
+/// The maximum time that a line stays in the buffer.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// ... and how many bytes may.
+/// The size at which the buffer is written, in bytes.
 const FLUSH_AT: usize = 64 * 1024;
-/// How long the end of the server waits for the last lines.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How much is kept of a path: that of any key fits, ...
+/// How long [`AccessLog::close`] waits for the last lines.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum length of a logged path, in bytes. The path of every valid key fits.
 const MAX_PATH: usize = 3 * 1024 + 64;
-/// ... and how much of a method, a referrer, a user agent.
+/// The maximum length of a logged method, in bytes.
 const MAX_METHOD: usize = 32;
+/// The maximum length of a logged referrer and of a logged user agent, in bytes.
 const MAX_TEXT: usize = 512;
 
-/// What a log wants to know of a request, and once it has ended, of its answer.
+/// The logged fields of a request, completed when its response has ended.
 #[derive(Debug)]
 pub(crate) struct Line {
     time: SystemTime,
-    began: Instant,
+    started: Instant,
     address: IpAddr,
     method: Method,
     path: Box<[u8]>,
@@ -56,7 +59,7 @@ pub(crate) struct Line {
     status: u16,
     bytes: u64,
     outcome: &'static str,
-    took: Duration,
+    duration: Duration,
 }
 
 impl Line {
@@ -68,7 +71,7 @@ impl Line {
             text(REFERER).split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         Self {
             time: SystemTime::now(),
-            began: Instant::now(),
+            started: Instant::now(),
             address,
             method: head.method.clone(),
             path: shortened(head.uri.path().as_bytes(), MAX_PATH),
@@ -78,7 +81,7 @@ impl Line {
             status: 0,
             bytes: 0,
             outcome: "-",
-            took: Duration::ZERO,
+            duration: Duration::ZERO,
         }
     }
 
@@ -88,7 +91,7 @@ impl Line {
         if let Some((_, outcome)) = &record.object {
             self.outcome = outcome.name();
         }
-        self.took = self.began.elapsed();
+        self.duration = self.started.elapsed();
     }
 }
 
@@ -96,24 +99,24 @@ fn shortened(text: &[u8], most: usize) -> Box<[u8]> {
     text[..text.len().min(most)].into()
 }
 
-/// A log that is open. Dropped, it writes what it has and ends, in its own time.
+/// An open log. After it is dropped, its thread writes the remaining lines and ends.
 pub(crate) struct AccessLog {
     lines: SyncSender<Box<Line>>,
-    /// Ends with the thread. The lock is for the compiler alone: only the end of the log looks
-    /// here.
+    /// Disconnects when the thread ends. Only `close` uses it; the lock makes the type `Sync`.
     ended: Mutex<Receiver<()>>,
     lost: Arc<Counter>,
 }
 
 impl AccessLog {
-    /// Opens a file, or with `-` the standard output. What is not a plain file, such as a pipe, is
-    /// opened when the first line is written, since that may take until somebody reads it.
+    /// Opens a file, or the standard output for `-`. A pipe or a device is opened when the first
+    /// line is written, because opening a pipe blocks until it has a reader.
     ///
     /// # Errors
-    /// What the operating system says about file and thread.
+    /// Fails with the error of the operating system if the file cannot be opened or the thread
+    /// cannot be started.
     pub(crate) fn open(path: &Path, lost: Arc<Counter>) -> io::Result<Self> {
         let target = Target::new(path)?;
-        let (lines, waiting) = mpsc::sync_channel(WAITING);
+        let (lines, waiting) = mpsc::sync_channel(MAX_WAITING_LINES);
         let (ends, ended) = mpsc::channel();
         let mut writer = Writer {
             target,
@@ -129,7 +132,7 @@ impl AccessLog {
         Ok(Self { lines, ended: Mutex::new(ended), lost })
     }
 
-    /// Never waits.
+    /// Queues a line. Returns at once; if the queue is full, the line is lost and counted.
     pub(crate) fn write(&self, mut line: Box<Line>, record: &Record) {
         line.end(record);
         if self.lines.try_send(line).is_err() {
@@ -137,23 +140,23 @@ impl AccessLog {
         }
     }
 
-    /// Waits until all is written, but not for ever.
+    /// Waits up to 2 seconds until all lines are written.
     pub(crate) fn close(self) {
         let Self { lines, ended, .. } = self;
         drop(lines);
         let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the last lines of the access log could not be written in time");
         }
     }
 }
 
-/// Where lines go.
+/// The destination of the lines.
 enum Target {
     Stdout,
     File(File),
-    /// To be opened.
-    Later(PathBuf),
+    /// A pipe or a device that is opened with the first line.
+    Unopened(PathBuf),
 }
 
 impl Target {
@@ -162,13 +165,13 @@ impl Target {
             return Ok(Self::Stdout);
         }
         match fs::metadata(path) {
-            Ok(known) if !known.is_file() && !known.is_dir() => Ok(Self::Later(path.to_owned())),
+            Ok(meta) if !meta.is_file() && !meta.is_dir() => Ok(Self::Unopened(path.to_owned())),
             _ => open(path).map(Self::File),
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Self::Later(path) = self {
+        if let Self::Unopened(path) = self {
             *self = Self::File(open(path)?);
         }
         match self {
@@ -178,12 +181,13 @@ impl Target {
                 stdout.write_all(bytes)?;
                 stdout.flush()
             }
-            Self::Later(_) => Ok(()),
+            Self::Unopened(_) => Ok(()),
         }
     }
 }
 
-/// Addresses are in it: nobody else's business.
+/// Opens the file for appending. Users outside the file's group cannot read a new file, because it
+/// contains the addresses of clients.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -191,11 +195,11 @@ fn open(path: &Path) -> io::Result<File> {
     options.append(true).create(true).open(path)
 }
 
-/// The thread that writes.
+/// Formats and writes lines, on a thread of its own.
 struct Writer {
     target: Target,
     buffer: Vec<u8>,
-    /// How many lines are in the buffer.
+    /// The number of lines in the buffer.
     lines: u64,
     lost: Arc<Counter>,
     is_failing: bool,
@@ -203,7 +207,7 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self, waiting: &Receiver<Box<Line>>) {
-        // Without a line in the buffer there is nothing to wake up for.
+        // While the buffer is empty, the thread sleeps until a line arrives.
         while let Ok(line) = waiting.recv() {
             self.add(&line);
             let flush = Instant::now() + FLUSH_EVERY;
@@ -227,9 +231,12 @@ impl Writer {
             Ok(()) => self.is_failing = false,
             Err(error) => {
                 self.lost.add(self.lines);
-                // Once, not each second.
+                // Logs the first failure of a series only.
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    tracing::error!(%error, "the access log cannot be written; its lines are lost until it can be");
+                    tracing::error!(
+                        %error,
+                        "cannot write the access log; lines are lost until a write succeeds"
+                    );
                 }
             }
         }
@@ -250,11 +257,11 @@ fn format(buffer: &mut Vec<u8>, line: &Line) {
     escape(buffer, &line.referrer);
     buffer.extend_from_slice(b"\" \"");
     escape(buffer, &line.user_agent);
-    let _ = writeln!(buffer, "\" {} {}", line.outcome, line.took.as_millis());
+    let _ = writeln!(buffer, "\" {} {}", line.outcome, line.duration.as_millis());
 }
 
-/// Whatever could end a field or a line, or act in a terminal, is written as `\xHH`. Nothing is
-/// `-`.
+/// Appends a field. A byte that could end the field or the line, or control a terminal, is written
+/// as `\xHH`. An empty field is written as `-`.
 fn escape(buffer: &mut Vec<u8>, text: &[u8]) {
     if text.is_empty() {
         buffer.push(b'-');
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_ends_a_field_or_a_line_is_left_as_it_is() {
+    fn bytes_that_could_end_a_field_or_a_line_are_escaped() {
         assert_eq!(escaped(b"a\" 200 1 \"b\r\nc\\x22\x1b[0m\x7f\xc3\xa9\t"), {
             r"a\x22 200 1 \x22b\x0D\x0Ac\x5Cx22\x1B[0m\x7F\xC3\xA9\x09"
         });
@@ -290,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_that_of_other_servers_and_two_words_more() {
+    fn a_line_has_the_combined_log_format_and_two_more_fields() {
         let (head, ()) = http::Request::get("/a.mp3?secret=1")
             .header("referer", "https://a.example/x?secret=2#y")
             .header("user-agent", "a \"player\"")
@@ -300,18 +307,18 @@ mod tests {
         let mut line = Line::new("192.0.2.1".parse().unwrap(), &head);
         line.time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_812_672);
         line.end(&Record::for_tests(206, 1000));
-        line.took = Duration::from_millis(12);
+        line.duration = Duration::from_millis(12);
         let mut buffer = Vec::new();
         format(&mut buffer, &line);
         assert_eq!(
             String::from_utf8(buffer).unwrap(),
-            "192.0.2.1 - - [02/Jan/2025:10:11:12 +0000] \"GET /a.mp3 HTTP/1.1\" 206 1000 \"https://a.example/x\" \
-             \"a \\x22player\\x22\" hit 12\n"
+            "192.0.2.1 - - [02/Jan/2025:10:11:12 +0000] \"GET /a.mp3 HTTP/1.1\" 206 1000 \
+             \"https://a.example/x\" \"a \\x22player\\x22\" hit 12\n"
         );
     }
 
     #[test]
-    fn a_file_that_cannot_be_opened_is_known_at_once() {
+    fn opening_a_log_fails_if_its_file_cannot_be_opened() {
         let dir = tempfile::tempdir().unwrap();
         assert!(AccessLog::open(dir.path(), Arc::default()).is_err());
         assert!(AccessLog::open(&dir.path().join("no/such/directory"), Arc::default()).is_err());

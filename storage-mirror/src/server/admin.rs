@@ -1,4 +1,4 @@
-//! [`Admin`]: purging, fetching ahead, metrics and status, for whoever has the token.
+//! [`Admin`]: the routes that need the admin token: purge, prefetch, metrics, status, analytics.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use storage_serve::{ResponseBody, error_response};
 
 use super::analytics;
 use super::config::MirrorConfig;
-use super::metrics::{Figure, figures};
+use super::metrics::{Metric, metrics};
 use super::record::Outcome;
 use super::records::Records;
 use super::responses::json;
 use super::status;
 use crate::engine::Engine;
 
-/// The routes of whoever runs the mirror.
+/// The admin routes.
 #[derive(Debug)]
 pub(crate) struct Admin {
     token: Secret,
@@ -31,7 +31,7 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// `None` without a token: then there is no administration.
+    /// Returns `None` if the configuration has no token: then there are no admin routes.
     pub(super) fn new(
         config: &MirrorConfig,
         engine: &Engine,
@@ -42,30 +42,34 @@ impl Admin {
         Some(Self { token, engine, records, max_size: config.max_size })
     }
 
-    /// Whether a request may not go on, and what it is told.
-    fn refused(
+    /// Returns the response to a request that lacks the token or has another method than the
+    /// route's. Returns `None` if the request is allowed.
+    fn rejection(
         &self,
         method: &Method,
-        wanted: &Method,
+        required: &Method,
         headers: &HeaderMap,
     ) -> Option<Response<ResponseBody>> {
-        // A browser sends a password that it was once asked for with whatever form a page has it
-        // post.
+        // A browser repeats a password in every later request, also in a form that another site
+        // posts. So POST routes accept no password.
         let is_authorized = self.has_bearer_token(headers)
-            || (wanted != Method::POST && self.has_password(headers));
+            || (required != Method::POST && self.has_password(headers));
         if !is_authorized {
-            let mut response =
-                text_response(StatusCode::UNAUTHORIZED, "This needs the mirror's admin_token.\n");
+            let mut response = text_response(
+                StatusCode::UNAUTHORIZED,
+                "This route needs the mirror's admin_token.\n",
+            );
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"anystorage\""));
             return Some(response);
         }
-        let allowed = if wanted == Method::POST { "POST" } else { "GET" };
-        (method != wanted).then(|| method_not_allowed(allowed))
+        let allowed = if required == Method::POST { "POST" } else { "GET" };
+        (method != required).then(|| method_not_allowed(allowed))
     }
 
-    /// The token as the password of whatever user, as a browser asks for it.
+    /// Whether the request contains the token as the password of any user (RFC 7617), the way a
+    /// browser sends it.
     fn has_password(&self, headers: &HeaderMap) -> bool {
         let decoded = credentials(headers, "basic")
             .and_then(|value| STANDARD.decode(value).ok())
@@ -74,14 +78,15 @@ impl Admin {
         colon.is_some_and(|colon| self.is_token(&decoded[colon + 1..]))
     }
 
-    /// `Bearer <token>` alone: what a browser was once told to send it sends without being asked.
+    /// Whether the request contains `Authorization: Bearer <token>` (RFC 6750). A password does not
+    /// count, because a browser repeats it in requests that its user did not start.
     pub(super) fn has_bearer_token(&self, headers: &HeaderMap) -> bool {
         credentials(headers, "bearer").is_some_and(|token| self.is_token(token.as_bytes()))
     }
 
-    /// Compares digests, so that the time taken tells nothing of the token.
-    fn is_token(&self, given: &[u8]) -> bool {
-        Sha256::digest(given) == Sha256::digest(self.token.expose())
+    /// Compares digests, so that the duration does not depend on the token.
+    fn is_token(&self, candidate: &[u8]) -> bool {
+        Sha256::digest(candidate) == Sha256::digest(self.token.expose())
     }
 
     pub(super) async fn purge(
@@ -91,8 +96,8 @@ impl Admin {
         path: &str,
         query: &str,
     ) -> Response<ResponseBody> {
-        if let Some(refusal) = self.refused(method, &Method::POST, headers) {
-            return refusal;
+        if let Some(rejection) = self.rejection(method, &Method::POST, headers) {
+            return rejection;
         }
         let purged = if path.is_empty() {
             let prefix =
@@ -116,15 +121,16 @@ impl Admin {
         }
     }
 
-    /// Whether the object is here, and if not, whether it is on its way.
+    /// Starts a fetch if the object is not cached. Responds with whether it is available, and
+    /// whether it is being fetched.
     pub(super) async fn prefetch(
         &self,
         method: &Method,
         headers: &HeaderMap,
         path: &str,
     ) -> Response<ResponseBody> {
-        if let Some(refusal) = self.refused(method, &Method::POST, headers) {
-            return refusal;
+        if let Some(rejection) = self.rejection(method, &Method::POST, headers) {
+            return rejection;
         }
         match key_from_path(path) {
             Ok(key) => {
@@ -141,8 +147,8 @@ impl Admin {
     }
 
     pub(super) fn metrics(&self, method: &Method, headers: &HeaderMap) -> Response<ResponseBody> {
-        if let Some(refusal) = self.refused(method, &Method::GET, headers) {
-            return refusal;
+        if let Some(rejection) = self.rejection(method, &Method::GET, headers) {
+            return rejection;
         }
         let mut response = text_response(StatusCode::OK, "")
             .map(|_| ResponseBody::bytes(self.exposition().into()));
@@ -151,10 +157,10 @@ impl Admin {
         response
     }
 
-    /// In Prometheus' text format.
+    /// Returns all metrics in the text format of Prometheus.
     fn exposition(&self) -> String {
         let mut text = String::new();
-        for Figure { name, kind, help, value } in figures(&self.engine, &self.records.requests) {
+        for Metric { name, kind, help, value } in metrics(&self.engine, &self.records.requests) {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
@@ -195,8 +201,8 @@ impl Admin {
         method: &Method,
         headers: &HeaderMap,
     ) -> Response<ResponseBody> {
-        if let Some(refusal) = self.refused(method, &Method::GET, headers) {
-            return refusal;
+        if let Some(rejection) = self.rejection(method, &Method::GET, headers) {
+            return rejection;
         }
         status::status(&self.engine, &self.records, self.max_size, headers).await
     }
@@ -207,15 +213,15 @@ impl Admin {
         headers: &HeaderMap,
         query: &str,
     ) -> Response<ResponseBody> {
-        match self.refused(method, &Method::GET, headers) {
-            Some(refusal) => refusal,
-            None => analytics::exported(self.records.analytics.clone(), query).await,
+        match self.rejection(method, &Method::GET, headers) {
+            Some(rejection) => rejection,
+            None => analytics::respond(self.records.analytics.clone(), query).await,
         }
     }
 }
 
-/// What follows the name of a scheme (RFC 9110, section 11.4).
+/// Returns the credentials that follow the name of a scheme (RFC 9110, section 11.4).
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
-    let (given, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    given.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
+    let (name, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    name.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
 }

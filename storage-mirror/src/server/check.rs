@@ -1,4 +1,4 @@
-//! [`check`]: whether a mirror could start, without starting it.
+//! [`check`]: checks whether a mirror can start, without starting it.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,37 +10,39 @@ use storage_core::{Error, ErrorKind, Result, Storage};
 
 use super::config::MirrorConfig;
 
-/// How long origin may take to respond.
-const ORIGIN_PATIENCE: Duration = Duration::from_secs(30);
-/// An object that no origin has.
-const PROBE: &str = ".anystorage-mirror-check/there-is-no-such-object";
+/// The time limit for a response of origin.
+const ORIGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The key of an object that no origin has.
+const PROBE_KEY: &str = ".anystorage-mirror-check/there-is-no-such-object";
 
-/// Checks whether a mirror with this configuration could start and reach its origin: the options,
-/// whether `cache_dir` and the access log can be made and written, whether the addresses are this
-/// machine's, and whether origin responds to a request for an object that it does not have. A
-/// mirror that runs on the same directory and addresses is not disturbed; nothing is left behind.
-/// Blocks, for up to 30 seconds.
+/// Checks whether a mirror with this configuration can start and reach its origin.
 ///
-/// An origin that responds with "access denied" passes, with a warning in the log: storages whose
-/// credentials may not list respond so for every object that is missing.
+/// The check covers the options, whether `cache_dir` and the access log can be created and written,
+/// whether the addresses belong to this machine, and whether origin responds to a request for an
+/// object that it does not have. It leaves no files behind, and does not disturb a mirror that runs
+/// with the same directory and addresses. Blocks for up to 30 seconds.
+///
+/// An origin that denies access passes with a warning in the log: a storage whose credentials may
+/// not list denies access to every missing object.
 ///
 /// # Errors
-/// `InvalidConfig` that names the option; what the operating system says about files and addresses;
-/// what origin says.
+/// Fails with `InvalidConfig` and the name of the option if an option is invalid, if a file cannot
+/// be created or written, or if an address cannot be used. Fails with `Timeout` if origin does not
+/// respond within 30 seconds, and with the error of origin if it fails.
 pub fn check(config: MirrorConfig, origin: &Storage) -> Result<()> {
     let config = config.validated()?;
-    directory(&config.cache_dir)
+    check_directory(&config.cache_dir)
         .map_err(|error| in_context("cache_dir", &config.cache_dir, error))?;
     if let Some(log) = config.access_log.as_deref().filter(|path| *path != Path::new("-")) {
-        log_file(log).map_err(|error| in_context("access_log", log, error))?;
+        check_log_file(log).map_err(|error| in_context("access_log", log, error))?;
     }
     for (option, address) in
         [("listen", Some(config.listen)), ("admin_listen", config.admin_listen)]
     {
         let Some(address) = address else { continue };
-        let refused =
+        let in_option =
             |cause| Error::config(format!("option {option}: cannot listen at {address}: {cause}"));
-        can_bind(address).map_err(refused)?;
+        check_address(address).map_err(in_option)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let probed = runtime.block_on(probe(origin));
@@ -49,7 +51,7 @@ pub fn check(config: MirrorConfig, origin: &Storage) -> Result<()> {
 }
 
 async fn probe(origin: &Storage) -> Result<()> {
-    let Ok(opened) = tokio::time::timeout(ORIGIN_PATIENCE, origin.open(PROBE)).await else {
+    let Ok(opened) = tokio::time::timeout(ORIGIN_TIMEOUT, origin.open(PROBE_KEY)).await else {
         return Err(Error::new(
             ErrorKind::Timeout,
             "no response within 30 seconds; check its address and the network",
@@ -61,8 +63,9 @@ async fn probe(origin: &Storage) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             tracing::warn!(
                 %error,
-                "origin denies access to an object that it does not have: either the credentials are wrong, or they may \
-                 not list, and requests for missing objects then fail with 502 instead of 404"
+                "origin denies access to an object that it does not have: either the credentials \
+                 are wrong, or they may not list, and requests for missing objects then fail with \
+                 502 instead of 404"
             );
             Ok(())
         }
@@ -72,43 +75,43 @@ async fn probe(origin: &Storage) -> Result<()> {
 
 fn in_context(option: &str, path: &Path, cause: io::Error) -> Error {
     let path = path.display();
-    Error::config(format!("option {option}: {path} cannot be made or written: {cause}"))
+    Error::config(format!("option {option}: {path} cannot be created or written: {cause}"))
         .with_source(cause)
 }
 
-/// Whether there is a directory that can be written, or one can be made.
-fn directory(path: &Path) -> io::Result<()> {
-    let existing = existing(path)?;
+/// Checks that the directory can be written, or can be created if it is missing.
+fn check_directory(path: &Path) -> io::Result<()> {
+    let existing = nearest_existing(path)?;
     if existing == path {
         let file = existing.join(probe_name());
         File::options().create_new(true).write(true).open(&file)?;
         fs::remove_file(file)
     } else {
-        // What is to be made may be several directories deep: if the first can be, so can the rest.
-        let made = existing.join(probe_name());
-        fs::create_dir(&made)?;
-        fs::remove_dir(made)
+        // If the first missing directory can be created, so can those inside it.
+        let created = existing.join(probe_name());
+        fs::create_dir(&created)?;
+        fs::remove_dir(created)
     }
 }
 
-/// Whether lines can be added to a file, or one can be made.
-fn log_file(path: &Path) -> io::Result<()> {
+/// Checks that lines can be appended to the file, or that it can be created if it is missing.
+fn check_log_file(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
-        // A pipe is opened once there is something to write, since that may wait.
+        // A pipe is not opened here, because that blocks until it has a reader.
         Ok(found) if found.is_file() => File::options().append(true).open(path).map(drop),
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-            Some(parent) if parent == Path::new("") => directory(Path::new(".")),
-            Some(parent) if parent.is_dir() => directory(parent),
+            Some(parent) if parent == Path::new("") => check_directory(Path::new(".")),
+            Some(parent) if parent.is_dir() => check_directory(parent),
             _ => Err(error),
         },
         Err(error) => Err(error),
     }
 }
 
-/// The path itself or the nearest directory above that is there.
-fn existing(path: &Path) -> io::Result<PathBuf> {
+/// Returns the path if it exists, or its nearest ancestor that exists.
+fn nearest_existing(path: &Path) -> io::Result<PathBuf> {
     for above in path.ancestors() {
         let above = if above == Path::new("") { Path::new(".") } else { above };
         match fs::metadata(above) {
@@ -125,9 +128,9 @@ fn probe_name() -> String {
     format!(".anystorage-mirror-check-{}", std::process::id())
 }
 
-/// Binds without listening, so that no connection comes here. That another has the address is fine:
-/// it is this machine's.
-fn can_bind(address: std::net::SocketAddr) -> io::Result<()> {
+/// Checks that the address belongs to this machine. Binds without listening, so that no connection
+/// arrives. An address in use passes, because it is this machine's.
+fn check_address(address: std::net::SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     match socket.bind(&address.into()) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
@@ -140,22 +143,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_can_be_made_passes_and_nothing_is_left_of_the_attempt() {
+    fn a_directory_that_can_be_created_passes_and_no_files_are_left() {
         let dir = tempfile::tempdir().unwrap();
-        directory(&dir.path().join("a/b/c")).unwrap();
-        directory(dir.path()).unwrap();
+        check_directory(&dir.path().join("a/b/c")).unwrap();
+        check_directory(dir.path()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_directory_that_cannot_be_made_does_not_pass() {
+    fn a_directory_that_cannot_be_created_fails() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        directory(&dir.path().join("file")).unwrap_err();
-        directory(&dir.path().join("file/cache")).unwrap_err();
-        // Not even the superuser makes directories there.
+        check_directory(&dir.path().join("file")).unwrap_err();
+        check_directory(&dir.path().join("file/cache")).unwrap_err();
+        // Not even the superuser can create directories in /proc.
         if Path::new("/proc/self").exists() {
-            directory(Path::new("/proc/anystorage/cache")).unwrap_err();
+            check_directory(Path::new("/proc/anystorage/cache")).unwrap_err();
         }
     }
 
@@ -163,19 +166,19 @@ mod tests {
     fn a_log_passes_if_its_file_or_its_directory_can_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("access.log");
-        log_file(&log).unwrap();
+        check_log_file(&log).unwrap();
         assert!(!log.exists());
         fs::write(&log, "a line\n").unwrap();
-        log_file(&log).unwrap();
+        check_log_file(&log).unwrap();
         assert_eq!(fs::read_to_string(&log).unwrap(), "a line\n");
-        log_file(dir.path()).unwrap_err();
-        log_file(&dir.path().join("missing/access.log")).unwrap_err();
+        check_log_file(dir.path()).unwrap_err();
+        check_log_file(&dir.path().join("missing/access.log")).unwrap_err();
     }
 
     #[test]
-    fn an_address_of_another_machine_does_not_pass_and_one_in_use_does() {
-        can_bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
+    fn an_address_of_another_machine_fails_and_one_in_use_passes() {
+        check_address("192.0.2.1:0".parse().unwrap()).unwrap_err();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        can_bind(listener.local_addr().unwrap()).unwrap();
+        check_address(listener.local_addr().unwrap()).unwrap();
     }
 }

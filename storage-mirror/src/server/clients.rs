@@ -1,14 +1,14 @@
-//! [`Clients`]: how many connections each client has.
+//! [`Clients`]: counts the connections of each client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often it is logged that a client has too many connections.
+/// The minimum time between two warnings about clients with too many connections.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// The connections of all clients. Holds an address for as long as there is a connection from it.
+/// The number of connections of each client. An entry is removed with its last connection.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     inner: Mutex<Inner>,
@@ -20,69 +20,74 @@ struct Inner {
     warned_at: Option<Instant>,
 }
 
-/// A connection that counts. Dropped, it counts no more.
+/// A counted connection. Dropping it ends the count.
 #[derive(Debug)]
-pub(crate) struct Connected {
+pub(crate) struct ConnectionGuard {
     clients: Arc<Clients>,
     client: IpAddr,
 }
 
 impl Clients {
-    /// Counts another connection from an address, unless there are so many of that client's
-    /// already.
-    pub(crate) fn connect(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Connected> {
+    /// Counts another connection from an address. Returns `None` if its client already has `max`
+    /// connections.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        address: IpAddr,
+        max: usize,
+    ) -> Option<ConnectionGuard> {
         let client = client_of(address);
         let mut inner = self.lock();
         let connections = inner.connections.entry(client).or_default();
-        if *connections >= most {
-            // With at least one, the entry stays.
-            inner.forget_if_unused(client);
-            inner.warn(client, most);
+        if *connections >= max {
+            // `entry` may have inserted this client with a count of 0.
+            inner.remove_if_unused(client);
+            inner.warn(client, max);
             return None;
         }
         *connections += 1;
         drop(inner);
-        Some(Connected { clients: Arc::clone(self), client })
+        Some(ConnectionGuard { clients: Arc::clone(self), client })
     }
 
-    // Nothing panics while the lock is held, so a poisoned one holds sound counts all the same.
+    // No code panics while it holds the lock, so the counts in a poisoned lock are valid.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    fn forget_if_unused(&mut self, client: IpAddr) {
+    fn remove_if_unused(&mut self, client: IpAddr) {
         if self.connections.get(&client) == Some(&0) {
             self.connections.remove(&client);
         }
     }
 
-    fn warn(&mut self, client: IpAddr, most: usize) {
+    fn warn(&mut self, client: IpAddr, max: usize) {
         if self.warned_at.is_some_and(|at| at.elapsed() < WARN_EVERY) {
             return;
         }
         self.warned_at = Some(Instant::now());
         tracing::warn!(
             %client,
-            most,
-            "a client has max_connections_per_client connections, and more are closed at once; if it is a proxy of your \
-             own, name it in trusted_proxies"
+            most = max,
+            "a client has max_connections_per_client connections, and further ones are closed at \
+             once; if it is your own proxy, add it to trusted_proxies"
         );
     }
 }
 
-impl Drop for Connected {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut inner = self.clients.lock();
         if let Some(connections) = inner.connections.get_mut(&self.client) {
             *connections = connections.saturating_sub(1);
         }
-        inner.forget_if_unused(self.client);
+        inner.remove_if_unused(self.client);
     }
 }
 
-/// What one client is: an IPv4 address, or the 64 bits of an IPv6 address that a provider assigns.
+/// Returns the address that identifies a client: an IPv4 address, or the /64 prefix of an IPv6
+/// address, which a provider assigns to one customer.
 fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -102,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_many_connections_and_another_has_its_own() {
+    fn each_client_has_its_own_maximum_number_of_connections() {
         let clients = Arc::new(Clients::default());
         let mut held: Vec<_> =
             (0..3).map(|_| clients.connect(address("192.0.2.1"), 3).unwrap()).collect();
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_assignment_are_one_client() {
+    fn the_addresses_of_one_ipv6_prefix_are_one_client() {
         let clients = Arc::new(Clients::default());
         let _held = clients.connect(address("2001:db8:1:2::1"), 1).unwrap();
         assert!(clients.connect(address("2001:db8:1:2:ffff::2"), 1).is_none());
@@ -123,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_remembered_of_clients_that_are_gone() {
+    fn clients_without_connections_have_no_entry() {
         let clients = Arc::new(Clients::default());
         for n in 0..100 {
             drop(clients.connect(address(&format!("192.0.2.{n}")), 1).unwrap());

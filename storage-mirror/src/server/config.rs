@@ -17,16 +17,21 @@ use crate::engine::{
 use crate::store::{DEFAULT_INDEX_MEMORY, DEFAULT_MEMORY, Limits, OPEN_FILES};
 
 storage_core::options! {
-    /// The options of a mirror, as its configuration file has them, all but `origin`: that is a
-    /// storage, which whoever reads the file builds. Unknown keys are errors.
+    /// The options of a mirror in its configuration file. The program that reads the file builds
+    /// the storage from `origin`, which is not part of this type. Unknown keys are errors.
     ///
-    /// Durations are text (`"120s"`, `"5m"`, `"24h"`), sizes too (`"50GiB"`, `"500MB"`).
+    /// Durations (`"120s"`, `"5m"`, `"24h"`) and sizes (`"50GiB"`, `"500MB"`) are texts.
     ///
     /// ```
     /// use storage_mirror::MirrorConfig;
     ///
     /// let config: MirrorConfig = serde_json::from_str(
-    ///     r#"{ "listen": "127.0.0.1:8080", "cache_dir": "/var/cache/anystorage", "max_size": "50GiB", "ttl": "1h" }"#,
+    ///     r#"{
+    ///         "listen": "127.0.0.1:8080",
+    ///         "cache_dir": "/var/cache/anystorage",
+    ///         "max_size": "50GiB",
+    ///         "ttl": "1h"
+    ///     }"#,
     /// )?;
     /// let config = config.validated()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -74,15 +79,15 @@ storage_core::options! {
         pub redirect_on_miss: bool => "boolean", default false;
         /// The address and port of the admin routes: purges, metrics and status.
         pub admin_listen: Option<SocketAddr> => "address", otherwise "`listen`";
-        /// The token of the admin routes: at least 16 visible ASCII characters, 6 of them different.
-        /// Without it there are no admin routes.
+        /// The token of the admin routes: at least 16 visible ASCII characters, 6 of them
+        /// different. Without it there are no admin routes.
         ///
         /// Clients send `Authorization: Bearer <token>`.
         pub admin_token: Option<Secret> => "secret";
         /// The file of the access log, or `"-"` for standard output: Combined Log Format with the
         /// cache status and the time in milliseconds.
         ///
-        /// A reload opens the file anew, so that it can be moved away before.
+        /// A reload reopens the file, so that it can be moved away before.
         #[serde(default, deserialize_with = "local_path::option")]
         pub access_log: Option<PathBuf> => "path";
         /// How many days analytics (downloads and bytes of each key) are kept. 0 disables them.
@@ -93,9 +98,9 @@ storage_core::options! {
         /// The addresses of proxies in front, whose `Forwarded` or `X-Forwarded-For` names the
         /// client.
         ///
-        /// If both headers (RFC 7239) are there and name different clients, neither counts. Without
-        /// this option, all clients behind a proxy are one client to the access log, the analytics
-        /// and `max_connections_per_client`.
+        /// If both headers (RFC 7239) are present and name different clients, neither is used.
+        /// Without this option, the access log, the analytics and `max_connections_per_client`
+        /// count all clients behind a proxy as one client.
         #[serde(default)]
         pub trusted_proxies: Vec<IpAddr> => "list of addresses", otherwise "none";
         /// The key of signed links. With it, only links that are signed with it are served; without
@@ -109,28 +114,28 @@ storage_core::options! {
         /// The number of concurrent connections of one address (IPv6: one /64). Does not apply to
         /// `trusted_proxies`.
         ///
-        /// More are closed at once.
+        /// Further connections are closed at once.
         pub max_connections_per_client: Option<usize> => "integer",
             otherwise "a tenth of `max_connections`";
         /// The bytes per second that a client has to read while bytes are ready. 0 disables the
         /// limit.
         ///
-        /// Slower clients are disconnected. A client may take nothing for 60 seconds, and for a
-        /// second longer for as many bytes as this that it has taken, up to 10 minutes: so a
-        /// listener may pause. Without a minimum, a client that takes anything may then pause for
-        /// 10 minutes.
+        /// Slower clients are disconnected. A client may pause for 60 seconds. Each `min_rate`
+        /// bytes that it reads allow one second more, up to 10 minutes, so that a listener can
+        /// pause a player. If the limit is disabled, a client may pause for 10 minutes after each
+        /// read.
         #[serde(default = "default_min_rate", deserialize_with = "byte_size::deserialize")]
         pub min_rate: u64 => "size", default "1KiB";
     }
 }
 
-/// The option `ttl`.
+/// The value of the option `ttl`. Defaults to `1h` for all objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ttl {
-    /// The same for all.
+    /// One lifetime for all objects.
     All(Duration),
-    /// By content type or prefix.
+    /// Lifetimes by content type (`audio/*`), prefix (`prefix:live/`) and `default`.
     By(BTreeMap<String, Duration>),
 }
 
@@ -148,7 +153,8 @@ impl<'de> Deserialize<'de> for Ttl {
 
 struct TtlVisitor;
 
-const TTL: &str = "a duration, as in \"1h\", or a table of durations by content type (\"audio/*\"), \"prefix:...\" and \"default\"";
+const TTL: &str = "a duration, as in \"1h\", or a table of durations by content type \
+    (\"audio/*\"), \"prefix:...\" and \"default\"";
 
 impl<'de> de::Visitor<'de> for TtlVisitor {
     type Value = Ttl;
@@ -172,17 +178,17 @@ impl<'de> de::Visitor<'de> for TtlVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Ttl, A::Error> {
-        let mut by = BTreeMap::new();
-        while let Some((name, Span(span))) = map.next_entry()? {
-            by.insert(name, span);
+        let mut table = BTreeMap::new();
+        while let Some((name, TtlValue(span))) = map.next_entry()? {
+            table.insert(name, span);
         }
-        Ok(Ttl::By(by))
+        Ok(Ttl::By(table))
     }
 }
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Span(#[serde(deserialize_with = "duration::deserialize")] Duration);
+struct TtlValue(#[serde(deserialize_with = "duration::deserialize")] Duration);
 
 fn default_memory() -> u64 {
     DEFAULT_MEMORY
@@ -212,36 +218,34 @@ fn default_max_connections() -> usize {
     10_000
 }
 
-/// The fewest bytes of an `admin_token`.
+/// The minimum length of an `admin_token`, in bytes.
 const MIN_TOKEN_BYTES: usize = 16;
 
 impl MirrorConfig {
-    /// Checks what can be checked without touching anything.
+    /// Checks the options without access to files or the network.
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option.
+    /// Fails with `InvalidConfig` and the name of the option if an option is invalid.
     pub fn validated(self) -> Result<Self> {
         let bad = |text: &'static str| Err(Error::config(text));
         if self.max_size == 0 {
-            return bad("max_size: is 0; say how much of the disk may be used, as in \"50GiB\"");
+            return bad("max_size: is 0; set how much of the disk may be used, as in \"50GiB\"");
         }
         if self.max_object_size.is_some_and(|size| size > self.max_size) {
             return bad("max_object_size: is more than max_size");
         }
-        // What a header can hold, so that every client can say it.
+        // Only these characters can be sent in every header.
         let is_fit = |token: &Secret| {
             let token = token.expose();
             token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if !self.admin_token.as_ref().is_none_or(is_fit) {
-            return bad(
-                "admin_token: at least 16 visible ASCII characters; make one with: openssl rand -hex 32",
-            );
+            return bad("admin_token: needs at least 16 visible ASCII characters; \
+                 make one with: openssl rand -hex 32");
         }
         if self.admin_token.as_ref().is_some_and(Secret::is_trivial) {
-            return bad(
-                "admin_token: nearly all its characters are the same; make one with: openssl rand -hex 32",
-            );
+            return bad("admin_token: nearly all its characters are the same; \
+                 make one with: openssl rand -hex 32");
         }
         if self.admin_listen.is_some() && self.admin_token.is_none() {
             return bad("admin_listen: needs admin_token as well");
@@ -250,17 +254,14 @@ impl MirrorConfig {
             return bad("admin_listen: is the same as listen; leave it out to serve both there");
         }
         if self.workers == Some(0) || self.max_connections == 0 {
-            return bad("workers and max_connections: at least 1");
+            return bad("workers and max_connections: must be at least 1");
         }
         if self.max_connections_per_client == Some(0) {
-            return bad(
-                "max_connections_per_client: at least 1; leave it out for a tenth of max_connections",
-            );
+            return bad("max_connections_per_client: must be at least 1; \
+                 leave it out for a tenth of max_connections");
         }
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
-            return bad(
-                "allow: is empty, so that nothing would be served; leave it out for all keys",
-            );
+            return bad("allow: is empty, so no object would be served; leave it out for all keys");
         }
         self.signing_key()?;
         self.freshness()?;
@@ -337,7 +338,8 @@ impl MirrorConfig {
                         }
                         None => {
                             return Err(Error::config(format!(
-                                "ttl: {name:?} is neither a content type (\"audio/*\") nor \"prefix:...\" nor \"default\""
+                                "ttl: {name:?} is neither a content type (\"audio/*\") nor \
+                                 \"prefix:...\" nor \"default\""
                             )));
                         }
                     }
@@ -366,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_declared_defaults_are_those_of_the_driver() {
+    fn the_declared_defaults_equal_the_defaults_of_deserialization() {
         let required = Options::new()
             .with("listen", "127.0.0.1:8080")
             .with("cache_dir", "/var/cache/anystorage")

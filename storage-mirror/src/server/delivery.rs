@@ -20,9 +20,9 @@ use super::responses::not_found;
 use super::sources::{CachedSource, OriginSource};
 use crate::engine::{CacheStatus, Engine, Lookup, Version, log_failure};
 
-/// The greatest `Age` (RFC 9111, section 1.2.2).
+/// The maximum `Age`, in seconds (RFC 9111, section 1.2.2).
 const MAX_AGE: u64 = 1 << 31;
-/// The last second of the year 9999, since 1970.
+/// The last second of the year 9999, counted from 1970. HTTP dates have four digits for the year.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 /// Upper bound for the lifetime of a signed link to origin that a miss is redirected to.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -36,7 +36,7 @@ pub(super) struct Delivery {
     engine: Engine,
     records: Arc<Records>,
     reader: Responder,
-    /// For programs that have the token: metadata as it is stored.
+    /// For clients with the admin token: responds with the metadata as it is stored.
     exact_reader: Responder,
     redirect_on_miss: bool,
 }
@@ -47,10 +47,10 @@ pub(super) struct ObjectRequest<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) key: &'a Key,
     pub(super) overrides: HeaderOverrides,
-    /// When the signed link expires that admitted the request. `None` if everybody may read.
+    /// When the signed link expires that admitted the request. `None` if all clients may read.
     pub(super) link_ends: Option<SystemTime>,
-    /// Whether the client has the token. Then headers contain the metadata as it is stored, and
-    /// nothing else.
+    /// Whether the request contains the admin token. Then the headers contain the metadata as it is
+    /// stored.
     pub(super) has_token: bool,
 }
 
@@ -136,7 +136,8 @@ impl Delivery {
         Ok(response)
     }
 
-    /// Reads an object from a source, with the headers that depend on who may see the response.
+    /// Reads an object from a source, and sets the headers that depend on who may read the
+    /// response.
     async fn read<S: Source>(
         &self,
         request: &ObjectRequest<'_>,
@@ -150,7 +151,7 @@ impl Delivery {
         let headers = response.headers_mut();
         headers.insert(CACHE_STATUS, status);
         if request.has_token {
-            // A cache on the way must not send it to a browser.
+            // A shared cache must not send this response to a client without the token.
             headers.append(VARY, HeaderValue::from_static("authorization"));
         } else if request.link_ends.is_some() {
             responses::make_private(headers);
@@ -158,7 +159,7 @@ impl Delivery {
         Ok(response)
     }
 
-    /// Responds with origin's object, which is not kept.
+    /// Responds with the object of origin without caching it.
     async fn pass(
         &self,
         request: &ObjectRequest<'_>,
@@ -172,11 +173,11 @@ impl Delivery {
         let mut response = self.read(request, &origin, status).await?;
         // An origin that is a cache itself states how old its copy is, and the next cache needs
         // that (RFC 9111, section 5.1).
-        if let Some(of_origin) = origin.response() {
-            set_date(&mut response, of_origin.date);
-            // A response straight from its source has no `Age`.
-            if of_origin.age.as_secs() > 0 {
-                set_age(&mut response, of_origin.age.as_secs());
+        if let Some(meta) = origin.response() {
+            set_date(&mut response, meta.date);
+            // `Age` is left out if the response did not come from a cache.
+            if meta.age.as_secs() > 0 {
+                set_age(&mut response, meta.age.as_secs());
             }
         }
         Ok(response)
@@ -204,9 +205,9 @@ impl Delivery {
         Ok(Some(response))
     }
 
-    /// Returns origin's own URL of the object. It is a signed one with the type and the disposition
-    /// of the client's link, and expires with that. For an object that everybody may read here it
-    /// is the public one if origin does not sign.
+    /// Returns origin's own URL of the object: a signed URL with the content type and disposition
+    /// of the client's link, which does not outlive that link. If origin does not sign and all
+    /// clients may read the object here, returns the public URL.
     async fn link_at_origin(&self, request: &ObjectRequest<'_>) -> Result<Option<Link>> {
         let Some(lifetime) = redirect_lifetime(request.link_ends, SystemTime::now()) else {
             return Ok(None);
@@ -220,14 +221,14 @@ impl Delivery {
             signed = signed.response_content_type(content_type);
         }
         let link = match signed.await {
-            // A public link would work for everybody, and would not expire.
+            // A client with a signed link must not receive a public URL, which does not expire.
             Err(error) if error.kind() == ErrorKind::Unsupported && request.link_ends.is_none() => {
                 origin.url(request.key).await
             }
             link => link,
         };
         match link {
-            // A relative link would lead back to this mirror.
+            // A client would resolve a relative URL against this mirror.
             Ok(link) => Ok((!link.is_relative()).then_some(link)),
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
             Err(error) => Err(error),
@@ -235,8 +236,8 @@ impl Delivery {
     }
 }
 
-/// Returns how long a link to origin may work in place of one that expires at this time, or `None`
-/// if it has expired. Signed links count whole seconds.
+/// Returns the lifetime of a link to origin that replaces a link with this end, or `None` if that
+/// has expired. Rounds down, because signed links expire at whole seconds.
 fn redirect_lifetime(link_ends: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
     let left = match link_ends {
         Some(end) => Duration::from_secs(end.duration_since(now).unwrap_or_default().as_secs()),
@@ -258,7 +259,8 @@ fn set_date(response: &mut Response<ResponseBody>, date: SystemTime) {
     }
 }
 
-/// The response for a missing object. `asked` if origin was asked because of this request.
+/// Returns the response for a missing object. `asked` states whether this request was sent to
+/// origin.
 fn missing(asked: bool) -> Response<ResponseBody> {
     let mut response = not_found();
     let status = if asked {
@@ -270,9 +272,9 @@ fn missing(asked: bool) -> Response<ResponseBody> {
     response
 }
 
-/// The response if origin fails. The status blames origin (502, 504) and not this server. It is 504
-/// if there is a stale version that must not be served (RFC 9111, section 5.2.2.2). The caller logs
-/// the failure.
+/// Returns the response if origin fails: 502 or 504 instead of 500. The status is 504 if the cache
+/// has a stale version that must not be served (RFC 9111, section 5.2.2.2). The caller logs the
+/// failure.
 fn failed(error: &Error, had_stale: bool) -> Response<ResponseBody> {
     let mut response = error_response_unlogged(error);
     if had_stale {
@@ -287,7 +289,7 @@ fn failed(error: &Error, had_stale: bool) -> Response<ResponseBody> {
     response
 }
 
-/// The header `Cache-Status` (RFC 9211).
+/// Returns the value of `Cache-Status` (RFC 9211).
 fn status_header(status: CacheStatus) -> HeaderValue {
     let fixed = match status {
         CacheStatus::Hit { ttl } => {

@@ -1,23 +1,23 @@
-//! Where a request comes from, also behind a proxy.
+//! [`client_address`]: the address of a client, also behind a proxy.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::HeaderMap;
 
-/// Returns where a request comes from: the address that is connected, or, if that is a trusted
-/// proxy's, the last address that is not a trusted proxy's in `Forwarded` (RFC 7239) or
-/// `X-Forwarded-For`. What stands before it the client may have made up.
+/// Returns the address of the client that sent a request. This is the address of the peer, or, if
+/// the peer is a trusted proxy, the last address in `Forwarded` (RFC 7239) or `X-Forwarded-For`
+/// that is not a trusted proxy's. The client may have forged the addresses before it.
 ///
-/// A proxy sets one of the headers and hands on the other as the client made it up. So if both are
-/// there and name different clients, neither counts.
+/// A proxy sets one of the headers and may pass on the other as the client sent it. So if both are
+/// present and name different clients, neither is used.
 pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
     let peer = peer.ip().to_canonical();
     if !trusted.contains(&peer) {
         return peer;
     }
     let x_forwarded = values(headers, "x-forwarded-for");
-    let x_forwarded = walk(
+    let x_forwarded = follow_proxies(
         peer,
         x_forwarded.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim),
         trusted,
@@ -25,8 +25,11 @@ pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[I
     let forwarded = values(headers, "forwarded");
     let elements =
         forwarded.iter().rev().flat_map(|value| split_outside_quotes(value, ',').into_iter().rev());
-    let forwarded =
-        walk(peer, elements.map(|element| parameter(element, "for").unwrap_or_default()), trusted);
+    let forwarded = follow_proxies(
+        peer,
+        elements.map(|element| parameter(element, "for").unwrap_or_default()),
+        trusted,
+    );
     match (x_forwarded, forwarded) {
         (Some(client), None) | (None, Some(client)) => client,
         (Some(client), Some(same)) if client == same => client,
@@ -34,15 +37,15 @@ pub(crate) fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[I
     }
 }
 
-/// The values of a header. One that is not text counts too: left out, it would leave the other
-/// header alone to name the client, and that one the client may have made up.
+/// Returns the values of a header, also those that are not UTF-8. Without them the other header,
+/// which the client may have forged, would be used alone.
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<Cow<'a, str>> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
-/// Goes back from the peer through what each proxy says, as long as that is a trusted one. `None`
-/// if there is nothing to go through.
-fn walk<'a>(
+/// Follows the nodes back from the peer, the last one first, as long as the node before is a
+/// trusted proxy. Returns the address where it stops, or `None` if there are no nodes.
+fn follow_proxies<'a>(
     peer: IpAddr,
     nodes: impl Iterator<Item = &'a str>,
     trusted: &[IpAddr],
@@ -54,14 +57,14 @@ fn walk<'a>(
         }
         match parse_address(node) {
             Some(next) => address = Some(next),
-            // The client is hidden, so the proxy that hides it is the last known address.
+            // The proxy hides its client, so the proxy's address is the last known one.
             None => return Some(address.unwrap_or(peer)),
         }
     }
     address
 }
 
-/// Some proxies name the port as well.
+/// Parses an address, with or without a port.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let address =
@@ -70,11 +73,11 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// Returns the value of a parameter in an element of `Forwarded`:
-/// `for="[2001:db8::1]:4711";proto=https`. Values of addresses have no escaped characters.
+/// `for="[2001:db8::1]:4711";proto=https`. Addresses contain no escaped characters.
 ///
-/// Returns `None` for an element that is malformed anywhere. A client may send half of a quoted
-/// text, and what the proxy appends is then read as the other half, in one element with an address
-/// that the client chose.
+/// Returns `None` for an element that is malformed anywhere. A client may send an unclosed quote,
+/// so that the text that the proxy appends becomes part of an element with an address that the
+/// client chose.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     let mut wanted = None;
     for pair in split_outside_quotes(element, ';').into_iter().filter(|pair| !pair.is_empty()) {
@@ -90,7 +93,7 @@ fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     wanted
 }
 
-/// Returns the text of a value in quotes or without. `None` if there is a quote anywhere else.
+/// Returns a value without its quotes. Returns `None` if it contains other quotes.
 fn unquoted(value: &str) -> Option<&str> {
     let text = match value.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"')?,
@@ -127,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_who_is_not_a_trusted_proxy() {
+    fn a_peer_that_is_not_a_trusted_proxy_is_the_client() {
         assert_eq!(from("192.0.2.1", &["198.51.100.1"], &[]), "192.0.2.1");
         assert_eq!(from("192.0.2.1", &["198.51.100.1"], &["127.0.0.1"]), "192.0.2.1");
     }
 
     #[test]
-    fn a_trusted_proxy_tells_who_asks() {
+    fn a_trusted_proxy_names_the_client_in_x_forwarded_for() {
         let trusted = ["127.0.0.1", "10.0.0.1"];
         assert_eq!(from("127.0.0.1", &["198.51.100.1"], &trusted), "198.51.100.1");
         assert_eq!(from("::ffff:127.0.0.1", &["198.51.100.1"], &trusted), "198.51.100.1");
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_made_up_is_not_believed() {
+    fn addresses_that_the_client_forged_are_not_used() {
         let trusted = ["127.0.0.1"];
         assert_eq!(from("127.0.0.1", &["8.8.8.8, 198.51.100.1"], &trusted), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["8.8.8.8", "198.51.100.1"], &trusted), "198.51.100.1");
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_names_the_client_as_rfc_7239_has_it() {
+    fn a_trusted_proxy_names_the_client_in_forwarded() {
         let trusted = ["127.0.0.1", "10.0.0.1"];
         let of = |value| by("127.0.0.1", &[("forwarded", value)], &trusted);
         assert_eq!(of("for=198.51.100.1;proto=https;by=10.0.0.1"), "198.51.100.1");
@@ -177,12 +180,12 @@ mod tests {
         assert_eq!(
             by("192.0.2.1", &[("forwarded", "for=198.51.100.1")], &trusted),
             "192.0.2.1",
-            "not by a proxy"
+            "the peer is not a trusted proxy"
         );
     }
 
     #[test]
-    fn a_header_that_the_proxy_hands_on_unseen_names_no_client() {
+    fn headers_that_name_different_clients_are_not_used() {
         let trusted = ["127.0.0.1"];
         let both = |forwarded, x_forwarded| {
             by("127.0.0.1", &[("forwarded", forwarded), ("x-forwarded-for", x_forwarded)], &trusted)
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_not_ascii_does_not_leave_the_other_to_name_the_client() {
+    fn a_header_that_is_not_ascii_is_compared_with_the_other_header() {
         let trusted = ["127.0.0.1"];
         let headers = [("forwarded", "for=8.8.8.8"), ("x-forwarded-for", "\u{e9}, 198.51.100.1")];
         assert_eq!(by("127.0.0.1", &headers, &trusted), "127.0.0.1");
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_the_client_left_open_does_not_swallow_what_the_proxy_appends() {
+    fn an_unclosed_quote_of_the_client_makes_the_peer_the_client() {
         for begun in [
             "for=8.8.8.8;x=\"",
             "for=8.8.8.8;x=y\"",

@@ -1,4 +1,4 @@
-//! [`Server`]: sockets, threads, connections, and their end.
+//! [`Server`]: sockets, threads, connections, and shutdown.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -20,30 +20,31 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::clients::{Clients, Connected};
+use super::clients::{Clients, ConnectionGuard};
 use super::config::MirrorConfig;
 use super::paced::Paced;
 use super::records::Records;
 use super::site::{Listener, Site};
 use crate::engine::Engine;
 
-/// How long the headers of a request may take, and how long a connection may be idle.
+/// The time limit for receiving the headers of a request, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many headers a request may have, ...
+/// The maximum number of headers of a request.
 const MAX_HEADERS: usize = 100;
-/// ... and how long all of them may be. Also how much of an answer waits in memory for its client:
-/// one block is enough.
+/// The maximum size of all headers of a request, in bytes. Also bounds the part of a response that
+/// is buffered for its client; one block is enough.
 const MAX_BUFFER: usize = 64 * 1024;
-/// How long answers under way may take when the server is stopped.
-const DRAIN: Duration = Duration::from_secs(30);
-/// How many connections the administration may have, if it has a listener of its own.
-const ADMIN_CONNECTIONS: usize = 64;
-/// How many connections may wait to be accepted.
+/// The time limit for finishing running responses after a stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The maximum number of connections to the separate listener of the admin routes.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// The number of connections that the operating system queues before they are accepted.
 const BACKLOG: i32 = 1024;
-/// How long to wait when the system has no room for another connection.
+/// The pause after the operating system fails to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A mirror: a server that keeps an origin's objects, filling itself on the first request.
+/// A mirror server: it serves an origin's objects from a cache, and fetches each on its first
+/// request.
 ///
 /// ```no_run
 /// use storage_core::Memory;
@@ -68,7 +69,7 @@ pub struct Server {
     clients: Arc<Clients>,
 }
 
-/// A hold on a server that runs: to stop it, or to give it another configuration.
+/// Stops a running [`Server`] or reloads its configuration. Clones control the same server.
 #[derive(Clone)]
 pub struct Handle {
     site: Arc<RwLock<Arc<Site>>>,
@@ -77,16 +78,17 @@ pub struct Handle {
 }
 
 impl Server {
-    /// Opens the cache's directory and the sockets. Nothing is served yet. Blocks for as long as it
-    /// takes to read what the cache holds.
+    /// Opens the cache directory and the sockets. Requests are served once [`run`](Self::run) is
+    /// called. Blocks while it reads the index of the cache.
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option; `Conflict` if another mirror has the directory;
-    /// what the operating system says about directory and sockets.
+    /// Fails with `InvalidConfig` and the name of the option if an option is invalid, with
+    /// `Conflict` if another mirror uses the directory, and with the error of the operating system
+    /// if the directory or a socket cannot be opened.
     pub fn bind(config: MirrorConfig, origin: Storage) -> Result<Self> {
         let config = config.validated()?;
         let engine = Engine::open(&config.cache_dir, origin, config.engine_options()?)?;
-        // After the engine, which holds the lock of the directory.
+        // The engine is opened first because it locks the directory.
         let records = Records::open(&config)?;
         let site = Site::new(&config, engine, records)?;
         let workers = config
@@ -100,9 +102,9 @@ impl Server {
             }
             None => (None, None),
         };
-        // Each listener waits with a permit in hand.
-        let most = config.max_connections.max(public.len()).min(Semaphore::MAX_PERMITS);
-        let connections = Arc::new(Semaphore::new(most));
+        // Each listener holds a permit while it waits for a connection.
+        let max = config.max_connections.max(public.len()).min(Semaphore::MAX_PERMITS);
+        let connections = Arc::new(Semaphore::new(max));
         let handle = Handle {
             site: Arc::new(RwLock::new(Arc::new(site))),
             config: Arc::new(RwLock::new(config)),
@@ -119,41 +121,43 @@ impl Server {
         })
     }
 
-    /// Where the public routes are: with the port that the system chose, if `listen` has port 0.
+    /// Returns the address of the public routes. If `listen` has port 0, it contains the port that
+    /// the operating system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.listen
     }
 
-    /// Where the administration is, if it has a listener of its own.
+    /// Returns the address of the admin routes, or `None` if they have no separate listener.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_listen
     }
 
-    /// A hold on the server, for whoever stops it.
+    /// Returns a handle that stops the server or reloads its configuration.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Serves until it is stopped; then answers under way are finished, for up to 30 seconds.
-    /// Blocks; threads are its own.
+    /// Serves requests until [`Handle::stop`] is called, then finishes running responses for up to
+    /// 30 seconds. Blocks the calling thread and starts its own worker threads.
     ///
     /// # Errors
-    /// What the operating system says about threads.
+    /// Fails with the error of the operating system if a thread or its event loop cannot be
+    /// started, and with `Unexpected` if a thread panics.
     pub fn run(self) -> Result<()> {
         let records = Arc::clone(&self.handle.site().records);
-        // Dropped, it ends the thread that saves, which saves once more.
-        let (saving, ends) = mpsc::channel();
+        // Dropping the sender makes the thread save a last time and end.
+        let (stop_saving, stopped) = mpsc::channel();
         let saved = Arc::clone(&records);
         let saver = thread::Builder::new().name("analytics".to_owned()).spawn(move || {
             if let Some(analytics) = &saved.analytics {
-                analytics.keep_saving(&ends);
+                analytics.keep_saving(&stopped);
             }
         })?;
         let outcome = self.serve();
-        drop::<mpsc::Sender<()>>(saving);
+        drop::<mpsc::Sender<()>>(stop_saving);
         records.close_log();
         outcome.and(
             saver.join().map_err(|_| Error::new(ErrorKind::Unexpected, "the analytics panicked")),
@@ -165,10 +169,10 @@ impl Server {
         let sockets = self.public.into_iter().map(|socket| (socket, Listener::Public));
         let sockets = sockets.chain(self.admin.map(|socket| (socket, Listener::Admin)));
         for (number, (socket, listener)) in sockets.enumerate() {
-            // Clients that use up the public listener leave the other one open.
+            // A separate limit keeps the admin routes reachable when the public listener is full.
             let connections = match listener {
                 Listener::Public => Arc::clone(&self.connections),
-                Listener::Admin => Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+                Listener::Admin => Arc::new(Semaphore::new(MAX_ADMIN_CONNECTIONS)),
             };
             let clients = Arc::clone(&self.clients);
             let worker = Worker { handle: self.handle.clone(), listener, connections, clients };
@@ -182,7 +186,7 @@ impl Server {
             let ended = thread
                 .join()
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unexpected, "a worker panicked")));
-            // One that fails takes the others along: half a server is none.
+            // If one worker fails, all workers stop.
             if ended.is_err() {
                 self.handle.stop();
             }
@@ -193,20 +197,20 @@ impl Server {
 }
 
 impl Handle {
-    /// Stops the server. Returns at once; [`Server::run`] returns when all is over.
+    /// Stops the server. Returns at once; [`Server::run`] returns when the workers have ended.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Puts another configuration in place of the present one, for requests from now on.
-    /// Connections stay, and so does what is kept. The access log is opened anew, so that its file
-    /// may have been moved away.
+    /// Replaces the configuration for all later requests. Connections and cached objects stay. The
+    /// access log is reopened, so that its file can be moved away before.
     ///
     /// # Errors
-    /// `InvalidConfig` if the new one is wrong, or changes what cannot change while the server
-    /// runs: `listen`, `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`,
-    /// `index_memory`, `analytics_days`, `workers`, `max_connections`, the TTLs; or if its
-    /// `access_log` cannot be opened. Then the present one stays.
+    /// Fails with `InvalidConfig`, and keeps the current configuration, if an option is invalid, if
+    /// the `access_log` cannot be opened, or if an option differs that cannot change while the
+    /// server runs: `listen`, `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`,
+    /// `index_memory`, `ttl`, `negative_ttl`, `stale_if_error`, `stale_while_revalidate`,
+    /// `analytics_days`, `workers` or `max_connections`.
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
         let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);
@@ -240,15 +244,17 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A socket for each worker, all at one address: the system spreads connections over them.
+/// Opens a socket for each worker, all at one address. The operating system distributes the
+/// connections.
 fn listeners(address: SocketAddr, workers: usize) -> Result<(Vec<StdListener>, SocketAddr)> {
-    let refused = |cause| Error::unexpected(format!("cannot listen at {address}"), cause);
+    let in_context = |cause| Error::unexpected(format!("cannot listen at {address}"), cause);
     let mut listeners: Vec<StdListener> = Vec::new();
     let mut address = address;
-    // What only one listens at nobody else may take by accident.
+    // A single socket is opened without SO_REUSEPORT, so that no other process can share the
+    // address. Other systems than Unix have no such option.
     let workers = if cfg!(unix) { workers } else { 1 };
     for _ in 0..workers {
-        let listener = listener(address, workers > 1).map_err(refused)?;
+        let listener = listener(address, workers > 1).map_err(in_context)?;
         address = listener.local_addr()?;
         listeners.push(listener);
     }
@@ -257,7 +263,7 @@ fn listeners(address: SocketAddr, workers: usize) -> Result<(Vec<StdListener>, S
 
 fn listener(address: SocketAddr, shared: bool) -> std::io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // So that a restart need not wait for the connections of the last run to be forgotten.
+    // Lets a restart bind while connections of the last run are in TIME_WAIT.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     #[cfg(unix)]
@@ -270,11 +276,11 @@ fn listener(address: SocketAddr, shared: bool) -> std::io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// A client has as many connections as it may have.
+/// The client already has the maximum number of connections.
 #[derive(Debug)]
-struct TooMany;
+struct TooManyConnections;
 
-/// A thread that serves connections.
+/// Accepts and serves the connections of one socket, on a thread of its own.
 struct Worker {
     handle: Handle,
     listener: Listener,
@@ -290,13 +296,12 @@ impl Worker {
             let graceful = GracefulShutdown::new();
             self.accept(&listener, &graceful).await;
             drop(listener);
-            if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-                tracing::warn!("answers under way were cut off");
+            if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+                tracing::warn!("running responses were cut off");
             }
             Ok(())
         });
-        // What still writes to the disk need not be waited for: it is not visible before it is
-        // whole.
+        // Does not wait for writes to the disk: an object becomes visible when it is complete.
         runtime.shutdown_background();
         served
     }
@@ -304,7 +309,7 @@ impl Worker {
     async fn accept(&self, listener: &TcpListener, graceful: &GracefulShutdown) {
         let mut stop = self.handle.stop.subscribe();
         let mut stopped = pin!(async move {
-            // An error means that nobody can stop it any more.
+            // Fails only if every handle is gone, which also stops the server.
             stop.wait_for(|stop| *stop).await.is_ok()
         });
         loop {
@@ -317,21 +322,21 @@ impl Worker {
                     let Ok(client) = self.admit(peer) else { continue };
                     let connection = graceful.watch(self.connection(stream, peer));
                     tokio::spawn(async move {
-                        let _while_it_lasts = (permit, client);
+                        let _released_at_end = (permit, client);
                         if let Err(error) = connection.await {
                             tracing::debug!(%error, "a connection ended");
                         }
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted for the moment");
+                    tracing::warn!(%error, "cannot accept a connection; trying again in 50 ms");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// The next connection, once there is room for one.
+    /// Waits for a permit, then accepts the next connection.
     async fn next(
         &self,
         listener: &TcpListener,
@@ -342,22 +347,22 @@ impl Worker {
         Ok((stream, peer, permit))
     }
 
-    /// Counts the connection as one of its client's, unless there is no limit for it.
+    /// Counts the connection for its client. Returns `None` if the client has no limit.
     ///
     /// # Errors
-    /// If the client has too many: then the connection is to be closed.
-    fn admit(&self, peer: SocketAddr) -> Result<Option<Connected>, TooMany> {
+    /// Fails if the client has too many connections. The caller closes the connection.
+    fn admit(&self, peer: SocketAddr) -> Result<Option<ConnectionGuard>, TooManyConnections> {
         let site = self.handle.site();
-        let Some(most) =
+        let Some(max) =
             site.connection_limit(peer.ip()).filter(|_| self.listener == Listener::Public)
         else {
             return Ok(None);
         };
-        let connected = self.clients.connect(peer.ip(), most);
+        let connected = self.clients.connect(peer.ip(), max);
         if connected.is_none() {
             site.records.requests.refused_connections.add(1);
         }
-        connected.map(Some).ok_or(TooMany)
+        connected.map(Some).ok_or(TooManyConnections)
     }
 
     fn connection(
@@ -366,9 +371,9 @@ impl Worker {
         peer: SocketAddr,
     ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static
     {
-        // Without it each small answer on a kept connection may wait 40 ms.
+        // Without TCP_NODELAY a small response on a reused connection may wait 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let stream = Paced::new(stream, self.handle.site().min_rate);
         let (handle, listener) = (self.handle.clone(), self.listener);

@@ -1,8 +1,8 @@
-//! What is counted: [`RequestCounters`], and the list of all figures for `/metrics` and `/status`.
+//! [`RequestCounters`], and the list of all metrics for `/metrics` and `/status`.
 
 use crate::engine::{CacheStatus, Counter, Engine};
 
-/// Requests by how they were served, since the start.
+/// Counts requests by how they were served, since the start.
 #[derive(Debug, Default)]
 pub(super) struct RequestCounters {
     pub(super) hits: Counter,
@@ -16,7 +16,7 @@ pub(super) struct RequestCounters {
     /// Bytes of bodies sent, from the cache and from origin as they arrived.
     pub(super) hit_bytes: Counter,
     pub(super) miss_bytes: Counter,
-    /// Connections of clients that had too many.
+    /// Connections that were closed because their client had too many.
     pub(super) refused_connections: Counter,
 }
 
@@ -48,22 +48,22 @@ impl RequestCounters {
     }
 }
 
-/// A figure of a mirror.
+/// A metric and its current value.
 #[derive(Debug)]
-pub(super) struct Figure {
+pub(super) struct Metric {
     pub(super) name: &'static str,
-    /// Its Prometheus type.
+    /// The Prometheus type: `counter` or `gauge`.
     pub(super) kind: &'static str,
     pub(super) help: &'static str,
     pub(super) value: u64,
 }
 
-/// Returns all figures, in the order in which they are shown.
-pub(super) fn figures(engine: &Engine, requests: &RequestCounters) -> Vec<Figure> {
+/// Returns all metrics, in the order in which they are shown.
+pub(super) fn metrics(engine: &Engine, requests: &RequestCounters) -> Vec<Metric> {
     let (counters, usage) = (engine.counters(), engine.usage());
-    let total = |name, help, value| Figure { name, kind: "counter", help, value };
+    let total = |name, help, value| Metric { name, kind: "counter", help, value };
     let counter = |name, help, counter: &Counter| total(name, help, counter.get());
-    let gauge = |name, help, value| Figure { name, kind: "gauge", help, value };
+    let gauge = |name, help, value| Metric { name, kind: "gauge", help, value };
     vec![
         counter("hits_total", "Requests served from the cache.", &requests.hits),
         counter(
@@ -84,7 +84,7 @@ pub(super) fn figures(engine: &Engine, requests: &RequestCounters) -> Vec<Figure
         ),
         counter(
             "passed_total",
-            "Requests passed to origin without keeping the object.",
+            "Requests passed to origin without caching the object.",
             &requests.passed,
         ),
         counter("missing_total", "Requests for missing objects.", &requests.missing),
@@ -98,15 +98,19 @@ pub(super) fn figures(engine: &Engine, requests: &RequestCounters) -> Vec<Figure
         counter("origin_requests_total", "Fetches from origin.", &counters.origin_requests),
         counter("origin_failures_total", "Fetches that failed.", &counters.origin_failures),
         counter("origin_bytes_total", "Bytes fetched from origin.", &counters.origin_bytes),
-        counter("broken_fills_total", "Fetches that broke off.", &counters.broken_fills),
-        counter("rescued_total", "Bodies that continued at origin.", &counters.rescued),
+        counter(
+            "broken_fills_total",
+            "Fetches that ended before the object was complete.",
+            &counters.broken_fills,
+        ),
+        counter("rescued_total", "Bodies whose rest was read from origin.", &counters.rescued),
         counter("purges_total", "Purges.", &counters.purges),
         counter(
             "refused_connections_total",
-            "Connections of clients that had too many.",
+            "Connections closed because their client had too many.",
             &requests.refused_connections,
         ),
-        gauge("in_flight", "Fetches under way.", engine.in_flight() as u64),
+        gauge("in_flight", "Running fetches.", engine.in_flight() as u64),
         gauge("objects", "Objects in the cache.", usage.objects),
         gauge("bytes", "Bytes on the disk.", usage.bytes),
         gauge("reserved_bytes", "Bytes reserved for fetches.", usage.reserved),
@@ -119,6 +123,6 @@ pub(super) fn figures(engine: &Engine, requests: &RequestCounters) -> Vec<Figure
         gauge("open_files", "Files kept open.", usage.open_files),
         total("evicted_total", "Objects evicted to make room.", usage.evicted_objects),
         total("evicted_bytes_total", "Bytes of evicted objects.", usage.evicted_bytes),
-        total("corrupt_total", "Objects found broken.", usage.corrupt),
+        total("corrupt_total", "Objects found to be corrupt.", usage.corrupt),
     ]
 }

@@ -2,15 +2,15 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | `listen`, `clients`, `paced` | sockets, threads and their end; connections per client; slow clients |
-//! | `site` | the routes, and who may use them |
+//! | `listen`, `clients`, `paced` | sockets, threads and shutdown; connections per client; slow clients |
+//! | `site` | the routes, and the access to them |
 //! | `delivery`, `sources` | responses for objects, and the bytes that they read |
 //! | `admin`, `status`, `metrics` | responses for operators |
 //! | `responses` | responses that several routes share |
-//! | `records`, `access_log`, `analytics` | what is recorded of requests, and where |
+//! | `records`, `access_log`, `analytics` | the counters, the access log and the analytics of requests |
 //! | `record` | the record of one request, and the outcomes |
 //! | `forwarded` | the client's address behind a proxy |
-//! | `config`, `check` | options; whether a mirror could start |
+//! | `config`, `check` | the options; checking whether a mirror can start |
 //!
 //! The objects come from the [engine](crate::engine), which has no HTTP types.
 

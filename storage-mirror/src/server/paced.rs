@@ -1,4 +1,4 @@
-//! [`Paced`]: a connection whose client has to take what it asked for.
+//! [`Paced`]: a connection that fails if its client reads too slowly.
 
 use std::future::Future;
 use std::io;
@@ -9,34 +9,35 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// For how long a new connection may take nothing.
-const FIRST: Duration = Duration::from_secs(60);
-/// For how long a connection may take nothing at most, however much it took before.
-const MOST: Duration = Duration::from_secs(10 * 60);
+/// How long a new connection may be blocked.
+const INITIAL_CREDIT: Duration = Duration::from_secs(60);
+/// The maximum time that a connection may be blocked.
+const MAX_CREDIT: Duration = Duration::from_secs(10 * 60);
 
-/// A connection that fails with `TimedOut` if its client takes bytes too slowly.
+/// A connection that fails with `TimedOut` if its client reads too slowly.
 ///
-/// Only the time counts in which bytes wait and the connection takes none. There is credit for it:
-/// 60 seconds at first, and a second more for as many bytes as `min_rate` has, which the client
-/// takes; 10 minutes at most. So a listener who has some minutes of a recording may pause the
-/// player for as long, and a client that takes a byte a minute is gone soon.
+/// A connection is blocked while bytes wait and it accepts none. It has a credit of blocked time:
+/// 60 seconds at first, and one second more for each `min_rate` bytes that it accepts, up to 10
+/// minutes. So a listener who has received some minutes of a recording can pause the player for
+/// that long, and a client that reads a byte a minute is disconnected soon.
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     stream: S,
-    /// In bytes per second. 0 means no minimum.
+    /// In bytes per second. 0 sets no minimum.
     min_rate: u64,
     credit: Duration,
     blocked_since: Option<Instant>,
-    /// When the credit ends, while the connection is blocked. Made with the first wait.
+    /// Ends with the credit while the connection is blocked. Created with the first wait.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
     pub(crate) fn new(stream: S, min_rate: u64) -> Self {
-        Self { stream, min_rate, credit: FIRST, blocked_since: None, end: None }
+        Self { stream, min_rate, credit: INITIAL_CREDIT, blocked_since: None, end: None }
     }
 
-    /// Takes account of an attempt to write.
+    /// Updates the credit after an attempt to write. Fails if the connection is blocked and has no
+    /// credit left.
     fn account(
         &mut self,
         cx: &mut Context<'_>,
@@ -49,7 +50,7 @@ impl<S> Paced<S> {
                     self.credit = self.credit.saturating_sub(since.elapsed());
                 }
                 if let Ok(bytes) = &written {
-                    self.credit = self.credit.saturating_add(self.earned(*bytes)).min(MOST);
+                    self.credit = self.credit.saturating_add(self.earned(*bytes)).min(MAX_CREDIT);
                 }
                 Poll::Ready(written)
             }
@@ -66,7 +67,7 @@ impl<S> Paced<S> {
         match end.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
-                let message = "the client takes the response too slowly";
+                let message = "the client reads the response too slowly";
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
             }
         }
@@ -75,7 +76,7 @@ impl<S> Paced<S> {
     fn earned(&self, bytes: usize) -> Duration {
         match (bytes, self.min_rate) {
             (0, _) => Duration::ZERO,
-            (_, 0) => MOST,
+            (_, 0) => MAX_CREDIT,
             (bytes, rate) => Duration::from_secs_f64(bytes as f64 / rate as f64),
         }
     }
@@ -131,9 +132,12 @@ mod tests {
 
     const KIB: usize = 1024;
 
-    /// A server that writes without end, over a pipe that holds as much as this.
-    fn writing(min_rate: u64, holds: usize) -> (tokio::task::JoinHandle<io::Error>, DuplexStream) {
-        let (client, server) = duplex(holds);
+    /// Starts a server that writes without end, over a pipe with a buffer of `capacity` bytes.
+    fn writing(
+        min_rate: u64,
+        capacity: usize,
+    ) -> (tokio::task::JoinHandle<io::Error>, DuplexStream) {
+        let (client, server) = duplex(capacity);
         let mut server = Paced::new(server, min_rate);
         let writing = tokio::spawn(async move {
             loop {
@@ -151,16 +155,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_cut_after_a_minute() {
+    async fn a_client_that_reads_nothing_is_disconnected_after_a_minute() {
         let (writing, client) = writing(1024, KIB);
         let began = Instant::now();
         assert_eq!(writing.await.unwrap().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed().as_secs(), 61, "a second for the kibibyte that the pipe took");
+        assert_eq!(began.elapsed().as_secs(), 61, "the pipe accepted 1 KiB, which adds one second");
         drop(client);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_a_byte_now_and_then_is_cut_too() {
+    async fn a_client_that_reads_a_byte_every_ten_seconds_is_disconnected() {
         let (writing, mut client) = writing(1024, KIB);
         let began = Instant::now();
         let trickle = tokio::spawn(async move {
@@ -175,42 +179,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listener_may_pause_the_player_and_go_on() {
+    async fn a_listener_can_pause_the_player_for_nearly_ten_minutes() {
         let (writing, mut client) = writing(1024, KIB);
-        // At the rate of a recording: several pauses of nearly ten minutes, each after ten minutes
-        // of listening.
+        // Reads 8 KiB a second for ten minutes, then pauses for nearly ten minutes, three times.
         for _ in 0..3 {
             for _ in 0..600 {
                 take(&mut client, 8 * KIB).await;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            tokio::time::sleep(MOST - Duration::from_secs(10)).await;
+            tokio::time::sleep(MAX_CREDIT - Duration::from_secs(10)).await;
         }
         assert!(!writing.is_finished());
         let began = Instant::now();
-        assert_eq!(writing.await.unwrap().kind(), io::ErrorKind::TimedOut, "but not for ever");
-        assert!(began.elapsed() <= MOST);
+        assert_eq!(writing.await.unwrap().kind(), io::ErrorKind::TimedOut, "a longer pause fails");
+        assert!(began.elapsed() <= MAX_CREDIT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_is_slower_than_the_minimum_is_cut_and_one_that_is_faster_is_not() {
-        for (a_second, is_cut) in [(512, true), (2048, false)] {
+    async fn only_a_client_below_the_minimum_rate_is_disconnected() {
+        for (rate, is_disconnected) in [(512, true), (2048, false)] {
             let (writing, mut client) = writing(1024, 64);
             for _ in 0..600 {
                 if writing.is_finished() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let mut taken = vec![0; a_second];
+                let mut taken = vec![0; rate];
                 let _ = client.read_exact(&mut taken).await;
             }
-            assert_eq!(writing.is_finished(), is_cut, "{a_second} bytes a second");
+            assert_eq!(writing.is_finished(), is_disconnected, "{rate} bytes per second");
             writing.abort();
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_minimum_a_byte_earns_all_the_time_there_is() {
+    async fn without_a_minimum_each_read_allows_a_pause_of_ten_minutes() {
         let (writing, mut client) = writing(0, KIB);
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(500)).await;

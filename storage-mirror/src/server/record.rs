@@ -1,4 +1,4 @@
-//! [`Record`]: what is recorded of one request. [`Outcome`]: how it was served.
+//! [`Record`]: the recorded fields of one request. [`Outcome`]: how it was served.
 //!
 //! A record does not contain the request's query, because a signed link's signature is a secret.
 
@@ -7,8 +7,9 @@ use storage_core::Key;
 
 use crate::engine::CacheStatus;
 
-/// Players request the first two bytes to find out whether ranges work. That is no download.
-const PROBE: u64 = 2;
+/// The length of a probe: players request the first two bytes to detect support for ranges. A probe
+/// does not count as a download.
+const PROBE_BYTES: u64 = 2;
 pub(super) const OK: u16 = StatusCode::OK.as_u16();
 pub(super) const PARTIAL_CONTENT: u16 = StatusCode::PARTIAL_CONTENT.as_u16();
 
@@ -76,13 +77,13 @@ impl From<CacheStatus> for Outcome {
 pub(crate) struct Record {
     /// The object that was requested, and how it was served. `None` for other routes.
     pub(crate) object: Option<(Key, Outcome)>,
-    /// Tells clients apart, by address and user agent, until the process ends. Neither can be
+    /// A hash of address and user agent, salted for the lifetime of the process. Neither can be
     /// derived from it.
     pub(crate) client: u64,
     pub(crate) status: u16,
-    /// How many bytes of the body were handed to the connection.
+    /// The number of bytes of the body that were passed to the connection.
     pub(crate) bytes: u64,
-    /// Whether these were all bytes of the body.
+    /// Whether all bytes of the body were passed to the connection.
     pub(crate) is_complete: bool,
     /// Whether the body began with the object's first byte.
     pub(crate) is_from_start: bool,
@@ -101,7 +102,7 @@ impl Record {
 
     /// Whether enough was sent to count as a download.
     pub(crate) fn is_more_than_a_probe(&self) -> bool {
-        self.bytes > PROBE || (self.status == OK && self.is_complete)
+        self.bytes > PROBE_BYTES || (self.status == OK && self.is_complete)
     }
 }
 
@@ -126,9 +127,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_outcome_has_a_counter_of_its_own() {
-        for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome as usize, place, "{}", outcome.name());
+    fn the_outcomes_are_listed_in_the_order_of_their_numbers() {
+        for (number, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, number, "{}", outcome.name());
         }
     }
 }

@@ -1,5 +1,4 @@
-//! [`Records`]: where records go. They go to the counters, to the analytics, and to the access log
-//! if there is one.
+//! [`Records`]: passes the record of each request to the counters, the analytics and the access log.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -26,10 +25,10 @@ use super::metrics::RequestCounters;
 use super::record::{OK, Outcome, PARTIAL_CONTENT, Record};
 use crate::engine::Counter;
 
-/// The status of a request whose client left before there was a response, as nginx logs it.
-const CLIENT_LEFT: u16 = 499;
+/// The logged status of a request whose client disconnected before the response, as in nginx.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Where records go. It outlives every reload of the configuration.
+/// The destinations of records. A reload of the configuration keeps them.
 pub(crate) struct Records {
     /// `None` if `analytics_days` is 0.
     pub(crate) analytics: Option<Arc<Analytics>>,
@@ -39,7 +38,7 @@ pub(crate) struct Records {
     responses: [Counter; Outcome::ALL.len()],
     sent: [Counter; Outcome::ALL.len()],
     log: RwLock<Option<AccessLog>>,
-    /// Whether there is a log. Requests take the lock only then.
+    /// Whether a log is open. Requests lock `log` only then.
     is_logging: AtomicBool,
     lost: Arc<Counter>,
 }
@@ -48,8 +47,8 @@ impl Records {
     /// Opens the access log and the analytics. Blocks on the disk.
     ///
     /// # Errors
-    /// `InvalidConfig` for an access log that cannot be opened; errors of the file system for the
-    /// analytics.
+    /// Fails with `InvalidConfig` if the access log cannot be opened, and with the error of the
+    /// file system if the analytics cannot be read.
     pub(crate) fn open(config: &MirrorConfig) -> Result<Arc<Self>> {
         let records = Self {
             analytics: match config.analytics_days {
@@ -72,11 +71,11 @@ impl Records {
         Ok(Arc::new(records))
     }
 
-    /// Opens another access log, or the same one again after its file was moved away. Requests
-    /// under way are logged in the new one.
+    /// Replaces the access log, or reopens it after its file was moved away. Requests that are
+    /// still running are logged in the new one.
     ///
     /// # Errors
-    /// `InvalidConfig` if it cannot be opened. Then the old one stays.
+    /// Fails with `InvalidConfig` if it cannot be opened. Then the old one stays.
     pub(crate) fn open_log(&self, path: Option<&Path>) -> Result<()> {
         let opened = path.map(|path| AccessLog::open(path, Arc::clone(&self.lost))).transpose();
         let log = opened.map_err(|error| {
@@ -108,7 +107,7 @@ impl Records {
         let record = Record {
             object: None,
             client: self.clients.hash_one((address, agent)),
-            status: CLIENT_LEFT,
+            status: CLIENT_CLOSED_REQUEST,
             bytes: 0,
             is_complete: false,
             is_from_start: false,
@@ -133,12 +132,12 @@ impl Records {
         }
     }
 
-    /// Returns how many requests for objects had an outcome, and how many bytes were sent for them.
+    /// Returns the number of requests for objects with an outcome, and the bytes sent for them.
     pub(crate) fn totals(&self, outcome: Outcome) -> (u64, u64) {
         (self.responses[outcome as usize].get(), self.sent[outcome as usize].get())
     }
 
-    /// Returns how many requests are missing in the access log.
+    /// Returns the number of requests that are missing in the access log.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.get()
     }
@@ -150,7 +149,7 @@ impl fmt::Debug for Records {
     }
 }
 
-/// A request under way. It is recorded when this is dropped.
+/// The record of a running request. Dropping it passes the record on.
 pub(crate) struct PendingRecord {
     record: Record,
     line: Option<Box<Line>>,
@@ -184,7 +183,7 @@ impl Drop for PendingRecord {
     }
 }
 
-/// The body of a response. It counts the bytes that it hands out.
+/// The body of a response. Counts the bytes that the connection reads from it.
 pub(crate) struct RecordedBody {
     body: ResponseBody,
     pending: PendingRecord,

@@ -1,16 +1,16 @@
-//! [`Site`]: the routes of a mirror, and who may use them.
+//! [`Site`]: the routes of a mirror, and the access to them.
 //!
 //! | | |
 //! |---|---|
 //! | `GET`, `HEAD` `/<key>` and `/download/<key>` | the object |
-//! | `GET /verify/<key>` | whether it is here; if not, it is fetched |
-//! | `POST /purge/<key>`, `POST /purge?prefix=` | forgets, with the token |
-//! | `POST /prefetch/<key>` | fetches, with the token |
-//! | `GET /metrics`, `GET /status` | how it is doing, with the token |
-//! | `GET /analytics?from=&to=&format=` | what was downloaded, with the token |
-//! | `GET /healthz` | whether it is there |
+//! | `GET /verify/<key>` | whether the object is cached; fetches it if not |
+//! | `POST /purge/<key>`, `POST /purge?prefix=` | removes objects from the cache, with the token |
+//! | `POST /prefetch/<key>` | fetches the object, with the token |
+//! | `GET /metrics`, `GET /status` | metrics and state, with the token |
+//! | `GET /analytics?from=&to=&format=` | downloads and bytes of each key, with the token |
+//! | `GET /healthz` | whether the server responds |
 //!
-//! A key whose first segment is that of a route is reached below `/download/` alone.
+//! A key whose first segment is the name of a route is served below `/download/` only.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,14 +34,14 @@ use super::records::{PendingRecord, RecordedBody, Records};
 use super::responses::{json, not_found};
 use crate::engine::Engine;
 
-/// Which listener a request came by.
+/// The listener that received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listener {
     Public,
     Admin,
 }
 
-/// The routes of a mirror.
+/// Responds to the requests of a mirror.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(super) engine: Engine,
@@ -53,11 +53,11 @@ pub(crate) struct Site {
     pub(super) min_rate: u64,
     signing_key: Option<SigningKey>,
     admin: Option<Admin>,
-    /// Whether the public listener serves the administration too.
+    /// Whether the public listener serves the admin routes too.
     admin_is_public: bool,
 }
 
-/// What a request is for.
+/// The route of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'a> {
     Object(&'a str),
@@ -68,13 +68,13 @@ enum Route<'a> {
     Status,
     Analytics,
     Health,
-    /// Below the first segment of a route, and none.
-    Nothing,
+    /// The first segment is the name of a route, but the path is not a valid one.
+    Unknown,
 }
 
 impl<'a> Route<'a> {
-    /// What stands for a key keeps its `/` in front, as [`key_of`] wants it.
-    fn of(path: &'a str) -> Self {
+    /// Parses a path. A key keeps its leading `/`, as [`key_from_path`] expects it.
+    fn parse(path: &'a str) -> Self {
         let after = path.strip_prefix('/').unwrap_or(path);
         let (first, rest) = match after.find('/') {
             Some(at) => (&after[..at], Some(&after[at..])),
@@ -92,7 +92,7 @@ impl<'a> Route<'a> {
             (
                 "download" | "verify" | "prefetch" | "metrics" | "status" | "analytics" | "healthz",
                 _,
-            ) => Self::Nothing,
+            ) => Self::Unknown,
             _ => Self::Object(path),
         }
     }
@@ -118,13 +118,14 @@ impl Site {
         })
     }
 
-    /// How many connections an address may have; `None` if there is no limit for it.
+    /// Returns the maximum number of connections of an address, or `None` for a trusted proxy,
+    /// which has no limit.
     pub(super) fn connection_limit(&self, peer: IpAddr) -> Option<usize> {
         (!self.trusted_proxies.contains(&peer.to_canonical()))
             .then_some(self.max_connections_per_client)
     }
 
-    /// Responds to a request. It is recorded when the body has ended.
+    /// Responds to a request. The request is recorded when the body of the response has ended.
     pub(crate) async fn respond(
         &self,
         peer: SocketAddr,
@@ -148,12 +149,12 @@ impl Site {
         record: &mut PendingRecord,
     ) -> Response<ResponseBody> {
         let (method, uri, headers) = (&head.method, &head.uri, &head.headers);
-        let route = Route::of(uri.path());
+        let route = Route::parse(uri.path());
         let admin =
             self.admin.as_ref().filter(|_| listener == Listener::Admin || self.admin_is_public);
         let query = uri.query().unwrap_or_default();
         match (route, admin) {
-            (Route::Health, _) => healthy(method),
+            (Route::Health, _) => health(method),
             (Route::Object(path), _) if listener == Listener::Public => {
                 self.object(method, path, query, headers, record).await
             }
@@ -186,7 +187,7 @@ impl Site {
             Ok(admitted) => admitted,
             Err(error) => return refusal(method, &error),
         };
-        // Each link has an end; without one it would end at once.
+        // Every verified link expires. If one did not, it would count as expired.
         let link_ends =
             self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
         let overrides = HeaderOverrides::from(grant);
@@ -197,7 +198,7 @@ impl Site {
         response
     }
 
-    /// The original protocol's answer, to the letter.
+    /// Responds exactly as the original protocol requires.
     async fn verify(&self, method: &Method, path: &str, query: &str) -> Response<ResponseBody> {
         if *method != Method::GET && *method != Method::HEAD {
             return method_not_allowed("GET, HEAD");
@@ -205,16 +206,23 @@ impl Site {
         match self.admit(UrlMethod::Get, path, query) {
             Ok((key, _)) => {
                 let available = self.engine.is_ready(&key).await;
-                verified(StatusCode::OK, available, key.as_str(), None)
+                verify_response(StatusCode::OK, available, key.as_str(), None)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => refusal(method, &error),
-            Err(_) => {
-                verified(StatusCode::BAD_REQUEST, false, path, Some("There is no such file."))
-            }
+            Err(_) => verify_response(
+                StatusCode::BAD_REQUEST,
+                false,
+                path,
+                Some("There is no such file."),
+            ),
         }
     }
 
-    /// Deny by default: the key is allowed, and with a signing key the request has a link for it.
+    /// Returns the key and the grant of the link if the request may read the object.
+    ///
+    /// # Errors
+    /// Fails with `NotFound` if `allow` does not include the key, and with `PermissionDenied` if a
+    /// signing key is set and the request has no valid link for the key.
     fn admit(&self, method: UrlMethod, path: &str, query: &str) -> Result<(Key, Grant)> {
         let key = key_from_path(path)?;
         let is_allowed =
@@ -241,14 +249,14 @@ fn refusal(method: &Method, error: &Error) -> Response<ResponseBody> {
     responses::finish(method, response)
 }
 
-fn healthy(method: &Method) -> Response<ResponseBody> {
+fn health(method: &Method) -> Response<ResponseBody> {
     if *method != Method::GET && *method != Method::HEAD {
         return method_not_allowed("GET, HEAD");
     }
     responses::finish(method, text_response(StatusCode::OK, "ok\n"))
 }
 
-fn verified(
+fn verify_response(
     status: StatusCode,
     available: bool,
     file: &str,
@@ -269,15 +277,15 @@ mod tests {
 
     #[test]
     fn a_path_is_a_key_unless_its_first_segment_is_a_route() {
-        assert_eq!(Route::of("/a/b.mp3"), Route::Object("/a/b.mp3"));
-        assert_eq!(Route::of("/downloads/b.mp3"), Route::Object("/downloads/b.mp3"));
-        assert_eq!(Route::of("/download/a/b.mp3"), Route::Object("/a/b.mp3"));
-        assert_eq!(Route::of("/download//b.mp3"), Route::Object("//b.mp3"));
-        assert_eq!(Route::of("/download/purge/b.mp3"), Route::Object("/purge/b.mp3"));
-        assert_eq!(Route::of("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
-        assert_eq!(Route::of("/purge"), Route::Purge(""));
-        assert_eq!(Route::of("/purge/a"), Route::Purge("/a"));
-        for nothing in [
+        assert_eq!(Route::parse("/a/b.mp3"), Route::Object("/a/b.mp3"));
+        assert_eq!(Route::parse("/downloads/b.mp3"), Route::Object("/downloads/b.mp3"));
+        assert_eq!(Route::parse("/download/a/b.mp3"), Route::Object("/a/b.mp3"));
+        assert_eq!(Route::parse("/download//b.mp3"), Route::Object("//b.mp3"));
+        assert_eq!(Route::parse("/download/purge/b.mp3"), Route::Object("/purge/b.mp3"));
+        assert_eq!(Route::parse("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
+        assert_eq!(Route::parse("/purge"), Route::Purge(""));
+        assert_eq!(Route::parse("/purge/a"), Route::Purge("/a"));
+        for unknown in [
             "/status/a",
             "/metrics/",
             "/analytics/a",
@@ -286,7 +294,7 @@ mod tests {
             "/verify",
             "/prefetch",
         ] {
-            assert_eq!(Route::of(nothing), Route::Nothing, "{nothing}");
+            assert_eq!(Route::parse(unknown), Route::Unknown, "{unknown}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What responses read: a version of the cache, or origin itself.
+//! The sources of responses: a cached version, or origin itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use storage_serve::internal::Source;
 
 use crate::engine::{Engine, Version};
 
-/// A version that the engine has found.
+/// A version that the engine found in the cache.
 #[derive(Debug, Clone)]
 pub(super) struct CachedSource {
     pub(super) engine: Engine,
@@ -24,7 +24,7 @@ impl Source for CachedSource {
     }
 }
 
-/// Origin, for an object that is not kept. Remembers how old the last response was.
+/// Origin, for an object that is not cached. Stores the age and the date of the last response.
 #[derive(Debug, Clone)]
 pub(super) struct OriginSource {
     origin: Storage,
@@ -42,7 +42,7 @@ impl OriginSource {
         *self.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, meta: &ObjectMeta) {
+    fn store_response(&self, meta: &ObjectMeta) {
         *self.response.lock().unwrap_or_else(PoisonError::into_inner) = meta.response;
     }
 }
@@ -50,13 +50,13 @@ impl OriginSource {
 impl Source for OriginSource {
     async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
         let meta = self.origin.stat(key).await?;
-        self.remember(&meta);
+        self.store_response(&meta);
         Ok(meta)
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
         let object = Source::open(&self.origin, key, options).await?;
-        self.remember(object.meta());
+        self.store_response(object.meta());
         Ok(object)
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /status`: how a mirror is doing, for programs and for people.
+//! `GET /status`: the state of a mirror, as JSON or as an HTML page.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use storage_serve::internal::text_response;
 use storage_serve::{ResponseBody, error_response};
 use tokio::task::spawn_blocking;
 
-use super::metrics::figures;
+use super::metrics::metrics;
 use super::record::Outcome;
 use super::records::Records;
 use super::responses;
 use crate::engine::Engine;
 
-/// How many keys are shown.
+/// The number of keys that are shown.
 const TOP: usize = 20;
 
-/// The status as the client prefers it: a page if it says so, else JSON.
+/// Responds with a page if `Accept` prefers HTML to JSON, and with JSON otherwise.
 pub(super) async fn status(
     engine: &Engine,
     records: &Arc<Records>,
@@ -28,7 +28,7 @@ pub(super) async fn status(
     headers: &HeaderMap,
 ) -> Response<ResponseBody> {
     let (engine, records) = (engine.clone(), Arc::clone(records));
-    // It walks over all keys, and must not block other requests.
+    // Visits all keys, so it runs on a thread that may block.
     let document = match spawn_blocking(move || document(&engine, &records, max_size)).await {
         Ok(document) => document,
         Err(join) => {
@@ -45,9 +45,9 @@ pub(super) async fn status(
 }
 
 fn document(engine: &Engine, records: &Records, max_size: u64) -> Value {
-    let figures = figures(engine, &records.requests).into_iter();
+    let metrics = metrics(engine, &records.requests).into_iter();
     let mut document: Map<_, _> =
-        figures.map(|figure| (figure.name.to_owned(), figure.value.into())).collect();
+        metrics.map(|metric| (metric.name.to_owned(), metric.value.into())).collect();
     let mut put = |name: &str, value: Value| document.insert(name.to_owned(), value);
     put("version", env!("CARGO_PKG_VERSION").into());
     put("uptime_seconds", records.started.elapsed().as_secs().into());
@@ -61,7 +61,7 @@ fn document(engine: &Engine, records: &Records, max_size: u64) -> Value {
         .map(|entry| json!({ "key": entry.key(), "size": entry.size(), "requests": entry.hits() }));
     put("top", top.collect());
     if let Some(analytics) = &records.analytics {
-        let today = analytics.today_so_far(TOP);
+        let today = analytics.summarize_today(TOP);
         let top = today.top.into_iter().map(|(key, counts)| {
             let mut row = json!(counts);
             row["key"] = key.as_str().into();
@@ -81,13 +81,14 @@ fn outcomes(records: &Records) -> Value {
     Value::Object(outcomes.collect())
 }
 
-/// What the page may do: nothing but have a look.
+/// Allows the page its own styles and nothing else.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
 );
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;\
-    color:#222;background:#fff}h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}table{border-collapse:collapse}\
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;\
+    padding:0 1em;color:#222;background:#fff}h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}\
+    table{border-collapse:collapse}\
     td,th{padding:.2em .8em .2em 0;text-align:left;border-bottom:1px solid #ddd;overflow-wrap:anywhere}\
     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}";
@@ -102,29 +103,31 @@ fn html(document: &Value) -> Response<ResponseBody> {
     response
 }
 
-/// The same as the document, for people. Writing to a string does not fail.
+/// Formats the document as HTML. Writing to a string does not fail.
 fn page(document: &Value) -> String {
-    let figure = |name: &str| document[name].as_u64().unwrap_or_default();
+    let number = |name: &str| document[name].as_u64().unwrap_or_default();
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Mirror</title>\
-         <meta name=viewport content=\"width=device-width\"><style>{STYLE}</style><h1>Mirror</h1><table>"
+         <meta name=viewport content=\"width=device-width\"><style>{STYLE}</style>\
+         <h1>Mirror</h1><table>"
     );
     let version = document["version"].as_str().unwrap_or_default();
     let hit_rate = 100.0 * document["hit_rate"].as_f64().unwrap_or_default();
-    let used = format!("{} of {}", bytes(figure("bytes")), bytes(figure("max_size")));
+    let used = format!("{} of {}", bytes(number("bytes")), bytes(number("max_size")));
     for (name, value) in [
         ("Version", version.to_owned()),
-        ("Runs for", span(figure("uptime_seconds"))),
+        ("Uptime", span(number("uptime_seconds"))),
         ("Hit rate", format!("{hit_rate:.1} %")),
         ("Cache", used),
-        ("Objects", figure("objects").to_string()),
-        ("Fetches under way", figure("in_flight").to_string()),
-        ("Fetched from origin", bytes(figure("origin_bytes_total"))),
-        ("Lines lost of the access log", figure("access_log_lost_total").to_string()),
+        ("Objects", number("objects").to_string()),
+        ("Running fetches", number("in_flight").to_string()),
+        ("Fetched from origin", bytes(number("origin_bytes_total"))),
+        ("Lost lines of the access log", number("access_log_lost_total").to_string()),
     ] {
         let _ = write!(page, "<tr><td>{name}<td class=n>{}", escaped(&value));
     }
-    page.push_str("</table><h2>Answers since the start</h2><table><tr><th>How<th class=n>Requests<th class=n>Sent");
+    page.push_str("</table><h2>Responses since the start</h2>");
+    page.push_str("<table><tr><th>Outcome<th class=n>Requests<th class=n>Sent");
     for outcome in Outcome::ALL {
         let totals = &document["answers"][outcome.name()];
         let sent = bytes(totals["sent_bytes"].as_u64().unwrap_or_default());
@@ -191,7 +194,7 @@ fn span(seconds: u64) -> String {
     format!("{days} d {hours} h {minutes} min")
 }
 
-/// Whether HTML is worth more to the client than JSON (RFC 9110, section 12.5.1).
+/// Whether `Accept` has a higher quality for HTML than for JSON (RFC 9110, section 12.5.1).
 fn prefers_html(headers: &HeaderMap) -> bool {
     let accept: Vec<_> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -199,11 +202,12 @@ fn prefers_html(headers: &HeaderMap) -> bool {
     quality(&accept, "text", "html") > quality(&accept, "application", "json")
 }
 
-/// What a media type is worth, from 0 to 1000: what the range says that names it most closely.
+/// Returns the quality of a media type, from 0 to 1000. The most specific range that matches sets
+/// it.
 fn quality(accept: &str, kind: &str, subtype: &str) -> u32 {
-    let worth = |range: &str| {
+    let parse_range = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
-        let closeness = match parts.next()?.split_once('/')? {
+        let specificity = match parts.next()?.split_once('/')? {
             (a, b) if a == kind && b == subtype => 2,
             (a, "*") if a == kind => 1,
             ("*", "*") => 0,
@@ -212,13 +216,13 @@ fn quality(accept: &str, kind: &str, subtype: &str) -> u32 {
         let quality = parts
             .find_map(|part| part.strip_prefix("q="))
             .map_or(Some(1.0), |q| q.parse::<f32>().ok())?;
-        Some((closeness, (quality.clamp(0.0, 1.0) * 1000.0) as u32))
+        Some((specificity, (quality.clamp(0.0, 1.0) * 1000.0) as u32))
     };
     accept
         .split(',')
-        .filter_map(worth)
-        .max_by_key(|(closeness, _)| *closeness)
-        .map_or(0, |(_, worth)| worth)
+        .filter_map(parse_range)
+        .max_by_key(|(specificity, _)| *specificity)
+        .map_or(0, |(_, quality)| quality)
 }
 
 #[cfg(test)]
@@ -226,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_get_a_page_and_programs_json() {
+    fn browsers_receive_a_page_and_other_clients_json() {
         let prefers = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
@@ -249,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_written_for_people() {
+    fn sizes_and_durations_are_formatted_with_units() {
         assert_eq!((bytes(1023), bytes(1536)), ("1023 bytes".to_owned(), "1.5 KiB".to_owned()));
         assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
         assert_eq!(span(90_061), "1 d 1 h 1 min");
     }
 
     #[test]
-    fn what_comes_from_a_client_is_text_and_nothing_else() {
+    fn html_characters_in_text_from_clients_are_escaped() {
         assert_eq!(escaped("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
     }
 }

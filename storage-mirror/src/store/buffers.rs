@@ -1,5 +1,5 @@
-//! Buffers that are used again: a block that was read is handed on as [`Bytes`], and when the last
-//! of them is dropped, its memory is the next buffer, warm and without being zeroed once more.
+//! Reusable buffers. A block is returned as [`Bytes`]; when the last of them is dropped, its memory
+//! becomes a spare buffer, which needs no zeroing.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::layout::BLOCK;
 
-/// How many buffers are kept for later: 8 MiB of them.
+/// The most spare buffers: 8 MiB in total.
 const KEPT: usize = 64;
 
-/// Where buffers of one block come from and go back to.
+/// A pool of buffers of one block.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     spare: Mutex<Vec<Box<[u8]>>>,
@@ -22,10 +22,9 @@ impl Buffers {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer of a length, at most that of a block, with anything in it.
+    /// Returns a buffer of length `len`, at most [`BLOCK`]. Its content is unspecified.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        // Half a block in a buffer of its own wastes less memory than time: a reader may hold it
-        // for long.
+        // A slow reader would hold a whole block for a short piece, so that gets its own memory.
         if len <= BLOCK / 2 {
             return Buffer { memory: vec![0; len].into(), len, home: None };
         }
@@ -44,7 +43,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// What it holds, shared from now on.
+    /// Turns the buffer into shared, immutable bytes.
     pub(super) fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_comes_back_when_the_last_bytes_of_it_are_dropped() {
+    fn memory_is_reused_when_the_last_bytes_of_it_are_dropped() {
         let buffers = Arc::new(Buffers::default());
         let mut buffer = buffers.take(BLOCK - 1);
         buffer.as_mut().fill(7);
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_are_worth_it() {
+    fn the_number_of_spare_buffers_is_bounded() {
         let buffers = Arc::new(Buffers::default());
         let many: Vec<_> = (0..KEPT * 2).map(|_| buffers.take(BLOCK)).collect();
         drop(many);

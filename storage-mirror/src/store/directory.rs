@@ -1,15 +1,15 @@
-//! The directory of a store: which file is where. Only one process has it at a time.
+//! The directory of a store and the names of its files. A lock keeps a second process out.
 //!
 //! ```text
-//! lock                       held (flock) as long as the store is open
-//! order                      which entries had proved their worth when it was closed
+//! lock                       locked (flock) while the store is open
+//! order                      the entries of the main queue when the store was closed
 //! filling/<id>               the files of fills under way
 //! 00/ ... ff/                <rest of the hash of the key>-<id>
 //! ```
 //!
-//! Invariant: a name belongs to one version for ever. So a version that leaves is removed by its
-//! name, whatever else happens to the key meanwhile, and one that is replaced is never read by
-//! mistake.
+//! Invariant: a file name belongs to one version and is never reused. Removing a version by its
+//! name cannot remove a newer one of the same key, and a reader of a replaced version cannot read
+//! the newer one.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -25,23 +25,23 @@ const FILLING: &str = "filling";
 const LOCK: &str = "lock";
 const ORDER: &str = "order";
 
-/// How often the lock is asked for before it is taken to be another's: half a second.
+/// How often the lock is tried, once every `LOCK_PAUSE`: for half a second in total.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// An open directory, locked.
+/// An open, locked directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Closing it lets go of the lock.
+    /// Closing the file releases the lock.
     _lock: File,
 }
 
 impl Directory {
-    /// Makes what is missing and takes the lock.
+    /// Creates the directories that are missing and takes the lock.
     ///
     /// # Errors
-    /// `Conflict` if another process has the directory.
+    /// `Conflict` if another process has locked the directory.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let in_context = |error: io::Error| {
             Error::from(error).with_context(&format!("cache_dir {}", path.display()))
@@ -69,7 +69,7 @@ impl Directory {
         &self.path
     }
 
-    /// Where the order of entries is written down.
+    /// Returns the path of the file with the eviction order.
     pub(super) fn order(&self) -> PathBuf {
         self.path.join(ORDER)
     }
@@ -78,23 +78,23 @@ impl Directory {
         self.path.join(FILLING)
     }
 
-    /// The names of the directories that entries are in.
+    /// Returns the names of the directories that contain entries.
     pub(super) fn shelves(&self) -> impl Iterator<Item = String> {
         (0..=u8::MAX).map(|shelf| format!("{shelf:02x}"))
     }
 
-    /// Where the file of a fill is.
+    /// Returns the path of the file of a fill.
     pub(super) fn fill_file(&self, id: u64) -> PathBuf {
         self.filling().join(format!("{id:016x}"))
     }
 
-    /// Where the file of an entry is.
+    /// Returns the path of the file of an entry.
     pub(super) fn entry_file(&self, key: &str, id: u64) -> PathBuf {
         let (shelf, rest) = place(key);
         self.path.join(shelf).join(format!("{rest}-{id:016x}"))
     }
 
-    /// Removes the file of an entry; that it is not there is fine. Whether it was there.
+    /// Removes the file of an entry and returns whether it existed.
     pub(super) fn remove(&self, entry: &Entry) -> io::Result<bool> {
         match fs::remove_file(self.entry_file(entry.key(), entry.id())) {
             Ok(()) => Ok(true),
@@ -103,7 +103,7 @@ impl Directory {
         }
     }
 
-    /// Puts on the disk that the files of these keys were removed.
+    /// Syncs the directories from which the files of these keys were removed.
     pub(super) fn sync_removals<'a>(&self, keys: impl Iterator<Item = &'a str>) -> io::Result<()> {
         let mut shelves: Vec<_> = keys.map(|key| place(key).0).collect();
         shelves.sort_unstable();
@@ -112,8 +112,8 @@ impl Directory {
     }
 }
 
-/// Takes a lock, with a little patience: what has just been closed is still held by a process that
-/// another thread is starting, until that becomes another program.
+/// Takes a lock, retrying for half a second: a child process that another thread has forked holds
+/// an already closed lock until it executes its program.
 fn take(lock: &File) -> io::Result<bool> {
     for _ in 0..LOCK_TRIES {
         match lock.try_lock() {
@@ -125,21 +125,21 @@ fn take(lock: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The shelf of a key, and the beginning of its name there.
+/// Returns the directory of a key and the first part of its file name.
 pub(super) fn place(key: &str) -> (String, String) {
     let mut shelf = Checksum::of(ChecksumAlgorithm::Sha256, key.as_bytes()).to_hex();
     let rest = shelf.split_off(2);
     (shelf, rest)
 }
 
-/// What the name of a file of ours says: the rest of the hash, and the number of the version.
-/// `None` for another's file.
+/// Parses the file name of an entry into the rest of the hash and the id of the version. Returns
+/// `None` for files that the store did not create.
 pub(super) fn parse_entry_name(name: &str) -> Option<(&str, u64)> {
     let (rest, id) = name.split_once('-')?;
     (rest.len() == 62 && is_hex(rest)).then_some((rest, parse_id(id)?))
 }
 
-/// The number of a fill out of the name of its file.
+/// Parses the id of a fill from its file name.
 pub(super) fn parse_id(name: &str) -> Option<u64> {
     (name.len() == 16 && is_hex(name)).then(|| u64::from_str_radix(name, 16).ok())?
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_the_key_and_the_version() {
+    fn a_file_name_contains_the_hash_of_the_key_and_the_version() {
         let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path()).unwrap();
         let file = directory.entry_file("a/b.mp3", 0xfeed);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_others_have_other_names() {
+    fn the_names_of_foreign_files_do_not_parse() {
         for name in [
             "",
             "-",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_process_on_the_same_directory_is_told_so() {
+    fn opening_a_locked_directory_reports_the_other_process() {
         let dir = tempfile::tempdir().unwrap();
         let first = Directory::open(dir.path()).unwrap();
         let error = Directory::open(dir.path()).unwrap_err();
@@ -198,12 +198,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_other_user_can_take_the_lock() {
+    fn the_lock_file_is_accessible_to_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let dir = tempfile::tempdir().unwrap();
         let lock = dir.path().join("lock");
-        // As an earlier version left it.
+        // An earlier version created it with this mode.
         fs::write(&lock, "").unwrap();
         fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
         drop(Directory::open(dir.path()).unwrap());
@@ -215,7 +215,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_it_makes_is_nobody_elses_business() {
+    fn created_directories_are_accessible_to_their_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/cache");

@@ -10,22 +10,23 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::layout::Layout;
 
-/// A kept object. Whoever holds one may find, when reading, that it has left the store meanwhile.
+/// A stored object. It may be removed from the store while a caller holds it; reads then fail with
+/// `NotFound`.
 ///
-/// There is one in memory for each kept object, so it holds what the index needs and no more. The
-/// metadata stays in the header of the file ([`Store::meta`](super::Store::meta)).
+/// Each stored object has one in memory, so it contains only what the index needs. The metadata
+/// stays in the header of the file ([`Store::meta`](super::Store::meta)).
 pub(crate) struct Entry {
     key: Box<str>,
     id: u64,
     layout: Layout,
     hits: AtomicU32,
-    /// Set before its open file and its bytes in memory are let go, so that nothing brings them
-    /// back.
+    /// Set before the pools release the open file and the bytes of the entry, so that no reader
+    /// adds them again.
     gone: AtomicBool,
 }
 
-/// What an entry takes in memory besides its key: itself, its share of a table, of a tree and of a
-/// queue with their unused room, and what an allocator adds.
+/// The estimated bytes of memory that an entry takes besides its key: the struct, its share of the
+/// table, the tree and the queue including unused capacity, and the overhead of the allocator.
 const OVERHEAD: u64 = size_of::<Entry>() as u64 + 144;
 
 impl Entry {
@@ -33,23 +34,22 @@ impl Entry {
         Self { key: key.into(), id, layout, hits: AtomicU32::new(0), gone: AtomicBool::new(false) }
     }
 
-    /// The key it is kept under.
+    /// Returns the key.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
-    /// The length of the body.
+    /// Returns the length of the body in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.layout.size()
     }
 
-    /// How often it was asked for since the store was opened. Stays at the greatest number there
-    /// is.
+    /// Returns the number of hits since the store was opened. Saturates at `u32::MAX`.
     pub(crate) fn hits(&self) -> u64 {
         u64::from(self.hits.load(Ordering::Relaxed))
     }
 
-    /// Tells versions apart: the later a fill began, the greater.
+    /// Returns the id of the version. A fill that began later has a greater one.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -58,18 +58,18 @@ impl Entry {
         self.layout
     }
 
-    /// What it takes on the disk.
+    /// Returns the bytes that the file takes on the disk.
     pub(super) fn weight(&self) -> u64 {
         self.layout.weight()
     }
 
-    /// What the index takes in memory for it, as an estimate.
+    /// Returns the estimated bytes of memory that the index takes for the entry.
     pub(super) fn footprint(&self) -> u64 {
         OVERHEAD + self.key.len() as u64
     }
 
     pub(super) fn count_hit(&self) {
-        // Two hits at once at the very end may go one too far: a wrong figure, and nothing else.
+        // Two concurrent hits at `u32::MAX - 1` may overflow: only the figure is wrong then.
         if self.hits.load(Ordering::Relaxed) < u32::MAX {
             self.hits.fetch_add(1, Ordering::Relaxed);
         }
@@ -94,7 +94,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// An entry in a collection that is looked up and sorted by key, so that the key is in memory once.
+/// An entry that compares and hashes by its key, so that collections need no copy of the key.
 #[derive(Debug, Clone)]
 pub(super) struct ByKey(pub(super) Arc<Entry>);
 
@@ -106,7 +106,7 @@ impl Borrow<str> for ByKey {
 
 impl Hash for ByKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // As `str` has it, by which it is looked up.
+        // The same hash as that of `str`, as `Borrow<str>` requires.
         self.0.key().hash(state);
     }
 }

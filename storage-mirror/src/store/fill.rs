@@ -1,10 +1,10 @@
-//! Filling: an object on its way from origin into the store.
+//! Filling: receiving an object from origin into the store.
 //!
-//! A [`Fill`] is begun before origin is asked, a [`Filling`] takes the bytes, and its commit makes
-//! them an [`Entry`]. A commit answers once the bytes are on the disk and the file has its name.
-//! The directory is not synced: after a power cut a file may be missing, which is a miss, or still
-//! be among those of fills under way, which are removed; a file that is there is whole, since its
-//! bytes were on the disk before it was named.
+//! A [`Fill`] begins before the request to origin, a [`Filling`] receives the bytes, and its commit
+//! turns them into an [`Entry`]. A commit returns once the bytes are synced to the disk and the
+//! file has its final name. The directory is not synced: after a power cut the file may be missing,
+//! which is a miss, or may still be in the directory of fills, which the next start clears. A file
+//! under its final name is complete, because its bytes were synced before it was renamed.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -17,43 +17,44 @@ use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
 use super::Shared;
 use super::buffers::Buffers;
 use super::entry::Entry;
-use super::fills::Course;
+use super::fills::FillState;
 use super::index::Placed;
 use super::layout::{BLOCK, Layout, encode_header, header_len};
 use super::meta::EntryMeta;
 use super::read::Handle;
 use super::sys;
 
-/// The intention to fetch an object, known to the store from before origin is asked: a purge that
-/// comes after this keeps what is fetched from becoming an entry; it goes to those who wait for it,
-/// and who asks from then on is to be served by another.
+/// A fetch that is about to begin, registered with the store before the request to origin.
+///
+/// A purge of the key after that keeps the fetched object from becoming an entry. Requests that
+/// already wait for the object still receive it; later requests need a fill of their own.
 #[derive(Debug)]
 pub(crate) struct Fill {
     shared: Arc<Shared>,
     key: Arc<str>,
     id: u64,
-    course: Arc<Course>,
+    state: Arc<FillState>,
 }
 
 impl Fill {
     pub(super) fn begin(shared: &Arc<Shared>, key: &str) -> Self {
         let (key, id) = (Arc::from(key), shared.next_id());
-        let course = shared.fills.add(&key, id);
-        Self { shared: Arc::clone(shared), key, id, course }
+        let state = shared.fills.add(&key, id);
+        Self { shared: Arc::clone(shared), key, id, state }
     }
 
-    /// Whether a purge of the key came since.
+    /// Returns whether the key was purged since the fill began.
     #[cfg(test)]
     pub(super) fn is_purged(&self) -> bool {
-        self.course.is_purged()
+        self.state.is_purged()
     }
 
-    /// Makes room for the object and opens a file for it. Waits for the disk.
+    /// Reserves space for the object and creates its file. Waits for the disk.
     ///
     /// # Errors
-    /// `TooLarge` if it is larger than the limits allow; `StorageFull` if other fills hold the
-    /// room, or the disk is full; `InvalidInput` if there is too much metadata. Then it can only be
-    /// passed through.
+    /// `TooLarge` if the object is larger than the limits allow. `StorageFull` if other fills have
+    /// reserved the space, or the disk is full. `InvalidInput` if the metadata does not fit in a
+    /// header. The object can then only be passed through.
     pub(crate) fn create(self, meta: EntryMeta) -> Result<Filling> {
         let size = meta.object.size;
         if self.shared.limits.max_object_size.is_some_and(|most| size > most) {
@@ -64,7 +65,7 @@ impl Fill {
         }
         let json = meta
             .to_json(&self.key)
-            .map_err(|cause| Error::unexpected("the metadata cannot be written", cause))?;
+            .map_err(|cause| Error::unexpected("failed to encode the metadata", cause))?;
         let too_much = || {
             Error::new(
                 ErrorKind::InvalidInput,
@@ -113,48 +114,50 @@ impl Drop for Fill {
     }
 }
 
-/// An object that is being received. Dropped without a commit, it leaves nothing behind.
+/// An object that is being received. Dropping it without a commit removes its file and releases its
+/// space.
 #[derive(Debug)]
 pub(crate) struct Filling {
-    // In this order they are dropped: the room is free when the file is gone.
+    // Fields are dropped in this order: the file is removed before its space is released.
     partial: Partial,
     reservation: Reservation,
     fill: Fill,
     meta: EntryMeta,
     layout: Layout,
     sums: Sums,
-    /// What origin says of the whole body, and what has been received.
+    /// The checksums that origin announced, each with the hasher of the bytes received so far.
     checks: Vec<(Checksum, Hasher)>,
     written: u64,
     failed: bool,
 }
 
 impl Filling {
-    /// Whether a purge of the key came since the fill began.
+    /// Returns whether the key was purged since the fill began.
     #[cfg(test)]
     pub(super) fn is_purged(&self) -> bool {
         self.fill.is_purged()
     }
 
-    /// How much has been written.
+    /// Returns the number of bytes written.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// A reader of what has been written so far. It works on when this is dropped or committed.
+    /// Returns a reader of the bytes written so far. It stays usable after the filling is dropped
+    /// or committed.
     pub(crate) fn tail(&self) -> Tail {
         let buffers = Arc::clone(&self.fill.shared.buffers);
         Tail { file: Arc::clone(&self.partial.file), body: self.layout.body(), buffers }
     }
 
-    /// Takes the next bytes. Once it returns, a [`Tail`] can read them. Waits for the disk.
+    /// Writes the next bytes. A [`Tail`] can read them once it returns. Waits for the disk.
     ///
     /// # Errors
-    /// `Integrity` if there are more than were announced; `StorageFull` and whatever else the disk
-    /// says. After an error all that is left to do is to drop it.
+    /// `Integrity` if there are more bytes than origin announced. `StorageFull` and other errors of
+    /// the operating system. After an error every further call fails with `Integrity`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.check_alive()?;
-        // Until all is done, it has not succeeded.
+        // Reset on success; an early return leaves the filling failed.
         self.failed = true;
         if bytes.len() as u64 > self.layout.size() - self.written {
             return Err(Error::new(
@@ -170,13 +173,13 @@ impl Filling {
         Ok(())
     }
 
-    /// Makes it an entry, which replaces an older one of the key. If there is one by now whose fill
-    /// began later, that one stays and is the answer. Waits for the disk.
+    /// Turns the object into an entry, which replaces an older one of the key. If the key already
+    /// has an entry whose fill began later, that entry stays and is returned. Waits for the disk.
     ///
     /// # Errors
-    /// `Integrity` if bytes are missing or are not those that origin's checksums tell of;
-    /// `Conflict` if the key was purged since the fill began; `StorageFull` and whatever else the
-    /// disk says. Nothing is kept then.
+    /// `Integrity` if bytes are missing or do not match origin's checksums. `Conflict` if the key
+    /// was purged since the fill began. `StorageFull` and other errors of the operating system. The
+    /// object is not stored then.
     pub(crate) fn commit(mut self) -> Result<Arc<Entry>> {
         self.check_alive()?;
         if self.written < self.layout.size() {
@@ -187,7 +190,7 @@ impl Filling {
             let found = hasher.finish();
             if found != expected {
                 let message = format!(
-                    "origin's bytes have the checksum {found}, and not {expected} as origin says"
+                    "the received bytes have the checksum {found}; origin announced {expected}"
                 );
                 return Err(Error::new(ErrorKind::Integrity, message));
             }
@@ -202,11 +205,11 @@ impl Filling {
         let Self { fill, layout, .. } = &self;
         let shared = Arc::clone(&fill.shared);
         let entry = Arc::new(Entry::new(&*fill.key, fill.id, *layout));
-        let course = Arc::clone(&fill.course);
-        let _removing = shared.removing();
+        let state = Arc::clone(&fill.state);
+        let _removing = shared.lock_removals();
         let replaced = {
-            let _no_purge_now = course.committing();
-            if course.is_purged() {
+            let _no_purge_now = state.committing();
+            if state.is_purged() {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     "the key was purged while it was being fetched",
@@ -226,7 +229,7 @@ impl Filling {
         shared.keep_open(&entry, &Arc::new(Handle::new(Arc::clone(&self.partial.file), sums)));
         shared.keep_metadata(&entry, self.meta.clone());
         if let Some(old) = replaced {
-            shared.removed(old.weight(), &[old]);
+            shared.remove_files(old.weight(), &[old]);
         }
         Ok(entry)
     }
@@ -239,7 +242,7 @@ impl Filling {
     }
 }
 
-/// What is being written, to be read from where it is complete.
+/// Reads the body of a [`Filling`] while it is being written.
 #[derive(Debug, Clone)]
 pub(crate) struct Tail {
     file: Arc<File>,
@@ -248,25 +251,26 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Bytes of the body from a position, at most [`BLOCK`] of them, all of which have been
-    /// written. May wait for the disk.
+    /// Reads `len` bytes of the body from `at`, at most [`BLOCK`]. They must have been written. May
+    /// wait for the disk.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub(crate) fn read(&self, at: u64, len: usize) -> Result<Bytes> {
         let mut buffer = self.buffers.take(len.min(BLOCK));
         sys::read_exact_at(&self.file, buffer.as_mut(), self.body + at)?;
         Ok(buffer.freeze())
     }
 
-    /// The same if it need not wait, as is usual for what has just been written; else `None`.
+    /// Reads like [`read`](Self::read) if the kernel has the bytes in memory, as is usual right
+    /// after they were written. Returns `None` otherwise.
     pub(crate) fn try_read(&self, at: u64, len: usize) -> Option<Bytes> {
         let mut buffer = self.buffers.take(len.min(BLOCK));
         sys::read_now(&self.file, buffer.as_mut(), self.body + at).then(|| buffer.freeze())
     }
 }
 
-/// Bytes of the disk that are held for a fill, given back when it is dropped.
+/// Disk space reserved for a fill. Dropping it releases the space.
 #[derive(Debug)]
 pub(super) struct Reservation {
     shared: Arc<Shared>,
@@ -275,13 +279,12 @@ pub(super) struct Reservation {
 
 impl Reservation {
     pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
-        let full = || {
-            Error::new(ErrorKind::StorageFull, "fills under way have been promised all of max_size")
-        };
-        let _removing = shared.removing();
+        let full =
+            || Error::new(ErrorKind::StorageFull, "fills under way have reserved all of max_size");
+        let _removing = shared.lock_removals();
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
         let reservation = Self { shared: Arc::clone(shared), bytes };
-        shared.removed(room.reserved - bytes, &room.left);
+        shared.remove_files(room.reserved - bytes, &room.evicted);
         Ok(reservation)
     }
 
@@ -289,14 +292,14 @@ impl Reservation {
         self.bytes
     }
 
-    /// Holds more bytes.
+    /// Reserves further bytes.
     pub(super) fn grow(&mut self, bytes: u64) -> Result<()> {
         let mut more = Self::take(&self.shared, bytes)?;
         self.bytes += std::mem::take(&mut more.bytes);
         Ok(())
     }
 
-    /// These bytes are an entry's now.
+    /// Subtracts bytes that now belong to an entry.
     fn commit(&mut self, bytes: u64) {
         self.bytes -= bytes;
     }
@@ -308,7 +311,7 @@ impl Drop for Reservation {
     }
 }
 
-/// The file of a fill, removed when this is dropped unless it became that of an entry.
+/// The file of a fill. Dropping it removes the file unless it became that of an entry.
 #[derive(Debug)]
 pub(super) struct Partial {
     shared: Arc<Shared>,
@@ -334,10 +337,14 @@ impl Partial {
         Ok(())
     }
 
-    /// Removes it again from where it was published.
+    /// Removes the file from where it was published.
     fn withdraw(&mut self, entry: &Entry) {
         if let Err(error) = self.shared.directory.remove(entry) {
-            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
+            tracing::warn!(
+                key = &*escape_invisible(entry.key()),
+                %error,
+                "failed to remove a file from the cache"
+            );
         }
     }
 }
@@ -347,24 +354,23 @@ impl Drop for Partial {
         if !self.published
             && let Err(error) = fs::remove_file(self.shared.directory.fill_file(self.id))
         {
-            tracing::warn!(%error, "the file of a fill could not be removed; the next start will try again");
+            tracing::warn!(%error, "failed to remove the file of a fill; the next start retries");
         }
     }
 }
 
-/// The checksums of blocks, as bytes pass.
+/// Computes the checksum of each block of a body that is written in pieces.
 #[derive(Debug)]
 struct Sums {
     done: Vec<u64>,
     running: Digest,
-    /// How much of the block under way has passed.
+    /// How many bytes of the current block have been hashed.
     filled: usize,
 }
 
 impl Sums {
     fn new(layout: Layout) -> Self {
-        // A length is only a claim before the bytes are here; what it may cost in advance is
-        // bounded.
+        // The announced length is unverified, so the memory allocated for it is bounded.
         let done = Vec::with_capacity(layout.blocks().min(1024) as usize);
         Self { done, running: Digest::new(CrcAlgorithm::Crc64Nvme), filled: 0 }
     }
@@ -400,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sums_are_those_of_the_blocks_however_the_bytes_are_cut() {
+    fn the_sums_do_not_depend_on_how_the_body_is_cut_into_pieces() {
         let body: Vec<_> = (0..BLOCK * 2 + 1000).map(|n| (n % 251) as u8).collect();
         let expected: Vec<_> = body.chunks(BLOCK).map(crc).collect();
         for cut in [7_919, BLOCK - 1, BLOCK, BLOCK + 1, body.len()] {

@@ -1,4 +1,4 @@
-//! [`Fills`]: who is fetching what, so that a purge wins over a fill that began before it.
+//! [`Fills`]: the fills under way, so that a purge wins over a fill that began before it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,22 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The fills under way.
 #[derive(Debug, Default)]
 pub(super) struct Fills {
-    by_key: Mutex<Courses>,
+    by_key: Mutex<FillStates>,
 }
 
-/// By key and number.
-type Courses = BTreeMap<(Arc<str>, u64), Arc<Course>>;
+/// By key and id.
+type FillStates = BTreeMap<(Arc<str>, u64), Arc<FillState>>;
 
-/// What a fill and a purge agree on.
+/// The state that a fill and a purge share.
 #[derive(Debug, Default)]
-pub(super) struct Course {
+pub(super) struct FillState {
     purged: AtomicBool,
-    /// Held while a fill becomes an entry: a purge then waits and finds the entry, or comes first
-    /// and is seen.
+    /// Locked while a fill becomes an entry: a concurrent purge either waits and finds the entry,
+    /// or sets `purged` before the fill checks it.
     committing: Mutex<()>,
 }
 
-impl Course {
+impl FillState {
     pub(super) fn is_purged(&self) -> bool {
         self.purged.load(Ordering::SeqCst)
     }
@@ -39,38 +39,38 @@ impl Course {
 }
 
 impl Fills {
-    fn lock(&self) -> MutexGuard<'_, Courses> {
+    fn lock(&self) -> MutexGuard<'_, FillStates> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, key: &Arc<str>, id: u64) -> Arc<Course> {
-        let course = Arc::new(Course::default());
-        self.lock().insert((Arc::clone(key), id), Arc::clone(&course));
-        course
+    pub(super) fn add(&self, key: &Arc<str>, id: u64) -> Arc<FillState> {
+        let state = Arc::new(FillState::default());
+        self.lock().insert((Arc::clone(key), id), Arc::clone(&state));
+        state
     }
 
     pub(super) fn remove(&self, key: &Arc<str>, id: u64) {
         self.lock().remove(&(Arc::clone(key), id));
     }
 
-    /// Sees to it that no fill of a key that is under way becomes an entry from now on.
+    /// Marks all fills of a key as purged: none of them becomes an entry after this returns.
     pub(super) fn purge(&self, key: &str) {
         self.purge_from(key, |found| found == key);
     }
 
-    /// The same for all keys that begin with a text.
+    /// Marks all fills of keys that begin with `prefix` as purged.
     pub(super) fn purge_prefix(&self, prefix: &str) {
         self.purge_from(prefix, |found| found.starts_with(prefix));
     }
 
     fn purge_from(&self, first: &str, matches: impl Fn(&str) -> bool) {
         let start = Bound::Included((Arc::from(first), 0));
-        let courses: Vec<_> = {
+        let states: Vec<_> = {
             let by_key = self.lock();
             let matching =
                 by_key.range((start, Bound::Unbounded)).take_while(|((key, _), _)| matches(key));
-            matching.map(|(_, course)| Arc::clone(course)).collect()
+            matching.map(|(_, state)| Arc::clone(state)).collect()
         };
-        courses.iter().for_each(|course| course.purge());
+        states.iter().for_each(|state| state.purge());
     }
 }

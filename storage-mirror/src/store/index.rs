@@ -1,12 +1,12 @@
-//! [`Index`]: which entries there are, in which order they leave, and who holds which bytes of the disk.
+//! [`Index`]: the entries, their eviction order, and the accounting of disk space.
 //!
-//! All of it is behind one lock, which is held for a look-up in a table and a few links of lists,
-//! never for input or output.
+//! One lock protects all of it. It is held for a table look-up and a few list links, never for
+//! input or output.
 //!
-//! Invariant: `used + reserved` is at least what our files take on the disk, and at most `max` (but for
-//! a directory that was filled under a greater limit, until it has been cut down). Bytes go from
-//! `reserved` to `used` when a fill becomes an entry; those of an entry that leaves stay in one of the
-//! two until its file is removed.
+//! Invariant: `used + reserved` is at least what the files of the store take on the disk, and at
+//! most `max`. Exception: a directory that was filled under a greater limit exceeds `max` until it
+//! has been reduced at the start. Bytes move from `reserved` to `used` when a fill becomes an
+//! entry. The bytes of a removed entry stay in one of the two until its file is removed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -21,10 +21,10 @@ use super::s3fifo::{S3Fifo, Ticket};
 #[derive(Debug)]
 pub(super) struct Index {
     max: u64,
-    /// The most bytes of memory that the entries may take, as they estimate it themselves.
+    /// The most bytes of memory that all entries may take, by [`Entry::footprint`].
     max_memory: u64,
     entries: HashMap<ByKey, Ticket>,
-    /// The same in order, for prefixes.
+    /// The same entries sorted by key, for prefixes.
     keys: BTreeSet<ByKey>,
     queue: S3Fifo<Arc<Entry>>,
     used: u64,
@@ -35,21 +35,23 @@ pub(super) struct Index {
     corrupt: u64,
 }
 
-/// Room that was made.
+/// Disk space that [`Index::make_room`] reserved.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// What is reserved for the caller until he has removed the files of the entries that left, and
-    /// then may be cut down to what he asked for.
+    /// The bytes reserved for the caller. Once it has removed the files of `evicted`, it releases
+    /// all but those that it requested.
     pub(super) reserved: u64,
-    pub(super) left: Vec<Arc<Entry>>,
+    /// The entries taken out of the index, whose files are still on the disk.
+    pub(super) evicted: Vec<Arc<Entry>>,
 }
 
-/// What became of an entry that was put in.
+/// The result of placing an entry.
 #[derive(Debug)]
 pub(super) enum Placed {
-    /// It is there; the one before it left, whose bytes are reserved until its file is removed.
+    /// The entry is in the index. The one that it replaced, if any, is out; its bytes stay reserved
+    /// until its file is removed.
     New(Option<Arc<Entry>>),
-    /// It is not, for this one is there, whose fill began later.
+    /// The entry is not in the index, because this one of a later fill is.
     Superseded(Arc<Entry>),
 }
 
@@ -70,7 +72,7 @@ impl Index {
         }
     }
 
-    /// The entry of a key, counted as a hit.
+    /// Returns the entry of a key and counts a hit.
     pub(super) fn get(&mut self, key: &str) -> Option<Arc<Entry>> {
         let (ByKey(entry), ticket) = self.entries.get_key_value(key)?;
         self.queue.hit(*ticket);
@@ -78,46 +80,47 @@ impl Index {
         Some(Arc::clone(entry))
     }
 
-    /// The entry of a key, without counting.
+    /// Returns the entry of a key without counting a hit.
     pub(super) fn peek(&self, key: &str) -> Option<Arc<Entry>> {
         self.entries.get_key_value(key).map(|(ByKey(entry), _)| Arc::clone(entry))
     }
 
-    /// Holds bytes for the caller, and lets entries leave for it. `None`, and nothing leaves, if
-    /// others hold too much. Entries leave too where there are too many for the memory of the
-    /// index: each that is added has made room before, so that their number exceeds the limit by
-    /// the fills under way at most.
+    /// Reserves bytes for the caller, and evicts entries to free them. Returns `None`, and evicts
+    /// nothing, if other reservations leave too little.
+    ///
+    /// Also evicts entries while the index exceeds its memory limit. Each entry is added after a
+    /// call of this function, so their number exceeds the limit at most by the fills under way.
     pub(super) fn make_room(&mut self, bytes: u64) -> Option<Room> {
         if self.reserved.saturating_add(bytes) > self.max {
             return None;
         }
-        let left = self.evict_down_to(self.max - self.reserved - bytes);
-        // What is freed is nobody's before the files are gone; what is asked for beyond it was free
-        // before.
-        let freed: u64 = left.iter().map(|entry| entry.weight()).sum();
+        let evicted = self.evict_down_to(self.max - self.reserved - bytes);
+        // The space of evicted entries stays reserved until their files are gone. Requested bytes
+        // beyond it were free before.
+        let freed: u64 = evicted.iter().map(|entry| entry.weight()).sum();
         let reserved = bytes.max(freed);
         self.reserved += reserved;
-        Some(Room { reserved, left })
+        Some(Room { reserved, evicted })
     }
 
-    /// Lets entries leave until the rest takes this little.
+    /// Evicts entries until the rest takes at most `used` bytes.
     fn evict_down_to(&mut self, used: u64) -> Vec<Arc<Entry>> {
-        let mut left = Vec::new();
-        while let Some(entry) = self.next_to_leave(used) {
+        let mut evicted = Vec::new();
+        while let Some(entry) = self.evict_next(used) {
             self.entries.remove(entry.key());
             self.keys.remove(entry.key());
             self.used -= entry.weight();
             self.memory -= entry.footprint();
             self.evicted_objects += 1;
             self.evicted_bytes += entry.weight();
-            left.push(entry);
+            evicted.push(entry);
         }
-        left
+        evicted
     }
 
-    /// Takes out of the queue what leaves next, or `None` once the rest takes this little of the
-    /// disk, and not too much memory.
-    fn next_to_leave(&mut self, used: u64) -> Option<Arc<Entry>> {
+    /// Takes the next entry to evict out of the queue. Returns `None` once the rest takes at most
+    /// `used` bytes of the disk and is within the memory limit.
+    fn evict_next(&mut self, used: u64) -> Option<Arc<Entry>> {
         if self.used > used {
             self.queue.evict()
         } else if self.memory > self.max_memory {
@@ -127,17 +130,17 @@ impl Index {
         }
     }
 
-    /// Gives back bytes that were reserved.
+    /// Releases reserved bytes.
     pub(super) fn release(&mut self, bytes: u64) {
         self.reserved -= bytes;
     }
 
-    /// Holds bytes that nobody asked for: those of a file that could not be removed.
+    /// Reserves bytes without a request: those of a file that could not be removed.
     pub(super) fn reserve(&mut self, bytes: u64) {
         self.reserved += bytes;
     }
 
-    /// Puts in an entry whose bytes are reserved.
+    /// Adds an entry whose bytes are reserved, or replaces the older one of its key.
     pub(super) fn place(&mut self, entry: &Arc<Entry>) -> Placed {
         if let Some((ByKey(old), &ticket)) = self.entries.get_key_value(entry.key()) {
             let old = Arc::clone(old);
@@ -145,8 +148,7 @@ impl Index {
                 return Placed::Superseded(old);
             }
             self.queue.replace(ticket, Arc::clone(entry), entry.weight());
-            // The key of a table is the entry itself, which inserting an equal one would not
-            // replace.
+            // The table's key is the entry itself, and `insert` keeps an equal key that is there.
             self.entries.remove(entry.key());
             self.entries.insert(ByKey(Arc::clone(entry)), ticket);
             self.keys.replace(ByKey(Arc::clone(entry)));
@@ -159,10 +161,10 @@ impl Index {
         Placed::New(None)
     }
 
-    /// Puts back what was there before a restart, the oldest fill first. Those that had proved
-    /// their worth are told by the order; without one, all are taken to have, so that a scan right
-    /// after the start does not wash them out.
-    pub(super) fn put_back_all(&mut self, entries: Vec<Entry>, order: Option<&Order>) {
+    /// Restores the entries of an earlier run, which are sorted by the start of their fills. The
+    /// entries in `order` go to the main queue. Without an order all entries do, so that a scan
+    /// right after the start does not evict them.
+    pub(super) fn restore(&mut self, entries: Vec<Entry>, order: Option<&Order>) {
         let place = |entry: &Entry| order.and_then(|order| order.get(&entry.id())).copied();
         let (mut proven, new): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| order.is_none() || place(entry).is_some());
@@ -174,7 +176,8 @@ impl Index {
         new.into_iter().for_each(|entry| self.add(Arc::new(entry), None));
     }
 
-    /// Adds an entry of a new key; with hits, to those that have proved their worth.
+    /// Adds an entry of a new key: to the main queue if `hits` is given, and to the small queue
+    /// otherwise.
     fn add(&mut self, entry: Arc<Entry>, hits: Option<u8>) {
         let (name, weight) = (self.entries.hasher().hash_one(entry.key()), entry.weight());
         self.memory += entry.footprint();
@@ -187,8 +190,8 @@ impl Index {
         self.entries.insert(ByKey(entry), ticket);
     }
 
-    /// Takes out an entry whose file is removed, unless another version has its place. Whether it
-    /// was there.
+    /// Takes out an entry whose file is removed, unless another version replaced it. Returns
+    /// whether it was in the index.
     pub(super) fn remove(&mut self, entry: &Entry) -> bool {
         if self
             .entries
@@ -206,14 +209,14 @@ impl Index {
         true
     }
 
-    /// As [`remove`](Self::remove), of an entry that was found broken.
+    /// Like [`remove`](Self::remove), and counts the entry as corrupt.
     pub(super) fn remove_corrupt(&mut self, entry: &Entry) -> bool {
         let was_there = self.remove(entry);
         self.corrupt += u64::from(was_there);
         was_there
     }
 
-    /// The next entries whose keys begin with a text, in order.
+    /// Returns the next `most` entries whose keys begin with `prefix`, sorted by key.
     pub(super) fn page(&self, prefix: &str, after: Option<&str>, most: usize) -> Vec<Arc<Entry>> {
         let start = match after {
             Some(key) => Bound::Excluded(key),
@@ -228,13 +231,12 @@ impl Index {
             .collect()
     }
 
-    /// The numbers of the entries that have proved their worth, with their hits, from the oldest
-    /// on.
+    /// Returns the ids of the entries in the main queue with their hits, oldest first.
     pub(super) fn proven(&self) -> Vec<(u64, u8)> {
         self.queue.proven().map(|(entry, hits)| (entry.id(), hits)).collect()
     }
 
-    /// What is told of the entries.
+    /// Returns the figures that the index keeps.
     pub(super) fn usage(&self) -> Usage {
         Usage {
             bytes: self.used,
@@ -256,7 +258,7 @@ mod tests {
 
     const SIZE: u64 = PAGE as u64;
 
-    /// An entry that takes three pages.
+    /// Returns an entry that takes three pages.
     fn entry(id: u64) -> Arc<Entry> {
         Arc::new(Entry::new(format!("{id}"), id, Layout::new(PAGE, SIZE).unwrap()))
     }
@@ -265,41 +267,41 @@ mod tests {
         let mut index = Index::new(max, u64::MAX);
         for entry in ids.map(entry) {
             let room = index.make_room(entry.weight()).unwrap();
-            assert_eq!((room.reserved, room.left.len()), (entry.weight(), 0));
+            assert_eq!((room.reserved, room.evicted.len()), (entry.weight(), 0));
             assert!(matches!(index.place(&entry), Placed::New(None)));
         }
         index
     }
 
     #[test]
-    fn the_room_of_what_left_is_nobodys_until_its_files_are_gone() {
+    fn the_space_of_an_evicted_entry_stays_reserved_until_its_file_is_removed() {
         let weight = entry(0).weight();
         let mut index = with_entries(0..10, 10 * weight);
         assert_eq!((index.used, index.reserved), (10 * weight, 0));
         let first = index.make_room(SIZE).unwrap();
-        assert_eq!((first.reserved, first.left.len()), (weight, 1));
-        // What is left over of it is not yet there for another.
+        assert_eq!((first.reserved, first.evicted.len()), (weight, 1));
+        // The rest of the freed space is still reserved.
         let second = index.make_room(SIZE).unwrap();
-        assert_eq!((second.reserved, second.left.len()), (weight, 1));
+        assert_eq!((second.reserved, second.evicted.len()), (weight, 1));
         assert_eq!((index.used, index.reserved), (8 * weight, 2 * weight));
-        // The files are gone: there is room for one more without anybody leaving.
+        // The files are gone: one more reservation needs no eviction.
         index.release(2 * (weight - SIZE));
         let third = index.make_room(SIZE).unwrap();
-        assert_eq!((third.reserved, third.left.len()), (SIZE, 0));
+        assert_eq!((third.reserved, third.evicted.len()), (SIZE, 0));
     }
 
     #[test]
-    fn nothing_leaves_for_room_that_cannot_be_had() {
+    fn a_reservation_that_cannot_succeed_evicts_nothing() {
         let weight = entry(0).weight();
         let mut index = with_entries(0..10, 10 * weight);
         let room = index.make_room(6 * weight).unwrap();
-        assert_eq!(room.left.len(), 6);
+        assert_eq!(room.evicted.len(), 6);
         assert!(index.make_room(5 * weight).is_none());
         assert_eq!((index.used, index.reserved), (4 * weight, 6 * weight));
     }
 
     #[test]
-    fn an_entry_that_left_cannot_take_out_the_one_that_came_after() {
+    fn removing_a_replaced_entry_leaves_its_successor() {
         let weight = entry(0).weight();
         let mut index = with_entries(0..1, 10 * weight);
         let (old, later) = (index.peek("0").unwrap(), entry(0));
@@ -308,12 +310,12 @@ mod tests {
         assert!(matches!(index.place(&newer), Placed::New(Some(replaced)) if replaced.id() == 0));
         assert!(
             index.page("", None, 10).iter().all(|entry| entry.id() == 5),
-            "the tree has the newer one too"
+            "the sorted set contains the newer entry too"
         );
         assert_eq!(
             (index.used, index.reserved),
             (weight, weight),
-            "the file of the old one is there still"
+            "the file of the old entry still exists"
         );
         assert!(!index.remove(&old) && !index.remove_corrupt(&old));
         index.release(weight);
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_leave_when_the_index_takes_more_memory_than_it_may() {
+    fn the_index_evicts_entries_that_exceed_its_memory_limit() {
         let each = entry(0).footprint();
         let mut index = Index::new(u64::MAX / 2, 10 * each);
         for entry in (0..10).map(entry) {
@@ -339,17 +341,17 @@ mod tests {
             let room = index.make_room(entry.weight()).unwrap();
             index.release(room.reserved - entry.weight());
             index.place(&entry);
-            assert!(index.memory <= 11 * each + 8, "by the one fill under way at most");
+            assert!(index.memory <= 11 * each + 8, "it exceeds the limit by one fill at most");
         }
         assert!(index.usage().evicted_objects >= 990);
         while let Some(entry) = index.page("", None, 1).pop() {
             assert!(index.remove(&entry));
         }
-        assert_eq!(index.usage().index, 0, "what was added is taken away again");
+        assert_eq!(index.usage().index, 0, "each removal subtracts what the entry added");
     }
 
     #[test]
-    fn what_is_asked_for_outlives_a_scan_where_memory_is_the_limit() {
+    fn a_requested_entry_outlives_a_scan_where_memory_is_the_limit() {
         let mut index = Index::new(u64::MAX / 2, 10 * entry(0).footprint());
         for id in 0..1_000 {
             let entry = entry(id);

@@ -1,44 +1,45 @@
-//! The file of an entry, byte by byte. Every byte of it is covered by a checksum.
+//! The format of an entry's file. A checksum covers every byte of it.
 //!
-//! | part | length | what |
+//! | part | length in bytes | content |
 //! |---|---|---|
-//! | header | a multiple of 4096 | CRC of the rest, magic, its length, that of the metadata, metadata, zeros |
-//! | body | that of the object | |
-//! | sums | 8 for each block of the body | the block's CRC |
+//! | header | a multiple of 4096 | CRC of the rest, magic, header length, metadata length, metadata, zeros |
+//! | body | size of the object | the object |
+//! | sums | 8 for each block of the body | the CRC of each block |
 //! | footer | 32 | magic, length of the body, CRC of the sums, CRC of the footer up to here |
 //!
-//! Numbers are little-endian; CRCs are CRC-64/NVME. The body begins on a page and is cut into
-//! blocks of 128 KiB, so that reading a block touches whole pages. The header has room to spare, so
-//! that newer metadata can be written in its place.
+//! Numbers are little-endian; CRCs are CRC-64/NVME. The body begins on a page boundary and is
+//! divided into blocks of 128 KiB, so that a block consists of whole pages. The header has unused
+//! space, so that newer metadata can replace the old one in place.
 
 use std::ops::Range;
 
 use crc_fast::CrcAlgorithm;
 
-/// How much of a body one checksum covers, and what is read at a time.
+/// The bytes of a body that one checksum covers, and the size of a read.
 pub(crate) const BLOCK: usize = 128 * 1024;
 
-/// What a header is a multiple of, and what a file takes on the disk.
+/// The unit of header lengths and of the space that a file takes on the disk, in bytes.
 pub(super) const PAGE: usize = 4096;
 
-/// The longest header: metadata has its limits, and reading back shall not trust a broken length.
+/// The longest header in bytes. Bounds the metadata, and the memory that a broken length can cost.
 pub(super) const MAX_HEADER: usize = 16 * PAGE;
 
 const MAGIC: &[u8; 8] = b"ANYCACH1";
 const END_MAGIC: &[u8; 8] = b"ANYCEND1";
 
-/// Where the metadata begins in a header.
+/// The offset of the metadata in a header.
 const META: usize = 24;
 
-/// What newer metadata may be longer by, at least: a validator and some times.
+/// The least unused space in a header, for newer metadata with a longer validator and other times.
 const SLACK: usize = 512;
 
 const FOOTER: usize = 32;
 
-/// Larger than any file system takes, and small enough that no sum of lengths overflows.
+/// The longest body: larger than file systems allow, and small enough that no sum of lengths
+/// overflows.
 const MAX_BODY: u64 = 1 << 60;
 
-/// Why bytes are not what they should be.
+/// The reason why bytes are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken(pub(super) &'static str);
 
@@ -46,64 +47,65 @@ pub(super) fn crc(bytes: &[u8]) -> u64 {
     crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes)
 }
 
-/// Where what is in a file.
+/// The offsets and lengths of the parts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     size: u64,
-    /// In pages, of which a header has few: there is a layout in memory for each kept object.
+    /// The header length in pages. One byte, because each stored object has a layout in memory.
     header_pages: u8,
 }
 
 impl Layout {
-    /// For a header and a body of these lengths; `None` if nothing holds that.
+    /// Creates the layout for a header and a body of these lengths. Returns `None` if a length is
+    /// invalid.
     pub(super) fn new(header: usize, size: u64) -> Option<Self> {
         let is_possible = header <= MAX_HEADER && header.is_multiple_of(PAGE) && size <= MAX_BODY;
         let header_pages = u8::try_from(header / PAGE).ok()?;
         is_possible.then_some(Self { size, header_pages })
     }
 
-    /// The length of the body.
+    /// Returns the length of the body.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where the body begins.
+    /// Returns the offset of the body.
     pub(super) fn body(&self) -> u64 {
         u64::from(self.header_pages) * PAGE as u64
     }
 
-    /// How many blocks the body has.
+    /// Returns the number of blocks of the body.
     pub(super) fn blocks(&self) -> u64 {
         self.size.div_ceil(BLOCK as u64)
     }
 
-    /// Which bytes of the body a block holds; empty past the end.
+    /// Returns the range of the body that a block covers. Empty past the end.
     pub(super) fn block(&self, index: u64) -> Range<u64> {
         let start = index.saturating_mul(BLOCK as u64).min(self.size);
         start..start.saturating_add(BLOCK as u64).min(self.size)
     }
 
-    /// Where sums and footer begin, ...
+    /// Returns the offset of the sums and the footer.
     pub(super) fn end(&self) -> u64 {
         self.body() + self.size
     }
 
-    /// ... and how long they are.
+    /// Returns the length of the sums and the footer.
     pub(super) fn end_len(&self) -> u64 {
         self.blocks() * 8 + FOOTER as u64
     }
 
-    /// The length of the file.
+    /// Returns the length of the file.
     pub(super) fn file_len(&self) -> u64 {
         self.end() + self.end_len()
     }
 
-    /// What the file takes on the disk.
+    /// Returns the bytes that the file takes on the disk, in whole pages.
     pub(super) fn weight(&self) -> u64 {
         self.file_len().next_multiple_of(PAGE as u64)
     }
 
-    /// Sums and footer, as they are in the file.
+    /// Encodes the sums and the footer.
     pub(super) fn encode_end(&self, sums: &[u64]) -> Vec<u8> {
         let mut end: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
         let sum_of_sums = crc(&end);
@@ -116,7 +118,8 @@ impl Layout {
         end
     }
 
-    /// The sums out of what [`encode_end`](Self::encode_end) made.
+    /// Decodes the sums from the output of [`encode_end`](Self::encode_end), after checking both
+    /// checksums.
     pub(super) fn decode_end(&self, end: &[u8]) -> Result<Box<[u64]>, Broken> {
         let (sums, footer) =
             end.split_last_chunk::<FOOTER>().ok_or(Broken("the footer is cut off"))?;
@@ -135,13 +138,13 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-/// How long a header for this much metadata is to be; `None` if it is too much.
+/// Returns the length of a header for this many bytes of metadata, and `None` if they do not fit.
 pub(super) fn header_len(meta: usize) -> Option<usize> {
     let len = META.checked_add(meta)?.checked_add(SLACK)?.next_multiple_of(PAGE);
     (len <= MAX_HEADER).then_some(len)
 }
 
-/// A header of a length with this metadata; `None` if it does not fit.
+/// Encodes a header of length `len` with this metadata. Returns `None` if it does not fit.
 pub(super) fn encode_header(meta: &[u8], len: usize) -> Option<Vec<u8>> {
     if META + meta.len() > len {
         return None;
@@ -156,8 +159,8 @@ pub(super) fn encode_header(meta: &[u8], len: usize) -> Option<Vec<u8>> {
     Some(header)
 }
 
-/// How long the header is that begins with these bytes, as it says itself.
-pub(super) fn told_header_len(start: &[u8]) -> Result<usize, Broken> {
+/// Parses the length of a header from its first bytes. The checksum is not checked yet.
+pub(super) fn parse_header_len(start: &[u8]) -> Result<usize, Broken> {
     let len = start.get(16..20).map(number).and_then(|len| usize::try_from(len).ok());
     let is_possible = |len: &usize| (PAGE..=MAX_HEADER).contains(len) && len.is_multiple_of(PAGE);
     match len.filter(is_possible) {
@@ -166,7 +169,7 @@ pub(super) fn told_header_len(start: &[u8]) -> Result<usize, Broken> {
     }
 }
 
-/// The metadata in a whole header.
+/// Returns the metadata of a whole header, after checking its checksum.
 pub(super) fn decode_header(header: &[u8]) -> Result<&[u8], Broken> {
     const BROKEN: Broken = Broken("the header is broken");
     if header.len() < META || crc(&header[8..]) != number(&header[..8]) {
@@ -181,13 +184,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_back_and_has_room_for_more() {
+    fn a_header_reads_back_and_has_space_for_longer_metadata() {
         for len in
             [0, 1, 3000, PAGE - META - SLACK, PAGE - META - SLACK + 1, MAX_HEADER - META - SLACK]
         {
             let meta = vec![b'x'; len];
             let header = encode_header(&meta, header_len(len).unwrap()).unwrap();
-            assert_eq!(told_header_len(&header[..PAGE]).unwrap(), header.len());
+            assert_eq!(parse_header_len(&header[..PAGE]).unwrap(), header.len());
             assert_eq!(decode_header(&header).unwrap(), meta);
             assert!(encode_header(&vec![b'y'; len + SLACK], header.len()).is_some());
         }
@@ -202,13 +205,13 @@ mod tests {
         for at in 0..PAGE {
             let mut flipped = header.clone();
             flipped[at] ^= 1;
-            let found = told_header_len(&flipped).and_then(|_| decode_header(&flipped));
+            let found = parse_header_len(&flipped).and_then(|_| decode_header(&flipped));
             assert!(found.is_err(), "byte {at}");
         }
     }
 
     #[test]
-    fn the_end_of_a_file_reads_back_and_notices_a_flipped_bit() {
+    fn the_sums_and_the_footer_read_back_and_a_flipped_bit_in_them_is_noticed() {
         for size in [0, 1, BLOCK as u64, BLOCK as u64 * 3 + 5] {
             let layout = Layout::new(PAGE, size).unwrap();
             let sums: Vec<_> = (1..=layout.blocks()).map(|n| n * 0x0101_0203_0405_0607).collect();
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_cover_the_body_once() {
+    fn the_blocks_cover_each_byte_of_the_body_once() {
         let layout = Layout::new(PAGE, BLOCK as u64 * 2 + 7).unwrap();
         let blocks: Vec<_> = (0..layout.blocks()).map(|index| layout.block(index)).collect();
         let block = BLOCK as u64;

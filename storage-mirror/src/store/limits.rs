@@ -1,34 +1,33 @@
-//! What a store may take, and what it tells about itself.
+//! The limits of a store and the figures that it reports.
 
-/// How many files are kept open, unless a test chooses otherwise.
+/// The default of [`Limits::open_files`].
 pub(crate) const OPEN_FILES: u64 = 512;
 
-/// How much memory bodies and metadata that are read again take, unless configured.
+/// The default of [`Limits::memory`]: 64 MiB.
 pub(crate) const DEFAULT_MEMORY: u64 = 64 << 20;
-/// How much memory the index takes, unless configured.
+/// The default of [`Limits::index_memory`]: 512 MiB.
 pub(crate) const DEFAULT_INDEX_MEMORY: u64 = 512 << 20;
 
-/// The bounds of a store.
+/// The limits of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// The most bytes on the disk: bodies, what is kept beside them, and what fills under way have
-    /// been promised, in whole pages of 4 KiB. What leaves while it is still being read comes on
-    /// top until its last reader is done.
+    /// The most bytes on the disk, in whole pages of 4 KiB: the files of entries and the space
+    /// reserved for fills. The space of a removed file that is still being read is not counted.
     pub(crate) max_size: u64,
-    /// The largest body that is kept.
+    /// The largest body that is stored, in bytes. Defaults to no limit.
     pub(crate) max_object_size: Option<u64>,
-    /// The most bytes of memory for bodies and metadata that are asked for again.
+    /// The most bytes of memory for bodies and metadata.
     pub(crate) memory: u64,
-    /// The most bytes of memory for the index, in which each entry has a place, whatever is asked
-    /// for.
+    /// The most bytes of memory for the index, by the estimate of [`Entry::footprint`].
+    ///
+    /// [`Entry::footprint`]: super::entry::Entry::footprint
     pub(crate) index_memory: u64,
-    /// The most files kept open beyond those that are being read.
+    /// The most files held open beyond those that are being read.
     pub(crate) open_files: u64,
 }
 
 impl Limits {
-    /// This much on the disk, 64 MiB of memory for what is asked for again, 512 MiB for the index,
-    /// 512 open files.
+    /// Returns limits with this `max_size` and the defaults.
     #[cfg(test)]
     pub(crate) fn new(max_size: u64) -> Self {
         Self {
@@ -41,41 +40,41 @@ impl Limits {
     }
 }
 
-/// What was found when a store was opened.
+/// What the opening of a store found in its directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
-    /// Entries that are there again, ...
+    /// The number of restored entries.
     pub(crate) objects: u64,
-    /// ... and what they take on the disk.
+    /// The bytes that the restored entries take on the disk.
     pub(crate) bytes: u64,
-    /// Files that were removed since they were broken.
+    /// The number of files that were removed because they were broken.
     pub(crate) dropped: u64,
-    /// Files that were removed since they were left over: of fills that never ended, and versions
-    /// that had been replaced.
+    /// The number of files that were removed because a crash left them: files of unfinished fills,
+    /// and of replaced versions.
     pub(crate) partial: u64,
 }
 
-/// What is in a store, and what has happened since it was opened.
+/// The figures of a store. The counters start at zero when it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// What the entries take on the disk, in whole pages.
+    /// The bytes that the entries take on the disk, in whole pages.
     pub(crate) bytes: u64,
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) objects: u64,
-    /// What is promised to fills under way, and what has left but is not removed yet.
+    /// The bytes reserved for fills, and those of removed entries whose files still exist.
     pub(crate) reserved: u64,
-    /// Entries that left to make room, ...
+    /// The number of entries evicted to make room.
     pub(crate) evicted_objects: u64,
-    /// ... and what they took.
+    /// The bytes that the evicted entries took on the disk.
     pub(crate) evicted_bytes: u64,
-    /// Entries that were removed since they were broken.
+    /// The number of entries removed because they were broken.
     pub(crate) corrupt: u64,
-    /// What the bodies in memory take, ...
+    /// The bytes of memory that bodies take.
     pub(crate) memory: u64,
-    /// ... and what the metadata does.
+    /// The bytes of memory that metadata takes.
     pub(crate) metadata: u64,
-    /// What the index takes in memory, as an estimate.
+    /// The estimated bytes of memory that the index takes.
     pub(crate) index: u64,
-    /// Files that are kept open.
+    /// The number of files held open.
     pub(crate) open_files: u64,
 }

@@ -1,9 +1,8 @@
-//! What is kept in memory: bodies and blocks that were compared with their checksums and are asked
-//! for again.
+//! Bodies and blocks in memory, each compared with its checksum when it was read.
 //!
-//! Small bodies as a whole, those of larger objects block by block, as long as the object is small
-//! beside the memory there is: what streams through does not push out the rest. A byte that flips
-//! on the disk meanwhile is no concern of theirs.
+//! Small bodies are held as a whole, those of larger objects block by block, if the object takes at
+//! most a quarter of the memory limit: so one large object does not evict everything else. Bytes in
+//! memory are not compared again and do not depend on the file.
 
 use bytes::Bytes;
 
@@ -12,13 +11,13 @@ use super::entry::Entry;
 use super::layout::BLOCK;
 use super::pool;
 
-/// The largest body that is kept in memory as a whole.
+/// The largest body in bytes that is held in memory as a whole.
 pub(crate) const MAX_IN_MEMORY: u64 = 2 * BLOCK as u64;
 
-/// With which hit of its entry something is taken into memory.
+/// How many hits an entry needs before its bytes are held in memory.
 const TAKEN_WITH_HIT: u64 = 2;
 
-/// Which part of the memory one object may take.
+/// The divisor that gives the part of the memory limit that one object may take.
 const SHARE: u64 = 4;
 
 impl Shared {
@@ -44,7 +43,7 @@ impl Shared {
 
     pub(super) fn keep_block(&self, entry: &Entry, index: u64, block: &Bytes) {
         if entry.hits() >= TAKEN_WITH_HIT && self.keeps_blocks_of(entry) {
-            // The last one may be in a buffer that is longer than it.
+            // The buffer of the last block may be longer than the block.
             self.keep(entry, index, block, BLOCK);
         }
     }
@@ -55,13 +54,13 @@ impl Shared {
 
     fn keep(&self, entry: &Entry, index: u64, bytes: &Bytes, weight: usize) {
         self.memory.insert((entry.id(), index), bytes.clone(), weight as u64 + pool::OVERHEAD);
-        // Whoever let it go may have come before.
+        // The task that removed the entry may have cleared the pool before this insertion.
         if entry.is_gone() {
             self.memory.remove((entry.id(), index));
         }
     }
 
-    pub(super) fn let_go_of_bytes(&self, entry: &Entry) {
+    pub(super) fn release_bytes(&self, entry: &Entry) {
         let parts = if self.keeps_blocks_of(entry) { entry.layout().blocks() } else { 1 };
         (0..parts).for_each(|index| self.memory.remove((entry.id(), index)));
     }

@@ -1,4 +1,4 @@
-//! [`EntryMeta`]: what is kept beside a body, and how it is written down.
+//! [`EntryMeta`]: the metadata stored with a body, and its JSON form.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use storage_core::{Checksums, ETag, Key, Metadata, ObjectMeta, ResponseMeta};
 
-/// A clock that was put back by less than this counts as right.
+/// Backward steps of the clock that are shorter than this are ignored.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// What is known of a kept object, and of how fresh the knowledge is.
+/// The metadata of a stored object, and when origin last confirmed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntryMeta {
-    /// What origin told: size, validators, headers, checksums.
+    /// The metadata from origin: size, validators, headers, checksums.
     pub(crate) object: ObjectMeta,
     /// When the body was fetched, in whole milliseconds.
     pub(crate) fetched_at: SystemTime,
-    /// When origin last said that the body is current, in whole milliseconds.
+    /// When origin last confirmed that the body is current, in whole milliseconds.
     pub(crate) validated_at: SystemTime,
     /// The age that origin's response had then, in whole milliseconds: more than zero where origin
     /// is a cache itself (RFC 9111, section 4.2.3).
@@ -24,12 +24,12 @@ pub(crate) struct EntryMeta {
     /// The `Date` of that response, in whole milliseconds: `Expires` counts from it (RFC 9111,
     /// section 4.2.1). `None` where origin is not an HTTP server.
     pub(crate) date: Option<SystemTime>,
-    /// What the server wants to find again. Nothing here looks at it.
+    /// Values for the callers of the store, which does not read them.
     pub(crate) extra: BTreeMap<String, String>,
 }
 
 impl EntryMeta {
-    /// Of an object that was fetched just now.
+    /// Returns the metadata of an object that was fetched at `now`.
     pub(crate) fn fetched(object: ObjectMeta, now: SystemTime) -> Self {
         let response = object.response;
         let now = from_millis(millis(now));
@@ -40,7 +40,7 @@ impl EntryMeta {
         meta
     }
 
-    /// Notes that origin has said at this time that the body is current, in a response of this age.
+    /// Records that origin confirmed the body at `now`, with this response.
     pub(crate) fn validated(&mut self, now: SystemTime, response: Option<ResponseMeta>) {
         self.validated_at = from_millis(millis(now));
         let age = response.map_or(Duration::ZERO, |response| response.age);
@@ -48,20 +48,20 @@ impl EntryMeta {
         self.date = response.map(|response| from_millis(millis(response.date)));
     }
 
-    /// Returns what is known of the response that the metadata came with, as of then.
+    /// Returns the age and the date of the response that last confirmed the metadata.
     pub(crate) fn response(&self) -> Option<ResponseMeta> {
         self.date.map(|date| ResponseMeta::new(self.age, date))
     }
 
-    /// Returns the time from which `Expires` counts: the `Date` of the response, or when it came if
-    /// it has none.
+    /// Returns the time from which `Expires` counts: the `Date` of the response, or the time of its
+    /// arrival if it has none.
     pub(crate) fn response_date(&self) -> SystemTime {
         self.date.unwrap_or(self.validated_at)
     }
 
-    /// Returns how old the response is at a time (`current_age`, RFC 9111, section 4.2.3). Never
-    /// less than the age that it came with. One from the future is as old as can be, because the
-    /// clock was put back; smaller backward steps of it are ignored.
+    /// Returns the age of the response at a time (`current_age`, RFC 9111, section 4.2.3), which is
+    /// at least the age on arrival. Returns `Duration::MAX` for a response from the future, because
+    /// the clock was set back; steps of less than a minute are ignored.
     pub(crate) fn age_at(&self, now: SystemTime) -> Duration {
         match now.duration_since(self.validated_at) {
             Ok(kept_for) => self.age.saturating_add(kept_for),
@@ -70,7 +70,7 @@ impl EntryMeta {
         }
     }
 
-    /// How many bytes its texts have, about: what it takes in memory besides its own size.
+    /// Returns the approximate bytes of memory that the metadata takes besides its own size.
     pub(super) fn text_len(&self) -> usize {
         const NODE: usize = 64;
         let object = &self.object;
@@ -90,12 +90,12 @@ impl EntryMeta {
             + object.checksums.iter().count() * NODE
     }
 
-    /// As JSON, for the entry of this key.
+    /// Encodes the metadata of the entry of this key as JSON.
     pub(super) fn to_json(&self, key: &str) -> serde_json::Result<Vec<u8>> {
         let mut object = self.object.clone();
-        // In seconds, since the last days of 9999 have no form as text.
+        // In seconds, because the text form cannot express the last days of 9999.
         let expires = object.metadata.expires.take();
-        serde_json::to_vec(&Written {
+        serde_json::to_vec(&StoredMeta {
             key: key.to_owned(),
             object: (object.key != *key).then_some(object.key),
             size: object.size,
@@ -112,11 +112,11 @@ impl EntryMeta {
         })
     }
 
-    /// The key of the entry, and the metadata.
+    /// Decodes the key of the entry and the metadata from JSON.
     pub(super) fn from_json(json: &[u8]) -> storage_core::Result<(String, Self)> {
         let unreadable =
             |cause| storage_core::Error::unexpected("the metadata cannot be read", cause);
-        let written: Written = serde_json::from_slice(json).map_err(unreadable)?;
+        let written: StoredMeta = serde_json::from_slice(json).map_err(unreadable)?;
         let object_key = written.object.map_or_else(|| Key::new(written.key.as_str()), Ok)?;
         let mut object = ObjectMeta::new(object_key, written.size);
         object.etag = written.etag;
@@ -139,11 +139,11 @@ impl EntryMeta {
     }
 }
 
-/// What stands in the header of a file.
+/// The JSON form of the metadata in the header of a file.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct StoredMeta {
     key: String,
-    /// The object's key, where the entry's is another.
+    /// The key of the object, if it differs from that of the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     object: Option<Key>,
     size: u64,
@@ -154,7 +154,7 @@ struct Written {
     last_modified: Option<(u64, u32)>,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     metadata: Metadata,
-    /// Seconds since 1970. In the metadata, as text, in files of earlier versions.
+    /// Seconds since 1970. Files of earlier versions contain it as text in `metadata`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
     #[serde(default, skip_serializing_if = "Checksums::is_empty")]
@@ -172,15 +172,16 @@ struct Written {
     extra: BTreeMap<String, String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// `None` before 1970, which no HTTP server says and no comparison of validators survives.
+/// Returns the seconds and nanoseconds since 1970, and `None` for earlier times, which no HTTP
+/// server sends.
 fn since_epoch(time: SystemTime) -> Option<(u64, u32)> {
     let since = time.duration_since(UNIX_EPOCH).ok()?;
-    // What could not be added to 1970 again is not to be written.
+    // A time that `from_json` could not restore is not written.
     UNIX_EPOCH.checked_add(since)?;
     Some((since.as_secs(), since.subsec_nanos()))
 }
@@ -208,7 +209,7 @@ mod tests {
         object.last_modified = Some(UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789));
         object.metadata = Metadata::new().content_type("audio/mpeg").user("name", "Ada Löveläce");
         object.checksums.insert(Checksum::of(ChecksumAlgorithm::Sha256, b"hello"));
-        // The last second that HTTP can write, which is none of RFC 3339's in every time zone.
+        // The last second of an HTTP date. RFC 3339 cannot express it in every time zone.
         object.metadata.expires = Some(UNIX_EPOCH + Duration::from_secs(253_402_300_799));
         object.response = Some(ResponseMeta::new(
             Duration::from_millis(59_500),
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_is_what_the_response_came_with_and_the_time_since() {
+    fn the_age_is_the_age_on_arrival_plus_the_time_since() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut object = ObjectMeta::new(Key::new("a").unwrap(), 1);
         object.response = Some(ResponseMeta::new(Duration::from_secs(59), now));
@@ -251,11 +252,11 @@ mod tests {
         assert_eq!(meta.age_at(now), seconds(59));
         assert_eq!(meta.age_at(now + seconds(10)), seconds(69));
         assert_eq!(meta.age_at(now - seconds(30)), seconds(59), "a small backward step");
-        assert_eq!(meta.age_at(now - seconds(3600)), Duration::MAX, "a clock that was put back");
+        assert_eq!(meta.age_at(now - seconds(3600)), Duration::MAX, "a clock that was set back");
     }
 
     #[test]
-    fn what_is_no_metadata_is_an_error() {
+    fn invalid_metadata_is_an_error() {
         for json in ["", "{}", "[]", r#"{"key":"","size":0,"fetched_at":0,"validated_at":0}"#] {
             assert!(EntryMeta::from_json(json.as_bytes()).is_err(), "{json}");
         }

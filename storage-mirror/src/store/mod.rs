@@ -1,33 +1,34 @@
-//! What the mirror keeps on its disk: a bounded cache of whole objects that survives crashes and
-//! checks itself.
+//! The disk cache of the mirror: whole objects in one directory, bounded in size, checked at every
+//! read, and recovered after a crash.
 //!
-//! One file an object ([`layout`] has its bytes, [`directory`] its name), an index in memory
-//! ([`index`]), and S3-FIFO to decide what leaves when room is needed ([`s3fifo`]). A small part of
-//! the bodies is kept in memory too.
+//! Each object is one file: [`layout`] defines its bytes, [`directory`] its name. An index in
+//! memory ([`index`]) finds entries, and S3-FIFO ([`s3fifo`]) chooses which of them are evicted. A
+//! small part of the bodies is also held in memory.
 //!
-//! - **Whole or not at all**: an object becomes visible when all its bytes are on the disk and are
-//!   those that origin announced ([`fill`]). What a crash leaves half done is removed at the next
-//!   start ([`recover`]), which comes back warm.
-//! - **Never the wrong bytes**: every block is compared with its checksum each time it is read
-//!   ([`read`]); what is broken leaves and is fetched again. Keys are compared as they are, byte by
-//!   byte.
+//! - **Atomic**: an object becomes visible when all its bytes are on the disk and match the size
+//!   and the checksums that origin announced ([`fill`]). The next start removes incomplete files
+//!   and restores the complete ones ([`recover`]).
+//! - **Verified**: every block is compared with its checksum each time it is read ([`read`]). A
+//!   broken entry is removed and fetched again. Keys are compared byte by byte.
 //! - **Bounded**: room is made before a fill begins, so the directory never takes more than
 //!   `max_size`.
 //! - **A purge wins** over every fill that began before it ([`purge`]).
 //!
-//! Everything here is synchronous. What may wait for the disk says so and is to be called where
-//! blocking is allowed; the rest ([`Store::get`], [`Store::hot`], [`Store::try_load`],
-//! [`Reader::try_read_block`], ...) takes microseconds.
+//! Everything here is synchronous. Functions that may wait for the disk say so; call them only
+//! where blocking is allowed. The others ([`Store::get`], [`Store::hot`], [`Store::try_load`],
+//! [`Reader::try_read_block`], ...) take microseconds.
 //!
 //! # The course of a request
 //!
-//! [`Store::get`] finds the entry, and [`Store::try_meta`] (where that would wait [`Store::meta`])
-//! its metadata; the body of a small one is in memory ([`Store::hot`]), or comes as a whole
-//! ([`Store::try_load`], and where that would wait [`Store::load`]); that of a large one comes
-//! block by block from a [`Reader`]. An error of kind `NotFound` or `Integrity` means that the
-//! entry has left: the request is a miss. A miss begins a [`Fill`] *before* it asks origin, has it
-//! create a [`Filling`] once the metadata is known, writes to it what arrives, lets the others who
-//! wait read it from its [`Tail`], and commits it.
+//! 1. [`Store::get`] finds the entry.
+//! 2. [`Store::try_meta`] returns its metadata; [`Store::meta`] does where that would wait.
+//! 3. A small body comes from memory ([`Store::hot`]) or is read at once ([`Store::try_load`],
+//!    [`Store::load`] where that would wait). A large body is read block by block by a [`Reader`].
+//!
+//! An error of kind `NotFound` or `Integrity` means that the entry has been removed: the request is
+//! a miss. A miss begins a [`Fill`] *before* it sends a request to origin, creates a [`Filling`]
+//! once the metadata is known, writes the body to it, and commits it. Other requests for the key
+//! read the same body from its [`Tail`] meanwhile.
 
 mod buffers;
 mod directory;
@@ -35,11 +36,11 @@ mod entry;
 mod fill;
 mod fills;
 mod index;
-mod known;
 mod layout;
 mod limits;
 mod memory;
 mod meta;
+mod metadata;
 mod order;
 mod pool;
 mod purge;
@@ -76,14 +77,16 @@ pub(crate) use memory::MAX_IN_MEMORY;
 pub(crate) use meta::EntryMeta;
 pub(crate) use read::Reader;
 
-/// Which part of the memory is for metadata: one in this many.
+/// The divisor that gives the part of [`Limits::memory`] reserved for metadata.
 const METADATA_SHARE: u64 = 8;
 
-/// How many entries are looked at with the lock held when all are gone through.
+/// How many entries one page of [`Store::entries`] holds. The index is locked for one page at a
+/// time.
 const PAGE: usize = 512;
 
-/// A cache directory that is open. Cheap to clone; when the last clone, and the last fill and
-/// reader, is dropped, it is closed.
+/// An open cache directory.
+///
+/// Clones share it. It is closed when the last clone, fill and reader are dropped.
 #[derive(Clone)]
 pub(crate) struct Store {
     shared: Arc<Shared>,
@@ -92,33 +95,35 @@ pub(crate) struct Store {
 struct Shared {
     limits: Limits,
     index: Mutex<Index>,
-    /// Read while entries that have left the index have their files removed. A purge waits for them:
-    /// otherwise the file of an evicted entry could outlive the purge of its key in a process that
-    /// is killed then.
+    /// Locked for reading while the files of removed entries are deleted. A purge waits for them:
+    /// otherwise the file of an evicted entry could survive the purge of its key if the process is
+    /// killed in between.
     removals: RwLock<()>,
     fills: Fills,
     handles: Pool<Arc<Handle>>,
     memory: Pool<Bytes>,
     metadata: Pool<Arc<EntryMeta>>,
-    headers: [Mutex<()>; known::HEADER_LOCKS],
+    headers: [Mutex<()>; metadata::HEADER_LOCKS],
     buffers: Arc<Buffers>,
     last_id: AtomicU64,
-    // The last, so that its lock is let go when all else is closed.
+    // The last field, so that its lock is released after all other files are closed.
     directory: Directory,
 }
 
 impl Store {
-    /// Opens a directory, which is made if it is missing, and brings back what is in it. Waits for
-    /// the disk: a second for some ten thousand objects, if nothing of them is in memory.
+    /// Opens a directory and restores its entries. Creates the directory if it is missing.
+    ///
+    /// Waits for the disk: about one second for ten thousand objects if the kernel has none of
+    /// their headers in memory.
     ///
     /// # Errors
-    /// `Conflict` if another process has it open; what the operating system says.
+    /// `Conflict` if another process has the directory open. Errors of the operating system.
     pub(crate) fn open(path: &Path, limits: Limits) -> Result<(Self, Recovered)> {
         let directory = Directory::open(path)?;
         let found = recover::recover(&directory)?;
         let order = order::take(&directory.order());
         let mut index = Index::new(limits.max_size, limits.index_memory);
-        index.put_back_all(found.entries, order.as_ref());
+        index.restore(found.entries, order.as_ref());
         let shared = Shared {
             index: Mutex::new(index),
             removals: RwLock::default(),
@@ -132,31 +137,30 @@ impl Store {
             limits,
             directory,
         };
-        // The limit may be a lower one than last time.
+        // `max_size` may be lower than at the last start.
         let room = shared.index().make_room(0);
         if let Some(room) = room {
-            shared.removed(room.reserved, &room.left);
+            shared.remove_files(room.reserved, &room.evicted);
         }
         Ok((Self { shared: Arc::new(shared) }, found.recovered))
     }
 
-    /// The entry of a key. A hit, which counts when it is decided what leaves.
+    /// Returns the entry of a key and counts a hit, which eviction takes into account.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Entry>> {
         self.shared.index().get(key)
     }
 
-    /// The entry of a key, without counting a hit.
+    /// Returns the entry of a key without counting a hit.
     pub(crate) fn peek(&self, key: &str) -> Option<Arc<Entry>> {
         self.shared.index().peek(key)
     }
 
-    /// Begins to fill a key. To be called before origin is asked, so that a purge from then on
-    /// wins.
+    /// Begins to fill a key. Call it before the request to origin, so that a later purge wins.
     pub(crate) fn begin(&self, key: &str) -> Fill {
         Fill::begin(&self.shared, key)
     }
 
-    /// What is in the store, and what has happened since it was opened.
+    /// Returns what the store contains and what has happened since it was opened.
     pub(crate) fn usage(&self) -> Usage {
         let shared = &self.shared;
         let usage = shared.index().usage();
@@ -164,7 +168,8 @@ impl Store {
         Usage { memory, metadata, open_files: shared.handles.len(), ..usage }
     }
 
-    /// All entries, by key. What comes or goes meanwhile may be among them or not.
+    /// Iterates over all entries, sorted by key. May include or miss entries that are added or
+    /// removed meanwhile.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
         let mut after: Option<Arc<Entry>> = None;
         let pages = std::iter::from_fn(move || {
@@ -175,9 +180,9 @@ impl Store {
         pages.flatten()
     }
 
-    /// The entries that were asked for most since the store was opened, at most `n`.
+    /// Returns the `n` entries with the most hits since the store was opened.
     pub(crate) fn top(&self, n: usize) -> Vec<Arc<Entry>> {
-        // By hits, and among equals the first by key. No more are held than are wanted.
+        // Sorted by hits, then by key. The list never exceeds `n` entries.
         let mut top: Vec<Arc<Entry>> = Vec::with_capacity(n.saturating_add(1));
         for entry in self.entries() {
             let at = top.partition_point(|better| better.hits() >= entry.hits());
@@ -197,17 +202,18 @@ impl fmt::Debug for Store {
 }
 
 impl Shared {
-    // Nothing panics while the lock is held, so a poisoned one holds a sound index all the same.
+    // No code panics while it holds the lock, so the index behind a poisoned lock is intact.
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Held from before entries leave the index until their files are removed.
-    fn removing(&self) -> RwLockReadGuard<'_, ()> {
+    /// Returns a guard to be held from before entries are taken out of the index until their files
+    /// are removed.
+    fn lock_removals(&self) -> RwLockReadGuard<'_, ()> {
         self.removals.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the files of all entries that have left the index are removed.
+    /// Waits until the files of all entries that were taken out of the index are removed.
     fn wait_for_removals(&self) {
         drop(self.removals.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -227,7 +233,10 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let proven = self.index().proven();
         if let Err(error) = order::write(&self.directory.order(), &proven) {
-            tracing::debug!(%error, "the order of the cache could not be written down; the next start does without");
+            tracing::debug!(
+                %error,
+                "failed to write the eviction order of the cache; the next start has none"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The order of eviction across restarts: which entries had proved their worth, so that a restart
-//! does not make newcomers of them.
+//! The eviction order across restarts: the ids of the entries in the main queue, so that a restart
+//! does not treat them as new.
 //!
-//! A hint: written when a store is closed and taken away when it is opened, so that after a crash
-//! there is none, rather than an old one. It is checked by a checksum, ignored where it is broken,
-//! and without harm where it tells of entries that are gone.
+//! The file is a hint. It is written when a store is closed and removed when it is opened, so that
+//! after a crash there is none rather than an outdated one. A checksum covers it; a broken file is
+//! ignored, and so are ids of entries that no longer exist.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,10 +15,10 @@ use super::sys;
 
 const MAGIC: &[u8; 8] = b"ANYCORD1";
 
-/// For each number of an entry: its place among the proven, and its hits.
+/// Maps the id of an entry to its position in the main queue and its hits.
 pub(super) type Order = HashMap<u64, (usize, u8)>;
 
-/// Writes down the numbers of entries with their hits, from the oldest on.
+/// Writes the ids of entries with their hits, oldest first.
 pub(super) fn write(path: &Path, proven: &[(u64, u8)]) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(16 + proven.len() * 9);
     bytes.extend_from_slice(&[0; 8]);
@@ -36,10 +36,11 @@ pub(super) fn write(path: &Path, proven: &[(u64, u8)]) -> io::Result<()> {
     fs::rename(&part, path)
 }
 
-/// Reads it back, for once; `None` if there is none that can be trusted.
+/// Reads the order and removes its file. Returns `None` if the file is missing or broken, or cannot
+/// be removed.
 pub(super) fn take(path: &Path) -> Option<Order> {
     let bytes = fs::read(path).ok()?;
-    // One that cannot be removed would be an old one some day.
+    // A file that cannot be removed would be outdated at the next start.
     fs::remove_file(path).ok()?;
     let (sum, rest) = bytes.split_first_chunk::<8>()?;
     if crc(rest) != u64::from_le_bytes(*sum) {
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_reads_back_and_a_broken_one_is_none() {
+    fn an_order_reads_back_once_and_a_broken_one_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("order");
         assert_eq!(take(&path), None);
@@ -68,7 +69,7 @@ mod tests {
             take(&path).unwrap(),
             HashMap::from([(7, (0, 0)), (3, (1, 2)), (u64::MAX, (2, 3))])
         );
-        assert_eq!(take(&path), None, "it is gone");
+        assert_eq!(take(&path), None, "reading removed the file");
         write(&path, &proven).unwrap();
         let bytes = fs::read(&path).unwrap();
         for at in 0..bytes.len() {

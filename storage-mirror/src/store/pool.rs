@@ -1,4 +1,5 @@
-//! [`Pool`]: a bounded number of things at hand, the most wanted of them. Open files, and bytes in memory.
+//! [`Pool`]: a cache in memory, bounded by weight and evicted by S3-FIFO. Holds open files, bodies
+//! and metadata.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -6,18 +7,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::s3fifo::{S3Fifo, Ticket};
 
-/// What a value takes besides its bytes: its places in the table and the queue, with their unused
-/// room.
+/// The bytes of memory that a value takes besides its own: its slots in the table and the queue
+/// including unused capacity.
 pub(super) const OVERHEAD: u64 = 192;
 
-/// What a value is of: the number of an entry, and which of its blocks.
+/// The key of a value: the id of an entry, and the index of one of its blocks.
 pub(super) type Place = (u64, u64);
 
 /// Values by their place, up to a total weight.
 ///
-/// The lock is held for a look-up in a table and a few links of a list. What leaves is dropped
-/// after it is released, since closing the last descriptor of a removed file can take the file
-/// system a while.
+/// The lock is held for a table look-up and a few list links. Evicted values are dropped after it
+/// is released, because closing the last descriptor of a removed file can be slow.
 #[derive(Debug)]
 pub(super) struct Pool<V> {
     capacity: u64,
@@ -42,7 +42,7 @@ impl<V: Clone> Pool<V> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value of a place, counted as a hit.
+    /// Returns the value of a place and counts a hit.
     pub(super) fn get(&self, place: Place) -> Option<V> {
         let inner = &mut *self.lock();
         let (ticket, value) = inner.values.get(&place)?;
@@ -50,7 +50,7 @@ impl<V: Clone> Pool<V> {
         Some(value.clone())
     }
 
-    /// Keeps a value, and lets others go for it. One that is heavier than the pool is not kept.
+    /// Adds a value and evicts others to make room. Ignores a value heavier than the whole pool.
     pub(super) fn insert(&self, place: Place, value: V, weight: u64) {
         if weight > self.capacity {
             return;
@@ -70,18 +70,18 @@ impl<V: Clone> Pool<V> {
         drop(leaving);
     }
 
-    /// Lets a value go.
+    /// Removes the value of a place.
     pub(super) fn remove(&self, place: Place) {
         let value = self.lock().take(place);
         drop(value);
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub(super) fn len(&self) -> u64 {
         self.lock().values.len() as u64
     }
 
-    /// What all values weigh.
+    /// Returns the total weight of all values.
     pub(super) fn weight(&self) -> u64 {
         self.lock().queue.weight()
     }
@@ -100,19 +100,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_never_weighs_more_than_it_may() {
+    fn a_pool_never_exceeds_its_capacity() {
         let pool = Pool::new(100);
         for id in 0..1_000 {
             pool.insert((id, 1), id, id % 60 + 1);
             assert!(pool.weight() <= 100);
-            assert_eq!(pool.get((id, 1)), Some(id), "what came last is there");
+            assert_eq!(pool.get((id, 1)), Some(id), "the newest value is kept");
         }
         pool.insert((5_000, 0), 0, 101);
         assert_eq!(pool.get((5_000, 0)), None);
     }
 
     #[test]
-    fn a_value_is_replaced_and_let_go() {
+    fn a_value_can_be_replaced_and_removed() {
         let pool = Pool::new(100);
         pool.insert((1, 0), "a", 60);
         pool.insert((1, 0), "b", 70);

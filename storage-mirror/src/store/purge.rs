@@ -1,4 +1,4 @@
-//! Leaving the store: purged by key or prefix, found broken, or making room.
+//! Removing entries: by a purge, because they are broken, or to make room.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use storage_core::{Error, Result};
 use super::entry::Entry;
 use super::{Shared, Store};
 
-/// How many entries a purge takes out at a time.
+/// How many entries a purge of a prefix removes at a time.
 const PAGE: usize = 256;
 
 impl Store {
-    /// Removes the entry of a key. When it returns, nothing of what was there before is served or
-    /// comes back, neither from a fill that began before nor after a crash. Whether there was an
-    /// entry. Waits for the disk.
+    /// Removes the entry of a key and returns whether there was one. Waits for the disk.
+    ///
+    /// After it returns, no earlier version is served again: neither by a fill that began before,
+    /// nor after a crash.
     ///
     /// # Errors
-    /// What the operating system says about removing; the entry may be there still.
+    /// Errors of the operating system. The entry may still exist then; call this again.
     pub(crate) fn purge(&self, key: &str) -> Result<bool> {
         self.shared.fills.purge(key);
         self.shared.wait_for_removals();
@@ -28,10 +29,10 @@ impl Store {
         }
     }
 
-    /// As [`purge`](Self::purge), for several keys. Returns how many entries there were.
+    /// Removes the entries of several keys like [`purge`](Self::purge) and returns their number.
     ///
     /// # Errors
-    /// As [`purge`](Self::purge); some entries may be gone then.
+    /// As those of [`purge`](Self::purge). Some of the entries may be removed then.
     pub(crate) fn purge_keys<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Result<usize> {
         let keys: Vec<_> = keys.into_iter().collect();
         keys.iter().for_each(|key| self.shared.fills.purge(key));
@@ -43,10 +44,11 @@ impl Store {
         if entries.is_empty() { Ok(0) } else { self.shared.purge_all(&entries) }
     }
 
-    /// The same for all keys that begin with a text, taken literally. How many entries there were.
+    /// Removes the entries of all keys that begin with `prefix`, which has no wildcards, like
+    /// [`purge`](Self::purge). Returns their number.
     ///
     /// # Errors
-    /// As [`purge`](Self::purge); some entries may be gone then.
+    /// As those of [`purge`](Self::purge). Some of the entries may be removed then.
     pub(crate) fn purge_prefix(&self, prefix: &str) -> Result<usize> {
         self.shared.fills.purge_prefix(prefix);
         self.shared.wait_for_removals();
@@ -60,19 +62,20 @@ impl Store {
         }
     }
 
-    /// Removes one version: origin has it no longer. A newer one of the same key stays. Whether it
-    /// was there. Waits for the disk.
+    /// Removes one version, which origin no longer has. A newer version of the same key stays.
+    /// Returns whether the version was in the store. Waits for the disk.
     ///
     /// # Errors
-    /// As [`purge`](Self::purge).
+    /// As those of [`purge`](Self::purge).
     pub(crate) fn remove(&self, entry: &Arc<Entry>) -> Result<bool> {
         self.shared.purge_all(std::slice::from_ref(entry)).map(|removed| removed > 0)
     }
 }
 
 impl Shared {
-    /// The files go first: whoever comes by an entry meanwhile finds nothing to read, and what
-    /// could not be removed is still known, so that the purge can be tried again.
+    /// Removes the files before the entries: a reader that finds an entry meanwhile fails with
+    /// `NotFound`, and an entry whose file could not be removed stays, so that the purge can be
+    /// repeated.
     fn purge_all(&self, entries: &[Arc<Entry>]) -> Result<usize> {
         let mut removed = Vec::with_capacity(entries.len());
         let mut failure = None;
@@ -82,7 +85,7 @@ impl Shared {
                 Err(error) => failure = Some(error),
             }
         }
-        // What a purge has removed must not come back with a power cut.
+        // A power cut must not restore a purged file.
         let synced = self.directory.sync_removals(removed.iter().map(|entry| entry.key()));
         let purged = removed.iter().filter(|entry| self.forget(entry)).count();
         match failure.or(synced.err()) {
@@ -91,44 +94,52 @@ impl Shared {
         }
     }
 
-    /// Takes out an entry whose file is gone. Whether it was there.
+    /// Takes out an entry whose file is gone and returns whether it was in the index.
     pub(super) fn forget(&self, entry: &Entry) -> bool {
-        self.let_go(entry);
+        self.release(entry);
         self.index().remove(entry)
     }
 
-    /// Removes an entry that was found broken, and counts it.
+    /// Removes a broken entry and counts it.
     pub(super) fn remove_corrupt(&self, entry: &Entry) {
         if let Err(error) = self.directory.remove(entry) {
-            tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a broken entry could not be removed from the cache");
+            tracing::warn!(
+                key = &*escape_invisible(entry.key()),
+                %error,
+                "failed to remove a broken entry from the cache"
+            );
         }
-        self.let_go(entry);
+        self.release(entry);
         self.index().remove_corrupt(entry);
     }
 
-    /// Removes the files of entries that have left the index, and gives back bytes that were held
-    /// until then.
-    pub(super) fn removed(&self, reserved: u64, entries: &[Arc<Entry>]) {
+    /// Removes the files of entries that were taken out of the index, then releases `reserved`
+    /// bytes.
+    pub(super) fn remove_files(&self, reserved: u64, entries: &[Arc<Entry>]) {
         let mut stuck = 0;
         for entry in entries {
             if let Err(error) = self.directory.remove(entry) {
-                tracing::warn!(key = &*escape_invisible(entry.key()), %error, "a file could not be removed from the cache");
+                tracing::warn!(
+                    key = &*escape_invisible(entry.key()),
+                    %error,
+                    "failed to remove a file from the cache"
+                );
                 stuck += entry.weight();
             }
-            self.let_go(entry);
+            self.release(entry);
         }
         let mut index = self.index();
         index.release(reserved);
-        // What stays on the disk is nobody else's, until the next start finds it.
+        // The space of files that could not be removed stays reserved until the next start.
         index.reserve(stuck);
     }
 
-    /// Closes the file of an entry that leaves and forgets its bytes; who is reading it has both
-    /// still.
-    fn let_go(&self, entry: &Entry) {
+    /// Takes the file, the bytes and the metadata of a removed entry out of the pools. Its readers
+    /// keep theirs.
+    fn release(&self, entry: &Entry) {
         entry.set_gone();
-        self.let_go_of_file(entry);
-        self.let_go_of_bytes(entry);
-        self.let_go_of_metadata(entry);
+        self.release_file(entry);
+        self.release_bytes(entry);
+        self.release_metadata(entry);
     }
 }

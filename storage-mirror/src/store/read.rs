@@ -1,10 +1,9 @@
-//! Reading: every block is compared with its checksum each time, so that a byte that flipped on the
-//! disk is never handed out.
+//! Reading entries. Every block is compared with its checksum each time it is read, so that bytes
+//! that changed on the disk are never returned.
 //!
-//! What is found broken leaves the store right then, so that the next who asks fetches it again.
+//! A broken entry is removed from the store at once; the next request for its key fetches it again.
 //!
-//! A part of what is asked for again is kept in memory (see [`memory`](super::memory)), which costs
-//! no reading and no comparing.
+//! Bytes that [`memory`](super::memory) holds are returned without reading or comparing.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use super::layout::{BLOCK, Broken, Layout, crc};
 use super::memory::MAX_IN_MEMORY;
 use super::sys;
 
-/// How many bytes of checksums weigh as much as an open file: those of an object of a gigabyte.
+/// How many bytes of checksums weigh as much as an open file. An object of 1 GiB has this many.
 const SUMS_AS_A_FILE: u64 = 64 * 1024;
 
 /// The open file of an entry, and the checksums of its blocks.
@@ -35,7 +34,7 @@ impl Handle {
         Self { file, sums }
     }
 
-    fn open(shared: &Shared, entry: &Entry) -> Result<Self, Trouble> {
+    fn open(shared: &Shared, entry: &Entry) -> Result<Self, ReadFailure> {
         let layout = entry.layout();
         let file = File::open(shared.directory.entry_file(entry.key(), entry.id()))?;
         let len = usize::try_from(layout.end_len())
@@ -51,7 +50,7 @@ impl Handle {
         if sum == Some(&crc(bytes)) { Ok(()) } else { Err(Broken("a block of the body is broken")) }
     }
 
-    /// Compares consecutive blocks, of which the first is at the beginning of the body.
+    /// Compares consecutive blocks from the beginning of the body.
     fn check_all(&self, bytes: &[u8]) -> Result<(), Broken> {
         (0..).zip(bytes.chunks(BLOCK)).try_for_each(|(index, block)| self.check(index, block))
     }
@@ -59,18 +58,18 @@ impl Handle {
 
 /// Why an entry cannot be read.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum ReadFailure {
     Broken(Broken),
     Io(io::Error),
 }
 
-impl From<Broken> for Trouble {
+impl From<Broken> for ReadFailure {
     fn from(broken: Broken) -> Self {
         Self::Broken(broken)
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for ReadFailure {
     fn from(error: io::Error) -> Self {
         if sys::means_broken(&error) {
             Self::Broken(Broken("the disk cannot read it back"))
@@ -80,7 +79,7 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// Reads one entry, whatever becomes of it in the store meanwhile.
+/// Reads one entry, even if the entry is removed from the store meanwhile.
 #[derive(Clone)]
 pub(crate) struct Reader {
     shared: Arc<Shared>,
@@ -89,23 +88,23 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// The open file.
+    /// Returns the open file.
     pub(super) fn file(&self) -> &File {
         &self.handle.file
     }
 
-    /// How many blocks of [`BLOCK`] bytes there are; the last may be shorter.
+    /// Returns the number of blocks of [`BLOCK`] bytes. The last block may be shorter.
     #[cfg(test)]
     pub(super) fn blocks(&self) -> u64 {
         self.entry.layout().blocks()
     }
 
-    /// A whole block of [`BLOCK`] bytes (the last one may be shorter), compared with its checksum.
-    /// May wait for the disk.
+    /// Reads a whole block of [`BLOCK`] bytes (the last one may be shorter) and compares it with
+    /// its checksum. May wait for the disk.
     ///
     /// # Errors
-    /// `Integrity` if it is broken: the entry has left the store then. `RangeNotSatisfiable` if
-    /// there is no such block.
+    /// `Integrity` if the block is broken; the entry has then been removed.
+    /// `RangeNotSatisfiable` if there is no such block.
     pub(crate) fn read_block(&self, index: u64) -> Result<Bytes> {
         if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
             return Ok(block);
@@ -113,14 +112,15 @@ impl Reader {
         let (mut buffer, at) = self.buffer(index)?;
         match sys::read_exact_at(&self.handle.file, buffer.as_mut(), at) {
             Ok(()) => self.checked(index, buffer),
-            Err(error) => Err(self.shared.trouble(&self.entry, error.into())),
+            Err(error) => Err(self.shared.handle_failure(&self.entry, error.into())),
         }
     }
 
-    /// The same if the block is in memory; `None` if it would have to wait.
+    /// Reads a block like [`read_block`](Self::read_block) if it is in memory. Returns `None` if
+    /// that would have to wait.
     ///
     /// # Errors
-    /// As [`read_block`](Self::read_block).
+    /// As those of [`read_block`](Self::read_block).
     pub(crate) fn try_read_block(&self, index: u64) -> Result<Option<Bytes>> {
         if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
             return Ok(Some(block));
@@ -138,7 +138,7 @@ impl Reader {
         if block.is_empty() {
             return Err(Error::new(ErrorKind::RangeNotSatisfiable, "the entry has no such block"));
         }
-        // At most a block, which fits in memory.
+        // At most `BLOCK`, which fits in `usize`.
         let len = (block.end - block.start) as usize;
         Ok((self.shared.buffers.take(len), layout.body() + block.start))
     }
@@ -150,23 +150,23 @@ impl Reader {
                 self.shared.keep_block(&self.entry, index, &block);
                 Ok(block)
             }
-            Err(broken) => Err(self.shared.trouble(&self.entry, broken.into())),
+            Err(broken) => Err(self.shared.handle_failure(&self.entry, broken.into())),
         }
     }
 
-    /// The whole body, unless reading would have to wait and that is not wanted.
+    /// Reads the whole body. Returns `None` if that would have to wait and `may_wait` is false.
     fn read_whole(&self, may_wait: bool) -> Result<Option<Bytes>> {
         let layout = self.entry.layout();
         let mut body = vec![0; whole_len(layout)?];
         if may_wait {
             let read = sys::read_exact_at(&self.handle.file, &mut body, layout.body());
-            read.map_err(|error| self.shared.trouble(&self.entry, error.into()))?;
+            read.map_err(|error| self.shared.handle_failure(&self.entry, error.into()))?;
         } else if !sys::read_now(&self.handle.file, &mut body, layout.body()) {
             return Ok(None);
         }
         self.handle
             .check_all(&body)
-            .map_err(|broken| self.shared.trouble(&self.entry, broken.into()))?;
+            .map_err(|broken| self.shared.handle_failure(&self.entry, broken.into()))?;
         let body = Bytes::from(body);
         self.shared.keep_body(&self.entry, &body);
         Ok(Some(body))
@@ -190,29 +190,30 @@ impl fmt::Debug for Reader {
 }
 
 impl super::Store {
-    /// The body, if it is in memory: those that were read as a whole and are asked for again.
+    /// Returns the body if it is in memory. A body read as a whole by [`load`](Self::load) after
+    /// its second hit is.
     pub(crate) fn hot(&self, entry: &Entry) -> Option<Bytes> {
         self.shared.body_in_memory(entry)
     }
 
-    /// The whole body of an entry of at most [`MAX_IN_MEMORY`] bytes. With its second hit it is
-    /// taken into memory. May wait for the disk.
+    /// Reads the whole body of an entry of at most [`MAX_IN_MEMORY`] bytes, and keeps it in memory
+    /// if the entry has two hits. May wait for the disk.
     ///
     /// # Errors
-    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too;
-    /// `TooLarge`.
+    /// `NotFound` if the entry has been removed. `Integrity` if it is broken; it has then been
+    /// removed. `TooLarge` if the body is longer.
     pub(crate) fn load(&self, entry: &Arc<Entry>) -> Result<Bytes> {
         match self.reader(entry)?.read_whole(true)? {
             Some(body) => Ok(body),
-            None => Err(Error::new(ErrorKind::Unexpected, "reading ended without an answer")),
+            None => Err(Error::new(ErrorKind::Unexpected, "reading the body returned no result")),
         }
     }
 
-    /// The same if nothing has to be waited for: its file is open, and the kernel has it in memory.
-    /// Else `None`.
+    /// Reads the body like [`load`](Self::load) if its file is open and the kernel has it in
+    /// memory. Returns `None` otherwise.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// As those of [`load`](Self::load).
     pub(crate) fn try_load(&self, entry: &Arc<Entry>) -> Result<Option<Bytes>> {
         match self.try_reader(entry) {
             Some(reader) => reader.read_whole(false),
@@ -220,23 +221,23 @@ impl super::Store {
         }
     }
 
-    /// A reader of an entry. Opens its file, unless that is open; may wait for the disk.
+    /// Returns a reader of an entry. Opens its file unless it is open. May wait for the disk.
     ///
     /// # Errors
-    /// `NotFound` if it has left the store; `Integrity` if it is broken, and then it has left too;
-    /// `Unexpected`, to be tried again, if there are too many open files.
+    /// `NotFound` if the entry has been removed. `Integrity` if it is broken; it has then been
+    /// removed. `Unexpected`, retryable, for other errors, such as too many open files.
     pub(crate) fn reader(&self, entry: &Arc<Entry>) -> Result<Reader> {
         if let Some(reader) = self.try_reader(entry) {
             return Ok(reader);
         }
         let shared = &self.shared;
         let opened = Handle::open(shared, entry);
-        let handle = Arc::new(opened.map_err(|trouble| shared.trouble(entry, trouble))?);
+        let handle = Arc::new(opened.map_err(|failure| shared.handle_failure(entry, failure))?);
         shared.keep_open(entry, &handle);
         Ok(Reader { shared: Arc::clone(shared), entry: Arc::clone(entry), handle })
     }
 
-    /// A reader of an entry whose file is open; `None` if it is not.
+    /// Returns a reader of an entry whose file is open, and `None` otherwise.
     pub(crate) fn try_reader(&self, entry: &Arc<Entry>) -> Option<Reader> {
         let handle = self.shared.handles.get((entry.id(), 0))?;
         Some(Reader { shared: Arc::clone(&self.shared), entry: Arc::clone(entry), handle })
@@ -244,41 +245,41 @@ impl super::Store {
 }
 
 impl Shared {
-    /// Keeps a file open, unless its entry is gone: then its space is to be free when its last
-    /// reader is done.
+    /// Keeps a file open, unless its entry has been removed: then the last reader closes it, which
+    /// frees its space.
     pub(super) fn keep_open(&self, entry: &Entry, handle: &Arc<Handle>) {
-        // The checksums of a large object are counted as if they were files: so those of all that
-        // are open together take no more memory than `SUMS_AS_A_FILE` times the limit.
+        // The checksums of a large object count as further files, so that those of all open files
+        // take no more memory than `SUMS_AS_A_FILE` times the limit.
         let sums = handle.sums.len() as u64 * 8 / SUMS_AS_A_FILE;
         let weight = (1 + sums).min(self.limits.open_files.max(1));
         self.handles.insert((entry.id(), 0), Arc::clone(handle), weight);
         if entry.is_gone() {
-            self.let_go_of_file(entry);
+            self.release_file(entry);
         }
     }
 
-    pub(super) fn let_go_of_file(&self, entry: &Entry) {
+    pub(super) fn release_file(&self, entry: &Entry) {
         self.handles.remove((entry.id(), 0));
     }
 
-    /// What trouble with reading an entry means for it, and what to tell.
-    pub(super) fn trouble(&self, entry: &Entry, trouble: Trouble) -> Error {
-        match trouble {
-            Trouble::Broken(Broken(what)) => {
+    /// Removes an entry that is broken or has no file, and returns the error for the caller.
+    pub(super) fn handle_failure(&self, entry: &Entry, failure: ReadFailure) -> Error {
+        match failure {
+            ReadFailure::Broken(Broken(what)) => {
                 tracing::warn!(
                     key = entry.key(),
                     what,
-                    "an entry of the cache is broken, and is removed"
+                    "an entry of the cache is broken and is removed"
                 );
                 self.remove_corrupt(entry);
                 Error::new(ErrorKind::Integrity, what)
             }
-            Trouble::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Removed by us, or by somebody who cleared up.
+            ReadFailure::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                // This store removed the file, or another program did.
                 self.forget(entry);
                 Error::not_found()
             }
-            Trouble::Io(error) => {
+            ReadFailure::Io(error) => {
                 Error::unexpected("the cache cannot be read", error).with_retryable(true)
             }
         }

@@ -1,8 +1,7 @@
-//! Opening a store: what is on the disk becomes entries again, and what is broken or left over
-//! goes.
+//! Opening a store: restores entries from their files, and removes broken and leftover files.
 //!
-//! Of each file the header is read and the length compared. The body is compared with its checksums
-//! when it is read, not here: that would take as long as reading all of it.
+//! Reads the header of each file and compares the length of the file. Bodies are not compared with
+//! their checksums here, because that would read all of them; each read compares them.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,25 +11,25 @@ use storage_core::{Error, Result};
 
 use super::directory::{Directory, parse_entry_name, parse_id, place};
 use super::entry::Entry;
-use super::layout::{Broken, Layout, PAGE, decode_header, told_header_len};
+use super::layout::{Broken, Layout, PAGE, decode_header, parse_header_len};
 use super::limits::Recovered;
 use super::meta::EntryMeta;
 use super::sys;
 
-/// What a directory holds.
+/// What a directory contains.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// One for each key, the oldest fill first.
     pub(super) entries: Vec<Entry>,
     pub(super) recovered: Recovered,
-    /// The greatest number of a version that can be seen.
+    /// The greatest id of a version or fill in the directory.
     pub(super) last_id: u64,
 }
 
-/// Reads a directory and removes what is of no use.
+/// Reads a directory and removes broken and leftover files.
 ///
 /// # Errors
-/// What the operating system says about reading or removing.
+/// Errors of the operating system about reading or removing.
 pub(super) fn recover(directory: &Directory) -> Result<Found> {
     let in_context = |error: io::Error| {
         Error::from(error)
@@ -62,15 +61,15 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
     for file in fs::read_dir(directory.path().join(shelf))? {
         let (file, name) = file.map(|file| (file.path(), file.file_name()))?;
         let Some((rest, id)) = name.to_str().and_then(parse_entry_name) else {
-            // Whoever put it here may need it.
-            tracing::warn!(?file, "a file in cache_dir is none of the cache; it is left alone");
+            // Another program may need it.
+            tracing::warn!(?file, "cache_dir contains a file that the cache did not create");
             continue;
         };
         found.last_id = found.last_id.max(id);
         match read_entry(&file, (shelf, rest), id)? {
             Ok(entry) => found.entries.push(entry),
             Err(Broken(what)) => {
-                tracing::warn!(?file, what, "an entry of the cache is broken, and is removed");
+                tracing::warn!(?file, what, "an entry of the cache is broken and is removed");
                 fs::remove_file(&file)?;
                 found.recovered.dropped += 1;
             }
@@ -79,8 +78,8 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
     Ok(())
 }
 
-/// Of two versions of a key, as a crash between naming one and removing the other leaves them, the
-/// earlier goes.
+/// Removes the earlier of two versions of a key. A crash leaves both if it comes after the new file
+/// is renamed and before the old one is removed.
 fn keep_latest(directory: &Directory, found: &mut Found) -> io::Result<()> {
     let by_key = |a: &Entry, b: &Entry| a.key().cmp(b.key()).then(b.id().cmp(&a.id()));
     found.entries.sort_unstable_by(by_key);
@@ -98,7 +97,7 @@ fn keep_latest(directory: &Directory, found: &mut Found) -> io::Result<()> {
     Ok(())
 }
 
-/// The entry in a file, whose place and number tell for which key it can be.
+/// Reads the entry of a file. Its key must have the hash that the path of the file contains.
 fn read_entry(file: &Path, at: (&str, &str), id: u64) -> io::Result<Result<Entry, Broken>> {
     const CUT_OFF: Result<Entry, Broken> = Err(Broken("the file is cut off"));
     let broken =
@@ -108,7 +107,7 @@ fn read_entry(file: &Path, at: (&str, &str), id: u64) -> io::Result<Result<Entry
     if let Err(error) = sys::read_exact_at(&file, &mut header, 0) {
         return broken(error);
     }
-    let len = match told_header_len(&header) {
+    let len = match parse_header_len(&header) {
         Ok(len) => len,
         Err(what) => return Ok(Err(what)),
     };
@@ -128,6 +127,6 @@ fn decode_entry(header: &[u8], file_len: u64, at: (&str, &str), id: u64) -> Resu
     }
     let layout =
         Layout::new(header.len(), meta.object.size).filter(|layout| layout.file_len() == file_len);
-    let layout = layout.ok_or(Broken("the file has another length than its header says"))?;
+    let layout = layout.ok_or(Broken("the file has another length than its header states"))?;
     Ok(Entry::new(key, id, layout))
 }

@@ -1,50 +1,48 @@
-//! S3-FIFO: which item leaves when room is needed ("FIFO queues are all you need for cache
-//! eviction", SOSP 2023).
+//! S3-FIFO, an eviction policy ("FIFO queues are all you need for cache eviction", SOSP 2023).
 //!
-//! Three queues. What is new enters `small`, a tenth of the capacity. What was asked for again by
-//! the time it leaves `small` moves to `main`; the rest goes, and its name is remembered in
-//! `ghost`. What comes back while its ghost is remembered enters `main` at once. What reaches the
-//! end of `main` goes round again as often as it was asked for since, up to three times. So a scan
-//! of things that are wanted once passes through `small` and pushes out nothing of worth.
+//! It has three queues. A new item enters `small`, which takes a tenth of the capacity. At the end
+//! of `small`, an item with at least two hits moves to `main`; any other is evicted, and `ghost`
+//! records its name. An item whose name is in `ghost` enters `main` at once. At the end of `main`,
+//! an item is reinserted once for each hit since, up to three times, and then evicted. A scan of
+//! items that are requested once therefore passes through `small` and evicts nothing from `main`.
 //!
-//! A hit counts up two bits and moves nothing. Every operation is O(1), evictions amortised: each
-//! step of one either ends it or uses up a hit that was counted.
+//! A hit increments a counter and moves nothing. Every operation is O(1), evictions amortised: each
+//! step of an eviction either ends it or consumes a counted hit.
 
 use std::collections::{HashMap, VecDeque};
 
-/// The most hits that count.
+/// The most hits that an item counts.
 const MOST_HITS: u8 = 3;
 
-/// With how many hits an item leaves `small` for `main`.
+/// How many hits an item needs to move from `small` to `main`.
 const WORTH_KEEPING: u8 = 2;
 
-/// The place of an item, from [`S3Fifo::insert`] until it is removed or evicted. Used after that it
-/// may name another item.
+/// The position of an item, valid from [`S3Fifo::insert`] until the item is removed or evicted.
+/// After that it may refer to another item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u32);
 
-/// The order in which items of given weights leave. Decides who leaves, not when: the caller knows
-/// the limits.
+/// The eviction order of weighted items. The caller decides when to evict.
 #[derive(Debug)]
 pub(super) struct S3Fifo<T> {
-    /// What may be in `small` before items leave from there.
+    /// The weight from which `small` is evicted before `main`.
     small_share: u64,
     nodes: Vec<Node<T>>,
-    /// The first of the nodes that are free, which are linked by `newer`.
+    /// The first free node. Free nodes are linked by `newer`.
     free: u32,
     lists: [List; 2],
     ghost: Ghost,
 }
 
-/// No node. There are fewer than this many, since each needs more memory than a machine has.
+/// The index that stands for no node. So many nodes would exceed the memory of any machine.
 const NIL: u32 = u32::MAX;
 const SMALL: u8 = 0;
 const MAIN: u8 = 1;
 
-/// In few bytes: there is one for each item.
+/// One item and its links. Kept small, because there is one for each item.
 #[derive(Debug)]
 struct Node<T> {
-    /// `None` in a node that is free.
+    /// `None` in a free node.
     item: Option<T>,
     weight: u64,
     name: u32,
@@ -55,7 +53,7 @@ struct Node<T> {
 }
 
 impl<T> S3Fifo<T> {
-    /// Empty, for items that weigh `capacity` together.
+    /// Creates an empty queue for items of a total weight of `capacity`.
     pub(super) fn new(capacity: u64) -> Self {
         let ghost = Ghost::default();
         Self {
@@ -67,16 +65,15 @@ impl<T> S3Fifo<T> {
         }
     }
 
-    /// Takes in a new item. The name is what a later item with the same meaning will have too (a
-    /// hash of its key). Its lower half is kept: two items of one name do no harm.
+    /// Adds a new item. `name` is a hash of its key, equal for later versions of the item. The
+    /// lower 32 bits are kept. If two items share a name, one of them may enter `main` too early.
     pub(super) fn insert(&mut self, item: T, name: u64, weight: u64) -> Ticket {
         let name = name as u32;
         let list = if self.ghost.forget(name) { MAIN } else { SMALL };
         self.push(Node { item: Some(item), name, weight, hits: 0, list, older: NIL, newer: NIL })
     }
 
-    /// Takes in an item that had proved its worth before, with the hits it had: the newest of
-    /// `main`.
+    /// Adds an item to `main` as the newest, with the hits that it had in an earlier run.
     pub(super) fn insert_proven(&mut self, item: T, name: u64, weight: u64, hits: u8) -> Ticket {
         let (hits, name) = (hits.min(MOST_HITS), name as u32);
         self.push(Node { item: Some(item), name, weight, hits, list: MAIN, older: NIL, newer: NIL })
@@ -88,7 +85,8 @@ impl<T> S3Fifo<T> {
         node.hits = (node.hits + 1).min(MOST_HITS);
     }
 
-    /// Puts another item (a newer version) in the place of one, which it answers. The hits stay.
+    /// Replaces an item by another, such as a newer version, and returns the old one. The position
+    /// and the hits stay.
     pub(super) fn replace(&mut self, ticket: Ticket, item: T, weight: u64) -> Option<T> {
         let node = &mut self.nodes[ticket.0 as usize];
         let list = &mut self.lists[usize::from(node.list)];
@@ -97,7 +95,7 @@ impl<T> S3Fifo<T> {
         node.item.replace(item)
     }
 
-    /// Takes an item out, leaving no ghost.
+    /// Removes an item without recording its name in `ghost`.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<T> {
         let Ticket(at) = ticket;
         self.unlink(at);
@@ -106,14 +104,14 @@ impl<T> S3Fifo<T> {
         node.item.take()
     }
 
-    /// Takes out the item that is worth least; `None` if there is none.
+    /// Evicts the next item and returns it. Returns `None` if the queue is empty.
     pub(super) fn evict(&mut self) -> Option<T> {
         self.evict_beyond(self.small_share)
     }
 
-    /// As [`evict`](Self::evict), where the items are too many, not too heavy. Then `small` may
-    /// have a tenth of what all items weigh: by the capacity, it would never be full, and only
-    /// items of `main` would leave.
+    /// Evicts like [`evict`](Self::evict) where the number of items is the limit, not their weight.
+    /// The share of `small` is then a tenth of the current weight: a tenth of the capacity would
+    /// never be reached, and only items of `main` would be evicted.
     pub(super) fn evict_one_of_many(&mut self) -> Option<T> {
         self.evict_beyond(self.small_share.min(self.weight() / 10))
     }
@@ -139,12 +137,12 @@ impl<T> S3Fifo<T> {
         }
     }
 
-    /// What all items weigh.
+    /// Returns the total weight of all items.
     pub(super) fn weight(&self) -> u64 {
         self.lists.iter().map(|list| list.weight).sum()
     }
 
-    /// The items of `main` with their hits, from the oldest on.
+    /// Iterates over the items of `main` with their hits, oldest first.
     pub(super) fn proven(&self) -> impl Iterator<Item = (&T, u8)> {
         let mut at = self.lists[usize::from(MAIN)].oldest;
         std::iter::from_fn(move || {
@@ -165,7 +163,7 @@ impl<T> S3Fifo<T> {
             None => {
                 let at = u32::try_from(self.nodes.len()).unwrap_or(NIL);
                 if self.nodes.len() == self.nodes.capacity() {
-                    // An eighth more, not as much again: what is unused of it is memory too.
+                    // Grows by an eighth instead of doubling, to limit unused memory.
                     self.nodes.reserve_exact(self.nodes.len() / 8 + 16);
                 }
                 self.nodes.push(node);
@@ -229,21 +227,20 @@ impl List {
     }
 }
 
-/// The names of what has left `small` lately. Two keys of one name do no harm: one of them enters
-/// `main` undeserved.
+/// The names of the items that were evicted from `small` last. If two keys share a name, one of
+/// them may enter `main` too early.
 #[derive(Debug, Default)]
 struct Ghost {
-    /// With the turn in which each was remembered. A name that was forgotten stays here until it is
-    /// the oldest.
+    /// The names in the order of their insertion, each with its turn. A removed name stays here
+    /// until it is the oldest.
     order: VecDeque<(u32, u32)>,
     turns: HashMap<u32, u32>,
-    /// Wraps around, long after what had the same number has left.
+    /// The number of the last insertion. Wraps around, long after names of the same turn are gone.
     turn: u32,
 }
 
 impl Ghost {
-    /// As many as there are items in `main`, the paper says. While there are few, a few more cost
-    /// nothing.
+    /// The least capacity. The paper uses the number of items in `main`, which is small at first.
     const LEAST: usize = 64;
 
     fn remember(&mut self, name: u32, most: usize) {
@@ -259,7 +256,7 @@ impl Ghost {
         }
     }
 
-    /// Whether the name was remembered.
+    /// Removes a name and returns whether it was recorded.
     fn forget(&mut self, name: u32) -> bool {
         self.turns.remove(&name).is_some()
     }
@@ -280,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_again_leaves_in_the_order_it_came() {
+    fn items_without_hits_are_evicted_in_insertion_order() {
         let (mut queue, _) = filled(0..5);
         assert_eq!(evicted(&mut queue), [0, 1, 2, 3, 4]);
         assert_eq!(queue.weight(), 0);
@@ -288,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_twice_outlives_a_scan() {
+    fn an_item_with_two_hits_outlives_a_scan() {
         let (mut queue, tickets) = filled(0..5);
         for _ in 0..2 {
             queue.hit(tickets[1]);
@@ -302,15 +299,15 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_soon_enters_main_at_once() {
+    fn an_item_that_is_reinserted_soon_enters_main_at_once() {
         let (mut queue, _) = filled(0..5);
         assert_eq!(queue.evict(), Some(0));
         queue.insert(0, 0, 10);
-        assert_eq!(evicted(&mut queue), [1, 2, 3, 0, 4], "with one left in small, main is next");
+        assert_eq!(evicted(&mut queue), [1, 2, 3, 0, 4], "main is next with one item in small");
     }
 
     #[test]
-    fn ghosts_are_bounded() {
+    fn the_number_of_recorded_names_is_bounded() {
         let mut queue = S3Fifo::new(100);
         for item in 0..10_000 {
             queue.insert(item, item, 10);
@@ -318,13 +315,13 @@ mod tests {
         }
         assert!(queue.ghost.order.len() <= Ghost::LEAST && queue.ghost.turns.len() <= Ghost::LEAST);
         queue.insert(0, 0, 10);
-        assert_eq!(queue.lists[1].len, 0, "long forgotten");
+        assert_eq!(queue.lists[1].len, 0, "the name is no longer recorded");
         queue.insert(9_999, 9_999, 10);
         assert_eq!(queue.lists[1].len, 1);
     }
 
     #[test]
-    fn hits_in_main_grant_as_many_rounds_but_three_at_most() {
+    fn an_item_in_main_is_reinserted_once_for_each_hit_and_three_times_at_most() {
         let mut queue = S3Fifo::new(100);
         let often = queue.insert_proven("often", 0, 10, 0);
         for _ in 0..50 {
@@ -342,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_can_be_taken_out_from_anywhere() {
+    fn an_item_can_be_removed_from_any_position() {
         let (mut queue, tickets) = filled(0..5);
         for at in [2, 0, 4] {
             assert_eq!(queue.remove(tickets[at]), Some(at as u64));
@@ -354,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_version_keeps_the_place_and_the_hits() {
+    fn a_new_version_keeps_the_position_and_the_hits() {
         let (mut queue, tickets) = filled(0..3);
         queue.hit(tickets[0]);
         queue.hit(tickets[0]);
@@ -363,7 +360,7 @@ mod tests {
         assert_eq!(
             evicted(&mut queue),
             [1, 50, 2],
-            "it had moved to main, whose turn is when one is left in small"
+            "it is in main, which is next with one item in small"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! [`Spool`]: an object of unknown size, received before it is known whether it can be kept.
+//! [`Spool`]: receives an object of unknown size, before it is known whether it can be stored.
 //!
-//! It takes part in `max_size` like every other fill: room for it is made as it grows.
+//! Its file counts towards `max_size` like that of every fill. Space is reserved as it grows.
 
 use storage_core::{Error, ErrorKind, Object, ObjectMeta, Result};
 
@@ -8,16 +8,16 @@ use super::fill::{Partial, Reservation};
 use super::layout::{BLOCK, PAGE};
 use super::{Store, sys};
 
-/// How much room is made at a time.
+/// The bytes reserved at a time.
 const STEP: u64 = 8 * BLOCK as u64;
 
-/// The bytes of an object whose size is not known before its last byte. Dropped, it leaves nothing.
+/// The file of an object whose size is unknown until its last byte. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    // In this order they are dropped: the room is free when the file is gone.
+    // Fields are dropped in this order: the file is removed before its space is released.
     partial: Partial,
     reservation: Reservation,
-    /// The most bytes that an object may have which is kept.
+    /// The most bytes that a stored object may have.
     most: u64,
     written: u64,
 }
@@ -26,12 +26,12 @@ impl Store {
     /// Begins to receive an object of unknown size. Waits for the disk.
     ///
     /// # Errors
-    /// `StorageFull` if other fills hold the room, or the disk is full; what the operating system
-    /// says.
+    /// `StorageFull` if other fills have reserved the space, or the disk is full. Other errors of
+    /// the operating system.
     pub(crate) fn spool(&self) -> Result<Spool> {
         let shared = &self.shared;
         let limits = &shared.limits;
-        // The object is written once more, into a file with checksums: both have to fit.
+        // The object is later copied into a file with checksums, and both have to fit.
         let most = limits.max_object_size.unwrap_or(u64::MAX).min(limits.max_size / 2);
         let reservation = Reservation::take(shared, PAGE as u64)?;
         let partial = Partial::create(shared, shared.next_id())?;
@@ -40,12 +40,11 @@ impl Store {
 }
 
 impl Spool {
-    /// Takes the next bytes. Waits for the disk.
+    /// Writes the next bytes. Waits for the disk.
     ///
     /// # Errors
-    /// `TooLarge` if there are more than an object may have that is kept; `StorageFull` if other
-    /// fills hold the room, or the disk is full. After an error all that is left to do is to drop
-    /// it.
+    /// `TooLarge` if the object is larger than a stored one may be. `StorageFull` if other fills
+    /// have reserved the space, or the disk is full. Drop the spool after an error.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.written.saturating_add(bytes.len() as u64);
         if end > self.most {
@@ -63,10 +62,11 @@ impl Spool {
         Ok(())
     }
 
-    /// Returns the object with its size. The file and its room last as long as the body.
+    /// Returns the object with its size. The file and its reserved space last until the body is
+    /// dropped.
     ///
     /// # Errors
-    /// What the operating system says about another handle of the file.
+    /// Errors of the operating system about duplicating the file handle.
     pub(crate) fn into_object(self, mut meta: ObjectMeta) -> Result<Object> {
         meta.size = self.written;
         let file = self.partial.file().try_clone()?;

@@ -1,12 +1,12 @@
-//! What the operating systems do in their own ways: reading and writing at a position, making room,
-//! private directories.
+//! Functions that differ between operating systems: reading and writing at an offset, allocating
+//! space, creating private files and directories.
 
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::path::Path;
 
-/// Makes a directory that is nobody else's business, with those above it; that it is there already
-/// is fine.
+/// Creates a directory and its missing parents with mode 0700. An existing directory is left as it
+/// is.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -14,7 +14,7 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-/// Makes a file that is nobody else's business, to be written and read.
+/// Creates a file with mode 0600 for writing and reading. Fails if it exists.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     #[cfg(unix)]
@@ -22,8 +22,8 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
     options.create_new(true).read(true).write(true).open(path)
 }
 
-/// Opens a file for writing that no other user can open, and so none can lock. It is made if it is
-/// missing; one that others could open has its mode changed.
+/// Opens a file for writing that other users cannot open, and therefore cannot lock. Creates it if
+/// it is missing. Changes the mode of an existing file to 0600 if others could open it.
 pub(super) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
@@ -40,20 +40,19 @@ pub(super) fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Puts on the disk which names a directory holds.
+/// Syncs the names in a directory to the disk.
 #[cfg(unix)]
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Elsewhere a directory cannot be opened to be synced; the system writes it out in its own time.
+/// Does nothing where a directory cannot be opened to sync it.
 #[cfg(not(unix))]
 pub(super) fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills the buffer from a position, without moving the file's cursor. `UnexpectedEof` where the
-/// file is shorter.
+/// Fills the buffer from an offset. Fails with `UnexpectedEof` if the file is shorter.
 #[cfg(unix)]
 pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
@@ -92,8 +91,8 @@ pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> io::Re
     Ok(())
 }
 
-/// Fills the buffer from a position if the kernel has all of it in memory. `false` for anything
-/// else, errors too: whoever then reads and waits will meet them.
+/// Fills the buffer from an offset and returns `true` if the kernel has all of it in memory.
+/// Returns `false` otherwise, and for errors, which a blocking read then reports.
 #[cfg(target_os = "linux")]
 pub(super) fn read_now(file: &File, buffer: &mut [u8], at: u64) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -115,8 +114,8 @@ pub(super) fn read_now(_file: &File, _buffer: &mut [u8], _at: u64) -> bool {
     false
 }
 
-/// Takes the blocks of a new file of this length from the file system, side by side, so that a full
-/// disk shows before the first byte. Where that cannot be done it shows later.
+/// Allocates contiguous space for a new file, so that a full disk is an error before the first
+/// write. File systems that cannot allocate report a full disk later.
 #[cfg(target_os = "linux")]
 pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -132,7 +131,7 @@ pub(super) fn allocate(_file: &File, _len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an error tells of broken bytes rather than of a process that lacks something.
+/// Returns whether an error means that the file is broken, rather than that a resource is missing.
 pub(super) fn means_broken(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(EIO) {
@@ -141,6 +140,6 @@ pub(super) fn means_broken(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof
 }
 
-/// The same number on every Unix.
+/// The number of the error on every Unix.
 #[cfg(unix)]
 const EIO: i32 = 5;

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
-/// A cache with a directory of its own.
-pub(crate) struct Scene {
+/// A cache with a temporary directory.
+pub(crate) struct Fixture {
     pub(crate) directory: TempDir,
     /// The origin without faults and without the cache.
     pub(crate) origin: Storage,
@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     pub(crate) storage: Storage,
 }
 
-impl Scene {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with(|builder| builder)
     }
@@ -40,19 +40,19 @@ impl Scene {
         self.directory.path().join("cache")
     }
 
-    /// Another cache of the same origin in the same directory, as after a restart.
+    /// Builds another cache of the same origin in the same directory, as after a restart.
     pub(crate) fn another(&self) -> (Cache, Storage) {
         let builder = Cache::builder(faulty(&self.origin, &self.faults), self.path(), 64 * MIB);
         let cache = builder.build().unwrap();
         (cache.clone(), Storage::new(cache))
     }
 
-    /// How often origin was asked to open an object.
+    /// Returns the number of `open` calls of origin.
     pub(crate) fn origin_opens(&self) -> usize {
         self.faults.calls(Operation::Open)
     }
 
-    /// Reads an object until the cache has it.
+    /// Reads an object until the cache has stored it.
     pub(crate) async fn keep(&self, key: &str) {
         for _ in 0..200 {
             read(&self.storage, key).await;
@@ -64,7 +64,7 @@ impl Scene {
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        panic!("{key} is never kept: {:?}", self.cache.status());
+        panic!("{key} is never stored: {:?}", self.cache.status());
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn read(storage: &Storage, key: &str) -> Vec<u8> {
     storage.open(key).await.unwrap().bytes().await.unwrap().to_vec()
 }
 
-/// Bytes that differ at every position from those of other seeds.
+/// Returns pseudo-random bytes of a seed.
 pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -90,7 +90,7 @@ pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// The files of the objects in a cache's directory.
+/// Returns the files of the objects in a cache's directory.
 pub(crate) fn entry_files(path: &Path) -> Vec<PathBuf> {
     let shelves = (0..=255).map(|shelf| path.join(format!("{shelf:02x}")));
     let files = shelves.filter_map(|shelf| std::fs::read_dir(shelf).ok()).flatten();

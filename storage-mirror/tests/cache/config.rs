@@ -1,4 +1,4 @@
-//! The options, as a configuration contains them.
+//! The options of the cache in a configuration.
 
 use storage_core::config::StoragesConfig;
 use storage_core::{ErrorKind, Memory, Registry};
@@ -37,7 +37,7 @@ async fn all_options_are_read() {
 }
 
 #[test]
-fn an_origin_can_be_a_table() {
+fn the_origin_can_be_an_inline_table() {
     let storage = open(
         r#""origin": { "driver": "memory" }, "cache_dir": "/var/cache/app", "max_size": "10MiB""#,
     );
@@ -45,7 +45,7 @@ fn an_origin_can_be_a_table() {
 }
 
 #[test]
-fn a_wrong_option_is_an_error_that_names_it() {
+fn the_error_of_an_invalid_option_names_it() {
     let rest = r#""cache_dir": "/var/cache/app", "origin": "media""#;
     for (options, named) in [
         (r#""max_size": 1, "origin": "media""#.to_owned(), "cache_dir"),
@@ -66,7 +66,7 @@ fn a_wrong_option_is_an_error_that_names_it() {
 }
 
 #[test]
-fn capabilities_are_those_of_origin() {
+fn the_cache_has_the_capabilities_of_origin() {
     let origin = Memory::storage();
     let cache = Cache::builder(origin.clone(), "/var/cache/app", 1 << 20).build().unwrap();
     let info = storage_core::Driver::info(&cache);

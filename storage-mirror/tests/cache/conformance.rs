@@ -1,4 +1,4 @@
-//! The conformance suite, over different origins and with different caches.
+//! The conformance suite over different origins and cache options.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::common::MIB;
 
-/// What origin is.
+/// The kind of origin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Memory,
@@ -34,7 +34,7 @@ impl Cached {
     }
 
     fn over(&self, origin: impl FnOnce(&TempDir) -> Storage) -> Storage {
-        // Where syncing costs nothing, if there is such a place.
+        // In a file system in memory, where syncing costs nothing, if the machine has one.
         let memory = std::path::Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory =
@@ -92,12 +92,12 @@ impl Harness for Cached {
 
 storage_testkit::conformance!(over_memory, Cached::new(Origin::Memory, |builder| builder));
 storage_testkit::conformance!(over_files, Cached::new(Origin::Files, |builder| builder));
-// Each open asks origin whether the object has changed.
+// Each open revalidates the object.
 storage_testkit::conformance!(
     without_ttl,
     Cached::new(Origin::Memory, |builder| builder.ttl(Duration::ZERO))
 );
-// Nearly everything is too large, and the rest is evicted.
+// Most objects are too large, and the others are evicted.
 storage_testkit::conformance!(
     with_little_room,
     Cached::new(Origin::Memory, |builder| builder.max_object_size(20_000).memory(0))

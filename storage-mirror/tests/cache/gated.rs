@@ -1,4 +1,4 @@
-//! [`Gate`]: has bodies of origin wait before their end until a test opens the gate.
+//! [`Gate`]: holds back the last byte of origin's bodies until a test opens the gate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use storage_core::{
 };
 use tokio::sync::Semaphore;
 
-/// A gate at the end of each body while it is closed.
+/// Holds back the last byte of each body opened while it is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate(Arc<State>);
 
@@ -72,7 +72,7 @@ impl Driver for Gated {
             let _ = gate.0.passed.acquire().await;
             Ok(Bytes::new())
         });
-        // All but the last byte, the gate, the last byte.
+        // The body without its last byte, the gate, the last byte.
         let bytes = object.bytes().await?;
         let last = bytes.len().saturating_sub(1);
         let parts = [Ok(bytes.slice(..last))];

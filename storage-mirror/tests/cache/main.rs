@@ -1,10 +1,10 @@
-//! The driver `cache`: the conformance suite, its own promises, and trouble with its directory.
+//! Tests of the driver `cache`: the conformance suite, its guarantees, and faults of its directory.
 
 mod common;
 mod config;
 mod conformance;
+mod faults;
 mod gated;
 mod processes;
 mod reading;
-mod trouble;
 mod writing;

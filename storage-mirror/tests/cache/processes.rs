@@ -1,4 +1,4 @@
-//! Processes: killed while they fill, two on one directory, and a disk that is full.
+//! Tests in child processes: killed while they fill, two on one directory, and on a full disk.
 //!
 //! The ignored test [`child`] runs the job that the environment names. It reports in lines on
 //! standard output that begin with [`MARK`].
@@ -58,7 +58,7 @@ fn report(line: &str) {
     stdout.flush().unwrap();
 }
 
-/// A job under way, killed when it is dropped.
+/// A running job. Dropping it kills the job.
 struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -109,7 +109,8 @@ fn version_of(body: &[u8]) -> u64 {
     std::str::from_utf8(&body[..end]).unwrap().parse().unwrap()
 }
 
-/// Reads and writes a few objects, so that the cache fills, evicts and purges all the time.
+/// Reads and writes a few objects until the process is killed, so that the cache fills, evicts and
+/// purges all the time.
 async fn fill_until_killed(path: &Path) {
     let (cache, storage) = cache_in(path);
     read(&storage, &key(0)).await;
@@ -124,7 +125,7 @@ async fn fill_until_killed(path: &Path) {
                 let version = version_of(&found);
                 assert!(found == body(number, version), "object {number} is torn");
                 report(&format!("read {number} {version}"));
-                // One task alone writes an object.
+                // Only one task writes each object.
                 if number % 3 == task && round % 4 == 3 {
                     storage.save(key(number), body(number, version + 1)).await.unwrap();
                     report(&format!("saved {number} {}", version + 1));
@@ -138,7 +139,7 @@ async fn fill_until_killed(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_killed_process_leaves_a_cache_that_serves_what_origin_has() {
+async fn a_killed_process_leaves_a_cache_that_serves_the_objects_of_origin() {
     let scratch = tempfile::tempdir().unwrap();
     let origin = origin_in(scratch.path());
     for number in 0..KEYS {
@@ -151,7 +152,7 @@ async fn a_killed_process_leaves_a_cache_that_serves_what_origin_has() {
             running.next().expect("it runs until it is killed");
         }
         drop(running);
-        // What a write was replacing when the process died is read as origin has it.
+        // An object whose write the kill interrupted is read as origin has it.
         let (cache, storage) = cache_in(scratch.path());
         for number in 0..KEYS {
             let expected = read(&origin, &key(number)).await;
@@ -163,10 +164,10 @@ async fn a_killed_process_leaves_a_cache_that_serves_what_origin_has() {
         drop((cache, storage));
         wait_until_unlocked(&scratch.path().join("cache/lock")).await;
     }
-    assert!(kept > 0, "no process left anything in the cache, so that nothing is proved");
+    assert!(kept > 0, "no killed process left an object in the cache");
 }
 
-/// Waits until the fetches have ended that outlive a cache.
+/// Waits until the fetches that outlive a cache have ended and the directory is unlocked.
 async fn wait_until_unlocked(lock: &Path) {
     for _ in 0..1_000 {
         if std::fs::File::open(lock).unwrap().try_lock().is_ok() {
@@ -177,7 +178,7 @@ async fn wait_until_unlocked(lock: &Path) {
     panic!("the directory stays locked");
 }
 
-/// Counts the warnings of this process about the cache.
+/// Counts the warnings of this process about a locked cache directory.
 struct Warnings;
 
 static WARNINGS: AtomicUsize = AtomicUsize::new(0);
@@ -241,7 +242,7 @@ async fn a_second_process_on_a_directory_reads_from_origin_and_logs_the_reason_o
     assert!(first.status().is_open);
 }
 
-/// Reads objects on a disk that is much smaller than the cache may be.
+/// Reads objects on a disk that is much smaller than `max_size`.
 async fn read_on_a_full_disk(path: &Path) {
     std::fs::create_dir(path.join("cache")).unwrap();
     let mounted = Command::new("mount")
@@ -262,7 +263,7 @@ async fn read_on_a_full_disk(path: &Path) {
             assert!(read(&storage, &key(number)).await == body(number, 0));
         }
     }
-    // Fill up what is left, in the middle of a fetch too.
+    // Fills the rest of the disk.
     let mut filler = std::fs::File::create(path.join("cache/filler")).unwrap();
     std::io::copy(&mut std::io::repeat(b'x'), &mut filler).unwrap_err();
     for number in 0..KEYS {
@@ -294,5 +295,5 @@ fn a_full_disk_fails_no_read() {
     let mut running = Running::start(job(way, "full disk", scratch.path()));
     assert_eq!(running.next().as_deref(), Some("done"));
     assert!(running.child.wait().unwrap().success());
-    assert!(entry_files(&scratch.path().join("cache")).is_empty(), "the mount was the job's own");
+    assert!(entry_files(&scratch.path().join("cache")).is_empty(), "the mount ended with the job");
 }

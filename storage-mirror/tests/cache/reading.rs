@@ -1,4 +1,4 @@
-//! What is read from the cache, and what from origin.
+//! Reads: which come from the cache and which from origin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,47 +7,47 @@ use futures_util::StreamExt;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_mirror::cache::Cache;
 
-use super::common::{MIB, Scene, entry_files, pattern, read};
+use super::common::{Fixture, MIB, entry_files, pattern, read};
 use super::gated::Gate;
 
 #[tokio::test]
-async fn building_saving_and_asking_touch_no_directory_and_the_first_open_creates_it() {
-    let scene = Scene::new();
-    scene.storage.save("a", "one").await.unwrap();
-    scene.storage.stat("a").await.unwrap();
-    assert!(scene.storage.exists("a").await.unwrap());
-    assert!(!scene.path().exists() && !scene.cache.status().is_open);
-    assert_eq!(read(&scene.storage, "a").await, b"one");
-    assert!(scene.path().exists() && scene.cache.status().is_open);
+async fn the_first_open_creates_the_directory_and_no_earlier_call_does() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "one").await.unwrap();
+    fixture.storage.stat("a").await.unwrap();
+    assert!(fixture.storage.exists("a").await.unwrap());
+    assert!(!fixture.path().exists() && !fixture.cache.status().is_open);
+    assert_eq!(read(&fixture.storage, "a").await, b"one");
+    assert!(fixture.path().exists() && fixture.cache.status().is_open);
 }
 
 #[tokio::test]
 async fn an_object_comes_from_the_cache_with_all_its_metadata() {
-    let scene = Scene::new();
-    let saved = scene
+    let fixture = Fixture::new();
+    let saved = fixture
         .storage
         .save("a", "one")
         .content_type("text/plain")
         .user_metadata("author", "Ada")
         .cache_control("max-age=600");
     saved.await.unwrap();
-    scene.keep("a").await;
-    let calls = scene.origin_opens();
-    let object = scene.storage.open("a").await.unwrap();
-    assert_eq!(scene.origin_opens(), calls);
-    assert_eq!(*object.meta(), scene.origin.stat("a").await.unwrap());
+    fixture.keep("a").await;
+    let calls = fixture.origin_opens();
+    let object = fixture.storage.open("a").await.unwrap();
+    assert_eq!(fixture.origin_opens(), calls);
+    assert_eq!(*object.meta(), fixture.origin.stat("a").await.unwrap());
     assert_eq!(object.text().await.unwrap(), "one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_many_concurrent_opens_goes_to_origin() {
-    let scene = Scene::new();
+async fn concurrent_opens_share_one_fetch() {
+    let fixture = Fixture::new();
     let body = pattern(1, 3_000_000);
-    scene.origin.save("a", body.clone()).await.unwrap();
-    let held = scene.faults.on(Operation::Open).hold();
+    fixture.origin.save("a", body.clone()).await.unwrap();
+    let held = fixture.faults.on(Operation::Open).hold();
     let readers: Vec<_> = (0..20)
         .map(|_| {
-            let storage = scene.storage.clone();
+            let storage = fixture.storage.clone();
             tokio::spawn(async move { read(&storage, "a").await })
         })
         .collect();
@@ -56,123 +56,123 @@ async fn one_of_many_concurrent_opens_goes_to_origin() {
     for reader in readers {
         assert!(reader.await.unwrap() == body);
     }
-    assert_eq!(scene.origin_opens(), 1);
-    let status = scene.cache.status();
+    assert_eq!(fixture.origin_opens(), 1);
+    let status = fixture.cache.status();
     assert_eq!((status.hits + status.fetched, status.bypassed), (20, 0), "{status:?}");
 }
 
 #[tokio::test]
-async fn a_fetch_goes_on_when_its_first_reader_is_dropped() {
-    let scene = Scene::new();
+async fn a_fetch_continues_when_its_first_reader_is_dropped() {
+    let fixture = Fixture::new();
     let body = pattern(2, 1_000_000);
-    scene.origin.save("a", body.clone()).await.unwrap();
-    let held = scene.faults.on(Operation::Open).hold();
+    fixture.origin.save("a", body.clone()).await.unwrap();
+    let held = fixture.faults.on(Operation::Open).hold();
     let open = tokio::spawn({
-        let storage = scene.storage.clone();
+        let storage = fixture.storage.clone();
         async move { storage.open("a").await }
     });
     held.reached().await;
     open.abort();
     assert!(open.await.is_err());
     held.release();
-    assert!(read(&scene.storage, "a").await == body);
-    assert_eq!(scene.origin_opens(), 1);
+    assert!(read(&fixture.storage, "a").await == body);
+    assert_eq!(fixture.origin_opens(), 1);
 }
 
 #[tokio::test]
-async fn a_range_comes_from_the_cache_if_the_object_is_there_and_else_from_origin() {
-    let scene = Scene::new();
+async fn a_range_comes_from_the_cache_if_the_object_is_stored_and_otherwise_from_origin() {
+    let fixture = Fixture::new();
     let body = pattern(3, 700_000);
-    scene.origin.save("a", body.clone()).await.unwrap();
+    fixture.origin.save("a", body.clone()).await.unwrap();
     let range = || async {
-        let object = scene.storage.open("a").range(300_000..500_000).await.unwrap();
+        let object = fixture.storage.open("a").range(300_000..500_000).await.unwrap();
         assert_eq!((object.range(), object.meta().size), (300_000..500_000, 700_000));
         object.bytes().await.unwrap()
     };
     assert!(range().await == body[300_000..500_000]);
-    assert_eq!((scene.origin_opens(), scene.cache.status().bypassed), (1, 1));
-    assert_eq!(scene.cache.status().objects, 0, "a range fills nothing");
-    scene.keep("a").await;
-    let calls = scene.origin_opens();
+    assert_eq!((fixture.origin_opens(), fixture.cache.status().bypassed), (1, 1));
+    assert_eq!(fixture.cache.status().objects, 0, "a range fills nothing");
+    fixture.keep("a").await;
+    let calls = fixture.origin_opens();
     assert!(range().await == body[300_000..500_000]);
-    assert_eq!(scene.origin_opens(), calls);
-    let beyond = scene.storage.open("a").range(700_000..).await.unwrap_err();
+    assert_eq!(fixture.origin_opens(), calls);
+    let beyond = fixture.storage.open("a").range(700_000..).await.unwrap_err();
     assert_eq!(beyond.kind(), ErrorKind::RangeNotSatisfiable);
 }
 
 #[tokio::test]
-async fn a_conditional_open_asks_origin() {
-    let scene = Scene::new();
-    scene.storage.save("a", "one").await.unwrap();
-    scene.keep("a").await;
-    let etag = scene.origin.stat("a").await.unwrap().etag.unwrap();
-    scene.origin.save("a", "two").await.unwrap();
-    let outdated = scene.storage.open("a").if_match(etag.clone()).await.unwrap_err();
+async fn a_conditional_open_is_sent_to_origin() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "one").await.unwrap();
+    fixture.keep("a").await;
+    let etag = fixture.origin.stat("a").await.unwrap().etag.unwrap();
+    fixture.origin.save("a", "two").await.unwrap();
+    let outdated = fixture.storage.open("a").if_match(etag.clone()).await.unwrap_err();
     assert_eq!(outdated.kind(), ErrorKind::PreconditionFailed);
-    let newer = scene.storage.open("a").if_none_match(etag).await.unwrap();
+    let newer = fixture.storage.open("a").if_none_match(etag).await.unwrap();
     assert_eq!(newer.text().await.unwrap(), "two");
 }
 
 #[tokio::test]
-async fn stat_exists_and_list_ask_origin() {
-    let scene = Scene::new();
-    scene.storage.save("a", "one").await.unwrap();
-    scene.keep("a").await;
-    scene.origin.save("b", "more").await.unwrap();
-    scene.origin.save("a", "three").await.unwrap();
-    assert_eq!(scene.storage.stat("a").await.unwrap().size, 5);
-    assert!(scene.storage.exists("b").await.unwrap());
-    assert_eq!(scene.storage.list("").entries().collect().await.unwrap().len(), 2);
-    scene.origin.delete("a").await.unwrap();
-    assert!(!scene.storage.exists("a").await.unwrap());
+async fn stat_exists_and_list_are_sent_to_origin() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "one").await.unwrap();
+    fixture.keep("a").await;
+    fixture.origin.save("b", "more").await.unwrap();
+    fixture.origin.save("a", "three").await.unwrap();
+    assert_eq!(fixture.storage.stat("a").await.unwrap().size, 5);
+    assert!(fixture.storage.exists("b").await.unwrap());
+    assert_eq!(fixture.storage.list("").entries().collect().await.unwrap().len(), 2);
+    fixture.origin.delete("a").await.unwrap();
+    assert!(!fixture.storage.exists("a").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_missing_object_is_asked_for_each_time() {
-    let scene = Scene::new();
+async fn a_missing_object_is_requested_from_origin_each_time() {
+    let fixture = Fixture::new();
     for calls in 1..=3 {
-        let missing = scene.storage.open("a").await.unwrap_err();
-        assert_eq!((missing.kind(), scene.origin_opens()), (ErrorKind::NotFound, calls));
+        let missing = fixture.storage.open("a").await.unwrap_err();
+        assert_eq!((missing.kind(), fixture.origin_opens()), (ErrorKind::NotFound, calls));
     }
-    scene.origin.save("a", "there").await.unwrap();
-    assert_eq!(read(&scene.storage, "a").await, b"there");
+    fixture.origin.save("a", "there").await.unwrap();
+    assert_eq!(read(&fixture.storage, "a").await, b"there");
 }
 
 #[tokio::test]
-async fn an_object_larger_than_max_object_size_streams_through() {
-    let scene = Scene::with(|builder| builder.max_object_size(100_000));
+async fn an_object_larger_than_max_object_size_is_passed_through() {
+    let fixture = Fixture::with(|builder| builder.max_object_size(100_000));
     let body = pattern(4, 100_001);
-    scene.origin.save("large", body.clone()).await.unwrap();
+    fixture.origin.save("large", body.clone()).await.unwrap();
     for _ in 0..3 {
-        assert!(read(&scene.storage, "large").await == body);
+        assert!(read(&fixture.storage, "large").await == body);
     }
-    let status = scene.cache.status();
+    let status = fixture.cache.status();
     assert_eq!((status.objects, status.hits, status.bypassed), (0, 0, 3));
-    assert!(entry_files(&scene.path()).is_empty());
+    assert!(entry_files(&fixture.path()).is_empty());
 }
 
 #[tokio::test]
-async fn an_object_that_must_not_be_stored_is_not_kept() {
-    let scene = Scene::new();
+async fn an_object_that_origin_forbids_to_store_is_not_stored() {
+    let fixture = Fixture::new();
     for (key, cache_control) in [("a", "no-store"), ("b", "private, max-age=60")] {
-        scene.origin.save(key, "secret").cache_control(cache_control).await.unwrap();
+        fixture.origin.save(key, "secret").cache_control(cache_control).await.unwrap();
         for _ in 0..3 {
-            assert_eq!(read(&scene.storage, key).await, b"secret");
+            assert_eq!(read(&fixture.storage, key).await, b"secret");
         }
     }
-    assert!(entry_files(&scene.path()).is_empty());
-    assert_eq!(scene.cache.status().hits, 0);
+    assert!(entry_files(&fixture.path()).is_empty());
+    assert_eq!(fixture.cache.status().hits, 0);
 }
 
 #[tokio::test]
 async fn objects_survive_a_restart() {
-    let mut scene = Scene::new();
-    scene.origin.save("a", "one").await.unwrap();
-    scene.keep("a").await;
-    let calls = scene.origin_opens();
-    let (cache, storage) = restarted(&mut scene);
+    let mut fixture = Fixture::new();
+    fixture.origin.save("a", "one").await.unwrap();
+    fixture.keep("a").await;
+    let calls = fixture.origin_opens();
+    let (cache, storage) = restarted(&mut fixture);
     assert_eq!(read(&storage, "a").await, b"one");
-    assert_eq!((scene.origin_opens(), cache.status().hits), (calls, 1));
+    assert_eq!((fixture.origin_opens(), cache.status().hits), (calls, 1));
 }
 
 #[tokio::test]
@@ -221,10 +221,10 @@ async fn an_open_joins_a_fetch_under_way_unless_its_object_is_no_longer_fresh() 
 
 #[tokio::test]
 async fn a_revalidation_joins_no_fetch_whose_object_is_no_longer_fresh() {
-    let scene = Scene::new();
-    scene.origin.save("a", pattern(8, 500_000)).await.unwrap();
-    scene.keep("a").await;
-    let Scene { directory, origin, cache, storage, .. } = scene;
+    let fixture = Fixture::new();
+    fixture.origin.save("a", pattern(8, 500_000)).await.unwrap();
+    fixture.keep("a").await;
+    let Fixture { directory, origin, cache, storage, .. } = fixture;
     drop((cache, storage));
     let gate = Gate::closed();
     let gated = origin.clone().layer(|inner| gate.layer(inner));
@@ -240,39 +240,40 @@ async fn a_revalidation_joins_no_fetch_whose_object_is_no_longer_fresh() {
     assert!(first.bytes().await.unwrap() == pattern(9, 400_000));
 }
 
-/// Drops the cache of a scene, and opens another one on its directory.
-fn restarted(scene: &mut Scene) -> (Cache, Storage) {
-    let (cache, storage) = scene.another();
-    scene.cache = cache.clone();
-    scene.storage = storage.clone();
+/// Drops the cache of a fixture, and opens another one on its directory.
+fn restarted(fixture: &mut Fixture) -> (Cache, Storage) {
+    let (cache, storage) = fixture.another();
+    fixture.cache = cache.clone();
+    fixture.storage = storage.clone();
     (cache, storage)
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_at_origin_continues_there() {
-    let scene = Scene::new();
+async fn an_interrupted_body_resumes_at_its_offset() {
+    let fixture = Fixture::new();
     let body = pattern(5, 2_000_000);
-    scene.origin.save("a", body.clone()).await.unwrap();
-    let broken = scene.faults.on(Operation::Open).call(1).fail_midway(900_000, ErrorKind::Timeout);
-    assert!(read(&scene.storage, "a").await == body);
+    fixture.origin.save("a", body.clone()).await.unwrap();
+    let broken =
+        fixture.faults.on(Operation::Open).call(1).fail_midway(900_000, ErrorKind::Timeout);
+    assert!(read(&fixture.storage, "a").await == body);
     assert_eq!(broken.fired(), 1);
 }
 
 #[tokio::test]
-async fn a_reader_that_is_slower_than_origin_reads_the_same_bytes() {
-    let scene = Scene::new();
+async fn a_slow_reader_reads_the_old_version_to_its_end_after_a_write() {
+    let fixture = Fixture::new();
     let body = pattern(6, 3_000_000);
-    scene.origin.save("a", body.clone()).await.unwrap();
-    let mut slow = scene.storage.open("a").await.unwrap().into_stream();
+    fixture.origin.save("a", body.clone()).await.unwrap();
+    let mut slow = fixture.storage.open("a").await.unwrap().into_stream();
     let body = Arc::new(body);
     let mut read_slowly = slow.next().await.unwrap().unwrap().to_vec();
-    assert!(read(&scene.storage, "a").await == *body);
-    // Nothing keeps the key from being purged meanwhile.
-    scene.storage.save("a", "new").await.unwrap();
+    assert!(read(&fixture.storage, "a").await == *body);
+    // The write purges the key while the slow reader is under way.
+    fixture.storage.save("a", "new").await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     while let Some(chunk) = slow.next().await {
         read_slowly.extend_from_slice(&chunk.unwrap());
     }
     assert!(read_slowly == *body);
-    assert_eq!(read(&scene.storage, "a").await, b"new");
+    assert_eq!(read(&fixture.storage, "a").await, b"new");
 }

@@ -1,4 +1,4 @@
-//! A mirror in a thread, and a client that asks it.
+//! A mirror server in a thread, and a client for it.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,22 +10,22 @@ use storage_mirror::{Handle, MirrorConfig, Server};
 use storage_testkit::faults::Faults;
 use tempfile::TempDir;
 
-/// Far longer than anything here takes: a test that waits so long has failed.
+/// The time limit of every wait, far above what the tests take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const TOKEN: &str = "a-token-of-more-than-16-bytes";
 
-/// A mirror that runs.
+/// A running mirror. Dropping it stops the server.
 pub(crate) struct Mirror {
     pub(crate) url: String,
     pub(crate) handle: Handle,
     pub(crate) client: Client,
     thread: Option<JoinHandle<()>>,
-    /// Gone when the mirror is.
+    /// The cache directory, removed with the mirror.
     _cache: Option<TempDir>,
 }
 
-/// Options beyond those that every test wants.
+/// Returns a configuration for tests with further options.
 pub(crate) fn config(cache: &std::path::Path, options: serde_json::Value) -> MirrorConfig {
     let mut all = serde_json::json!({
         "listen": "127.0.0.1:0",
@@ -49,7 +49,7 @@ impl Mirror {
         mirror
     }
 
-    /// On a directory that outlives it.
+    /// Starts a mirror on a directory that outlives it.
     pub(crate) fn at(cache: &std::path::Path, origin: Storage, options: serde_json::Value) -> Self {
         let server = Server::bind(config(cache, options), origin).unwrap();
         let url = format!("http://{}", server.local_addr());
@@ -71,22 +71,22 @@ impl Mirror {
         self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN).timeout(PATIENCE)
     }
 
-    /// Status, `Cache-Status` and body.
+    /// Sends a GET request and returns the status, `Cache-Status` and the body.
     pub(crate) async fn fetch(&self, path: &str) -> (StatusCode, String, String) {
-        let answer = self.get(path).send().await.unwrap();
-        let (status, cache) = (answer.status(), cache_status(&answer));
-        (status, cache, answer.text().await.unwrap())
+        let response = self.get(path).send().await.unwrap();
+        let (status, cache) = (response.status(), cache_status(&response));
+        (status, cache, response.text().await.unwrap())
     }
 
-    /// A figure of `/status`.
+    /// Returns a figure of `/status`.
     pub(crate) async fn figure(&self, name: &str) -> u64 {
-        let answer = self.get("/status").bearer_auth(TOKEN).send().await.unwrap();
+        let response = self.get("/status").bearer_auth(TOKEN).send().await.unwrap();
         let document: serde_json::Value =
-            serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+            serde_json::from_str(&response.text().await.unwrap()).unwrap();
         document[name].as_u64().unwrap()
     }
 
-    /// Waits until a figure is what it should be.
+    /// Waits until a figure has the wanted value.
     pub(crate) async fn until(&self, name: &str, wanted: u64) {
         let reached = async {
             while self.figure(name).await != wanted {
@@ -103,7 +103,7 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         self.handle.stop();
         if let Some(thread) = self.thread.take() {
-            // Whoever fails while another fails would end the process.
+            // A second panic while the thread is panicking would abort the process.
             if thread.join().is_err() && !std::thread::panicking() {
                 panic!("the mirror failed");
             }
@@ -111,19 +111,19 @@ impl Drop for Mirror {
     }
 }
 
-pub(crate) fn cache_status(answer: &Response) -> String {
-    let header = answer.headers().get("cache-status");
+pub(crate) fn cache_status(response: &Response) -> String {
+    let header = response.headers().get("cache-status");
     header.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
 }
 
-/// An origin in memory, and the script of what goes wrong with it.
+/// Returns an origin in memory, and the plan of its faults.
 pub(crate) fn faulty() -> (Storage, Faults) {
     let faults = Faults::new();
     let inner: Arc<dyn Driver> = Arc::new(Memory::new());
     (Storage::new(faults.layer(inner)), faults)
 }
 
-/// Bytes that are different everywhere.
+/// Returns bytes without a short period.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
 }

@@ -1,4 +1,4 @@
-//! Misses: one fetch for all who ask, whatever happens to it.
+//! Misses: concurrent requests share one fetch, and failed fetches store nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::origin::{chunked, in_two_halves, object, storage};
 const LARGE: usize = 3_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_fills_and_the_next_needs_no_origin() {
+async fn the_first_request_fills_the_cache_and_later_ones_send_origin_nothing() {
     let (origin, faults) = faulty();
     origin.save("a/b.txt", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -34,29 +34,29 @@ async fn the_first_request_fills_and_the_next_needs_no_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_who_ask_at_once_are_one_fetch() {
+async fn a_hundred_concurrent_requests_share_one_fetch() {
     let (origin, faults) = faulty();
     let bytes = pattern(300_000);
     origin.save("a.bin", bytes.clone()).await.unwrap();
     let held = faults.on(Operation::Open).call(1).hold();
     let mirror = Arc::new(Mirror::of(origin, json!({})));
-    let asked = (0..100).map(|_| {
+    let requests = (0..100).map(|_| {
         let mirror = Arc::clone(&mirror);
         tokio::spawn(
             async move { mirror.get("/a.bin").send().await.unwrap().bytes().await.unwrap() },
         )
     });
-    let asked: Vec<_> = asked.collect();
+    let requests: Vec<_> = requests.collect();
     held.reached().await;
     held.release();
-    for body in join_all(asked).await {
-        assert!(body.unwrap() == bytes, "the bytes are others");
+    for body in join_all(requests).await {
+        assert!(body.unwrap() == bytes, "the bytes differ");
     }
     assert_eq!(faults.calls(Operation::Open), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn followers_read_along_while_the_object_arrives() {
+async fn followers_read_an_object_while_it_arrives() {
     let gate = Gate::new();
     let (bytes, held) = (pattern(LARGE), gate.clone());
     let sent = bytes.clone();
@@ -69,7 +69,7 @@ async fn followers_read_along_while_the_object_arrives() {
     let mut follower = mirror.get("/a").send().await.unwrap();
     assert!(cache_status(&follower).contains("collapsed"));
     let (mut led, mut followed) = (Vec::new(), Vec::new());
-    // Half is there, and nobody has to wait for the rest.
+    // Both receive the first half before origin sends the rest.
     while led.len() < LARGE / 2 {
         led.extend(leader.chunk().await.unwrap().unwrap());
     }
@@ -87,7 +87,7 @@ async fn followers_read_along_while_the_object_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fill_outlives_the_client_who_began_it() {
+async fn a_fill_outlives_the_request_that_began_it() {
     let (origin, gate) = in_two_halves();
     let mirror = Mirror::of(storage(&origin), json!({}));
     let leader = mirror.get("/a").send().await.unwrap();
@@ -100,7 +100,7 @@ async fn a_fill_outlives_the_client_who_began_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fill_that_breaks_off_is_taken_up_where_it_was() {
+async fn an_interrupted_fill_resumes_at_its_offset() {
     let (origin, faults) = faulty();
     let bytes = pattern(LARGE);
     origin.save("a", bytes.clone()).await.unwrap();
@@ -113,46 +113,49 @@ async fn a_fill_that_breaks_off_is_taken_up_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_origin_cannot_finish_is_not_kept_and_not_taken_for_whole() {
+async fn a_body_that_origin_cannot_finish_is_an_error_and_is_not_stored() {
     let (origin, faults) = faulty();
     origin.save("a", pattern(LARGE)).await.unwrap();
     let broken = faults.on(Operation::Open).call(1).truncate(1_000_000);
-    // Neither the fill nor its reader gets the rest.
+    // Neither the fill nor its reader can resume.
     let gone =
         [2, 3].map(|call| faults.on(Operation::Open).call(call).fail(ErrorKind::PermissionDenied));
     let mirror = Mirror::of(origin, json!({}));
-    let mut answer = mirror.get("/a").send().await.unwrap();
+    let mut response = mirror.get("/a").send().await.unwrap();
     let mut received = 0;
     let failure = loop {
-        match answer.chunk().await {
+        match response.chunk().await {
             Ok(Some(chunk)) => received += chunk.len(),
             Ok(None) => break None,
             Err(error) => break Some(error),
         }
     };
-    assert!(failure.is_some() && received <= 1_000_000, "{received} bytes seem to be all");
+    assert!(
+        failure.is_some() && received <= 1_000_000,
+        "the body ended without an error after {received} bytes"
+    );
     assert_eq!(broken.fired(), 1);
     assert_eq!(gone.map(|gone| gone.fired()), [1, 1]);
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, 0);
     faults.clear();
-    // Whoever asks next begins again.
+    // The next request begins a new fill.
     assert_eq!(mirror.get("/a").send().await.unwrap().bytes().await.unwrap(), pattern(LARGE));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chunked_body_that_has_no_end_is_not_kept() {
+async fn a_chunked_body_without_its_last_chunk_is_not_stored() {
     let origin = Peer::start(|_| chunked().body("5\r\nhello\r\n"));
     let mirror = Mirror::of(storage(&origin), json!({}));
-    let answer = mirror.get("/a").send().await.unwrap();
-    assert!(answer.status().is_server_error(), "{}", answer.status());
+    let response = mirror.get("/a").send().await.unwrap();
+    assert!(response.status().is_server_error(), "{}", response.status());
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, 0);
     assert!(origin.requests().len() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
+async fn a_body_that_ends_with_the_connection_is_served_and_not_stored() {
     let response = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"v1\"\r\n\r\nhello";
     let origin = Peer::start(move |_| Response::raw(response).close());
     let mirror = Mirror::of(storage(&origin), json!({}));
@@ -162,8 +165,8 @@ async fn a_body_that_ends_with_the_connection_is_served_and_not_kept() {
     assert_eq!(mirror.figure("objects").await, 0);
 }
 
-/// An origin whose bodies end with a last chunk, so that it states no size. Counts what it has
-/// sent.
+/// Returns an origin with chunked bodies, which announces no size, and the number of its GET
+/// requests.
 fn without_length(len: usize) -> (Peer, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
@@ -177,24 +180,24 @@ fn without_length(len: usize) -> (Peer, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_without_a_length_is_kept_once_it_is_whole() {
+async fn an_object_without_a_length_is_stored_once_it_is_complete() {
     let (origin, sent) = without_length(LARGE);
     let mirror = Arc::new(Mirror::of(
         storage(&origin),
         json!({ "max_size": "16MiB", "max_object_size": "8MiB" }),
     ));
-    let asked = (0..10).map(|_| {
+    let requests = (0..10).map(|_| {
         let mirror = Arc::clone(&mirror);
         tokio::spawn(async move { mirror.get("/a").send().await.unwrap().bytes().await.unwrap() })
     });
-    for body in join_all(asked).await {
+    for body in join_all(requests).await {
         assert!(body.unwrap() == pattern(LARGE));
     }
     mirror.until("in_flight", 0).await;
     assert_eq!((mirror.figure("objects").await, mirror.figure("reserved_bytes").await), (1, 0));
-    let answer = mirror.get("/a").header("range", "bytes=10-19").send().await.unwrap();
-    assert!(cache_status(&answer).contains("hit"), "{}", cache_status(&answer));
-    assert_eq!(answer.bytes().await.unwrap(), pattern(LARGE)[10..20]);
+    let response = mirror.get("/a").header("range", "bytes=10-19").send().await.unwrap();
+    assert!(cache_status(&response).contains("hit"), "{}", cache_status(&response));
+    assert_eq!(response.bytes().await.unwrap(), pattern(LARGE)[10..20]);
     assert_eq!(sent.load(Ordering::SeqCst), 1);
 }
 
@@ -204,18 +207,18 @@ async fn clients_cannot_fill_the_disk_through_an_origin_that_states_no_length() 
     let (origin, _) = without_length(LARGE);
     let options = json!({ "max_size": "4MiB", "max_object_size": "2MiB" });
     let mirror = Mirror::at(cache.path(), storage(&origin), options);
-    // More than may be kept, and readers who read nothing of it.
+    // Each object exceeds `max_object_size`, and its client reads nothing yet.
     let mut readers = Vec::new();
     for number in 0..10 {
-        let answer = mirror.get(&format!("/{number}")).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
-        assert!(!answer.headers().contains_key("content-length"));
-        readers.push(answer);
+        let response = mirror.get(&format!("/{number}")).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        assert!(!response.headers().contains_key("content-length"));
+        readers.push(response);
         let kept = mirror.figure("bytes").await + mirror.figure("reserved_bytes").await;
         assert!(kept <= 4 << 20, "{kept} bytes");
         assert!(files_below(cache.path()) <= 5 << 20, "{} bytes", files_below(cache.path()));
     }
-    // What is passed through is whole all the same.
+    // The bodies that were passed through are complete.
     for reader in readers {
         assert!(reader.bytes().await.unwrap() == pattern(LARGE));
     }
@@ -223,8 +226,8 @@ async fn clients_cannot_fill_the_disk_through_an_origin_that_states_no_length() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_of_an_object_without_a_length_says_none_and_receives_nothing() {
-    // Its bodies do not end, so a download of one would not either.
+async fn head_of_an_object_without_a_length_has_no_content_length_and_downloads_nothing() {
+    // The body of GET never ends, so a download of it would time out.
     let origin = Peer::start(move |request| {
         let begun = chunked().body(format!("{:x}\r\n", 2 * LARGE)).body(pattern(LARGE));
         if request.method == "GET" { begun.stall() } else { begun }
@@ -232,13 +235,13 @@ async fn head_of_an_object_without_a_length_says_none_and_receives_nothing() {
     let mirror = Mirror::of(storage(&origin), json!({}));
     for _ in 0..3 {
         let head = mirror.client.head(format!("{}/a", mirror.url)).timeout(PATIENCE).send();
-        let answer = head.await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
-        assert!(!answer.headers().contains_key("content-length"), "{:?}", answer.headers());
+        let response = head.await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        assert!(!response.headers().contains_key("content-length"), "{:?}", response.headers());
     }
 }
 
-/// The bytes of all files below a directory.
+/// Returns the total size of all files below a directory.
 fn files_below(directory: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
@@ -249,20 +252,20 @@ fn files_below(directory: &std::path::Path) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_large_is_passed_through() {
+async fn an_object_that_is_too_large_is_passed_through() {
     let origin = Memory::storage();
     origin.save("a", pattern(LARGE)).await.unwrap();
     let mirror = Mirror::of(origin, json!({ "max_object_size": "1MiB" }));
     for _ in 0..2 {
-        let answer = mirror.get("/a").send().await.unwrap();
-        assert!(cache_status(&answer).contains("too large"));
-        assert!(answer.bytes().await.unwrap() == pattern(LARGE));
+        let response = mirror.get("/a").send().await.unwrap();
+        assert!(cache_status(&response).contains("too large"));
+        assert!(response.bytes().await.unwrap() == pattern(LARGE));
     }
     assert_eq!(mirror.figure("objects").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_disk_is_never_fuller_than_max_size() {
+async fn the_disk_use_never_exceeds_max_size() {
     let origin = Memory::storage();
     for number in 0..20 {
         origin.save(&*format!("{number}"), pattern(300_000)).await.unwrap();
@@ -278,9 +281,9 @@ async fn the_disk_is_never_fuller_than_max_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_purged_while_it_is_read_is_read_to_its_end() {
+async fn a_reader_reads_to_the_end_after_a_purge() {
     let origin = Memory::storage();
-    // More than sockets hold, so that the server has to read on.
+    // More than the buffers of the sockets hold, so that the server reads on after the purge.
     let bytes = pattern(16_000_000);
     origin.save("a", bytes.clone()).await.unwrap();
     let mirror = Mirror::of(origin.clone(), json!({}));
@@ -297,7 +300,7 @@ async fn what_is_purged_while_it_is_read_is_read_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_wins_over_a_fill_that_began_before() {
+async fn a_purge_wins_over_a_fill_that_began_before_it() {
     let gate = Gate::new();
     let held = gate.clone();
     let origin = Peer::start(move |_| object().body("old...").wait(&held).body("...."));
@@ -305,7 +308,7 @@ async fn a_purge_wins_over_a_fill_that_began_before() {
     let reader = mirror.get("/a").send().await.unwrap();
     assert_eq!(mirror.post("/purge/a").send().await.unwrap().status().as_u16(), 200);
     origin.set_script(|_| object().body("new"));
-    // It neither waits for the old one nor gets it.
+    // A request after the purge does not join the old fill.
     assert_eq!(mirror.fetch("/a").await.2, "new");
     gate.open();
     assert_eq!(reader.text().await.unwrap(), "old.......");
@@ -316,7 +319,7 @@ async fn a_purge_wins_over_a_fill_that_began_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_do_not_match_origins_checksum_are_not_kept() {
+async fn bytes_that_do_not_match_origins_checksum_are_not_stored() {
     let (origin, faults) = faulty();
     let sum = storage_core::Checksum::of(storage_core::ChecksumAlgorithm::Sha256, b"hello");
     origin.save("a", "hello").expect_checksum(sum).await.unwrap();
@@ -325,10 +328,10 @@ async fn bytes_that_do_not_match_origins_checksum_are_not_kept() {
     let flipped = faults.on(Operation::Open).call(1).corrupt(1);
     let mirror = Mirror::of(origin, json!({}));
     let whole = match mirror.get("/a").send().await {
-        Ok(answer) => answer.bytes().await.is_ok(),
+        Ok(response) => response.bytes().await.is_ok(),
         Err(_) => false,
     };
-    assert!(!whole, "wrong bytes were taken for whole");
+    assert!(!whole, "wrong bytes were served without an error");
     assert_eq!(flipped.fired(), 1);
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, 0);
@@ -336,7 +339,7 @@ async fn bytes_that_do_not_match_origins_checksum_are_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_byte_that_flips_on_the_disk_is_never_served() {
+async fn a_byte_that_changed_on_the_disk_is_never_served() {
     let cache = tempfile::TempDir::new().unwrap();
     let (origin, faults) = faulty();
     let bytes = pattern(LARGE);
@@ -346,20 +349,20 @@ async fn a_byte_that_flips_on_the_disk_is_never_served() {
     mirror.until("objects", 1).await;
     let flipped = flip_in_the_middle_of_files(cache.path(), LARGE as u64);
     assert_eq!(flipped, 1);
-    // The block is fetched again, and the reader does not notice.
+    // The mirror fetches the block again, and the client receives the right bytes.
     assert!(mirror.get("/a").send().await.unwrap().bytes().await.unwrap() == bytes);
     assert_eq!(mirror.figure("corrupt_total").await, 1);
     assert_eq!(mirror.figure("rescued_total").await, 1);
     let opened = faults.calls(Operation::Open);
     let (_, cache_status, _) = {
-        let answer = mirror.get("/a").send().await.unwrap();
-        (answer.status(), cache_status(&answer), answer.bytes().await.unwrap())
+        let response = mirror.get("/a").send().await.unwrap();
+        (response.status(), cache_status(&response), response.bytes().await.unwrap())
     };
     assert!(cache_status.contains("uri-miss"), "{cache_status}");
     assert_eq!(faults.calls(Operation::Open), opened + 1);
 }
 
-/// Flips a bit in the middle of each file that is at least so long. How many there were.
+/// Flips a bit in the middle of each file of at least `len` bytes and returns their number.
 fn flip_in_the_middle_of_files(directory: &std::path::Path, len: u64) -> usize {
     use std::os::unix::fs::FileExt;
     let mut flipped = 0;
@@ -380,16 +383,16 @@ fn flip_in_the_middle_of_files(directory: &std::path::Path, len: u64) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_miss_can_be_sent_to_origin_while_it_fills() {
+async fn a_miss_can_be_redirected_to_origin_while_it_fills() {
     let files = tempfile::TempDir::new().unwrap();
     let public = "https://origin.example.com/files/".parse().unwrap();
     let fs = storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap();
     let origin = Storage::new(fs);
     origin.save("a b.txt", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true }));
-    let answer = mirror.get("/a%20b.txt").send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 302);
-    assert_eq!(answer.headers()["location"], "https://origin.example.com/files/a%20b.txt");
+    let response = mirror.get("/a%20b.txt").send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 302);
+    assert_eq!(response.headers()["location"], "https://origin.example.com/files/a%20b.txt");
     mirror.until("objects", 1).await;
     assert_eq!(mirror.fetch("/a%20b.txt").await.2, "hello");
 }
@@ -405,7 +408,7 @@ async fn a_miss_is_not_redirected_to_a_relative_link_of_origin() {
     assert_eq!(mirror.fetch("/a.txt").await.2, "hello");
 }
 
-/// An origin of files that signs its links, at an address of its own.
+/// Returns an origin of files with signed links, and its signing key.
 fn signing_origin(files: &tempfile::TempDir) -> (Storage, SigningKey) {
     let key = SigningKey::new("the signing key of origin").unwrap();
     let public = "https://origin.example.com/files/".parse().unwrap();
@@ -415,8 +418,8 @@ fn signing_origin(files: &tempfile::TempDir) -> (Storage, SigningKey) {
 
 const SECRET: &str = "the signing key of the mirror";
 
-/// The path of a link to the private mirror that works for a minute, and makes a browser download a
-/// table.
+/// Returns the path of a link to the private mirror that is valid for a minute and sets the
+/// response headers of a CSV download.
 fn minute_link(key: &str) -> String {
     let mut options = UrlOptions::default();
     options.expires_in = Some(Duration::from_secs(60));
@@ -432,14 +435,14 @@ fn minute_link(key: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirection_to_origin_says_as_much_as_the_signed_link_and_ends_with_it() {
+async fn a_redirect_to_origin_has_the_headers_and_the_expiry_of_the_signed_link() {
     let files = tempfile::TempDir::new().unwrap();
     let (origin, signing_key) = signing_origin(&files);
     origin.save("a.txt", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
-    let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 302);
-    let location: reqwest::Url = answer.headers()["location"].to_str().unwrap().parse().unwrap();
+    let response = mirror.get(&minute_link("a.txt")).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 302);
+    let location: reqwest::Url = response.headers()["location"].to_str().unwrap().parse().unwrap();
     let verify = |now| {
         signing_key.verify(
             UrlMethod::Get,
@@ -455,21 +458,21 @@ async fn a_redirection_to_origin_says_as_much_as_the_signed_link_and_ends_with_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_mirror_does_not_send_its_clients_to_a_public_link() {
+async fn a_private_mirror_does_not_redirect_to_a_public_link() {
     let files = tempfile::TempDir::new().unwrap();
     let public = "https://origin.example.com/files/".parse().unwrap();
     let origin =
         Storage::new(storage_fs::Fs::builder(files.path()).public_url(public).build().unwrap());
     origin.save("a.txt", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({ "redirect_on_miss": true, "signing_key": SECRET }));
-    let answer = mirror.get(&minute_link("a.txt")).send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 200);
-    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=t.csv");
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = mirror.get(&minute_link("a.txt")).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    assert_eq!(response.headers()["content-disposition"], "attachment; filename=t.csv");
+    assert_eq!(response.text().await.unwrap(), "hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_there_is_no_room_for_is_passed_through() {
+async fn an_object_without_free_space_is_passed_through() {
     let gate = Gate::new();
     let held = gate.clone();
     let bytes = pattern(700_000);
@@ -483,7 +486,7 @@ async fn what_there_is_no_room_for_is_passed_through() {
     let mirror =
         Mirror::of(storage(&origin), json!({ "max_size": "1MiB", "max_object_size": "1MiB" }));
     let slow = mirror.get("/slow").send().await.unwrap();
-    // The disk has been promised to the slow one.
+    // The slow fill has reserved the space.
     let other = mirror.get("/other").send().await.unwrap();
     assert_eq!(other.status().as_u16(), 200);
     assert!(cache_status(&other).contains("no room"), "{}", cache_status(&other));

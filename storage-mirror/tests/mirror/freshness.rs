@@ -1,4 +1,4 @@
-//! How long what is kept is served, and what then.
+//! Freshness: how long a stored object is served, and how it is revalidated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::common::{Mirror, cache_status, faulty};
 use crate::origin::{chunked, object, storage};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stale_is_revalidated_by_one_conditional_request() {
+async fn a_stale_object_is_revalidated_by_one_conditional_request() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").cache_control("max-age=0").await.unwrap();
     let mirror = Mirror::of(origin.clone(), json!({}));
@@ -28,22 +28,22 @@ async fn what_is_stale_is_revalidated_by_one_conditional_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stale_is_served_with_its_age_when_origin_fails() {
+async fn a_stale_object_is_served_with_its_age_when_origin_fails() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").cache_control("max-age=0, stale-if-error=100").await.unwrap();
     let mirror = Mirror::of(origin, json!({ "stale_if_error": "0s" }));
     mirror.fetch("/a").await;
     mirror.until("in_flight", 0).await;
     let down = faults.on(Operation::Open).fail(ErrorKind::RateLimited);
-    let answer = mirror.get("/a").send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 200);
-    assert!(answer.headers().contains_key("age"));
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = mirror.get("/a").send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    assert!(response.headers().contains_key("age"));
+    assert_eq!(response.text().await.unwrap(), "hello");
     assert_eq!(down.fired(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_must_be_revalidated_is_504_when_origin_fails() {
+async fn an_object_that_must_be_revalidated_is_504_when_origin_fails() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").cache_control("max-age=0, must-revalidate").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -55,7 +55,7 @@ async fn what_must_be_revalidated_is_504_when_origin_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stale_is_served_at_once_where_origin_allows_it() {
+async fn a_stale_object_is_served_at_once_with_stale_while_revalidate() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").cache_control("max-age=0, stale-while-revalidate=100").await.unwrap();
     let mirror = Mirror::of(origin.clone(), json!({}));
@@ -75,10 +75,10 @@ async fn what_is_stale_is_served_at_once_where_origin_allows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_origin_forbids_to_keep_is_not_kept() {
+async fn an_object_that_origin_forbids_to_store_is_not_stored() {
     let (origin, faults) = faulty();
-    for (key, said) in [("a", "no-store"), ("b", "private, max-age=100")] {
-        origin.save(key, "hello").cache_control(said).await.unwrap();
+    for (key, directives) in [("a", "no-store"), ("b", "private, max-age=100")] {
+        origin.save(key, "hello").cache_control(directives).await.unwrap();
     }
     let mirror = Mirror::of(origin, json!({}));
     for path in ["/a", "/b"] {
@@ -93,21 +93,21 @@ async fn what_origin_forbids_to_keep_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_asked_for_once_in_its_time() {
+async fn a_missing_object_is_requested_once_within_negative_ttl() {
     let (origin, faults) = faulty();
     let mirror = Mirror::of(origin.clone(), json!({ "negative_ttl": "1h" }));
     for _ in 0..3 {
         assert_eq!(mirror.fetch("/a").await.0.as_u16(), 404);
     }
     assert_eq!(faults.calls(Operation::Open), 1);
-    // Whoever saves it purges.
+    // A purge makes a new object visible.
     origin.save("a", "hello").await.unwrap();
     mirror.post("/purge/a").send().await.unwrap();
     assert_eq!(mirror.fetch("/a").await.2, "hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_origin_has_no_longer_is_gone() {
+async fn an_object_that_origin_deleted_is_removed_at_revalidation() {
     let origin = Memory::storage();
     origin.save("a", "hello").cache_control("max-age=0").await.unwrap();
     let mirror = Mirror::of(origin.clone(), json!({}));
@@ -132,8 +132,8 @@ async fn an_origin_that_fails_is_not_a_missing_object() {
     ] {
         faults.clear();
         let down = faults.on(Operation::Open).call(1).fail(kind);
-        let (told, _, body) = mirror.fetch("/a").await;
-        assert_eq!((told.as_u16(), down.fired()), (status, 1), "{kind:?}");
+        let (found, _, body) = mirror.fetch("/a").await;
+        assert_eq!((found.as_u16(), down.fired()), (status, 1), "{kind:?}");
         assert!(!body.contains("planned"), "{body}");
         mirror.until("in_flight", 0).await;
     }
@@ -141,7 +141,7 @@ async fn an_origin_that_fails_is_not_a_missing_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_origin_refuses_by_now_is_not_served_any_more() {
+async fn a_stale_object_that_origin_refuses_is_not_served() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").cache_control("max-age=0, stale-if-error=100").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -154,7 +154,7 @@ async fn what_origin_refuses_by_now_is_not_served_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_origin_that_hangs_does_not_hold_up_what_may_be_served_stale() {
+async fn an_origin_that_hangs_does_not_delay_an_object_that_may_be_served_stale() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").cache_control("max-age=0, stale-if-error=100").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -168,13 +168,13 @@ async fn an_origin_that_hangs_does_not_hold_up_what_may_be_served_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_confirmation_brings_the_metadata_of_now() {
+async fn a_revalidation_applies_the_current_metadata() {
     let origin = Memory::storage();
     origin.save("a", "hello").cache_control("max-age=0").await.unwrap();
     let mirror = Mirror::of(origin.clone(), json!({}));
     mirror.fetch("/a").await;
     mirror.until("in_flight", 0).await;
-    // The same bytes; whether they are the same version is the driver's to say.
+    // The bytes stay the same; the driver decides whether the ETag changes.
     let private = storage_core::Metadata::new().cache_control("private, max-age=100");
     origin.copy("a", "a").metadata(private).await.unwrap();
     let (_, cache, _) = mirror.fetch("/a").await;
@@ -182,25 +182,25 @@ async fn a_confirmation_brings_the_metadata_of_now() {
     assert_eq!(mirror.figure("objects").await, 0);
 }
 
-/// An origin whose every response has these headers.
+/// Returns an origin that sends these headers in every response.
 fn sending(headers: &'static str) -> Peer {
     Peer::start(move |_| object().headers(headers).body("hello"))
 }
 
-fn age(answer: &reqwest::Response) -> u64 {
-    answer.headers()["age"].to_str().unwrap().parse().unwrap()
+fn age(response: &reqwest::Response) -> u64 {
+    response.headers()["age"].to_str().unwrap().parse().unwrap()
 }
 
-/// For how many seconds a hit is fresh still.
-fn ttl(answer: &reqwest::Response) -> u64 {
-    let status = cache_status(answer);
+/// Returns the seconds for which a hit stays fresh.
+fn ttl(response: &reqwest::Response) -> u64 {
+    let status = cache_status(response);
     let ttl =
         status.strip_prefix("anystorage; hit; ttl=").unwrap_or_else(|| panic!("no hit: {status}"));
     ttl.parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_age_of_origins_response_counts_also_after_a_restart() {
+async fn the_age_of_origins_response_counts_after_a_restart_too() {
     let cache = tempfile::TempDir::new().unwrap();
     let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n");
     let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
@@ -226,7 +226,7 @@ async fn the_age_of_origins_response_counts_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_old_when_it_came_is_not_fresh() {
+async fn a_response_that_is_stale_on_arrival_is_not_fresh() {
     let origin = sending("Cache-Control: max-age=60\r\nAge: 60\r\n");
     let mirror = Mirror::of(storage(&origin), json!({}));
     mirror.fetch("/a").await;
@@ -236,14 +236,14 @@ async fn what_was_old_when_it_came_is_not_fresh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_mirrors_in_a_row_serve_an_object_for_one_lifetime() {
+async fn two_chained_mirrors_serve_an_object_for_one_freshness_lifetime() {
     let origin = sending("Cache-Control: max-age=1000\r\nAge: 600\r\n");
     let inner = Mirror::of(storage(&origin), json!({}));
     inner.fetch("/a").await;
     inner.until("in_flight", 0).await;
     let base = format!("{}/", inner.url).parse().unwrap();
     let outer = Mirror::of(Storage::new(Http::builder(base).build().unwrap()), json!({}));
-    // Passed on by HEAD, as it arrives, and kept.
+    // The age counts for HEAD, for an arriving body and for a hit.
     let passed = outer.client.head(format!("{}/a", outer.url)).send().await.unwrap();
     assert!((600..700).contains(&age(&passed)), "{:?}", passed.headers());
     let arriving = outer.get("/a").send().await.unwrap();
@@ -260,7 +260,7 @@ async fn two_mirrors_in_a_row_serve_an_object_for_one_lifetime() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn expires_counts_by_the_clock_of_origin() {
+async fn expires_counts_from_the_date_of_origin() {
     let dates = "Date: Wed, 01 Jan 2098 00:00:00 GMT\r\nExpires: Wed, 01 Jan 2098 00:10:00 GMT\r\n";
     let origin = sending(dates);
     let mirror = Mirror::of(storage(&origin), json!({}));
@@ -271,7 +271,7 @@ async fn expires_counts_by_the_clock_of_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_mirrors_in_a_row_count_expires_by_the_clock_of_origin() {
+async fn two_chained_mirrors_count_expires_from_the_date_of_origin() {
     let dates = "Date: Wed, 01 Jan 2098 00:00:00 GMT\r\nExpires: Wed, 01 Jan 2098 00:10:00 GMT\r\nAge: 300\r\n";
     let origin = sending(dates);
     let inner = Mirror::of(storage(&origin), json!({}));
@@ -293,23 +293,23 @@ async fn two_mirrors_in_a_row_count_expires_by_the_clock_of_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_time_in_which_an_object_without_a_length_is_received_counts_to_its_age() {
+async fn the_age_includes_the_time_to_receive_an_object_without_a_length() {
     let gate = Gate::new();
     let held = gate.clone();
     let origin =
         Peer::start(move |_| chunked().body("5\r\nhello\r\n").wait(&held).body("0\r\n\r\n"));
     let mirror = Arc::new(Mirror::of(storage(&origin), json!({})));
-    let asked = tokio::spawn({
+    let request = tokio::spawn({
         let mirror = Arc::clone(&mirror);
         async move { mirror.get("/a").send().await.unwrap() }
     });
     while origin.requests().is_empty() {
         tokio::task::yield_now().await;
     }
-    // The age is in whole seconds of the real clock, so one has to pass.
+    // The age is in whole seconds of the real clock, so one second must pass.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     gate.open();
-    let arriving = asked.await.unwrap();
+    let arriving = request.await.unwrap();
     assert!(age(&arriving) >= 1, "{:?}", arriving.headers());
     assert_eq!(arriving.text().await.unwrap(), "hello");
     mirror.until("in_flight", 0).await;
@@ -318,7 +318,7 @@ async fn the_time_in_which_an_object_without_a_length_is_received_counts_to_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_expires_in_the_last_second_of_9999_is_kept() {
+async fn an_object_that_expires_in_the_last_second_of_9999_is_stored() {
     let cache = tempfile::TempDir::new().unwrap();
     let origin = sending("Expires: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
     let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
@@ -328,7 +328,7 @@ async fn an_object_that_expires_in_the_last_second_of_9999_is_kept() {
     let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
     let hit = mirror.get("/a").send().await.unwrap();
     assert!(ttl(&hit) > 1 << 31, "{:?}", hit.headers());
-    // Brought to the last second that every form of time can write.
+    // Clamped to the last second that every time format can express.
     assert!(hit.headers()["expires"].to_str().unwrap().contains("Dec 9999"), "{:?}", hit.headers());
 }
 

@@ -1,4 +1,4 @@
-//! Start, stop and change of a mirror.
+//! Start, stop and reload of a mirror.
 
 use serde_json::json;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
@@ -9,7 +9,7 @@ use crate::common::{Mirror, config, faulty};
 use crate::origin::{in_two_halves, storage};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_comes_back_warm() {
+async fn a_restart_restores_the_stored_objects() {
     let cache = TempDir::new().unwrap();
     let (origin, faults) = faulty();
     origin
@@ -24,14 +24,14 @@ async fn a_restart_comes_back_warm() {
     drop(mirror);
     let down = faults.on(Operation::Open).fail(ErrorKind::Unexpected);
     let mirror = Mirror::at(cache.path(), origin, json!({}));
-    let answer = mirror.get("/a").send().await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "audio/mpeg");
-    assert_eq!(answer.text().await.unwrap(), "hello");
+    let response = mirror.get("/a").send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "audio/mpeg");
+    assert_eq!(response.text().await.unwrap(), "hello");
     assert_eq!(down.fired(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_mirrors_do_not_share_a_directory() {
+async fn a_second_mirror_on_the_same_directory_fails_to_start() {
     let cache = TempDir::new().unwrap();
     let _mirror = Mirror::at(cache.path(), Memory::storage(), json!({}));
     let error = Server::bind(config(cache.path(), json!({})), Memory::storage()).unwrap_err();
@@ -39,22 +39,22 @@ async fn two_mirrors_do_not_share_a_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_under_way_are_finished_when_it_is_stopped() {
+async fn a_stopping_mirror_finishes_the_responses_under_way() {
     let (origin, gate) = in_two_halves();
     let mirror = Mirror::of(storage(&origin), json!({}));
-    let answer = mirror.get("/a").send().await.unwrap();
+    let response = mirror.get("/a").send().await.unwrap();
     mirror.handle.stop();
-    // Nobody new is let in, ...
+    // New connections are refused.
     while mirror.client.get(format!("{}/healthz", mirror.url)).send().await.is_ok() {
         tokio::task::yield_now().await;
     }
     gate.open();
-    // ... and whoever is in gets all.
-    assert_eq!(answer.text().await.unwrap(), "0123456789");
+    // The response under way is complete.
+    assert_eq!(response.text().await.unwrap(), "0123456789");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_configuration_counts_from_the_next_request_on() {
+async fn a_reloaded_configuration_applies_from_the_next_request() {
     let cache = TempDir::new().unwrap();
     let origin = Memory::storage();
     origin.save("a/x", "hello").await.unwrap();
@@ -68,7 +68,7 @@ async fn a_new_configuration_counts_from_the_next_request_on() {
 }
 
 #[test]
-fn a_wrong_option_is_named() {
+fn the_error_of_an_invalid_option_names_it() {
     let wrong = [
         (json!({ "max_size": 0 }), "max_size"),
         (json!({ "max_object_size": "2GiB" }), "max_object_size"),
@@ -92,7 +92,7 @@ fn a_wrong_option_is_named() {
 }
 
 #[test]
-fn a_check_names_what_would_keep_the_mirror_from_starting_and_leaves_nothing() {
+fn a_check_names_the_option_that_prevents_a_start_and_creates_no_files() {
     let cache = TempDir::new().unwrap();
     let file = cache.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -112,19 +112,19 @@ fn a_check_names_what_would_keep_the_mirror_from_starting_and_leaves_nothing() {
 }
 
 #[test]
-fn a_check_asks_origin_and_a_mirror_that_runs_is_not_disturbed() {
+fn a_check_sends_origin_a_request_and_leaves_a_running_mirror_undisturbed() {
     let cache = TempDir::new().unwrap();
     let (origin, faults) = faulty();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mirror = Mirror::at(cache.path(), origin.clone(), json!({}));
     check(config(cache.path(), json!({})), &origin).unwrap();
-    let asked = faults.calls(Operation::Open);
-    assert_eq!(asked, 1);
+    let calls = faults.calls(Operation::Open);
+    assert_eq!(calls, 1);
     for (kind, passes) in [
         (ErrorKind::InvalidConfig, false),
         (ErrorKind::Unauthenticated, false),
         (ErrorKind::Unexpected, false),
-        // A key without the right to list gets this for every missing object.
+        // Credentials without the right to list receive this for every missing object.
         (ErrorKind::PermissionDenied, true),
     ] {
         faults.clear();

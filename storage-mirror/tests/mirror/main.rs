@@ -1,7 +1,7 @@
-//! The mirror server, over real sockets: in front of storages that fail on purpose, and of servers
-//! that do.
+//! Tests of the mirror server over real sockets, in front of storages and HTTP servers with planned
+//! faults.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
 mod filling;

@@ -4,22 +4,22 @@ use storage_core::Storage;
 use storage_http::Http;
 use storage_testkit::http::{Gate, Peer, Response};
 
-/// A storage on the files of a peer.
+/// Returns a storage that reads from a peer.
 pub(crate) fn storage(peer: &Peer) -> Storage {
     Storage::new(Http::builder(peer.url()).build().unwrap())
 }
 
-/// A response with an ETag, after which the connection is closed.
+/// Returns a response with an ETag that closes the connection.
 pub(crate) fn object() -> Response {
     Response::new("200 OK").header("ETag", "\"v1\"").close()
 }
 
-/// The beginning of a response whose body is chunked, after which the connection is closed.
+/// Returns the head of a response with a chunked body that closes the connection.
 pub(crate) fn chunked() -> Response {
     object().header("Transfer-Encoding", "chunked")
 }
 
-/// `0123456789`. The second half is held back until the gate is open.
+/// Returns a peer that serves `0123456789`. It sends the second half once the gate is open.
 pub(crate) fn in_two_halves() -> (Peer, Gate) {
     let gate = Gate::new();
     let held = gate.clone();

@@ -1,4 +1,4 @@
-//! What the mirror remembers of requests: analytics, access log, status.
+//! The records of requests: analytics, access log, status.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::common::{Mirror, PATIENCE, TOKEN, config, faulty, pattern};
 
-/// Reads something again and again until it is what is waited for.
+/// Reads a value until a condition holds.
 async fn until<T>(
     what: &str,
     mut read: impl AsyncFnMut() -> T,
@@ -33,20 +33,20 @@ async fn until<T>(
 }
 
 async fn exported(mirror: &Mirror, query: &str) -> String {
-    let answer =
+    let response =
         mirror.get(&format!("/analytics?{query}")).bearer_auth(TOKEN).send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 200);
-    answer.text().await.unwrap()
+    assert_eq!(response.status().as_u16(), 200);
+    response.text().await.unwrap()
 }
 
-/// By key, as JSON lines have it.
+/// Returns the rows of an export as JSON lines, by key.
 fn rows(lines: &str) -> BTreeMap<String, Value> {
     let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     rows.map(|row| (row["key"].as_str().unwrap().to_owned(), row)).collect()
 }
 
-/// The rows, once as many requests have been recorded: each is when its body is let go of, which
-/// may be a moment after the client has all of it.
+/// Waits until so many requests are recorded and returns the rows. A request is recorded when the
+/// server drops its body, which may be shortly after the client has received all of it.
 async fn counted(mirror: &Mirror, requests: u64) -> BTreeMap<String, Value> {
     let read = async || rows(&exported(mirror, "format=jsonl").await);
     let all = |rows: &BTreeMap<String, Value>| {
@@ -67,20 +67,20 @@ async fn kept(origin: &Storage, mirror: &Mirror, key: &str, bytes: Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ranges_of_one_listening_are_one_download() {
+async fn the_ranges_of_one_client_are_one_download() {
     let origin = Memory::storage();
     let mirror = Mirror::of(origin.clone(), json!({}));
     kept(&origin, &mirror, "a.mp3", pattern(10_000)).await;
     for part in 0..10 {
         let range = format!("bytes={}-{}", part * 1000, part * 1000 + 999);
-        let answer = mirror
+        let response = mirror
             .get("/a.mp3")
             .header("range", range)
             .header("user-agent", "one")
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.bytes().await.unwrap().len(), 1000);
+        assert_eq!(response.bytes().await.unwrap().len(), 1000);
     }
     mirror
         .get("/download/a.mp3")
@@ -91,7 +91,7 @@ async fn the_ranges_of_one_listening_are_one_download() {
         .bytes()
         .await
         .unwrap();
-    // A probe, a look, and what is not there.
+    // A short range, a HEAD request and a missing object are no downloads.
     mirror
         .get("/a.mp3")
         .header("range", "bytes=0-1")
@@ -112,7 +112,7 @@ async fn the_ranges_of_one_listening_are_one_download() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hit_and_a_miss_are_told_apart() {
+async fn hits_and_misses_are_counted_separately() {
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -135,34 +135,34 @@ async fn a_hit_and_a_miss_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bytes_of_a_download_that_is_given_up_are_those_that_were_sent() {
+async fn an_aborted_download_counts_the_bytes_that_were_sent() {
     const SIZE: usize = 64_000_000;
     let origin = Memory::storage();
     let mirror = Mirror::of(origin.clone(), json!({}));
     kept(&origin, &mirror, "a", pattern(SIZE)).await;
-    let mut answer = mirror.get("/a").send().await.unwrap();
+    let mut response = mirror.get("/a").send().await.unwrap();
     let mut received = 0;
     while received < 1_000_000 {
-        received += answer.chunk().await.unwrap().unwrap().len() as u64;
+        received += response.chunk().await.unwrap().unwrap().len() as u64;
     }
-    drop(answer);
+    drop(response);
     let rows = counted(&mirror, 1).await;
     let sent = rows["a"]["bytes_hit"].as_u64().unwrap();
-    // Sockets and the client itself hold some that nobody read.
+    // The buffers of the sockets and of the client hold sent bytes that the test has not read.
     assert!(received <= sent && sent < SIZE as u64, "{received} were received, {sent} were sent");
     assert_eq!(rows["a"]["downloads"], json!(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_counted_is_kept_across_a_restart() {
+async fn the_counts_survive_a_restart() {
     let cache = TempDir::new().unwrap();
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::at(cache.path(), origin.clone(), json!({}));
     mirror.fetch("/a").await;
-    // What is not kept yet would be fetched again after the restart.
+    // An object that is not stored yet would be fetched again after the restart.
     mirror.until("in_flight", 0).await;
-    // Stopping it is what writes it down.
+    // Stopping the mirror writes the counts.
     drop(mirror);
     let mut file = Vec::new();
     export(cache.path(), None, None, ExportFormat::Jsonl, &mut file).unwrap();
@@ -171,12 +171,12 @@ async fn what_was_counted_is_kept_across_a_restart() {
     assert_eq!(counted(&mirror, 1).await["a"]["downloads"], json!(1));
     mirror.fetch("/a").await;
     let rows = counted(&mirror, 2).await;
-    assert_eq!(rows["a"]["downloads"], json!(2), "who was counted is not remembered on the disk");
+    assert_eq!(rows["a"]["downloads"], json!(2), "the disk does not identify counted clients");
     assert_eq!(mirror.figure("objects").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_client_is_written_down() {
+async fn the_analytics_files_do_not_identify_clients() {
     let cache = TempDir::new().unwrap();
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
@@ -197,7 +197,7 @@ async fn nothing_of_a_client_is_written_down() {
     assert_eq!(files, 1);
 }
 
-/// The fields of each line of a table, RFC 4180.
+/// Parses CSV (RFC 4180) into the fields of each line.
 fn table(text: &str) -> Vec<Vec<String>> {
     let (mut lines, mut fields, mut field, mut quoted) =
         (Vec::new(), Vec::new(), String::new(), false);
@@ -220,7 +220,7 @@ fn table(text: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exports_read_back_whatever_the_keys_are() {
+async fn an_export_of_keys_with_special_characters_reads_back() {
     let keys = [
         "=cmd|' /C calc'!A0",
         "a \"b\", c.mp3",
@@ -260,7 +260,7 @@ async fn exports_read_back_whatever_the_keys_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_has_the_days_that_are_asked_for() {
+async fn an_export_contains_the_requested_days() {
     let cache = TempDir::new().unwrap();
     let days = cache.path().join("analytics");
     fs::create_dir(&days).unwrap();
@@ -279,51 +279,51 @@ async fn an_export_has_the_days_that_are_asked_for() {
         assert!(rows(&exported(&mirror, query).await).keys().eq(wanted), "{query}");
     }
     for query in ["format=xls", "from=yesterday", "from=2025-1-1", "form=csv"] {
-        let answer =
+        let response =
             mirror.get(&format!("/analytics?{query}")).bearer_auth(TOKEN).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 400, "{query}");
+        assert_eq!(response.status().as_u16(), 400, "{query}");
     }
     assert_eq!(mirror.get("/analytics").send().await.unwrap().status().as_u16(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_days_nothing_is_counted() {
+async fn with_zero_analytics_days_nothing_is_counted() {
     let cache = TempDir::new().unwrap();
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::at(cache.path(), origin, json!({ "analytics_days": 0 }));
     assert_eq!(mirror.fetch("/a").await.2, "hello");
-    let answer = mirror.get("/analytics").bearer_auth(TOKEN).send().await.unwrap();
-    assert_eq!(answer.status().as_u16(), 404);
+    let response = mirror.get("/analytics").bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 404);
     drop(mirror);
     assert!(!cache.path().join("analytics").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_trusted_proxy_clients_are_told_apart() {
+async fn clients_behind_a_trusted_proxy_are_counted_separately() {
     for (trusted, downloads) in [(json!(["127.0.0.1"]), 2), (json!([]), 1)] {
         let origin = Memory::storage();
         origin.save("a", "hello").await.unwrap();
         let mirror = Mirror::of(origin, json!({ "trusted_proxies": trusted }));
         for client in ["192.0.2.1", "192.0.2.2", "192.0.2.1"] {
-            let asked =
+            let request =
                 mirror.get("/a").header("x-forwarded-for", format!("203.0.113.9, {client}"));
-            asked.send().await.unwrap().bytes().await.unwrap();
+            request.send().await.unwrap().bytes().await.unwrap();
         }
         assert_eq!(counted(&mirror, 3).await["a"]["downloads"], json!(downloads));
     }
 }
 
-/// Sends bytes as they are and waits for the end of the connection.
+/// Sends bytes unchanged and returns what is received until the connection ends.
 async fn raw(mirror: &Mirror, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
     stream.write_all(request).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    answer
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    response
 }
 
-/// The lines of a log, once there are so many.
+/// Waits until a log has at least `count` lines and returns them.
 async fn lines(log: &Path, count: usize) -> Vec<String> {
     let read = async || fs::read_to_string(log).unwrap_or_default();
     let text = until("the log has its lines", read, |text| text.lines().count() >= count).await;
@@ -331,7 +331,7 @@ async fn lines(log: &Path, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_request_can_forge_a_line() {
+async fn no_request_can_forge_a_line_of_the_access_log() {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("access.log");
     let origin = Memory::storage();
@@ -350,7 +350,7 @@ async fn no_request_can_forge_a_line() {
     assert_eq!(fields[3], r"https://a.example/\x22y");
     assert_eq!(fields[5], r"x\x22 hit 1\x09\x5C\xFF\xC2\x85 127.0.0.1 - - \x22GET /forged");
     assert!(fields[6].starts_with(" miss "), "{lines:?}");
-    // All is written when the mirror has stopped.
+    // The log is complete when the mirror has stopped.
     drop(mirror);
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.is_ascii() && !text.contains("secret"), "{text}");
@@ -360,7 +360,7 @@ async fn no_request_can_forge_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_who_leaves_before_there_is_an_answer_is_logged() {
+async fn a_client_that_disconnects_before_the_response_is_logged() {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("access.log");
     let (origin, faults) = faulty();
@@ -374,13 +374,13 @@ async fn a_client_who_leaves_before_there_is_an_answer_is_logged() {
     let lines = lines(&log, 1).await;
     assert!(lines[0].contains("\"GET /a HTTP/1.1\" 499 0 "), "{lines:?}");
     held.release();
-    // Nothing was sent, so nothing is counted.
+    // A request without a response is not counted.
     mirror.until("objects", 1).await;
     assert!(counted(&mirror, 0).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_opens_the_log_anew() {
+async fn a_reload_reopens_the_access_log() {
     let (dir, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (log, old) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
     let origin = Memory::storage();
@@ -399,7 +399,7 @@ async fn a_reload_opens_the_log_anew() {
     let error = mirror.handle.reload(config(cache.path(), nowhere)).unwrap_err();
     assert!(error.message().contains("access_log"), "{error}");
     mirror.fetch("/download/a").await;
-    assert_eq!(lines(&log, 2).await.len(), 2, "the old one stays");
+    assert_eq!(lines(&log, 2).await.len(), 2, "the old log stays open");
     mirror.handle.reload(config(cache.path(), json!({}))).unwrap();
     mirror.fetch("/download/a").await;
     drop(mirror);
@@ -408,15 +408,15 @@ async fn a_reload_opens_the_log_anew() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_makes_nobody_wait() {
-    // More than may wait in memory, and a pipe beside.
+async fn an_access_log_that_blocks_delays_no_request() {
+    // More lines than the queue of the log and a pipe hold.
     const REQUESTS: usize = 10_000;
     let dir = TempDir::new().unwrap();
     let pipe = dir.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mirror = Mirror::of(Memory::storage(), json!({ "access_log": pipe }));
     let address = mirror.url.trim_start_matches("http://").to_owned();
-    let (mut answers, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
+    let (mut responses, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
     let asking = tokio::spawn(async move {
         let one = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
         requests.write_all(one.repeat(REQUESTS - 1).as_bytes()).await.unwrap();
@@ -427,8 +427,8 @@ async fn a_log_that_nobody_reads_makes_nobody_wait() {
         requests
     });
     let mut text = String::new();
-    let answered = answers.read_to_string(&mut text);
-    tokio::time::timeout(PATIENCE, answered).await.expect("all are answered").unwrap();
+    let received = responses.read_to_string(&mut text);
+    tokio::time::timeout(PATIENCE, received).await.expect("each request has a response").unwrap();
     asking.await.unwrap();
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), REQUESTS);
     let lost = mirror.figure("access_log_lost_total").await;
@@ -436,7 +436,7 @@ async fn a_log_that_nobody_reads_makes_nobody_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_page_shows_keys_as_text() {
+async fn the_status_page_escapes_keys() {
     let key = "<script>alert('1')</script>&.mp3";
     let origin = Memory::storage();
     origin.save(key, "hello").await.unwrap();
@@ -446,12 +446,12 @@ async fn the_status_page_shows_keys_as_text() {
     assert_eq!(mirror.client.get(url).send().await.unwrap().text().await.unwrap(), "hello");
     counted(&mirror, 1).await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-    let asked = mirror.get("/status").header("accept", browser);
-    let answer = asked.basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
-    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    let request = mirror.get("/status").header("accept", browser);
+    let response = request.basic_auth("user", Some(TOKEN)).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("script"), "{policy}");
-    let page = answer.text().await.unwrap();
+    let page = response.text().await.unwrap();
     assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;.mp3"), "{page}");
     assert!(
         !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
@@ -460,15 +460,15 @@ async fn the_status_page_shows_keys_as_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_tells_programs_what_it_tells_people() {
+async fn the_status_as_json_contains_the_figures_of_the_page() {
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
     mirror.fetch("/a").await;
     counted(&mirror, 1).await;
-    let answer = mirror.get("/status").bearer_auth(TOKEN).send().await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "application/json");
-    let status: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let response = mirror.get("/status").bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let status: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     assert_eq!(status["answers"]["miss"], json!({ "requests": 1, "sent_bytes": 5 }));
     assert_eq!(status["today"]["top"][0]["key"], json!("a"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Who reaches what, and by which path.
+//! Routes, access rules and limits of the mirror.
 
 use std::time::Duration;
 
@@ -11,41 +11,41 @@ use tokio::net::TcpStream;
 use crate::common::{Mirror, PATIENCE, TOKEN, cache_status, faulty};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_speaks_the_original_protocol() {
+async fn verify_responds_in_the_original_protocol() {
     let origin = Memory::storage();
     origin.save("a/b c.mp3", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
     let (status, _, body) = mirror.fetch("/verify/a/b%20c.mp3").await;
     assert_eq!(status.as_u16(), 200);
-    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
-        told,
+        document,
         json!({ "available": false, "file": "a/b c.mp3", "error": false, "error_msg": null })
     );
-    // It was asked for, so it comes.
+    // The request began a fetch of the object.
     mirror.until("objects", 1).await;
-    let told: serde_json::Value =
+    let document: serde_json::Value =
         serde_json::from_str(&mirror.fetch("/verify/a/b%20c.mp3").await.2).unwrap();
-    assert_eq!(told["available"], json!(true));
-    let told: serde_json::Value =
+    assert_eq!(document["available"], json!(true));
+    let document: serde_json::Value =
         serde_json::from_str(&mirror.fetch("/verify/nope.mp3").await.2).unwrap();
-    assert_eq!(told["available"], json!(false));
+    assert_eq!(document["available"], json!(false));
 }
 
-/// The answer to a request as it stands, since clients clean paths up.
+/// Sends a request head unchanged, because HTTP clients normalize paths, and returns the response.
 async fn raw(mirror: &Mirror, request: &str) -> String {
     let mut stream = TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
     stream
         .write_all(format!("{request}\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
         .await
         .unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_that_no_key_has_is_refused() {
+async fn a_path_that_is_not_a_key_is_refused() {
     let mirror = Mirror::of(Memory::storage(), json!({}));
     let paths = [
         "/..",
@@ -63,15 +63,15 @@ async fn a_path_that_no_key_has_is_refused() {
         "/verify/%2e%2e/a",
     ];
     for path in paths {
-        let answer = raw(&mirror, &format!("GET {path} HTTP/1.1")).await;
-        assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
-        assert!(!answer.contains("\"available\":true"), "{path}: {answer}");
+        let response = raw(&mirror, &format!("GET {path} HTTP/1.1")).await;
+        assert!(response.starts_with("HTTP/1.1 4"), "{path}: {response}");
+        assert!(!response.contains("\"available\":true"), "{path}: {response}");
     }
     assert_eq!(mirror.figure("origin_requests_total").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_look_alike_are_kept_apart() {
+async fn similar_keys_are_separate_objects() {
     let origin = Memory::storage();
     let keys = ["Foo.mp3", "foo.mp3", "x.mp3", "x.mp3?v=1", "x.mp3%3Fv=1"];
     for key in keys {
@@ -84,9 +84,9 @@ async fn keys_that_look_alike_are_kept_apart() {
             assert_eq!(mirror.fetch(path).await.2, format!("this is {key}"));
         }
     }
-    // A query is no part of the key: it cannot fill the disk with copies.
+    // The query is not part of the key, so it cannot fill the disk with copies.
     assert_eq!(mirror.fetch("/x.mp3?v=2").await.2, "this is x.mp3");
-    // A client has all of an object a moment before it is kept.
+    // A client may receive all of an object shortly before it is stored.
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, keys.len() as u64);
 }
@@ -104,7 +104,7 @@ async fn a_key_that_begins_like_a_route_is_reached_below_download() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_allowed_is_served() {
+async fn only_keys_with_an_allowed_prefix_are_served() {
     let origin = Memory::storage();
     for key in ["public/a", "private/a"] {
         origin.save(key, "hello").await.unwrap();
@@ -114,13 +114,13 @@ async fn only_what_is_allowed_is_served() {
     for path in ["/private/a", "/download/private/a", "/public", "/publi%63/../private/a"] {
         assert_eq!(mirror.fetch(path).await.0.as_u16(), 404, "{path}");
     }
-    let (_, _, told) = mirror.fetch("/verify/private/a").await;
-    assert!(told.contains("false"), "{told}");
+    let (_, _, document) = mirror.fetch("/verify/private/a").await;
+    assert!(document.contains("false"), "{document}");
     assert_eq!(mirror.figure("origin_requests_total").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_mirror_answers_signed_links_alone() {
+async fn a_private_mirror_serves_signed_links_only() {
     let secret = "a secret of more than 16 bytes";
     let origin = Memory::storage();
     origin.save("a.txt", "hello").await.unwrap();
@@ -138,15 +138,15 @@ async fn a_private_mirror_answers_signed_links_alone() {
     }
     assert_eq!(mirror.fetch("/verify/a.txt").await.0.as_u16(), 403);
     assert_eq!(mirror.fetch(&format!("/verify/a.txt?{query}")).await.0.as_u16(), 200);
-    // Another key, and a link that was changed.
+    // The signature of another key, and a modified signature.
     assert_eq!(mirror.fetch(&format!("/b.txt?{query}")).await.0.as_u16(), 403);
     assert_eq!(mirror.fetch(&format!("/a.txt?{query}0")).await.0.as_u16(), 403);
-    let answer = mirror.get(&format!("/a.txt?{query}")).send().await.unwrap();
-    assert_eq!(answer.headers()["cache-control"], "private");
+    let response = mirror.get(&format!("/a.txt?{query}")).send().await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "private");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_administration_needs_the_token() {
+async fn the_administration_requires_the_token() {
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -169,20 +169,20 @@ async fn the_administration_needs_the_token() {
             assert_eq!(request.send().await.unwrap().status().as_u16(), 401, "{path} {token:?}");
         }
     }
-    // A page could have a browser that knows the token post this.
+    // A foreign page could make a browser with stored credentials send this.
     let forged =
-        client.post(url("/purge?prefix=")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
+        client.post(url("/purge?prefix=")).basic_auth("user", Some(TOKEN)).send().await.unwrap();
     assert_eq!(forged.status().as_u16(), 401);
     assert_eq!(mirror.figure("objects").await, 1);
     let purged = mirror.post("/purge?prefix=a").send().await.unwrap().text().await.unwrap();
     assert_eq!(purged, r#"{"purged":1}"#);
     let by_browser =
-        client.get(url("/metrics")).basic_auth("anybody", Some(TOKEN)).send().await.unwrap();
+        client.get(url("/metrics")).basic_auth("user", Some(TOKEN)).send().await.unwrap();
     assert!(by_browser.text().await.unwrap().contains("anystorage_mirror_purges_total 1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_prefetched_is_a_hit() {
+async fn a_prefetched_object_is_a_hit() {
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
@@ -192,18 +192,18 @@ async fn what_is_prefetched_is_a_hit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_tells_what_get_would_and_fetches_nothing() {
+async fn head_returns_the_headers_of_get_and_fetches_nothing() {
     let origin = Memory::storage();
     origin.save("a.txt", "hello").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
     for _ in 0..2 {
-        let answer = mirror.client.head(format!("{}/a.txt", mirror.url)).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
+        let response = mirror.client.head(format!("{}/a.txt", mirror.url)).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
         assert_eq!(
-            (&answer.headers()["content-length"], &answer.headers()["content-type"]),
+            (&response.headers()["content-length"], &response.headers()["content-type"]),
             (&"5".parse().unwrap(), &"text/plain; charset=utf-8".parse().unwrap())
         );
-        assert_eq!(answer.text().await.unwrap(), "");
+        assert_eq!(response.text().await.unwrap(), "");
         assert_eq!(mirror.figure("origin_requests_total").await, 0);
     }
     assert_eq!(
@@ -213,24 +213,24 @@ async fn head_tells_what_get_would_and_fetches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_of_a_missing_object_says_missing_and_asks_origin_no_more_than_get() {
+async fn head_of_a_missing_object_is_404_and_sends_origin_no_more_requests_than_get() {
     let (origin, faults) = faulty();
     let mirror = Mirror::of(origin, json!({ "negative_ttl": "1h" }));
     let head = async || {
-        let answer = mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap();
-        (answer.status().as_u16(), cache_status(&answer))
+        let response = mirror.client.head(format!("{}/nope", mirror.url)).send().await.unwrap();
+        (response.status().as_u16(), cache_status(&response))
     };
     assert_eq!(head().await, (404, "anystorage; fwd=uri-miss; fwd-status=404".to_owned()));
     assert_eq!(mirror.fetch("/nope").await.0.as_u16(), 404);
     mirror.until("in_flight", 0).await;
-    let asked = faults.calls(Operation::Stat);
+    let calls = faults.calls(Operation::Stat);
     assert_eq!(head().await, (404, "anystorage; hit; detail=missing".to_owned()));
-    assert_eq!(faults.calls(Operation::Stat), asked);
+    assert_eq!(faults.calls(Operation::Stat), calls);
     assert_eq!((mirror.figure("missing_total").await, mirror.figure("failed_total").await), (3, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prefetch_reports_what_is_being_fetched() {
+async fn prefetch_reports_whether_the_object_is_being_fetched() {
     let (origin, faults) = faulty();
     origin.save("a", "hello").await.unwrap();
     let held = faults.on(Operation::Open).call(1).hold();
@@ -249,16 +249,16 @@ async fn prefetch_reports_what_is_being_fetched() {
     assert_eq!(faults.calls(Operation::Open), 1);
 }
 
-/// Sends a request on a connection, and says whether there was a response: a connection that is
-/// refused is closed.
+/// Sends a request on a connection and returns whether there was a response. The server closes a
+/// refused connection.
 async fn is_served(stream: &mut TcpStream) -> bool {
     if stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.is_err() {
         return false;
     }
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"ok\n") {
+    let mut response = Vec::new();
+    while !response.ends_with(b"ok\n") {
         match stream.read_u8().await {
-            Ok(byte) => answer.push(byte),
+            Ok(byte) => response.push(byte),
             Err(_) => return false,
         }
     }
@@ -270,25 +270,27 @@ async fn connected(mirror: &Mirror) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_has_no_more_connections_than_it_may() {
+async fn the_connections_of_a_client_are_limited() {
     let mirror = Mirror::of(Memory::storage(), json!({ "max_connections_per_client": 2 }));
     let (mut first, mut second) = (connected(&mirror).await, connected(&mirror).await);
     assert!(is_served(&mut first).await && is_served(&mut second).await);
     assert!(!is_served(&mut connected(&mirror).await).await);
-    assert!(is_served(&mut first).await, "those that it has go on");
+    assert!(is_served(&mut first).await, "open connections stay usable");
     drop(second);
-    // The server learns of that in a moment.
+    // The server notices the closed connection with a delay.
     let served_again = async {
         let mut third = connected(&mirror).await;
         while !is_served(&mut third).await {
             third = connected(&mirror).await;
         }
     };
-    tokio::time::timeout(PATIENCE, served_again).await.expect("there is room for another");
+    tokio::time::timeout(PATIENCE, served_again)
+        .await
+        .expect("a closed connection frees its place");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_proxy_has_as_many_connections_as_it_wants() {
+async fn the_connections_of_a_trusted_proxy_are_not_limited() {
     let options = json!({ "max_connections_per_client": 2, "trusted_proxies": ["127.0.0.1"] });
     let mirror = Mirror::of(Memory::storage(), options);
     let mut held = Vec::new();
@@ -303,9 +305,9 @@ async fn a_trusted_proxy_has_as_many_connections_as_it_wants() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_methods_and_too_many_headers_are_refused() {
     let mirror = Mirror::of(Memory::storage(), json!({}));
-    let answer = mirror.client.put(format!("{}/a", mirror.url)).body("x").send().await.unwrap();
+    let response = mirror.client.put(format!("{}/a", mirror.url)).body("x").send().await.unwrap();
     assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["allow"]),
+        (response.status().as_u16(), &response.headers()["allow"]),
         (405, &"GET, HEAD".parse().unwrap())
     );
     let many =
@@ -314,7 +316,7 @@ async fn other_methods_and_too_many_headers_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conditions_and_ranges_work_on_what_is_kept_as_on_origin() {
+async fn conditions_and_ranges_work_while_an_object_arrives_and_once_it_is_stored() {
     let origin = Memory::storage();
     let etag = origin.save("a", "0123456789").await.unwrap().etag.unwrap().to_string();
     let mirror = Mirror::of(origin, json!({}));
@@ -347,17 +349,17 @@ async fn conditions_and_ranges_work_on_what_is_kept_as_on_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_is_told_as_it_is_stored_to_programs_that_have_the_token() {
+async fn programs_with_the_token_receive_the_metadata_as_it_is_stored() {
     let origin = Memory::storage();
     let page =
         origin.save("a.html", "hello").content_type("text/html").user_metadata("author", "ada");
     page.cache_control("max-age=100").await.unwrap();
     let mirror = Mirror::of(origin, json!({}));
-    let told = mirror.get("/a.html").bearer_auth(TOKEN).send().await.unwrap();
-    assert_eq!(told.headers()["x-storage-meta-author"], "ada");
-    assert!(!told.headers().contains_key("content-disposition"));
-    // A cache in front must not show it to browsers.
-    assert_eq!(told.headers()["vary"], "authorization");
+    let response = mirror.get("/a.html").bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(response.headers()["x-storage-meta-author"], "ada");
+    assert!(!response.headers().contains_key("content-disposition"));
+    // A cache in front must not serve this response to browsers.
+    assert_eq!(response.headers()["vary"], "authorization");
     let browser = |request: reqwest::RequestBuilder| async {
         request.send().await.unwrap().headers().clone()
     };
@@ -374,7 +376,7 @@ async fn metadata_is_told_as_it_is_stored_to_programs_that_have_the_token() {
 }
 
 #[tokio::test]
-async fn a_request_without_one_host_or_of_ambiguous_length_is_refused_and_closes_the_connection() {
+async fn a_request_with_an_invalid_host_or_an_ambiguous_length_closes_the_connection() {
     let origin = Memory::storage();
     origin.save("a", "hello").await.unwrap();
     let mirror = Mirror::of(origin, serde_json::json!({}));
@@ -386,7 +388,7 @@ async fn a_request_without_one_host_or_of_ambiguous_length_is_refused_and_closes
     ] {
         let mut stream =
             TcpStream::connect(mirror.url.trim_start_matches("http://")).await.unwrap();
-        // What a server would take for a second request, if the first one had no body.
+        // A server that sees no body in the first request would parse the rest as a second one.
         let sent = format!("{head}\r\n0\r\n\r\nGET /a HTTP/1.1\r\nhost: a\r\n\r\n");
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut received = String::new();

@@ -95,7 +95,7 @@ impl Verb {
             }
             Self::Copy => storage.copy("a", "b").await?,
             Self::CopyWithMetadata => {
-                storage.copy("a", "b").metadata(Metadata::new().content_type("text/new")).await?
+                storage.copy("a", "b").metadata(Metadata::new().content_type("text/new")).await?;
             }
         }
         Ok(())

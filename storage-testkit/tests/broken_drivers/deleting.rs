@@ -75,18 +75,20 @@ fn a_deletion_with_too_few_results_is_caught() {
     ]);
 }
 
-flawed_delete_many!(AnswersOnceForEachKey, |inner, keys| {
+flawed_delete_many!(ReturnsOneResultForEachDistinctKey, |inner, keys| {
     let different: BTreeSet<_> = keys.iter().cloned().collect();
     inner.memory.delete_many(&Vec::from_iter(different)).await
 });
 
 #[test]
 fn a_single_result_for_a_key_that_is_given_twice_is_caught() {
-    caught::<AnswersOnceForEachKey>(&["delete_many::a_key_that_is_given_twice_is_deleted"]);
+    caught::<ReturnsOneResultForEachDistinctKey>(&[
+        "delete_many::a_key_that_is_given_twice_is_deleted",
+    ]);
 }
 
 // One failed key fails all.
-flawed_delete_many!(OneAnswerForAll, |inner, keys| {
+flawed_delete_many!(OneResultForAll, |inner, keys| {
     if keys.iter().any(|key| key.segments().any(|segment| segment.len() > 255)) {
         let refusal = || Error::new(ErrorKind::InvalidKey, "a name in the request is too long");
         return keys.iter().map(|_| Err(refusal())).collect();
@@ -96,7 +98,7 @@ flawed_delete_many!(OneAnswerForAll, |inner, keys| {
 
 #[test]
 fn a_key_that_makes_the_other_deletions_fail_is_caught() {
-    caught::<OneAnswerForAll>(&["delete_many::each_result_is_in_the_place_of_its_key"]);
+    caught::<OneResultForAll>(&["delete_many::each_result_is_in_the_place_of_its_key"]);
 }
 
 flawed_delete_many!(TakesAHundred, |inner, keys| {

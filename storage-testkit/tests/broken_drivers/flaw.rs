@@ -61,13 +61,13 @@ impl Sound {
             return Self::form(key, options);
         }
         if options.expires_in.is_some() {
-            return Self::signer()?.sign(&Self::base().into(), key, options);
+            return Self::signer()?.sign(&Self::base().try_into()?, key, options);
         }
         match options.method {
             UrlMethod::Put | UrlMethod::Post => {
                 Err(Error::unsupported("a link for PUT needs expires_in"))
             }
-            _ => Ok(LinkBase::from(Self::base()).link(key)),
+            _ => Ok(LinkBase::try_from(Self::base())?.link(key)),
         }
     }
 

@@ -204,8 +204,8 @@ fn a_failed_save_that_changes_the_etag_is_caught() {
 }
 
 #[derive(Default)]
-struct AnswersAnotherETag;
-flawed_save!(AnswersAnotherETag, |_flaw, inner, key, payload, options| {
+struct ReturnsAnotherETag;
+flawed_save!(ReturnsAnotherETag, |_flaw, inner, key, payload, options| {
     let mut saved = inner.memory.save(key, payload, options).await?;
     saved.etag = Some(ETag::strong("of-the-upload")?);
     Ok(saved)
@@ -213,7 +213,7 @@ flawed_save!(AnswersAnotherETag, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn a_returned_etag_that_does_not_match_is_caught() {
-    caught::<AnswersAnotherETag>(&[
+    caught::<ReturnsAnotherETag>(&[
         "if_match::the_returned_etag_matches_in_the_next_save",
         "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);

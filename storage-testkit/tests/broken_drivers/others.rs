@@ -378,10 +378,10 @@ fn metadata_that_is_neither_kept_nor_refused_is_caught() {
 
 /// Puts internal keys and a password into errors.
 #[derive(Default)]
-struct TellsTooMuch;
+struct ShowsSecrets;
 
 #[async_trait]
-impl Flaw for TellsTooMuch {
+impl Flaw for ShowsSecrets {
     async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
         let opened = inner.memory.open(key, options).await;
         opened.map_err(|error| {
@@ -403,7 +403,7 @@ impl Flaw for TellsTooMuch {
 
 #[test]
 fn an_error_with_the_drivers_own_key_is_caught() {
-    caught::<TellsTooMuch>(&[
+    caught::<ShowsSecrets>(&[
         "errors::an_error_names_verb_driver_and_key",
         "errors::an_error_of_a_writing_verb_names_verb_driver_and_key",
     ]);
@@ -411,7 +411,7 @@ fn an_error_with_the_drivers_own_key_is_caught() {
 
 #[test]
 fn a_secret_in_an_error_is_caught() {
-    caught::<TellsTooMuch>(&["errors::errors_and_debug_output_contain_no_secret"]);
+    caught::<ShowsSecrets>(&["errors::errors_and_debug_output_contain_no_secret"]);
 }
 
 #[derive(Default)]

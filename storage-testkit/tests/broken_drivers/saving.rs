@@ -266,15 +266,15 @@ fn a_save_that_truncates_large_objects_is_caught() {
 }
 
 #[derive(Default)]
-struct AnswersSomethingElse;
-flawed_save!(AnswersSomethingElse, |_flaw, inner, key, payload, options| {
+struct ReturnsOtherMetadata;
+flawed_save!(ReturnsOtherMetadata, |_flaw, inner, key, payload, options| {
     inner.memory.save(key, payload, options).await?;
     Ok(ObjectMeta::new(Key::new(format!("root/{key}"))?, 0))
 });
 
 #[test]
 fn a_save_that_returns_other_metadata_is_caught() {
-    caught::<AnswersSomethingElse>(&[
+    caught::<ReturnsOtherMetadata>(&[
         "save::a_save_returns_the_key_and_the_size",
         "stat_exists::save_stat_and_open_return_the_same_metadata",
     ]);

@@ -1,4 +1,4 @@
-//! [`Day`]: a day, in UTC.
+//! [`Day`]: a day in UTC.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use storage_core::{Error, ErrorKind, Result};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// A day, in UTC, written `2025-01-31`.
+/// A day in UTC, written as `2025-01-31`.
 ///
 /// ```
 /// use storage_mirror::Day;
@@ -27,12 +27,12 @@ pub struct Day(Date);
 
 impl Day {
     pub(super) fn of(time: SystemTime) -> Self {
-        // A clock beyond all calendars is as good as one that stands still.
+        // A time that the calendar cannot represent counts as 1970-01-01.
         let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
         Self(TimeZone::UTC.to_datetime(timestamp).date())
     }
 
-    /// How long a day still is.
+    /// Returns the time until the next midnight.
     pub(super) fn left(time: SystemTime) -> Duration {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Duration::from_secs(DAY - since % DAY)
@@ -44,11 +44,11 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self> {
         let day = text.parse().ok().map(Self);
-        // One way of writing it is enough.
+        // Only this format is accepted, because it also names the files.
         day.filter(|day| day.to_string() == text).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
-                format!("{text:?} is no day: write it as in \"2025-01-31\""),
+                format!("{text:?} is not a day; write it as in \"2025-01-31\""),
             )
         })
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_otherwise_is_no_day() {
+    fn only_the_format_of_the_file_names_is_parsed_as_a_day() {
         for text in [
             "",
             "2025-1-1",

@@ -1,4 +1,4 @@
-//! [`export`]: the analytics as a table or as JSON lines, day by day.
+//! [`export`]: writes the analytics as CSV or JSON Lines, day by day.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::day::Day;
 use super::files::Files;
 use super::tally::Row;
 
-/// What analytics are exported as.
+/// The format of exported analytics.
 ///
 /// ```
 /// use storage_mirror::ExportFormat;
@@ -21,11 +21,11 @@ use super::tally::Row;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExportFormat {
-    /// A table, RFC 4180, with a first line of names. Keys are always quoted. One that begins with
-    /// what a spreadsheet takes for a formula (`=`, `+`, `-`, `@`, also in full width), or with
-    /// `'`, gets a `'` in front: take one away from keys that begin with it.
+    /// CSV (RFC 4180) with a header line. Keys are always quoted. A key that begins with `=`, `+`,
+    /// `-` or `@` (also in full width), which a spreadsheet would evaluate as a formula, or with
+    /// `'`, is written with a `'` in front. A reader removes one `'` from keys that begin with it.
     Csv,
-    /// A JSON object a line. Keys are as they are.
+    /// JSON Lines: one JSON object a line, with unchanged keys.
     Jsonl,
 }
 
@@ -38,37 +38,38 @@ impl FromStr for ExportFormat {
             "jsonl" => Ok(Self::Jsonl),
             _ => Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("{text:?} is no format: csv or jsonl"),
+                format!("{text:?} is not an export format; use csv or jsonl"),
             )),
         }
     }
 }
 
-/// Writes out what a mirror has counted, from its `cache_dir`, whether it runs or not. One that
-/// runs writes down the present day each minute; its route `GET /analytics` does so at once.
+/// Writes the analytics of a mirror from its `cache_dir`, whether the mirror runs or not. A running
+/// mirror saves the current day once a minute. Its route `GET /analytics` saves it before it
+/// responds.
 ///
-/// A row for each day and key, in the order of the days, `from` and `to` included:
+/// Writes a row for each day and key, ordered by day. The days `from` and `to` are included.
 ///
-/// | | |
+/// | field | meaning |
 /// |---|---|
-/// | `day` | in UTC: that on which the answer ended |
-/// | `key` | none (CSV: empty) in the row of all keys for which there was no room: those after the first million of a day, or after 64 MiB of keys |
-/// | `downloads` | clients who were sent something of it, see below |
-/// | `downloads_by_request` | how many of these are no clients, but requests, since there were too many clients to remember |
-/// | `requests` | GETs that were answered with the object or a part of it (200, 206) |
-/// | `hit_requests` | how many of these were answered from the cache |
-/// | `bytes_hit`, `bytes_miss` | bytes of bodies, handed to the connection, from the cache and from origin |
+/// | `day` | the day in UTC on which the response ended |
+/// | `key` | the key; `null` (CSV: empty) for the sum of all keys beyond the first million of a day, or beyond 64 MiB of keys |
+/// | `downloads` | the number of downloads, see below |
+/// | `downloads_by_request` | the downloads that are counted by request because there were too many clients |
+/// | `requests` | the GET requests with a response of 200 or 206 |
+/// | `hit_requests` | those of `requests` that were served from the cache |
+/// | `bytes_hit`, `bytes_miss` | the bytes of bodies that were passed to connections, from the cache and from origin |
 ///
-/// A **download** is one client (address and user agent) who was sent more than two bytes of the
-/// object on that day, or all of it, in however many requests. Two bytes are what players probe
-/// with. Who was counted is remembered as hashes with a random salt, in memory, until the day is
-/// over or the mirror restarts: then who goes on listening is counted again. From the millionth
-/// pair of a client and a key on, each request that begins with the object's first byte counts.
-/// Programs that are no listeners are counted like everybody: take them out by the access log.
+/// A **download** is a client (an address and a user agent) that received more than two bytes of
+/// the object on that day, or all of it, in any number of requests. Players probe with two bytes.
+/// Counted clients are kept in memory, as hashes with a random salt, until the day ends or the
+/// mirror restarts; a client that continues afterwards is counted again. After a million pairs of a
+/// client and a key, each request that begins with the first byte of the object counts as a
+/// download. Crawlers count like all clients; use the access log to exclude them.
 ///
 /// # Errors
-/// `NotFound` if nothing has ever been counted there; what the operating system says about reading
-/// and writing. What has been written by then stays.
+/// Fails with `NotFound` if `cache_dir` has no directory `analytics`, and with the error of the
+/// operating system if reading or writing fails. Rows that were written before the error stay.
 ///
 /// ```
 /// use storage_mirror::{ExportFormat, export};
@@ -99,7 +100,7 @@ pub(super) fn export_files(
 ) -> Result<()> {
     let days = files.days()?;
     if format == ExportFormat::Csv {
-        writer.write_all(NAMES)?;
+        writer.write_all(CSV_HEADER)?;
     }
     let is_wanted =
         |day: &Day| from.is_none_or(|from| from <= *day) && to.is_none_or(|to| *day <= to);
@@ -110,7 +111,7 @@ pub(super) fn export_files(
     Ok(())
 }
 
-const NAMES: &[u8] =
+const CSV_HEADER: &[u8] =
     b"day,key,downloads,downloads_by_request,requests,hit_requests,bytes_hit,bytes_miss\r\n";
 
 fn write_row(row: &Row, format: ExportFormat, writer: &mut dyn Write) -> io::Result<()> {
@@ -137,12 +138,12 @@ fn write_row(row: &Row, format: ExportFormat, writer: &mut dyn Write) -> io::Res
     }
 }
 
-/// What begins so is a formula to a spreadsheet. `'` is among them so that one in front can be told
-/// from one that was there.
-const FORMULA: [char; 9] = ['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠'];
+/// A spreadsheet evaluates a field that begins with one of these as a formula. `'` is included so
+/// that a reader can distinguish an added `'` from one that belongs to the key.
+const FORMULA_STARTS: [char; 9] = ['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠'];
 
 fn quoted(key: &str) -> String {
-    let guard = if key.starts_with(FORMULA) { "'" } else { "" };
+    let guard = if key.starts_with(FORMULA_STARTS) { "'" } else { "" };
     format!("\"{guard}{}\"", key.replace('"', "\"\""))
 }
 
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_is_a_formula_or_ends_its_field() {
+    fn keys_are_quoted_and_do_not_begin_a_formula() {
         assert_eq!(quoted("a,b \"c\".mp3"), "\"a,b \"\"c\"\".mp3\"");
         assert_eq!(quoted("=1+1"), "\"'=1+1\"");
         assert_eq!(quoted("@x"), "\"'@x\"");

@@ -1,9 +1,9 @@
-//! The days on the disk: a file each, `2025-01-31.jsonl`, of one [`Row`] a line, in `analytics`
-//! below the cache's directory.
+//! [`Files`]: the saved days, one file each (`2025-01-31.jsonl`) with one [`Row`] a line, in
+//! `analytics` below the cache directory.
 //!
-//! The store leaves that directory alone, and it is not part of `max_size`: a day takes some 200
-//! bytes for each key that was asked for. A file is replaced as a whole, so that a crash leaves the
-//! one before or the one after.
+//! The store does not touch that directory, and it does not count towards `max_size`. A day takes
+//! about 200 bytes for each requested key. A file is replaced atomically, so that a crash leaves
+//! either the old or the new file.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -16,29 +16,30 @@ use super::tally::Row;
 
 const DIRECTORY: &str = "analytics";
 const EXTENSION: &str = ".jsonl";
-/// What is written until it is whole.
+/// The suffix of a file that is still being written.
 const UNFINISHED: &str = ".new";
 
+/// The directory of the saved days.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     path: PathBuf,
 }
 
 impl Files {
-    /// Below a cache's directory; nothing is touched.
+    /// Returns the directory below a cache directory, without access to the disk.
     pub(super) fn below(cache_dir: &Path) -> Self {
         Self { path: cache_dir.join(DIRECTORY) }
     }
 
-    /// Makes the directory, nobody else's business.
-    pub(super) fn make_directory(&self) -> Result<()> {
+    /// Creates the directory. On Unix only its owner has access.
+    pub(super) fn create_directory(&self) -> Result<()> {
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(&self.path).map_err(|error| self.in_context(error))
     }
 
-    /// The days that there are, the first one first.
+    /// Returns the saved days in ascending order.
     pub(super) fn days(&self) -> Result<Vec<Day>> {
         let mut days = Vec::new();
         for file in fs::read_dir(&self.path).map_err(|error| self.in_context(error))? {
@@ -47,15 +48,19 @@ impl Files {
                 .to_str()
                 .and_then(|name| name.strip_suffix(EXTENSION))
                 .and_then(|day| day.parse().ok());
-            // Whoever put another file here may need it.
+            // Other files are ignored and stay.
             days.extend(day);
         }
         days.sort_unstable();
         Ok(days)
     }
 
-    /// Goes through the rows of a day; none if there is no such day.
-    pub(super) fn read(&self, day: Day, mut each: impl FnMut(Row) -> io::Result<()>) -> Result<()> {
+    /// Passes each row of a day to `visit`. A day without a file has no rows.
+    pub(super) fn read(
+        &self,
+        day: Day,
+        mut visit: impl FnMut(Row) -> io::Result<()>,
+    ) -> Result<()> {
         let file = match File::open(self.file(day)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -64,36 +69,36 @@ impl Files {
         for line in BufReader::new(file).split(b'\n') {
             let line = line.map_err(|error| self.in_context(error))?;
             match serde_json::from_slice(&line) {
-                Ok(row) => each(row).map_err(Error::from)?,
+                Ok(row) => visit(row).map_err(Error::from)?,
                 Err(error) => {
-                    tracing::warn!(%day, %error, "a line of the analytics cannot be read, and is left out")
+                    tracing::warn!(%day, %error, "skipped an unreadable line of the analytics")
                 }
             }
         }
         Ok(())
     }
 
-    /// Writes a day, in place of what there was. `more` gives the rows from a place on, and none at
+    /// Replaces the file of a day. `next_rows` returns some rows from an index on, and no rows at
     /// the end.
-    pub(super) fn write(&self, day: Day, more: impl FnMut(usize) -> Vec<Row>) -> Result<()> {
+    pub(super) fn write(&self, day: Day, next_rows: impl FnMut(usize) -> Vec<Row>) -> Result<()> {
         let new = self.path.join(format!("{day}{UNFINISHED}"));
-        let written = write_rows(&new, more)
+        let written = write_rows(&new, next_rows)
             .and_then(|()| fs::rename(&new, self.file(day)))
             .and_then(|()| sync_directory(&self.path));
         if written.is_err() {
-            // It may not be there.
+            // The file may not exist.
             let _ = fs::remove_file(&new);
         }
         written.map_err(|error| self.in_context(error))
     }
 
-    /// Removes the first days, so that so many are left. By their number, not by their age: a clock
-    /// that is wrong costs one day, not all.
-    pub(super) fn keep(&self, most: usize) -> Result<()> {
+    /// Removes the oldest days until at most `max` are left. The number counts, not the age: a
+    /// wrong clock then removes one day and not all.
+    pub(super) fn keep_latest(&self, max: usize) -> Result<()> {
         let days = self.days()?;
-        let few = days.len().saturating_sub(most);
+        let excess = days.len().saturating_sub(max);
         days.iter()
-            .take(few)
+            .take(excess)
             .try_for_each(|day| fs::remove_file(self.file(*day)).map_err(|e| self.in_context(e)))
     }
 
@@ -106,14 +111,14 @@ impl Files {
     }
 }
 
-fn write_rows(path: &Path, mut more: impl FnMut(usize) -> Vec<Row>) -> io::Result<()> {
+fn write_rows(path: &Path, mut next_rows: impl FnMut(usize) -> Vec<Row>) -> io::Result<()> {
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = BufWriter::new(options.write(true).create(true).truncate(true).open(path)?);
     let mut written = 0;
     loop {
-        let rows = more(written);
+        let rows = next_rows(written);
         if rows.is_empty() {
             break;
         }
@@ -131,7 +136,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Elsewhere a directory cannot be opened to be synced; the system writes it out in its own time.
+/// Other systems cannot sync a directory. The operating system writes it later.
 #[cfg(not(unix))]
 fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())

@@ -1,8 +1,8 @@
 //! [`Analytics`]: downloads and bytes for each key and day, kept across restarts.
 //!
-//! Today is counted in memory ([`tally`]) and written down each minute and at the end ([`files`]):
-//! a crash loses a minute. What is kept is exported from there ([`export`]). No address and no user
-//! agent is ever written down.
+//! The current day is counted in memory ([`tally`]) and saved once a minute and at the end
+//! ([`files`]), so a crash loses at most a minute. [`export`] reads the saved days. Addresses and
+//! user agents are never saved.
 
 mod day;
 mod export;
@@ -25,69 +25,66 @@ use tally::{Bounds, Tally};
 
 pub use day::Day;
 pub use export::{ExportFormat, export};
-pub(crate) use route::exported;
+pub(crate) use route::respond;
 pub(crate) use tally::Counts;
 
-/// How often today is written down.
+/// How often the current day is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
-/// How many days may wait for a disk that cannot be written.
-const MOST_UNSAVED: usize = 7;
+/// The maximum number of past days that wait in memory while the disk cannot be written.
+const MAX_UNSAVED_DAYS: usize = 7;
 
-/// What is counted, and where it is kept.
+/// The counts of the current day, and the saved days.
 #[derive(Debug)]
 pub(crate) struct Analytics {
     files: Files,
-    most_days: usize,
+    max_days: usize,
     bounds: Bounds,
     today: Mutex<Tally>,
-    /// Days that are over and not written down. Whoever writes holds the lock.
+    /// Past days that are not saved yet. The lock is held while days are saved.
     past: Mutex<VecDeque<Tally>>,
 }
 
-/// The present day.
+/// The summary of the current day.
 #[derive(Debug)]
 pub(crate) struct Today {
     pub(crate) day: Day,
     pub(crate) all: Counts,
-    /// The keys with the most downloads, the first one first.
+    /// The keys with the most downloads, in descending order.
     pub(crate) top: Vec<(Key, Counts)>,
 }
 
 impl Analytics {
-    /// Reads what today has come to so far. Waits for the disk.
-    pub(crate) fn open(cache_dir: &Path, most_days: usize, now: SystemTime) -> Result<Self> {
-        Self::bounded(cache_dir, most_days, Bounds::default(), now)
+    /// Creates the directory and reads the saved counts of the current day. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Fails with the error of the file system.
+    pub(crate) fn open(cache_dir: &Path, max_days: usize, now: SystemTime) -> Result<Self> {
+        Self::bounded(cache_dir, max_days, Bounds::default(), now)
     }
 
-    fn bounded(
-        cache_dir: &Path,
-        most_days: usize,
-        bounds: Bounds,
-        now: SystemTime,
-    ) -> Result<Self> {
+    fn bounded(cache_dir: &Path, max_days: usize, bounds: Bounds, now: SystemTime) -> Result<Self> {
         let files = Files::below(cache_dir);
-        files.make_directory()?;
-        files.keep(most_days)?;
+        files.create_directory()?;
+        files.keep_latest(max_days)?;
         let today = Mutex::new(read(&files, Day::of(now), bounds)?);
-        Ok(Self { files, most_days, bounds, today, past: Mutex::default() })
+        Ok(Self { files, max_days, bounds, today, past: Mutex::default() })
     }
 
-    /// Counts a request that has ended, in the day that is under way.
+    /// Counts a completed request in the current day.
     pub(crate) fn count(&self, record: &Record) {
         if record.sent().is_some() {
             self.today().count(record);
         }
     }
 
-    /// Writes down each minute what has changed, until nobody can tell it to stop any more; then
-    /// once more.
+    /// Saves changes once a minute until the sender of `stop` is dropped, then saves a last time.
     pub(crate) fn keep_saving(&self, stop: &Receiver<()>) {
         loop {
-            // Midnight is not slept over.
+            // Wakes up at midnight, to begin the new day.
             let wait = SAVE_EVERY.min(Day::left(SystemTime::now()));
             let is_over = stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
             if let Err(error) = self.save(SystemTime::now()) {
-                tracing::error!(%error, "the analytics cannot be written down; they are kept in memory");
+                tracing::error!(%error, "cannot save the analytics; they are kept in memory");
             }
             if is_over {
                 return;
@@ -95,7 +92,10 @@ impl Analytics {
         }
     }
 
-    /// Begins a new day if it is time to, and writes down what has changed. Waits for the disk.
+    /// Begins a new day if the date has changed, and saves all changes. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Fails with the error of the file system. Unsaved counts stay in memory for the next attempt.
     pub(crate) fn save(&self, now: SystemTime) -> Result<()> {
         let mut past = lock(&self.past);
         self.begin_day(&mut past, Day::of(now))?;
@@ -103,7 +103,7 @@ impl Analytics {
             if tally.take_changed() {
                 let written = self.files.write(tally.day(), |from| tally.page(from));
                 written.inspect_err(|_| tally.set_changed())?;
-                self.files.keep(self.most_days)?;
+                self.files.keep_latest(self.max_days)?;
             }
             past.pop_front();
         }
@@ -114,33 +114,34 @@ impl Analytics {
         if has_changed {
             let written = self.files.write(day, |from| self.today().page(from));
             written.inspect_err(|_| self.today().set_changed())?;
-            self.files.keep(self.most_days)?;
+            self.files.keep_latest(self.max_days)?;
         }
         Ok(())
     }
 
-    /// Also if the clock was put back: what there is of that day is gone on with.
+    /// Begins another day if the date has changed. If the clock was set back, continues the saved
+    /// counts of that day.
     fn begin_day(&self, past: &mut VecDeque<Tally>, day: Day) -> Result<()> {
         if self.today().day() == day {
             return Ok(());
         }
         let new = read(&self.files, day, self.bounds)?;
-        let over = std::mem::replace(&mut *self.today(), new);
-        past.push_back(over.closed());
-        // The last day is always kept; those before it as long as they are few, in days and in
-        // keys.
+        let ended = std::mem::replace(&mut *self.today(), new);
+        past.push_back(ended.into_past());
+        // The last day always stays. Earlier ones are dropped if there are too many days or keys.
         let keys = |past: &VecDeque<Tally>| past.iter().map(Tally::len).sum::<usize>();
-        while past.len() > MOST_UNSAVED || (past.len() > 1 && keys(past) > self.bounds.keys) {
+        while past.len() > MAX_UNSAVED_DAYS || (past.len() > 1 && keys(past) > self.bounds.keys) {
             tracing::error!(
-                "the analytics of a day are lost, since the disk could not be written for too long"
+                "dropped the unsaved analytics of a day, because the disk could not be written \
+                 for too long"
             );
             past.pop_front();
         }
         Ok(())
     }
 
-    /// What the present day has come to, with so many of its keys.
-    pub(crate) fn today_so_far(&self, most: usize) -> Today {
+    /// Summarizes the current day, with at most `max` keys.
+    pub(crate) fn summarize_today(&self, max: usize) -> Today {
         let (mut all, mut from, mut top) = (Counts::default(), 0, BinaryHeap::new());
         loop {
             let page = self.today().page(from);
@@ -152,7 +153,7 @@ impl Analytics {
                 all.add(&row.counts);
                 let Some(key) = row.key else { continue };
                 top.push(Reverse(Ranked { key, counts: row.counts }));
-                if top.len() > most {
+                if top.len() > max {
                     top.pop();
                 }
             }
@@ -170,8 +171,7 @@ impl Analytics {
     }
 }
 
-/// A key among others: the more downloads, the greater, and the earlier in the alphabet, the
-/// greater.
+/// A key ordered by downloads, then by requests, then in reverse by name.
 #[derive(Debug, PartialEq, Eq)]
 struct Ranked {
     key: Key,
@@ -194,13 +194,13 @@ impl PartialOrd for Ranked {
 fn read(files: &Files, day: Day, bounds: Bounds) -> Result<Tally> {
     let mut tally = Tally::new(day, bounds);
     files.read(day, |row| {
-        tally.put_back(&row);
+        tally.restore(&row);
         Ok(())
     })?;
     Ok(tally)
 }
 
-// Nothing panics while a lock is held, so a poisoned one holds sound counts all the same.
+// No code panics while it holds a lock, so the counts in a poisoned lock are valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

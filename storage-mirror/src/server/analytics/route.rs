@@ -1,4 +1,4 @@
-//! `GET /analytics`: what is counted, as a file that is sent while it is made.
+//! `GET /analytics`: the exported analytics, sent while they are read.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,73 +18,74 @@ use super::Analytics;
 use super::day::Day;
 use super::export::{ExportFormat, export_files};
 
-/// How much is sent at a time, ...
-const CHUNK: usize = 64 * 1024;
-/// ... and how many of these may wait for the client.
-const CHUNKS: usize = 2;
+/// The size of a chunk of the body, in bytes.
+const CHUNK_SIZE: usize = 64 * 1024;
+/// The maximum number of chunks that wait for the client.
+const MAX_WAITING_CHUNKS: usize = 2;
 
-/// What is asked for.
+/// The parsed query of a request.
 #[derive(Clone, Copy)]
-struct Wanted {
+struct ExportQuery {
     from: Option<Day>,
     to: Option<Day>,
     format: ExportFormat,
 }
 
-impl Wanted {
-    /// `None` if it cannot be understood.
-    fn read(query: &str) -> Option<Self> {
-        let mut wanted = Self { from: None, to: None, format: ExportFormat::Csv };
+impl ExportQuery {
+    /// Parses a query. Returns `None` if a parameter is unknown or invalid.
+    fn parse(query: &str) -> Option<Self> {
+        let mut parsed = Self { from: None, to: None, format: ExportFormat::Csv };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "from" => wanted.from = Some(value.parse().ok()?),
-                "to" => wanted.to = Some(value.parse().ok()?),
-                "format" => wanted.format = value.parse().ok()?,
+                "from" => parsed.from = Some(value.parse().ok()?),
+                "to" => parsed.to = Some(value.parse().ok()?),
+                "format" => parsed.format = value.parse().ok()?,
                 _ => return None,
             }
         }
-        Some(wanted)
+        Some(parsed)
     }
 }
 
-/// Answers with the analytics, the present moment included. A client that goes away ends the
-/// reading.
-pub(crate) async fn exported(
+/// Saves the current day, then responds with the exported analytics. The export stops if the client
+/// disconnects.
+pub(crate) async fn respond(
     analytics: Option<Arc<Analytics>>,
     query: &str,
 ) -> Response<ResponseBody> {
-    let Some(wanted) = Wanted::read(query) else {
-        let usage = "This takes from=2025-01-31, to=2025-01-31 and format=csv or format=jsonl.\n";
+    let Some(query) = ExportQuery::parse(query) else {
+        let usage = "Use from=2025-01-31, to=2025-01-31 and format=csv or format=jsonl.\n";
         return text_response(StatusCode::BAD_REQUEST, usage);
     };
     let Some(analytics) = analytics else {
         return text_response(
             StatusCode::NOT_FOUND,
-            "Nothing is counted here: analytics_days is 0.\n",
+            "The analytics are disabled: analytics_days is 0.\n",
         );
     };
     let saving = Arc::clone(&analytics);
     let saved = spawn_blocking(move || saving.save(SystemTime::now()));
     match saved.await.unwrap_or_else(|join| Err(Error::unexpected("the analytics failed", join))) {
-        Ok(()) => file(analytics, wanted),
+        Ok(()) => file_response(analytics, query),
         Err(error) => error_response(&Method::GET, &error),
     }
 }
 
-fn file(analytics: Arc<Analytics>, wanted: Wanted) -> Response<ResponseBody> {
-    let (kind, disposition) = match wanted.format {
+fn file_response(analytics: Arc<Analytics>, query: ExportQuery) -> Response<ResponseBody> {
+    let (kind, disposition) = match query.format {
         ExportFormat::Csv => {
             ("text/csv; charset=utf-8; header=present", "attachment; filename=\"analytics.csv\"")
         }
         ExportFormat::Jsonl => ("application/x-ndjson", "attachment; filename=\"analytics.jsonl\""),
     };
-    let (chunks, waiting) = mpsc::channel(CHUNKS);
+    let (chunks, waiting) = mpsc::channel(MAX_WAITING_CHUNKS);
     spawn_blocking(move || {
-        let mut writer = Sender { chunks, buffer: Vec::with_capacity(CHUNK) };
+        let mut writer = ChunkWriter { chunks, buffer: Vec::with_capacity(CHUNK_SIZE) };
         let exported =
-            export_files(&analytics.files, wanted.from, wanted.to, wanted.format, &mut writer);
+            export_files(&analytics.files, query.from, query.to, query.format, &mut writer);
         if let Err(error) = exported {
-            // So that nobody takes it for whole. Whoever is gone needs no telling.
+            // Ends the response with an error, so that the client detects the incomplete file.
+            // Fails if the client has disconnected.
             let _ = writer.chunks.blocking_send(Err(error));
         }
     });
@@ -100,16 +101,16 @@ fn file(analytics: Arc<Analytics>, wanted: Wanted) -> Response<ResponseBody> {
     response
 }
 
-/// Gives what is written to whoever sends it, and waits where that one is slow.
-struct Sender {
+/// Passes the written bytes to the response in chunks. Blocks while the client is slow.
+struct ChunkWriter {
     chunks: mpsc::Sender<Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-impl Write for Sender {
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK {
+        if self.buffer.len() >= CHUNK_SIZE {
             self.flush()?;
         }
         Ok(bytes.len())
@@ -119,7 +120,7 @@ impl Write for Sender {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_SIZE));
         self.chunks.blocking_send(Ok(chunk.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

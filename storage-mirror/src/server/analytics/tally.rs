@@ -1,4 +1,4 @@
-//! [`Tally`]: what a day has come to, in bounded memory.
+//! [`Tally`]: the counts of a day, in bounded memory.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -10,15 +10,15 @@ use storage_core::Key;
 use super::day::Day;
 use crate::server::record::Record;
 
-/// How many keys are looked at with the lock held when all are gone through.
+/// The number of rows on a page. The lock is held for one page at a time.
 const PAGE: usize = 512;
 
-/// What was counted of a key on a day.
+/// The counts of a key on a day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) downloads: u64,
-    /// How many of the downloads are requests that began with the first byte, since there were too
-    /// many clients to remember.
+    /// Those of `downloads` that are requests from the first byte, because there were too many
+    /// clients to keep.
     pub(crate) downloads_by_request: u64,
     pub(crate) requests: u64,
     pub(crate) hit_requests: u64,
@@ -41,7 +41,8 @@ impl Counts {
     }
 }
 
-/// A key of a day, as it is written down. Without a key: all for whom there was no room.
+/// The saved counts of a key on a day. The row without a key is the sum of all keys beyond the
+/// bounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) day: Day,
@@ -50,37 +51,39 @@ pub(crate) struct Row {
     pub(crate) counts: Counts,
 }
 
-/// How much is remembered of a day.
+/// Bounds the memory of a day.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Keys; what comes after them is counted together.
+    /// The maximum number of keys. Further keys are counted together.
     pub(super) keys: usize,
-    /// Bytes of keys; the same.
+    /// The maximum length of all keys, in bytes. Further keys are counted together.
     pub(super) key_bytes: usize,
-    /// Pairs of a key and a client who has been counted.
+    /// The maximum number of pairs of a key and a counted client.
     pub(super) clients: usize,
 }
 
 impl Default for Bounds {
-    /// Some 250 MB at the very most: for a key 16 bytes, its own, and 48 of counts, for its place
-    /// and for a client 20 each, and what a growing list has unused.
+    /// Returns bounds of about 250 MB. A key takes its length, 16 bytes, 48 bytes of counts and 20
+    /// bytes of index. A client takes 20 bytes. Growing lists have unused capacity.
     fn default() -> Self {
         Self { keys: 1_000_000, key_bytes: 64 * 1024 * 1024, clients: 1_000_000 }
     }
 }
 
-/// A day under way.
+/// The counts of the current day, or of a past day that is not saved yet.
 #[derive(Debug)]
 pub(super) struct Tally {
     day: Day,
     bounds: Bounds,
-    /// Keys stay where they are, so that others may go through them page by page while more come.
+    /// Rows keep their index, so that a reader can go through them page by page while others are
+    /// added.
     rows: Vec<(Key, Counts)>,
-    /// Where the row of a key is, by its hash, so that a key is in memory once.
-    places: HashMap<u64, u32>,
+    /// The index of the row of a key, by the hash of the key, so that a key is in memory once.
+    indices: HashMap<u64, u32>,
     key_bytes: usize,
+    /// The sum of all keys beyond the bounds.
     other: Counts,
-    /// Who has been counted for what. Hashes with a salt that is forgotten with the day.
+    /// The counted pairs of a client and a key, as hashes with a salt that is dropped with the day.
     seen: HashSet<u64>,
     salt: RandomState,
     has_changed: bool,
@@ -92,7 +95,7 @@ impl Tally {
             day,
             bounds,
             rows: Vec::new(),
-            places: HashMap::new(),
+            indices: HashMap::new(),
             key_bytes: 0,
             other: Counts::default(),
             seen: HashSet::new(),
@@ -105,7 +108,7 @@ impl Tally {
         self.day
     }
 
-    /// Whether there is anything that has not been taken by [`take_changed`](Self::take_changed).
+    /// Returns whether the counts have changed since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }
@@ -114,7 +117,7 @@ impl Tally {
         self.has_changed = true;
     }
 
-    /// Counts a request of an object that was sent.
+    /// Counts a request if an object was sent.
     pub(super) fn count(&mut self, record: &Record) {
         let Some((key, outcome)) = record.sent() else { return };
         let mut counts = Counts { requests: 1, ..Counts::default() };
@@ -125,17 +128,17 @@ impl Tally {
             counts.bytes_miss = record.bytes;
         }
         if record.is_more_than_a_probe() {
-            self.recognise(key, record, &mut counts);
+            self.count_download(key, record, &mut counts);
         }
         self.add(key, &counts);
         self.has_changed = true;
     }
 
-    fn recognise(&mut self, key: &Key, record: &Record, counts: &mut Counts) {
-        let who = self.salt.hash_one((record.client, key));
+    fn count_download(&mut self, key: &Key, record: &Record, counts: &mut Counts) {
+        let pair = self.salt.hash_one((record.client, key));
         if self.seen.len() < self.bounds.clients {
-            counts.downloads = u64::from(self.seen.insert(who));
-        } else if record.is_from_start && !self.seen.contains(&who) {
+            counts.downloads = u64::from(self.seen.insert(pair));
+        } else if record.is_from_start && !self.seen.contains(&pair) {
             counts.downloads = 1;
             counts.downloads_by_request = 1;
         }
@@ -144,16 +147,16 @@ impl Tally {
     fn add(&mut self, key: &Key, counts: &Counts) {
         let has_room = self.rows.len() < self.bounds.keys
             && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
-        match self.places.entry(self.salt.hash_one(key)) {
-            Entry::Occupied(place) => match self.rows.get_mut(*place.get() as usize) {
+        match self.indices.entry(self.salt.hash_one(key)) {
+            Entry::Occupied(index) => match self.rows.get_mut(*index.get() as usize) {
                 Some((found, row)) if found == key => row.add(counts),
-                // Two keys of one hash, which a day hardly ever has: the second is counted with
-                // those for whom there is no room.
+                // Two keys have one hash, which is very rare. The second counts as beyond the
+                // bounds.
                 _ => self.other.add(counts),
             },
-            Entry::Vacant(place) if has_room => {
-                // There are fewer than `bounds.keys`.
-                place.insert(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+            Entry::Vacant(index) if has_room => {
+                // The conversion does not fail: there are fewer than `bounds.keys` rows.
+                index.insert(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
                 self.key_bytes += key.as_str().len();
                 self.rows.push((key.clone(), *counts));
             }
@@ -161,20 +164,20 @@ impl Tally {
         }
     }
 
-    /// How many keys it holds.
+    /// Returns the number of keys that have a row.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Puts back what was written down.
-    pub(super) fn put_back(&mut self, row: &Row) {
+    /// Adds a saved row.
+    pub(super) fn restore(&mut self, row: &Row) {
         match &row.key {
             Some(key) => self.add(key, &row.counts),
             None => self.other.add(&row.counts),
         }
     }
 
-    /// Some rows from a place on; none at the end.
+    /// Returns some rows from an index on, and no rows at the end.
     pub(super) fn page(&self, from: usize) -> Vec<Row> {
         let row = |key, counts| Row { day: self.day, key, counts };
         let rows = self.rows.iter().skip(from).take(PAGE);
@@ -185,10 +188,10 @@ impl Tally {
         page
     }
 
-    /// Forgets what is only of use while the day goes on.
-    pub(super) fn closed(mut self) -> Self {
+    /// Drops the data that is only needed to count further requests.
+    pub(super) fn into_past(mut self) -> Self {
         self.seen = HashSet::new();
-        self.places = HashMap::new();
+        self.indices = HashMap::new();
         self
     }
 }
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_requests_of_one_listening_are_one_download() {
+    fn several_requests_of_one_client_for_one_key_are_one_download() {
         let mut tally = tally(Bounds::default());
         for (client, status) in [(1, 206), (1, 206), (1, 200), (2, 206)] {
             tally.count(&record("a", client, status, 100));
@@ -243,27 +246,27 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_and_what_was_not_sent_are_no_download() {
+    fn probes_and_unsent_objects_do_not_count_as_downloads() {
         let mut tally = tally(Bounds::default());
         tally.count(&record("a", 1, 206, 2));
-        let mut given_up = record("a", 2, 200, 0);
-        given_up.is_complete = false;
-        tally.count(&given_up);
+        let mut cancelled = record("a", 2, 200, 0);
+        cancelled.is_complete = false;
+        tally.count(&cancelled);
         for status in [304, 404, 416, 502, 302] {
             tally.count(&record("a", 3, status, 100));
         }
         assert_eq!(counts(&tally, Some("a")), {
             Counts { requests: 2, hit_requests: 2, bytes_hit: 2, ..Counts::default() }
         });
-        // The probe is followed by listening.
+        // The client of the probe downloads the object.
         tally.count(&record("a", 1, 206, 3));
-        // All of an object may be less than a probe.
+        // A complete object may be shorter than a probe.
         tally.count(&record("a", 4, 200, 0));
         assert_eq!(counts(&tally, Some("a")).downloads, 2);
     }
 
     #[test]
-    fn with_too_many_clients_a_request_from_the_first_byte_is_a_download() {
+    fn beyond_the_maximum_of_clients_each_request_from_the_first_byte_is_a_download() {
         let mut tally = tally(Bounds { keys: 10, clients: 2, ..Bounds::default() });
         for client in 0..4 {
             for status in [200, 206, 206] {
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_too_long_together_are_counted_together() {
+    fn keys_beyond_the_maximum_length_are_counted_together() {
         let mut tally = tally(Bounds { key_bytes: 2 * 1024, ..Bounds::default() });
         for n in 0..10 {
             for _ in 0..2 {
@@ -286,11 +289,11 @@ mod tests {
         assert_eq!((tally.len(), tally.key_bytes), (2, 2002));
         assert_eq!(counts(&tally, None).requests, 16);
         tally.count(&record("short", 1, 200, 10));
-        assert_eq!(counts(&tally, Some("short")).requests, 1, "what fits still has a row");
+        assert_eq!(counts(&tally, Some("short")).requests, 1, "a shorter key that fits has a row");
     }
 
     #[test]
-    fn keys_for_whom_there_is_no_room_are_counted_together() {
+    fn keys_beyond_the_maximum_number_are_counted_together() {
         let mut tally = tally(Bounds { keys: 2, clients: 100, ..Bounds::default() });
         for key in ["a", "b", "c", "d", "a"] {
             tally.count(&record(key, 1, 200, 10));
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_on_one_page() {
+    fn every_row_is_on_exactly_one_page() {
         for rows in [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE] {
             for more in [0, 1] {
                 let mut tally = tally(Bounds { keys: rows, clients: 1, ..Bounds::default() });
@@ -313,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_told_apart_by_where_they_were() {
+    fn bytes_from_the_cache_and_from_origin_are_counted_separately() {
         let mut tally = tally(Bounds::default());
         for outcome in Outcome::ALL {
             let mut record = record("a", 1, 200, 10);

@@ -6,7 +6,7 @@ use crate::server::record::Outcome;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// 2 January 2025, at an hour.
+/// Returns the time of an hour after 2 January 2025, 00:00 UTC.
 fn at(hour: u32) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_735_776_000) + HOUR * hour
 }
@@ -22,8 +22,8 @@ fn open(cache: &Path, now: SystemTime) -> Analytics {
     Analytics::open(cache, 400, now).unwrap()
 }
 
-/// Day, key and downloads of what is written down.
-fn written(cache: &Path) -> Vec<(String, String, u64)> {
+/// Returns day, key and downloads of each saved row.
+fn saved(cache: &Path) -> Vec<(String, String, u64)> {
     let mut rows = Vec::new();
     let files = Files::below(cache);
     for day in files.days().unwrap() {
@@ -42,21 +42,21 @@ fn row(day: &str, key: &str, downloads: u64) -> (String, String, u64) {
 }
 
 #[test]
-fn a_new_day_begins_at_midnight_and_who_was_seen_is_forgotten() {
+fn a_new_day_begins_at_midnight_and_counts_clients_again() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(23));
     analytics.count(&record("a", 1));
     analytics.save(at(23)).unwrap();
     analytics.count(&record("a", 1));
     analytics.save(at(24)).unwrap();
-    assert_eq!(analytics.today_so_far(10).day.to_string(), "2025-01-03");
+    assert_eq!(analytics.summarize_today(10).day.to_string(), "2025-01-03");
     analytics.count(&record("a", 1));
     analytics.save(at(25)).unwrap();
-    assert_eq!(written(cache.path()), [row("2025-01-02", "a", 1), row("2025-01-03", "a", 1)]);
+    assert_eq!(saved(cache.path()), [row("2025-01-02", "a", 1), row("2025-01-03", "a", 1)]);
 }
 
 #[test]
-fn a_clock_that_is_put_back_loses_nothing() {
+fn a_clock_that_is_set_back_loses_no_counts() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(23));
     for (hour, client) in [(23, 1), (24, 2), (23, 3), (24, 4)] {
@@ -64,43 +64,43 @@ fn a_clock_that_is_put_back_loses_nothing() {
         analytics.count(&record("a", client));
     }
     analytics.save(at(24)).unwrap();
-    assert_eq!(written(cache.path()), [row("2025-01-02", "a", 2), row("2025-01-03", "a", 2)]);
+    assert_eq!(saved(cache.path()), [row("2025-01-02", "a", 2), row("2025-01-03", "a", 2)]);
 }
 
 #[test]
-fn what_was_counted_is_there_after_a_restart() {
+fn saved_counts_survive_a_restart() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(1));
     analytics.count(&record("a", 1));
     analytics.save(at(1)).unwrap();
-    // This a crash takes along.
+    // A crash loses this unsaved request.
     analytics.count(&record("a", 2));
     let analytics = open(cache.path(), at(2));
     analytics.count(&record("a", 3));
-    let today = analytics.today_so_far(10);
+    let today = analytics.summarize_today(10);
     assert_eq!((today.all.downloads, today.all.bytes_miss), (2, 20));
 }
 
 #[test]
-fn what_has_not_changed_is_not_written_again() {
+fn a_day_is_saved_only_if_its_counts_have_changed() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(1));
     analytics.save(at(1)).unwrap();
-    assert!(written(cache.path()).is_empty());
+    assert!(saved(cache.path()).is_empty());
     analytics.count(&record("a", 1));
     analytics.save(at(1)).unwrap();
     fs::remove_dir_all(cache.path().join("analytics")).unwrap();
     analytics.save(at(1)).unwrap();
     analytics.count(&record("a", 2));
     analytics.save(at(1)).unwrap_err();
-    // It is written as soon as that is possible.
+    // The next attempt saves it.
     fs::create_dir(cache.path().join("analytics")).unwrap();
     analytics.save(at(1)).unwrap();
-    assert_eq!(written(cache.path()), [row("2025-01-02", "a", 2)]);
+    assert_eq!(saved(cache.path()), [row("2025-01-02", "a", 2)]);
 }
 
 #[test]
-fn days_that_cannot_be_written_wait_for_the_disk() {
+fn days_that_cannot_be_saved_are_saved_when_the_disk_recovers() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(1));
     analytics.count(&record("a", 1));
@@ -112,25 +112,25 @@ fn days_that_cannot_be_written_wait_for_the_disk() {
     fs::create_dir(cache.path().join("analytics")).unwrap();
     analytics.save(at(24 * 3)).unwrap();
     let days = ["2025-01-02", "2025-01-03", "2025-01-04", "2025-01-05"];
-    assert_eq!(written(cache.path()), days.map(|day| row(day, "a", 1)));
+    assert_eq!(saved(cache.path()), days.map(|day| row(day, "a", 1)));
 }
 
 #[test]
-fn the_first_days_go_when_there_are_too_many() {
+fn the_oldest_days_are_removed_beyond_the_maximum() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = Analytics::open(cache.path(), 2, at(1)).unwrap();
-    fs::write(cache.path().join("analytics/notes.txt"), "mine").unwrap();
+    fs::write(cache.path().join("analytics/notes.txt"), "notes").unwrap();
     for day in 0..4 {
         analytics.save(at(24 * day)).unwrap();
         analytics.count(&record("a", 1));
     }
     analytics.save(at(24 * 3)).unwrap();
-    assert_eq!(written(cache.path()), [row("2025-01-04", "a", 1), row("2025-01-05", "a", 1)]);
-    assert!(cache.path().join("analytics/notes.txt").exists(), "it is another's");
+    assert_eq!(saved(cache.path()), [row("2025-01-04", "a", 1), row("2025-01-05", "a", 1)]);
+    assert!(cache.path().join("analytics/notes.txt").exists(), "other files stay");
 }
 
 #[test]
-fn a_broken_line_costs_itself_alone() {
+fn a_corrupt_line_is_skipped_and_the_other_lines_are_read() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(1));
     for key in ["a", "b", "c"] {
@@ -142,11 +142,11 @@ fn a_broken_line_costs_itself_alone() {
     bytes[0] = 0xff;
     fs::write(&file, bytes).unwrap();
     let analytics = open(cache.path(), at(1));
-    assert_eq!(analytics.today_so_far(10).top.len(), 2);
+    assert_eq!(analytics.summarize_today(10).top.len(), 2);
 }
 
 #[test]
-fn the_top_has_the_most_downloads_first() {
+fn the_top_keys_are_in_descending_order_of_downloads() {
     let cache = tempfile::tempdir().unwrap();
     let analytics = open(cache.path(), at(1));
     for key in 0..1000 {
@@ -154,7 +154,7 @@ fn the_top_has_the_most_downloads_first() {
             analytics.count(&record(&format!("{key:03}"), client));
         }
     }
-    let top = analytics.today_so_far(3).top;
+    let top = analytics.summarize_today(3).top;
     let top: Vec<_> = top.iter().map(|(key, counts)| (key.as_str(), counts.downloads)).collect();
     assert_eq!(top, [("049", 50), ("099", 50), ("149", 50)]);
 }

@@ -1,5 +1,5 @@
-//! Whatever happens to the bytes on the disk, wrong ones are never served: what is broken is
-//! noticed, leaves, is counted, and can be fetched again.
+//! Changed bytes on the disk: a broken entry is noticed, removed, counted and fetched again, and
+//! its bytes are never returned.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -20,7 +20,7 @@ fn flip(file: &Path, at: u64) {
     file.write_all(&[byte[0] ^ 0x10]).unwrap();
 }
 
-/// A store that opens a file each time it reads.
+/// Opens a store that opens a file for each read.
 fn open(scratch: &Scratch) -> (Store, Recovered) {
     let mut limits = Limits::new(16 * MIB);
     limits.open_files = 0;
@@ -30,10 +30,10 @@ fn open(scratch: &Scratch) -> (Store, Recovered) {
 #[track_caller]
 fn assert_noticed(scratch: &Scratch, store: &Store, what: &str) {
     let entry =
-        store.get(KEY).unwrap_or_else(|| panic!("{what}: it is there until somebody reads it"));
+        store.get(KEY).unwrap_or_else(|| panic!("{what}: the entry stays until it is read"));
     refused(read(store, &entry), ErrorKind::Integrity);
-    assert!(store.get(KEY).is_none(), "{what}: it has left");
-    assert!(entry_files(&scratch.path()).is_empty(), "{what}: and its file");
+    assert!(store.get(KEY).is_none(), "{what}: the entry is removed");
+    assert!(entry_files(&scratch.path()).is_empty(), "{what}: the file is removed");
     let usage = store.usage();
     assert_eq!((usage.corrupt, usage.objects, usage.bytes), (1, 0, 0), "{what}");
     fill(store, KEY, &pattern(2, LEN));
@@ -66,7 +66,7 @@ fn a_flipped_bit_of_the_body_the_checksums_or_the_footer_is_noticed_by_the_next_
 }
 
 #[test]
-fn the_same_after_a_restart() {
+fn a_flipped_bit_of_the_body_or_the_footer_is_noticed_after_a_restart() {
     for at_end in [false, true] {
         let scratch = Scratch::in_memory();
         let (store, _) = open(&scratch);
@@ -123,7 +123,7 @@ fn a_file_that_became_shorter_or_longer_is_noticed() {
 }
 
 #[test]
-fn a_reader_gets_the_blocks_that_are_right_and_none_that_is_wrong() {
+fn a_reader_of_a_broken_entry_returns_only_its_intact_blocks() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(16 * MIB);
     let entry = fill(&store, KEY, &pattern(1, LEN));
@@ -133,14 +133,14 @@ fn a_reader_gets_the_blocks_that_are_right_and_none_that_is_wrong() {
     let error =
         reader.try_read_block(1).and_then(|block| block.map_or_else(|| reader.read_block(1), Ok));
     refused(error, ErrorKind::Integrity);
-    // Another who reads it at the same time finds the same; it is counted once.
+    // A second read of the block fails too, and the entry is counted once.
     refused(reader.read_block(1), ErrorKind::Integrity);
     assert_eq!(reader.read_block(2).unwrap(), pattern(1, LEN)[2 * BLOCK..]);
     assert_eq!(store.usage().corrupt, 1);
 }
 
 #[test]
-fn a_reader_who_finds_an_old_version_broken_leaves_the_new_one() {
+fn a_reader_that_finds_an_old_version_broken_leaves_the_new_one() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(16 * MIB);
     let old = fill(&store, KEY, &pattern(1, LEN));
@@ -153,7 +153,7 @@ fn a_reader_who_finds_an_old_version_broken_leaves_the_new_one() {
 }
 
 #[test]
-fn a_whole_small_body_is_checked_too_and_one_in_memory_does_not_suffer_from_the_disk() {
+fn a_small_body_is_checked_when_it_is_loaded_and_stays_intact_in_memory() {
     let scratch = Scratch::in_memory();
     let (store, _) = open(&scratch);
     let body = pattern(1, 2 * BLOCK);

@@ -1,5 +1,5 @@
-//! What a hit costs. Run by hand, where nothing else runs: timings prove nothing on a busy machine.
-//! `cargo test -p storage-http-cache --features server --release -- --ignored --nocapture cost`
+//! Measures the time of a hit. Run it by hand on an idle machine:
+//! `cargo test -p storage-mirror --features server --release -- --ignored --nocapture cost`
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,12 +12,12 @@ fn measure(what: &str, mut work: impl FnMut(u32)) {
     let start = Instant::now();
     (0..ROUNDS).for_each(&mut work);
     let each = start.elapsed() / ROUNDS;
-    say(&format!("{what}: {each:?}"));
+    print_line(&format!("{what}: {each:?}"));
 }
 
 #[test]
 #[ignore = "measures"]
-fn the_cost_of_a_hit() {
+fn a_hit_is_measured() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(2048 * MIB);
     let keys: Vec<_> =
@@ -39,10 +39,9 @@ fn the_cost_of_a_hit() {
     drop(store);
     let start = Instant::now();
     let (_store, recovered) = scratch.open_with(Limits::new(2048 * MIB));
-    say(&format!("a start with {} objects: {:?}", recovered.objects, start.elapsed()));
+    print_line(&format!("a start with {} objects: {:?}", recovered.objects, start.elapsed()));
 
-    // What is in the page cache of a disk; not every file system in memory can be read without
-    // waiting.
+    // On a disk, because not every file system in memory supports reads without waiting.
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let one = fill(&store, "one", &[7; 1024]);
@@ -57,6 +56,6 @@ fn the_cost_of_a_hit() {
     measure("the same from memory", |n| {
         drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()))
     });
-    // What the kernel let go of in between costs less than it seems.
+    // A dropped page would make the figures above too low.
     assert!(store.try_load(&one).unwrap().is_some() && reader.try_read_block(0).unwrap().is_some());
 }

@@ -1,5 +1,5 @@
-//! Processes killed at any instant (SIGKILL): the next start finds every object whose commit was
-//! answered, whole; no purged one; and nothing half done.
+//! Processes killed at any instant (SIGKILL): the next start restores every object whose commit
+//! returned, no purged object, and no incomplete file.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::jobs::{self, Running};
 use super::*;
 
-/// Enough for all that is filled, so that nothing has to leave.
+/// Space for all objects of the test, so that no entry is evicted.
 const ROOM: u64 = 64 * MIB;
-/// Too little, so that something leaves all the time.
+/// Less space than the objects take, so that entries are evicted all the time.
 const LITTLE_ROOM: u64 = 2 * MIB;
 
-/// The bytes of a version of a key, whose number they begin with.
+/// Returns the body of a version of a key, which begins with the number of the version.
 fn body(key: &str, version: u64) -> Vec<u8> {
     let seed = version + key.bytes().map(u64::from).sum::<u64>() * 1_000_003;
     let len = if key.starts_with("large") { 800_000 } else { 1_000 + seed as usize % 300_000 };
@@ -24,15 +24,16 @@ fn version_of(body: &[u8]) -> u64 {
     std::str::from_utf8(&body[..end]).unwrap().parse().unwrap()
 }
 
-/// What was there when a job began must not be mistaken for its own: its versions go on from here.
+/// The variable with the first version of a job. Versions never repeat, so that a restored object
+/// is distinguishable from one that this job filled.
 const FIRST: &str = "STORAGE_HTTP_CACHE_FIRST";
 
 fn first() -> u64 {
     std::env::var(FIRST).unwrap().parse().unwrap()
 }
 
-/// Three threads fill the same few keys again and again, and purge some. Each tells before it
-/// purges, and after each thing that was answered.
+/// Fills the same few keys in three threads and purges some of them, until the process is killed.
+/// Each thread reports before a purge, and after each fill and purge that returned.
 pub(super) fn fill_for_ever(path: &Path) {
     let (store, _) = Store::open(path, Limits::new(ROOM)).unwrap();
     std::thread::scope(|scope| {
@@ -46,24 +47,24 @@ pub(super) fn fill_for_ever(path: &Path) {
                         format!("purged/{thread}"),
                     ] {
                         fill(store, &key, &body(&key, version));
-                        jobs::tell(&format!("filled {key} {version}"));
+                        jobs::report(&format!("filled {key} {version}"));
                     }
                     let key = format!("purged/{thread}");
-                    jobs::tell(&format!("purging {key} {version}"));
+                    jobs::report(&format!("purging {key} {version}"));
                     store.purge(&key).unwrap();
-                    jobs::tell(&format!("purged {key} {version}"));
+                    jobs::report(&format!("purged {key} {version}"));
                 }
             });
         }
     });
 }
 
-/// As much as possible happens at a time in as little room as possible: evictions, replacements,
-/// fills given up, restarts.
+/// Evicts, replaces, abandons fills and reopens the store, all at a time, until the process is
+/// killed.
 pub(super) fn churn_for_ever(path: &Path) {
     for round in first().. {
         let (store, recovered) = Store::open(path, Limits::new(LITTLE_ROOM)).unwrap();
-        jobs::tell(&format!("opened {} {}", recovered.dropped, round));
+        jobs::report(&format!("opened {} {}", recovered.dropped, round));
         std::thread::scope(|scope| {
             for thread in 0..2_u64 {
                 let store = &store;
@@ -83,7 +84,7 @@ pub(super) fn churn_for_ever(path: &Path) {
                         filling.write(&bytes).unwrap();
                         if n % 4 > 0 {
                             filling.commit().unwrap();
-                            jobs::tell(&format!("churned {key} {round}"));
+                            jobs::report(&format!("churned {key} {round}"));
                         }
                     }
                 });
@@ -92,16 +93,16 @@ pub(super) fn churn_for_ever(path: &Path) {
     }
 }
 
-/// What must be there, by what was told.
+/// The reports of all jobs, which decide what a restart must restore.
 #[derive(Default)]
-struct Told {
+struct Reports {
     filled: HashMap<String, u64>,
     purging: HashMap<String, u64>,
     purged: HashMap<String, u64>,
     lines: usize,
 }
 
-impl Told {
+impl Reports {
     fn take(&mut self, line: &str) {
         self.lines += 1;
         let words: Vec<_> = line.split(' ').collect();
@@ -110,7 +111,7 @@ impl Told {
             "filled" => &mut self.filled,
             "purging" => &mut self.purging,
             "purged" => &mut self.purged,
-            "opened" => return assert_eq!(key, "0", "nothing was broken"),
+            "opened" => return assert_eq!(key, "0", "no file is broken"),
             "churned" => return,
             _ => panic!("{line}"),
         };
@@ -140,7 +141,7 @@ impl Told {
     }
 }
 
-/// Opens what a killed process left, and reads all of it.
+/// Opens the store of a killed process and reads all of its entries.
 fn read_all(path: &Path, room: u64, partial: &mut u64) -> HashMap<String, u64> {
     let (store, recovered) = Store::open(path, Limits::new(room)).unwrap();
     assert_eq!(recovered.dropped, 0, "a kill breaks nothing");
@@ -167,24 +168,24 @@ fn read_all(path: &Path, room: u64, partial: &mut u64) -> HashMap<String, u64> {
     found
 }
 
-fn kill_again_and_again(job: &str, scratch: &Scratch, room: u64, kills: u64) -> (Told, u64) {
-    let (mut told, mut partial) = (Told::default(), 0);
+fn kill_again_and_again(job: &str, scratch: &Scratch, room: u64, kills: u64) -> (Reports, u64) {
+    let (mut reports, mut partial) = (Reports::default(), 0);
     for kill in 0..kills {
         let seed = split_mix(kill + room);
         let mut command = jobs::job(&[], job, &scratch.path());
-        command.env(FIRST, (told.latest() + 1_000 * (kill + 1)).to_string());
+        command.env(FIRST, (reports.latest() + 1_000 * (kill + 1)).to_string());
         let mut running = Running::start(command);
-        // From the first sign of life on, a random number of answers and a random moment.
+        // Kills the job after a random number of reports and a random delay.
         for _ in 0..(seed >> 33) % 20 + 1 {
-            told.take(&running.next().expect("it runs until it is killed"));
+            reports.take(&running.next().expect("it runs until it is killed"));
         }
         spin(Duration::from_micros((seed >> 40) % 8_000));
-        running.kill().iter().for_each(|line| told.take(line));
+        running.kill().iter().for_each(|line| reports.take(line));
         let found = read_all(&scratch.path(), room, &mut partial);
-        told.assert_kept(&found);
+        reports.assert_kept(&found);
     }
-    assert!(told.lines as u64 > kills, "nothing happened");
-    (told, partial)
+    assert!(reports.lines as u64 > kills, "the jobs reported nothing");
+    (reports, partial)
 }
 
 fn spin(time: Duration) {
@@ -195,26 +196,26 @@ fn spin(time: Duration) {
 }
 
 #[test]
-fn a_killed_process_loses_nothing_that_it_answered_and_leaves_nothing_half_done() {
+fn a_killed_process_loses_no_committed_object_and_leaves_no_incomplete_one() {
     let scratch = Scratch::new();
-    let (told, partial) = kill_again_and_again("fill", &scratch, ROOM, 30);
+    let (reports, partial) = kill_again_and_again("fill", &scratch, ROOM, 30);
     assert!(
-        told.purged.len() == 3 && told.filled.len() == 9,
+        reports.purged.len() == 3 && reports.filled.len() == 9,
         "{:?} {:?}",
-        told.filled,
-        told.purged
+        reports.filled,
+        reports.purged
     );
     assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
 }
 
 #[test]
-fn the_same_where_everything_takes_no_time() {
+fn a_killed_process_loses_no_committed_object_on_a_file_system_in_memory() {
     let (_, partial) = kill_again_and_again("fill", &Scratch::in_memory(), ROOM, 30);
     assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
 }
 
 #[test]
-fn a_process_killed_while_entries_come_and_go_leaves_no_more_than_it_may() {
+fn a_process_killed_while_it_evicts_leaves_no_more_than_max_size() {
     let (_, partial) = kill_again_and_again("churn", &Scratch::in_memory(), LITTLE_ROOM, 30);
     assert!(partial > 0, "no kill hit a fill, so that nothing is proved");
 }

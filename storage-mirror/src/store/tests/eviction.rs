@@ -1,4 +1,4 @@
-//! How often S3-FIFO has what is asked for, beside LRU.
+//! The hit rate of S3-FIFO compared with that of LRU.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,13 +7,13 @@ use super::*;
 
 const OBJECTS: usize = 20_000;
 const REQUESTS: u64 = 200_000;
-/// How many requests lie between the beginnings of scans, and how many things each of them asks for
-/// once.
+/// The number of requests from the beginning of one scan to that of the next.
 const BETWEEN_SCANS: u64 = 20_000;
+/// The number of objects that a scan requests once.
 const SCAN: u64 = 4_000;
 
-/// Requests as a popular server has them: the n-th most popular object is asked for in proportion
-/// to 1/n, and now and then somebody goes through many things that nobody else wants.
+/// Returns requests in a Zipf distribution: the n-th most popular object is requested in proportion
+/// to 1/n. Scans of other objects come in between.
 fn trace() -> Vec<u64> {
     let mut sum = 0.0;
     let upto: Vec<f64> = (1..=OBJECTS)
@@ -32,7 +32,7 @@ fn trace() -> Vec<u64> {
     for n in 0..REQUESTS {
         trace.push(next());
         if n % BETWEEN_SCANS == BETWEEN_SCANS / 2 {
-            // Between the requests of others.
+            // Every fourth request of a scan is followed by one of the distribution.
             for scanned in 0..SCAN {
                 trace.push(1_000_000 + n * SCAN + scanned);
                 if scanned % 4 == 0 {
@@ -44,7 +44,7 @@ fn trace() -> Vec<u64> {
     trace
 }
 
-/// Objects of different sizes: 1 to 64, by their number.
+/// Returns the size of an object: 1, or 1 to 64 by its number.
 fn weight(object: u64, is_even: bool) -> u64 {
     if is_even { 1 } else { split_mix(object) % 64 + 1 }
 }
@@ -103,7 +103,7 @@ fn on_a_zipf_trace_with_scans_s3_fifo_hits_at_least_as_often_as_lru() {
                 (hits_of_s3fifo(&trace, capacity, is_even), hits_of_lru(&trace, capacity, is_even));
             let sizes = if is_even { "one size" } else { "sizes 1..=64" };
             let (ours_percent, lru_percent) = (ours as f64 / all, lru as f64 / all);
-            say(&format!(
+            print_line(&format!(
                 "{sizes}, room for {percent} %: S3-FIFO {ours_percent:.2} % hits, LRU {lru_percent:.2} %"
             ));
             assert!(ours >= lru, "{ours} hits against {lru}");

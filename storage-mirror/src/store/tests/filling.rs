@@ -1,4 +1,4 @@
-//! Objects become visible whole, or not at all.
+//! Filling: objects become visible as a whole or not at all.
 
 use storage_core::{Checksum, ChecksumAlgorithm};
 
@@ -6,7 +6,7 @@ use super::super::layout::MAX_HEADER;
 use super::*;
 
 #[test]
-fn what_was_filled_reads_back_with_its_metadata() {
+fn a_filled_object_reads_back_with_its_metadata() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     for len in [0, 1, 100, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 17] {
@@ -15,7 +15,7 @@ fn what_was_filled_reads_back_with_its_metadata() {
         meta.object.metadata.content_type = Some("audio/mpeg".to_owned());
         meta.extra.insert("status".to_owned(), "200".to_owned());
         let mut filling = store.begin(&key).create(meta.clone()).unwrap();
-        assert!(store.get(&key).is_none(), "not before it is whole");
+        assert!(store.get(&key).is_none(), "an incomplete object is invisible");
         filling.write(&body).unwrap();
         let entry = filling.commit().unwrap();
         assert_eq!(
@@ -46,7 +46,7 @@ fn a_fill_that_is_dropped_leaves_the_old_object_and_nothing_else() {
 }
 
 #[test]
-fn a_short_body_is_not_kept() {
+fn a_body_shorter_than_announced_is_not_stored() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let mut filling = store.begin("key").create(meta("key", 1_000_000)).unwrap();
@@ -58,7 +58,7 @@ fn a_short_body_is_not_kept() {
 }
 
 #[test]
-fn a_body_longer_than_announced_is_not_kept() {
+fn a_body_longer_than_announced_is_not_stored() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let mut filling = store.begin("key").create(meta("key", 5)).unwrap();
@@ -71,7 +71,7 @@ fn a_body_longer_than_announced_is_not_kept() {
 }
 
 #[test]
-fn a_body_that_is_not_what_origins_checksums_say_is_not_kept() {
+fn a_body_that_does_not_match_origins_checksums_is_not_stored() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     for algorithm in
@@ -94,7 +94,7 @@ fn a_body_that_is_not_what_origins_checksums_say_is_not_kept() {
 }
 
 #[test]
-fn what_has_been_written_can_be_read_while_the_rest_is_on_its_way() {
+fn a_tail_reads_the_written_bytes_before_the_fill_ends() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let body = pattern(1, 3 * BLOCK);
@@ -112,12 +112,12 @@ fn what_has_been_written_can_be_read_while_the_rest_is_on_its_way() {
     assert_eq!(
         tail.read(2 * BLOCK as u64, BLOCK).unwrap(),
         body[2 * BLOCK..],
-        "whatever became of it"
+        "the tail reads on after a purge"
     );
 }
 
 #[test]
-fn a_newer_version_takes_the_place_of_the_older() {
+fn a_newer_version_replaces_the_older_one() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let old = fill(&store, "key", &pattern(1, 300_000));
@@ -131,7 +131,7 @@ fn a_newer_version_takes_the_place_of_the_older() {
 }
 
 #[test]
-fn of_two_fills_the_one_that_began_later_wins_whichever_ends_first() {
+fn the_fill_that_began_later_wins_in_either_order_of_commits() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     for earlier_ends_first in [true, false] {
@@ -146,7 +146,7 @@ fn of_two_fills_the_one_that_began_later_wins_whichever_ends_first() {
             later.commit().unwrap();
         } else {
             let kept = later.commit().unwrap();
-            assert_eq!(earlier.commit().unwrap().id(), kept.id(), "it is told which is kept");
+            assert_eq!(earlier.commit().unwrap().id(), kept.id(), "the stored entry is returned");
         }
         assert_eq!(read_key(&store, "key").unwrap(), b"later");
         only_file(&scratch.path());
@@ -155,7 +155,7 @@ fn of_two_fills_the_one_that_began_later_wins_whichever_ends_first() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_anything_leaves_for_it() {
+fn an_object_that_is_too_large_is_refused_and_evicts_nothing() {
     let scratch = Scratch::new();
     let mut limits = Limits::new(MIB);
     limits.max_object_size = Some(500_000);
@@ -176,7 +176,7 @@ fn what_is_too_large_is_refused_before_anything_leaves_for_it() {
 }
 
 #[test]
-fn fills_cannot_be_promised_more_than_there_is() {
+fn fills_cannot_reserve_more_than_max_size() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     let first = store.begin("a").create(meta("a", 600_000)).unwrap();
@@ -188,7 +188,7 @@ fn fills_cannot_be_promised_more_than_there_is() {
 }
 
 #[test]
-fn making_room_evicts_what_is_least_worth() {
+fn making_room_evicts_entries_without_hits_first() {
     let scratch = Scratch::new();
     let store = scratch.open(10 * 65_536);
     for n in 0..10 {
@@ -212,7 +212,7 @@ fn making_room_evicts_what_is_least_worth() {
 }
 
 #[test]
-fn an_object_of_unknown_size_takes_part_in_the_limit_while_it_is_received() {
+fn an_object_of_unknown_size_counts_towards_the_limit_while_it_is_received() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(8 * MIB);
     fill(&store, "old", &pattern(1, 3 * MIB as usize));
@@ -223,12 +223,12 @@ fn an_object_of_unknown_size_takes_part_in_the_limit_while_it_is_received() {
         assert!(usage.bytes + usage.reserved <= 8 * MIB, "{usage:?}");
     }
     refused(spool.write(b"x"), ErrorKind::TooLarge);
-    // Another finds no room beside it, and then does.
+    // A second spool evicts an entry, and then finds no further space.
     let mut other = store.spool().unwrap();
     for _ in 0..3 {
         other.write(&pattern(3, MIB as usize)).unwrap();
     }
-    assert!(store.get("old").is_none(), "it made room");
+    assert!(store.get("old").is_none(), "the old entry was evicted");
     refused(other.write(&pattern(3, MIB as usize)), ErrorKind::StorageFull);
     drop(other);
     let object = spool.into_object(ObjectMeta::new(Key::new("key").unwrap(), 0)).unwrap();
@@ -240,7 +240,7 @@ fn an_object_of_unknown_size_takes_part_in_the_limit_while_it_is_received() {
 }
 
 #[test]
-fn metadata_has_its_limits() {
+fn metadata_that_exceeds_the_longest_header_is_refused() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let mut meta = meta("key", 3);
@@ -255,7 +255,7 @@ fn metadata_has_its_limits() {
 }
 
 #[test]
-fn keys_that_look_alike_never_meet() {
+fn similar_keys_are_separate_entries() {
     let scratch = Scratch::new();
     let store = scratch.open(64 * MIB);
     let keys = [
@@ -295,5 +295,5 @@ fn keys_that_look_alike_never_meet() {
     assert_eq!(entry_files(&scratch.path()).len(), keys.len());
     drop(store);
     all_differ(&scratch.open(64 * MIB));
-    assert_eq!(files_in(scratch.dir.path()), [scratch.path()], "nothing beside the cache");
+    assert_eq!(files_in(scratch.dir.path()), [scratch.path()], "no file outside the cache");
 }

@@ -1,5 +1,4 @@
-//! What an object costs in memory while it is kept: measured in a process of its own, by its
-//! resident memory.
+//! The memory that a stored object takes, measured by the resident memory of a child process.
 
 use storage_core::{Checksum, ChecksumAlgorithm, ETag, Metadata};
 
@@ -8,11 +7,10 @@ use super::*;
 
 const WARM_UP: u64 = 2_000;
 const OBJECTS: u64 = 30_000;
-/// Upper bound in bytes for an object with a key of 40 bytes. It was 1400 when metadata was kept in
-/// memory.
+/// Upper bound in bytes for an object with a key of 40 bytes.
 const MOST_PER_OBJECT: u64 = 300;
 
-/// Metadata as S3 has it for a recording.
+/// Returns metadata as S3 has it for a recording.
 fn typical(key: &str) -> EntryMeta {
     let mut object = ObjectMeta::new(Key::new(key).unwrap(), 1);
     object.etag = Some(ETag::strong("5d41402abc4b2a76b9719d911017c592").unwrap());
@@ -26,7 +24,8 @@ fn typical(key: &str) -> EntryMeta {
     EntryMeta::fetched(object, SystemTime::now())
 }
 
-/// Resident memory of this process in bytes, or `None` where the system does not say.
+/// Returns the resident memory of this process in bytes, or `None` where the system does not report
+/// it.
 fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -49,17 +48,17 @@ pub(super) fn report_growth(path: &Path) {
     let before = resident();
     (WARM_UP..WARM_UP + OBJECTS).for_each(fill);
     let grown = before.zip(resident()).map_or(0, |(before, after)| after.saturating_sub(before));
-    jobs::tell(&format!("{}", grown / OBJECTS));
+    jobs::report(&format!("{}", grown / OBJECTS));
 }
 
 #[test]
-fn a_kept_object_costs_a_few_hundred_bytes_of_memory_and_its_metadata_none() {
+fn a_stored_object_takes_at_most_300_bytes_of_memory() {
     if resident().is_none() {
         return skip("the system does not report the memory of a process");
     }
     let scratch = Scratch::in_memory();
-    let told = jobs::finish(jobs::job(&[], "footprint", &scratch.path()));
-    let each: u64 = told[0].parse().unwrap();
-    say(&format!("{each} bytes an object"));
+    let reports = jobs::finish(jobs::job(&[], "footprint", &scratch.path()));
+    let each: u64 = reports[0].parse().unwrap();
+    print_line(&format!("{each} bytes an object"));
     assert!((1..=MOST_PER_OBJECT).contains(&each), "{each} bytes an object");
 }

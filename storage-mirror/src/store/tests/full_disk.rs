@@ -1,7 +1,7 @@
-//! A disk that is full, or has no inodes left: the fill fails with a clear error, so that the
-//! object is passed through; all that is kept stays, and afterwards all works again.
+//! A disk that is full or has no inodes left: fills fail with `StorageFull`, stored entries stay,
+//! and fills succeed again once there is space.
 //!
-//! Mounts are made in a namespace of the job's own and end with it.
+//! Each job mounts file systems in its own namespace, so the mounts end with it.
 
 use std::fs::File;
 use std::process::Command;
@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use super::jobs;
 use super::*;
 
-/// Runs a job that mounts something over the directory.
-fn mounting(job: &str) {
+/// Runs a job that mounts a file system over the directory. Skips it where mounts are forbidden.
+fn run_with_mount(job: &str) {
     static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
     let wrapper = WRAPPER.get_or_init(|| {
         let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
@@ -41,7 +41,7 @@ fn mount(options: &str, at: &Path) {
 
 const KEPT: usize = 200_000;
 
-/// A store with one object, which thinks that it has much more room than there is.
+/// Opens a store with one object, whose `max_size` is far above the size of the disk.
 fn store_on(path: &Path) -> Store {
     let (store, _) = Store::open(path, Limits::new(64 * MIB)).unwrap();
     fill(&store, "kept", &pattern(1, KEPT));
@@ -60,10 +60,10 @@ fn assert_as_before(path: &Path, store: &Store) {
 pub(super) fn full_disk(path: &Path) {
     mount("size=3m", path);
     let store = store_on(path);
-    // A large object is refused before the first byte, since its blocks are taken at once ...
+    // A large object is refused before the first byte, because its space is allocated at once.
     refused(store.begin("large").create(meta("large", 8 * MIB)), ErrorKind::StorageFull);
     assert_as_before(path, &store);
-    // ... and one that is under way when the disk fills up fails where it is.
+    // A fill under way fails at the write that finds the disk full.
     let len = BLOCK as u64 - 10;
     let mut filling = store.begin("key").create(meta("key", len)).unwrap();
     fill_up(&path.join("filler"));
@@ -80,14 +80,14 @@ pub(super) fn full_disk(path: &Path) {
     fs::remove_file(path.join("filler")).unwrap();
     fill(&store, "key", &body);
     assert_eq!(read_key(&store, "key").unwrap(), body);
-    // One can always remove, and start again.
+    // Purges and restarts succeed on a full disk.
     fill_up(&path.join("filler"));
     assert!(store.purge("key").unwrap());
     drop(store);
     let (store, recovered) = Store::open(path, Limits::new(64 * MIB)).unwrap();
     assert_eq!((recovered.objects, recovered.dropped), (1, 0));
     assert_as_before(path, &store);
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 fn fill_up(path: &Path) {
@@ -108,17 +108,17 @@ pub(super) fn no_inodes(path: &Path) {
     fs::remove_dir_all(&filler).unwrap();
     fill(&store, "key", b"body");
     assert_eq!(read_key(&store, "key").unwrap(), b"body");
-    jobs::tell("done");
+    jobs::report("done");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_fails_fills_and_nothing_else() {
-    mounting("full disk");
+    run_with_mount("full disk");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_lack_of_inodes_fails_fills_and_nothing_else() {
-    mounting("no inodes");
+    run_with_mount("no inodes");
 }

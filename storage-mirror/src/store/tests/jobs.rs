@@ -1,8 +1,8 @@
-//! Jobs: parts of tests that need a process of their own, because they are killed or have something
-//! mounted.
+//! Jobs: parts of tests that run in child processes, because they are killed or mount a file
+//! system.
 //!
-//! The ignored test [`child`] runs the job that the environment names. It answers in lines on
-//! standard output that begin with [`MARK`], since the test harness writes there too.
+//! The ignored test [`child`] runs the job that the environment names. A job reports lines that
+//! begin with [`MARK`] on standard output, where the test harness writes too.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -28,8 +28,8 @@ fn child() {
     job(Path::new(&path));
 }
 
-/// A command that runs a job on a directory, under another program if one is named: `["unshare",
-/// "-m"]`.
+/// Returns a command that runs a job on a directory, through `wrapper` if it is not empty, such as
+/// `["unshare", "-m"]`.
 pub(super) fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
     let exe = std::env::current_exe().unwrap();
     let mut command = match wrapper {
@@ -52,7 +52,7 @@ pub(super) fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
     command
 }
 
-/// Runs a job to its end and answers what it told. Panics with its output if it failed.
+/// Runs a job to its end and returns its reports. Panics with its output if it failed.
 #[track_caller]
 pub(super) fn finish(mut command: Command) -> Vec<String> {
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -62,15 +62,14 @@ pub(super) fn finish(mut command: Command) -> Vec<String> {
     out.lines().filter_map(marked).map(str::to_owned).collect()
 }
 
-/// In a job: answers a line. One system call, so a job that is killed has told a whole line or
-/// none.
-pub(super) fn tell(line: &str) {
+/// Reports a line from a job, in one system call, so that a killed job leaves no partial line.
+pub(super) fn report(line: &str) {
     let line = format!("\n{MARK}{line}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
     std::io::stdout().flush().unwrap();
 }
 
-/// A job under way.
+/// A running job.
 pub(super) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -83,12 +82,12 @@ impl Running {
         Self { child, lines }
     }
 
-    /// The next line it tells; `None` when it has ended.
+    /// Returns the next report, and `None` when the job has ended.
     pub(super) fn next(&mut self) -> Option<String> {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| marked(&line).map(str::to_owned))
     }
 
-    /// Kills it at once (SIGKILL) and answers what it told before.
+    /// Kills the job (SIGKILL) and returns the reports that were not read yet.
     pub(super) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         let rest = std::iter::from_fn(|| self.next()).collect();
@@ -98,7 +97,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves no process behind.
+    /// Kills the job, so that a failed test leaves no process.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

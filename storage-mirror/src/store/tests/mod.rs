@@ -1,4 +1,4 @@
-//! The store as the server uses it: on real directories, through its own calls.
+//! Tests of the store on real directories.
 
 mod corruption;
 mod cost;
@@ -28,7 +28,7 @@ use super::{BLOCK, Entry, EntryMeta, Limits, Recovered, Store};
 
 const MIB: u64 = 1024 * 1024;
 
-/// A directory of a test's own, with the store's in it.
+/// A temporary directory that contains the directory of a store.
 struct Scratch {
     dir: TempDir,
 }
@@ -38,7 +38,7 @@ impl Scratch {
         Self::below(&std::env::temp_dir())
     }
 
-    /// Where syncing costs nothing, if there is such a place.
+    /// In a file system in memory, where syncing costs nothing, if the machine has one.
     fn in_memory() -> Self {
         let memory = Path::new("/dev/shm");
         if memory.is_dir() { Self::below(memory) } else { Self::new() }
@@ -61,13 +61,13 @@ impl Scratch {
     }
 }
 
-/// The files of entries in a directory.
+/// Returns the files of the entries in a directory.
 fn entry_files(path: &Path) -> Vec<PathBuf> {
     let shelves = (0..=255).map(|shelf| path.join(format!("{shelf:02x}")));
     shelves.flat_map(|shelf| files_in(&shelf)).collect()
 }
 
-/// The files of fills under way.
+/// Returns the files of the fills under way.
 fn fill_files(path: &Path) -> Vec<PathBuf> {
     files_in(&path.join("filling"))
 }
@@ -76,14 +76,14 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect()
 }
 
-/// The only file of an entry.
+/// Returns the file of the only entry.
 fn only_file(path: &Path) -> PathBuf {
     let files = entry_files(path);
     assert_eq!(files.len(), 1, "{files:?}");
     files[0].clone()
 }
 
-/// What all files take, in whole pages.
+/// Returns the bytes that all files take, in whole pages.
 fn disk_use(path: &Path) -> u64 {
     let files = entry_files(path).into_iter().chain(fill_files(path));
     files
@@ -91,7 +91,7 @@ fn disk_use(path: &Path) -> u64 {
         .sum()
 }
 
-/// Bytes that differ at every position from those of other seeds.
+/// Returns pseudo-random bytes of a seed.
 fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -103,7 +103,7 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// One step of SplitMix64: random enough, and the same every time.
+/// Returns the next value of SplitMix64, a reproducible pseudo-random sequence.
 fn split_mix(state: u64) -> u64 {
     let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -115,7 +115,7 @@ fn meta(key: &str, size: u64) -> EntryMeta {
     EntryMeta::fetched(ObjectMeta::new(Key::new(key).unwrap(), size), SystemTime::now())
 }
 
-/// Fills a key with a body, in pieces.
+/// Fills a key with a body that is written in pieces.
 fn try_fill(store: &Store, key: &str, body: &[u8]) -> Result<Arc<Entry>> {
     let mut filling = store.begin(key).create(meta(key, body.len() as u64))?;
     for chunk in body.chunks(100_000) {
@@ -128,7 +128,7 @@ fn fill(store: &Store, key: &str, body: &[u8]) -> Arc<Entry> {
     try_fill(store, key, body).unwrap()
 }
 
-/// The whole body of an entry, block by block.
+/// Reads the whole body of an entry block by block.
 fn read(store: &Store, entry: &Arc<Entry>) -> Result<Vec<u8>> {
     let reader = store.reader(entry)?;
     let mut body = Vec::new();
@@ -138,7 +138,7 @@ fn read(store: &Store, entry: &Arc<Entry>) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-/// The whole body of what is kept under a key.
+/// Reads the whole body of the entry of a key.
 fn read_key(store: &Store, key: &str) -> Option<Vec<u8>> {
     store.get(key).map(|entry| read(store, &entry).unwrap())
 }
@@ -146,7 +146,7 @@ fn read_key(store: &Store, key: &str) -> Option<Vec<u8>> {
 #[track_caller]
 fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Error {
     match result {
-        Ok(_) => panic!("it succeeded, where {kind} was due"),
+        Ok(_) => panic!("the call succeeded; it should fail with {kind}"),
         Err(error) => {
             assert_eq!(error.kind(), kind, "{error}: {:?}", std::error::Error::source(&error));
             error
@@ -154,12 +154,12 @@ fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Error {
     }
 }
 
-/// Writes past the capturing of test output: what a machine could not prove, and what was measured.
-fn say(line: &str) {
+/// Prints a line that the test harness does not capture: measurements and skipped tests.
+fn print_line(line: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "{name}: {line}");
 }
 
 fn skip(reason: &str) {
-    say(&format!("SKIPPED: {reason}"));
+    print_line(&format!("SKIPPED: {reason}"));
 }

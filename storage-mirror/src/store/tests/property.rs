@@ -1,5 +1,5 @@
-//! Random sequences of operations, beside a plain map: what is kept is right, what is gone is gone,
-//! and the disk never holds more than it may.
+//! Random sequences of operations compared with a plain map: entries have the right bytes, removed
+//! entries are gone, and the disk use stays within the limit.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ enum Step {
         key: u8,
         len: usize,
     },
-    /// Begun, and ended by a later step, if at all.
+    /// Begins a fill that a later step may end.
     Begin {
         key: u8,
         len: usize,
@@ -53,15 +53,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn name(key: u8) -> String {
-    // Two families, of which one is a prefix of the other.
+    // Two groups of keys, of which one has a prefix that the other lacks.
     if key.is_multiple_of(2) { format!("a/{key}") } else { format!("a{key}") }
 }
 
-/// A store and what is known of it.
+/// A store and its expected content.
 struct Model {
     scratch: Scratch,
     store: Option<Store>,
-    /// The version each key has, if it is kept at all.
+    /// The version and the length of each key, if it is still stored.
     versions: HashMap<u8, (u64, usize)>,
     begun: Vec<(u8, u64, usize, Filling)>,
     version: u64,
@@ -138,7 +138,7 @@ impl Model {
         match write.and_then(|()| filling.commit()) {
             Ok(_) => {
                 assert!(!is_purged);
-                // Unless one is there that began later.
+                // An entry whose fill began later stays.
                 if !was_kept || self.versions[&key].0 < version {
                     self.versions.insert(key, (version, len));
                 }
@@ -164,7 +164,7 @@ impl Model {
             None => read(self.store(), &entry).unwrap(),
         };
         let (version, len) = self.versions[&key];
-        assert!(body == pattern(version, len), "{} is not what was filled last", name(key));
+        assert!(body == pattern(version, len), "{} is not the last filled version", name(key));
     }
 
     fn purged(&mut self, is_purged: impl Fn(u8) -> bool) {

@@ -1,9 +1,9 @@
-//! A purge wins over whatever began before it.
+//! Purges: a purge wins over every fill that began before it.
 
 use super::*;
 
 #[test]
-fn a_purge_removes_what_is_there_and_tells_whether_there_was_something() {
+fn a_purge_removes_the_entry_and_returns_whether_there_was_one() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     fill(&store, "key", b"body");
@@ -47,7 +47,7 @@ fn a_fill_that_began_before_a_purge_is_not_kept() {
 }
 
 #[test]
-fn a_prefix_is_literal() {
+fn the_prefix_of_a_purge_has_no_wildcards() {
     let scratch = Scratch::new();
     let store = scratch.open(16 * MIB);
     let keys = ["a", "a/b", "a/b/c", "a/bc", "a*", "ab", "A/b", "a/b%", "\u{e9}", "b"];
@@ -67,7 +67,7 @@ fn a_prefix_is_literal() {
 }
 
 #[test]
-fn a_prefix_of_many_keys_is_purged_as_a_whole() {
+fn a_purge_of_a_prefix_removes_more_keys_than_fit_on_a_page() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(16 * MIB);
     (0..700).for_each(|n| drop(fill(&store, &format!("p/{n}"), b"x")));
@@ -77,7 +77,7 @@ fn a_prefix_of_many_keys_is_purged_as_a_whole() {
 }
 
 #[test]
-fn what_was_purged_does_not_come_back_with_a_restart() {
+fn a_restart_does_not_restore_a_purged_entry() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     fill(&store, "a", b"1");
@@ -104,17 +104,17 @@ fn removing_a_version_leaves_a_newer_one() {
 
 #[cfg(unix)]
 #[test]
-fn a_purge_that_cannot_remove_says_so_and_can_be_tried_again() {
+fn a_purge_that_cannot_remove_a_file_fails_and_can_be_repeated() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     fill(&store, "key", b"body");
-    // A directory in the place of the file cannot be removed as one, whoever tries.
+    // A directory in place of the file cannot be removed as a file, not even by root.
     let file = only_file(&scratch.path());
     let aside = file.with_extension("aside");
     fs::rename(&file, &aside).unwrap();
     fs::create_dir(&file).unwrap();
     assert!(store.purge("key").is_err());
-    assert!(store.peek("key").is_some(), "it is not forgotten that it is there");
+    assert!(store.peek("key").is_some(), "the entry stays while its file exists");
     fs::remove_dir(&file).unwrap();
     fs::rename(&aside, &file).unwrap();
     assert!(store.purge("key").unwrap());

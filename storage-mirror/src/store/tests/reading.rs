@@ -1,5 +1,4 @@
-//! Reading: from the disk, from what the kernel has in memory, from memory; whatever becomes of the
-//! entry meanwhile.
+//! Reading from the disk, from the page cache and from memory, also while the entry is removed.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use super::super::pool::OVERHEAD;
 use super::*;
 
 #[test]
-fn an_entry_that_is_evicted_purged_or_replaced_while_it_is_read_can_be_read_to_its_end() {
+fn a_reader_reads_to_the_end_while_its_entry_is_evicted_purged_or_replaced() {
     let scratch = Scratch::new();
     let store = scratch.open(2 * MIB);
     let body = pattern(1, MIB as usize);
@@ -21,7 +20,7 @@ fn an_entry_that_is_evicted_purged_or_replaced_while_it_is_read_can_be_read_to_i
         let reader = store.reader(&entry).unwrap();
         assert_eq!(reader.read_block(0).unwrap(), body[..BLOCK]);
         leave(&store);
-        assert!(store.peek("key").is_none_or(|now| now.id() != entry.id()), "it has left");
+        assert!(store.peek("key").is_none_or(|now| now.id() != entry.id()), "it is removed");
         let rest: Vec<_> =
             (1..reader.blocks()).flat_map(|index| reader.read_block(index).unwrap()).collect();
         assert!(rest == body[BLOCK..]);
@@ -32,7 +31,7 @@ fn an_entry_that_is_evicted_purged_or_replaced_while_it_is_read_can_be_read_to_i
 }
 
 #[test]
-fn a_block_that_does_not_exist_is_not_read() {
+fn reading_a_block_past_the_end_is_an_error() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     let entry = fill(&store, "key", &[1; 10]);
@@ -47,14 +46,14 @@ fn a_block_that_does_not_exist_is_not_read() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn trying_answers_what_the_kernel_has_and_nothing_else() {
+fn the_try_functions_return_only_bytes_that_the_kernel_has_in_memory() {
     let scratch = Scratch::new();
     let store = scratch.open(16 * MIB);
     let body = pattern(1, 4 * BLOCK);
     let large = fill(&store, "large", &body);
     let small = fill(&store, "small", &body[..1_000]);
     let reader = store.reader(&large).unwrap();
-    // Under pressure the kernel may let go of anything at any time; not again and again.
+    // Under memory pressure the kernel may drop pages at any time, so this is repeated.
     let block = || {
         (0..100).find_map(|_| reader.read_block(1).and_then(|_| reader.try_read_block(1)).unwrap())
     };
@@ -64,7 +63,7 @@ fn trying_answers_what_the_kernel_has_and_nothing_else() {
     assert_eq!(found, body[BLOCK..2 * BLOCK]);
     assert_eq!(whole().unwrap(), body[..1_000]);
 
-    // The commit has written all pages, so that the kernel can let them go.
+    // The commit has synced all pages, so the kernel can drop them.
     for file in entry_files(&scratch.path()) {
         let file = fs::File::open(file).unwrap();
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
@@ -73,11 +72,11 @@ fn trying_answers_what_the_kernel_has_and_nothing_else() {
     assert_eq!(store.try_load(&small).unwrap(), None);
     assert_eq!(block().unwrap(), body[BLOCK..2 * BLOCK]);
     assert_eq!(whole().unwrap(), body[..1_000]);
-    assert_eq!(store.usage().corrupt, 0, "what is not there is not broken");
+    assert_eq!(store.usage().corrupt, 0, "a block that is not in memory is not broken");
 }
 
 #[test]
-fn a_small_body_that_is_asked_for_again_is_kept_in_memory() {
+fn a_small_body_is_held_in_memory_after_its_second_hit() {
     let scratch = Scratch::new();
     let store = scratch.open(16 * MIB);
     let body = pattern(1, 200_000);
@@ -97,7 +96,7 @@ fn a_small_body_that_is_asked_for_again_is_kept_in_memory() {
 }
 
 #[test]
-fn what_is_in_memory_is_bounded_and_not_too_large() {
+fn the_memory_of_bodies_is_bounded_and_a_large_body_is_not_held() {
     let scratch = Scratch::new();
     let mut limits = Limits::new(64 * MIB);
     limits.memory = MIB;
@@ -114,14 +113,14 @@ fn what_is_in_memory_is_bounded_and_not_too_large() {
         }
         assert!(store.usage().memory <= MIB);
     }
-    assert!(store.usage().memory > MIB / 2, "or nothing was kept");
+    assert!(store.usage().memory > MIB / 2, "bodies are held");
     let large = fill(&store, "large", &vec![1; super::super::MAX_IN_MEMORY as usize + 1]);
     refused(store.load(&large), ErrorKind::TooLarge);
     assert_eq!(store.hot(&large), None);
 }
 
 #[test]
-fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
+fn blocks_of_a_larger_object_are_held_in_memory_after_its_second_hit() {
     let scratch = Scratch::in_memory();
     let mut limits = Limits::new(64 * MIB);
     limits.memory = 8 * MIB;
@@ -133,13 +132,12 @@ fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
         assert_eq!(read(&store, &entry).unwrap(), body);
         assert_eq!(store.usage().memory, kept * (BLOCK as u64 + OVERHEAD));
     }
-    // They are not read again.
+    // Blocks in memory are not read from the file again.
     fs::write(only_file(&scratch.path()), vec![0; body.len() + 10_000]).unwrap();
     let reader = store.reader(&entry).unwrap();
     assert_eq!(reader.try_read_block(10).unwrap().unwrap(), body[10 * BLOCK..]);
     assert_eq!(read(&store, &entry).unwrap(), body);
-    // When the entry leaves, they do; and those of an object that is large beside the memory were
-    // never kept.
+    // A purge removes the blocks. Those of an object above a quarter of the limit are never held.
     assert!(store.purge("key").unwrap());
     assert_eq!(store.usage().memory, 0);
     fill(&store, "large", &vec![7; 2 * MIB as usize + 1]);
@@ -149,7 +147,7 @@ fn blocks_of_a_larger_object_that_is_asked_for_again_are_kept_in_memory() {
     assert_eq!(store.usage().memory, 0);
 }
 
-/// The descriptors of this process that lead into a directory.
+/// Counts the descriptors of this process for files below a directory, except the lock.
 #[cfg(target_os = "linux")]
 fn open_files_in(path: &Path) -> usize {
     let path = path.canonicalize().unwrap();
@@ -160,7 +158,7 @@ fn open_files_in(path: &Path) -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn files_that_nobody_reads_are_closed() {
+fn files_without_a_reader_are_closed_beyond_the_limit() {
     let scratch = Scratch::new();
     let mut limits = Limits::new(64 * MIB);
     limits.open_files = 10;
@@ -169,20 +167,20 @@ fn files_that_nobody_reads_are_closed() {
         (0..100).map(|n| fill(&store, &format!("{n}"), &pattern(n, 1_000))).collect();
     assert!(open_files_in(&scratch.path()) <= 10);
     let readers: Vec<_> = entries.iter().map(|entry| store.reader(entry).unwrap()).collect();
-    assert!(open_files_in(&scratch.path()) >= 100, "what is read stays open");
+    assert!(open_files_in(&scratch.path()) >= 100, "files with a reader stay open");
     for (n, reader) in readers.iter().enumerate() {
         assert_eq!(reader.read_block(0).unwrap(), pattern(n as u64, 1_000));
     }
     drop(readers);
     assert!(open_files_in(&scratch.path()) <= 10);
     assert_eq!(store.usage().open_files, 10);
-    // None of what leaves, either: its space is to be free.
+    // Files of removed entries are closed too, which frees their space.
     store.purge_prefix("").unwrap();
     assert_eq!(open_files_in(&scratch.path()), 0);
 }
 
 #[test]
-fn an_entry_whose_file_somebody_removed_is_a_miss() {
+fn an_entry_whose_file_another_program_removed_is_a_miss() {
     let scratch = Scratch::new();
     let mut limits = Limits::new(MIB);
     limits.open_files = 0;
@@ -196,7 +194,7 @@ fn an_entry_whose_file_somebody_removed_is_a_miss() {
 }
 
 #[test]
-fn newer_metadata_is_seen_at_once_and_after_a_restart() {
+fn refreshed_metadata_is_returned_at_once_and_after_a_restart() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     let entry = fill(&store, "key", b"body");
@@ -213,7 +211,7 @@ fn newer_metadata_is_seen_at_once_and_after_a_restart() {
         (&*store.meta(&entry).unwrap(), read(&store, &entry).unwrap()),
         (&meta, b"body".to_vec())
     );
-    // What does not fit is known as long as it is in memory.
+    // Metadata that does not fit in the header is returned while it is in memory.
     let mut large = meta.clone();
     large.extra.insert("note".to_owned(), "x".repeat(5_000));
     assert!(!store.refresh(&entry, large.clone()).unwrap());
@@ -223,7 +221,7 @@ fn newer_metadata_is_seen_at_once_and_after_a_restart() {
     let entry = store.get("key").unwrap();
     assert_eq!(*store.meta(&entry).unwrap(), meta);
     store.purge("key").unwrap();
-    assert!(!store.refresh(&entry, meta).unwrap(), "it is gone");
+    assert!(!store.refresh(&entry, meta).unwrap(), "the entry is removed");
     assert!(entry_files(&scratch.path()).is_empty());
 }
 
@@ -238,7 +236,7 @@ fn metadata_that_is_not_in_memory_is_read_from_the_file() {
     for (n, entry) in kept.iter().enumerate() {
         assert_eq!(store.meta(entry).unwrap().object.key.as_str(), format!("{n}"));
     }
-    // Refreshed, it is on the disk alone.
+    // Refreshed metadata is only on the disk.
     let mut newer = (*store.meta(&kept[7]).unwrap()).clone();
     newer.validated_at += Duration::from_secs(3600);
     assert!(store.refresh(&kept[7], newer.clone()).unwrap());
@@ -246,7 +244,7 @@ fn metadata_that_is_not_in_memory_is_read_from_the_file() {
 }
 
 #[test]
-fn metadata_in_memory_is_bounded() {
+fn the_memory_of_metadata_is_bounded() {
     let scratch = Scratch::in_memory();
     let mut limits = Limits::new(64 * MIB);
     limits.memory = 64 * 1024;
@@ -256,11 +254,11 @@ fn metadata_in_memory_is_bounded() {
         store.meta(&entry).unwrap();
         assert!(store.usage().metadata <= 8 * 1024);
     }
-    assert!(store.usage().metadata > 4 * 1024, "or nothing was kept");
+    assert!(store.usage().metadata > 4 * 1024, "metadata is held");
 }
 
 #[test]
-fn an_entry_whose_header_is_broken_leaves_when_its_metadata_is_read() {
+fn reading_the_metadata_of_a_broken_header_removes_the_entry() {
     let scratch = Scratch::in_memory();
     let mut limits = Limits::new(MIB);
     limits.memory = 0;
@@ -276,7 +274,7 @@ fn an_entry_whose_header_is_broken_leaves_when_its_metadata_is_read() {
 }
 
 #[test]
-fn entries_are_told_by_key_and_by_hits() {
+fn entries_are_listed_by_key_and_by_hits() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(64 * MIB);
     for n in 0..1_200 {
@@ -290,5 +288,5 @@ fn entries_are_told_by_key_and_by_hits() {
     let top: Vec<_> =
         store.top(3).iter().map(|entry| (entry.key().to_owned(), entry.hits())).collect();
     assert_eq!(top, [("0807".to_owned(), 808), ("0407".to_owned(), 408), ("0007".to_owned(), 8)]);
-    assert_eq!(store.peek("0807").unwrap().hits(), 808, "looking does not count");
+    assert_eq!(store.peek("0807").unwrap().hits(), 808, "peeking counts no hit");
 }

@@ -1,10 +1,10 @@
-//! A restart comes back warm, and removes what is of no use.
+//! Recovery: a restart restores entries and removes broken and leftover files.
 
 use super::super::directory::place;
 use super::*;
 
 #[test]
-fn a_restart_comes_back_with_all_entries() {
+fn a_restart_restores_all_entries() {
     let scratch = Scratch::new();
     let (store, recovered) = scratch.open_with(Limits::new(64 * MIB));
     assert_eq!(recovered, Recovered::default());
@@ -20,19 +20,19 @@ fn a_restart_comes_back_with_all_entries() {
     for len in lens {
         assert_eq!(read_key(&store, &format!("{len}")).unwrap(), pattern(len as u64, len));
     }
-    // Numbers go on where they were: what is fetched now is newer than what was there.
+    // Ids continue after the restored ones, so a new fill replaces a restored entry.
     fill(&store, "1", b"new");
     drop(store);
     assert_eq!(read_key(&scratch.open(64 * MIB), "1").unwrap(), b"new");
 }
 
 #[test]
-fn partial_files_are_removed_and_those_of_others_are_not() {
+fn a_restart_removes_partial_files_and_leaves_foreign_files() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     fill(&store, "key", b"body");
     let filling = store.begin("other").create(meta("other", 5)).unwrap();
-    // As a crash leaves it.
+    // Restores the file as a crash leaves it.
     let partial = fill_files(&scratch.path())[0].clone();
     let copy = fs::read(&partial).unwrap();
     drop((filling, store));
@@ -51,7 +51,7 @@ fn partial_files_are_removed_and_those_of_others_are_not() {
 }
 
 #[test]
-fn of_two_versions_that_a_crash_leaves_the_later_is_kept() {
+fn a_restart_keeps_the_later_of_two_versions_that_a_crash_left() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     fill(&store, "key", b"old");
@@ -82,7 +82,7 @@ fn a_file_under_the_name_of_another_key_is_dropped() {
 }
 
 #[test]
-fn a_lower_limit_is_kept_from_the_start() {
+fn a_lower_limit_applies_from_the_start() {
     let scratch = Scratch::new();
     let store = scratch.open(4 * MIB);
     (0..20).for_each(|n| drop(fill(&store, &format!("{n}"), &pattern(n, 100_000))));
@@ -95,9 +95,9 @@ fn a_lower_limit_is_kept_from_the_start() {
     assert!(store.usage().objects >= 9, "{:?}", store.usage());
 }
 
-/// Fills a store of ten, lets two of them prove their worth, and adds two that nobody asked for
-/// again.
-fn with_two_proven(store: &Store) {
+/// Fills ten objects, requests two of them three times so that they reach the main queue, and fills
+/// two more without requests.
+fn fill_with_two_proven(store: &Store) {
     let fill_one = |n: u64| drop(fill(store, &format!("{n}"), &pattern(n, 50_000)));
     (0..10).for_each(fill_one);
     for _ in 0..3 {
@@ -107,11 +107,11 @@ fn with_two_proven(store: &Store) {
 }
 
 #[test]
-fn what_had_proved_its_worth_still_has_after_a_restart() {
+fn a_restart_keeps_the_entries_of_the_main_queue_there() {
     let scratch = Scratch::new();
     let max_size = 10 * 57_344;
     let store = scratch.open(max_size);
-    with_two_proven(&store);
+    fill_with_two_proven(&store);
     drop(store);
     let store = scratch.open(max_size);
     for n in 100..120 {
@@ -123,11 +123,11 @@ fn what_had_proved_its_worth_still_has_after_a_restart() {
 }
 
 #[test]
-fn without_a_note_of_the_order_a_scan_after_a_restart_does_not_wash_out_the_rest() {
+fn a_scan_after_a_restart_without_an_order_file_evicts_few_restored_entries() {
     let scratch = Scratch::new();
     let max_size = 10 * 57_344;
     let store = scratch.open(max_size);
-    with_two_proven(&store);
+    fill_with_two_proven(&store);
     drop(store);
     fs::remove_file(scratch.path().join("order")).unwrap();
     let store = scratch.open(max_size);
@@ -139,7 +139,7 @@ fn without_a_note_of_the_order_a_scan_after_a_restart_does_not_wash_out_the_rest
 }
 
 #[test]
-fn the_directory_is_let_go_when_the_store_is_dropped() {
+fn the_directory_is_unlocked_when_the_store_and_its_readers_are_dropped() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     let error = refused(Store::open(&scratch.path(), Limits::new(MIB)), ErrorKind::Conflict);

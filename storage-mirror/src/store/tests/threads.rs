@@ -1,5 +1,5 @@
-//! Many threads on one store: what each reads is some whole version, a purge holds, and the books
-//! balance.
+//! Many threads on one store: each read returns a whole version, a purge wins over earlier fills,
+//! and the figures match the disk.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +13,7 @@ fn key(n: u64) -> String {
     format!("{}/{n}", n % 3)
 }
 
-/// The version is in the first bytes, and decides the rest.
+/// Returns a body that begins with its version, from which the rest is derived.
 fn body(version: u64) -> Vec<u8> {
     [&version.to_le_bytes()[..], &pattern(version, 500 + split_mix(version) as usize % 300_000)]
         .concat()
@@ -26,7 +26,7 @@ fn assert_whole(bytes: &[u8]) -> u64 {
 }
 
 #[test]
-fn readers_writers_and_purges_at_once_see_whole_objects() {
+fn concurrent_reads_writes_and_purges_return_whole_objects() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(MIB);
     let (versions, reads, purges) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
@@ -81,11 +81,11 @@ fn readers_writers_and_purges_at_once_see_whole_objects() {
         (disk_use(&scratch.path()), entry_files(&scratch.path()).len() as u64)
     );
     assert!(usage.bytes <= MIB && usage.evicted_objects > 0, "{usage:?}");
-    assert!(reads.into_inner() > 100 && purges.into_inner() > 0, "or nothing is proved");
+    assert!(reads.into_inner() > 100 && purges.into_inner() > 0, "reads and purges took place");
 }
 
 #[test]
-fn of_a_purge_and_a_commit_at_once_either_the_purge_finds_the_entry_or_it_is_not_kept() {
+fn a_purge_concurrent_with_a_commit_removes_the_entry_or_prevents_it() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(MIB);
     let (mut found, mut prevented) = (0, 0);
@@ -99,10 +99,10 @@ fn of_a_purge_and_a_commit_at_once_either_the_purge_finds_the_entry_or_it_is_not
                 filling.commit()
             });
             start.wait();
-            // Sometimes the one is faster, sometimes the other.
+            // The delay varies, so that each of the two comes first in some rounds.
             (0..round * 20).for_each(|_| std::hint::spin_loop());
             let purged = store.purge("key").unwrap();
-            assert!(store.peek("key").is_none(), "once a purge has returned");
+            assert!(store.peek("key").is_none(), "the entry is gone when the purge returns");
             (commit.join().unwrap(), purged)
         });
         assert!(store.peek("key").is_none(), "round {round}");
@@ -117,11 +117,11 @@ fn of_a_purge_and_a_commit_at_once_either_the_purge_finds_the_entry_or_it_is_not
         }
     }
     assert_eq!(store.usage().reserved, 0);
-    say(&format!("{found} purged after the commit, {prevented} before"));
+    print_line(&format!("{found} purged after the commit, {prevented} before"));
 }
 
 #[test]
-fn followers_read_what_is_being_filled_and_the_entry_after() {
+fn followers_read_an_object_while_it_is_filled() {
     let scratch = Scratch::in_memory();
     let store = scratch.open(16 * MIB);
     let body = pattern(1, 5 * BLOCK + 77);

@@ -25,7 +25,8 @@ use object_store::client::{
 use storage_core::config::Secret;
 use storage_core::{Error, ErrorKind, Result};
 
-use super::{Environment, Found, Sources, find};
+use super::search::Found;
+use super::{Environment, Sources, find};
 
 /// A home directory with profile files, and variables.
 struct Home {

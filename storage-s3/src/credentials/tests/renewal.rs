@@ -38,8 +38,7 @@ fn service(accepted: &'static str, code: &'static str) -> Peer {
 }
 
 fn storage(server: &Peer, home: &Home) -> Storage {
-    let builder =
-        S3Builder::new("bucket").endpoint(base(&server).parse().unwrap()).allow_http(true);
+    let builder = S3Builder::new("bucket").endpoint(base(server).parse().unwrap()).allow_http(true);
     Storage::new(builder.quirks(Quirks::None).build_in(&home.env()).unwrap())
 }
 

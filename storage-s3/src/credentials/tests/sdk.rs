@@ -10,8 +10,9 @@ use storage_testkit::http::{Peer, Response};
 use super::log::Log;
 use super::server::Here;
 use super::{Home, assert_says, credential, error, named, triple};
+use crate::credentials::find;
 use crate::credentials::sdk::message_chain;
-use crate::credentials::{Found, find};
+use crate::credentials::search::Found;
 
 /// The SHA-1 of `team`, which names the file of the token of this session.
 const TEAM: &str = "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873";

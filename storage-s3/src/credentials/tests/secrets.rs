@@ -11,7 +11,8 @@ use storage_testkit::http::{Peer, Request, Response};
 use super::log::Log;
 use super::server::Here;
 use super::{Home, credential};
-use crate::credentials::{Found, Sources};
+use crate::credentials::Sources;
+use crate::credentials::search::Found;
 
 const CANARY: &str = "canary";
 

@@ -31,7 +31,7 @@ fn given(key_id: &str) -> (String, String, Option<String>) {
 }
 
 fn container(server: &Peer) -> Home {
-    Home::new().variable(FULL, format!("{}/credentials?x=1", base(&server)))
+    Home::new().variable(FULL, format!("{}/credentials?x=1", base(server)))
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ fn web_identity(server: &Peer) -> Home {
     let home = Home::new()
         .variables([("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_ENDPOINT_URL_STS", "")]);
     let token = home.file("token", "head.canary-jwt+/=.tail\n");
-    home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", base(&server))
+    home.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token).variable("AWS_ENDPOINT_URL", base(server))
 }
 
 fn sts_response(key_id: &str) -> String {

@@ -164,7 +164,7 @@ impl Turn<'_> {
             Server::At(endpoint) => forward(endpoint, &self.request).await,
         };
         self.state.record_event(|record| {
-            record.done(self.place, self.operation, &self.request, &response)
+            record.done(self.place, self.operation, &self.request, &response);
         });
         response
     }
@@ -183,7 +183,7 @@ impl Turn<'_> {
         match manner {
             // A small body is written in one piece.
             Manner::Whole if body.len() < 64 * 1024 => {
-                socket.write_all(&[&response.head(), &*body].concat()).await?
+                socket.write_all(&[&response.head(), &*body].concat()).await?;
             }
             Manner::Whole => {
                 socket.write_all(&response.head()).await?;
