@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::version::CachedObject;
 
 /// Upper bound for the fetches under way. Each has a task, a connection and a file.
-const MAX_FETCHES: usize = 512;
+pub(super) const MAX_FETCHES: usize = 512;
 
 /// Why no fetch begins: there are as many as may be under way.
 pub(super) const BUSY: &str = "busy";

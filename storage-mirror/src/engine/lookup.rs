@@ -403,3 +403,73 @@ impl StdError for SharedSource {
         self.0.source()?.source()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use storage_core::Memory;
+
+    use super::super::fetches::{Fetch, MAX_FETCHES};
+    use super::super::freshness::FreshnessPolicy;
+    use super::super::shared::Clock;
+    use super::*;
+    use crate::store::{DEFAULT_INDEX_MEMORY, Limits, OPEN_FILES};
+
+    #[test]
+    fn a_shared_error_keeps_its_sources() {
+        let refused = Error::unexpected("inner", io::Error::other("refused"));
+        let error = Arc::new(Error::new(ErrorKind::Timeout, "outer").with_source(refused));
+        let copy = duplicate(&error);
+        let source = copy.source().unwrap();
+        assert_eq!(source.to_string(), "Unexpected: inner");
+        assert_eq!(source.source().unwrap().to_string(), "refused");
+        assert!(source.source().unwrap().source().is_none());
+        let alone = Arc::new(Error::new(ErrorKind::Timeout, "alone"));
+        assert!(duplicate(&alone).source().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_revalidation_without_room_goes_to_origin() {
+        let (directory, origin) = (tempfile::tempdir().unwrap(), Memory::storage());
+        origin.save("a", "one").await.unwrap();
+        let limits = Limits {
+            max_size: 1 << 20,
+            max_object_size: None,
+            memory: 0,
+            index_memory: DEFAULT_INDEX_MEMORY,
+            open_files: OPEN_FILES,
+        };
+        let freshness = FreshnessPolicy {
+            ttl: Duration::ZERO,
+            rules: Vec::new(),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            is_upper_bound: true,
+        };
+        let options = EngineOptions {
+            limits,
+            negative_ttl: Duration::ZERO,
+            freshness,
+            stale: StalePolicy::RetryableErrors,
+            requires_strong_etag: true,
+            logs_failures: false,
+            clock: Clock::new(std::time::SystemTime::now),
+        };
+        let engine = Engine::open(directory.path(), origin, options).unwrap();
+        let key = Key::new("a").unwrap();
+        while engine.in_flight() > 0 || engine.usage().objects == 0 {
+            let _ = engine.find(&key).await;
+            tokio::task::yield_now().await;
+        }
+        let mut senders = Vec::new();
+        for number in 0..MAX_FETCHES {
+            let (sender, fetch) = Fetch::new();
+            senders.push(sender);
+            let other = Key::new(format!("other/{number}")).unwrap();
+            engine.shared.fetches.join(&other, || fetch).unwrap();
+        }
+        assert!(matches!(engine.find(&key).await, Lookup::Pass("busy")));
+        assert_eq!(engine.in_flight(), MAX_FETCHES);
+    }
+}
