@@ -39,7 +39,8 @@
 //! - **Trouble with the cache fails no read.** If the directory is locked by another process,
 //!   cannot be opened, or is full, reads go to origin. The reason is logged once. Opening the
 //!   directory is tried again each minute.
-//! - **Bounded.** The directory takes at most `max_size` bytes, and memory stays bounded.
+//! - **Bounded.** The directory takes at most `max_size` bytes. Memory stays bounded: `memory`, and
+//!   up to 512 MiB for the index, of 200 bytes and the key for each object.
 //!
 //! # Options
 //!

@@ -1,10 +1,12 @@
 //! What depends on the clock: `ttl` and `stale_if_error`.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_core::{ErrorKind, Key, Memory, Operation, Storage};
 use storage_testkit::faults::Faults;
 use tempfile::TempDir;
 
@@ -185,4 +187,35 @@ async fn an_object_that_origin_has_no_longer_is_missing_once_its_ttl_is_over() {
     scene.pass(100);
     assert_eq!(scene.try_read().await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(scene.cache.status().objects, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_are_removed() {
+    let scene = Scene::new(|builder| builder);
+    scene.origin.save("a", "old").await.unwrap();
+    scene.keep().await;
+    let path = scene._directory.path();
+    let shelves = (0..=255).map(|shelf| path.join(format!("cache/{shelf:02x}")));
+    let is_full = |shelf: &PathBuf| fs::read_dir(shelf).unwrap().next().is_some();
+    let (shelf, aside) = (shelves.into_iter().find(is_full).unwrap(), path.join("aside"));
+    fs::rename(&shelf, &aside).unwrap();
+    fs::write(&shelf, "in the way").unwrap();
+    let engine = scene.cache.0.directory.open_engine().unwrap();
+    engine.invalidate(&[Key::new("a").unwrap()]);
+    drop(engine);
+    scene.origin.save("a", "new").await.unwrap();
+    assert_eq!(scene.read().await, "new");
+    assert!(!scene.cache.status().is_open);
+    fs::remove_file(&shelf).unwrap();
+    fs::rename(&aside, &shelf).unwrap();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    for _ in 0..2_000 {
+        assert_eq!(scene.read().await, "new");
+        if scene.cache.status().is_open {
+            return;
+        }
+        // The clock stands still while the directory is being opened.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it never opens");
 }

@@ -16,7 +16,10 @@ use super::progress::Progress;
 use super::version::CachedObject;
 
 /// Upper bound for the fetches under way. Each has a task, a connection and a file.
-const MAX_FETCHES: usize = 512;
+pub(super) const MAX_FETCHES: usize = 512;
+
+/// Why no fetch begins: there are as many as may be under way.
+pub(super) const BUSY: &str = "busy";
 
 /// What a fetch has come to.
 #[derive(Debug, Clone)]
@@ -108,23 +111,12 @@ impl Fetches {
     /// Returns the fetch of a key. Begins one if there is none.
     ///
     /// # Errors
-    /// The reason if no fetch may begin: the key is being written.
+    /// The reason if no fetch may begin: the key is being written, or the fetch would exceed the
+    /// bound.
     pub(super) fn join(&self, key: &Key, begin: impl FnOnce() -> Fetch) -> Result<Joined, Refused> {
-        self.lock().join(key, begin)
-    }
-
-    /// As [`join`](Self::join).
-    ///
-    /// # Errors
-    /// As [`join`](Self::join), and if a new fetch would exceed the bound.
-    pub(super) fn join_if_room(
-        &self,
-        key: &Key,
-        begin: impl FnOnce() -> Fetch,
-    ) -> Result<Joined, Refused> {
         let mut inner = self.lock();
         if inner.by_key.len() >= MAX_FETCHES && !inner.by_key.contains_key(key) {
-            return Err("busy");
+            return Err(BUSY);
         }
         inner.join(key, begin)
     }

@@ -1,9 +1,11 @@
 //! [`Engine`]: finds a version of an object, in the store or at origin.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use storage_core::internal::TtlCache;
 use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage};
@@ -11,7 +13,7 @@ use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage};
 use super::body;
 use super::counters::Counters;
 use super::fetch_task;
-use super::fetches::{Arrival, FetchState, Fetches, Joined};
+use super::fetches::{Arrival, BUSY, FetchState, Fetches, Joined};
 use super::freshness::{Freshness, State};
 use super::off_thread::off_thread;
 use super::shared::{EngineOptions, Shared, StalePolicy};
@@ -24,6 +26,8 @@ const MAX_REMEMBERED: usize = 100_000;
 const UNCACHED_TTL: Duration = Duration::from_secs(60);
 /// How long a request waits for origin if there is a stale version that may be served.
 const REVALIDATION_TIMEOUT: Duration = Duration::from_millis(800);
+/// Why a fetch under way is not joined.
+const OUTDATED: &str = "the fetch is older than the object may be";
 
 /// A cache of an origin's objects. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -161,7 +165,7 @@ impl Engine {
             }
             None => {
                 if !self.is_known_missing(key) && !self.shared.uncached.contains(key) {
-                    let _fetch = self.join_if_room(key);
+                    let _fetch = self.join(key, None);
                 }
                 false
             }
@@ -274,9 +278,16 @@ impl Engine {
         shared.fetches.join(key, || fetch_task::begin(shared, key, cached.cloned()))
     }
 
-    fn join_if_room(&self, key: &Key) -> Joining {
-        let shared = &self.shared;
-        shared.fetches.join_if_room(key, || fetch_task::begin(shared, key, None))
+    /// Whether a fetch that was joined at an instant brings an object whose freshness lifetime,
+    /// where that is an upper bound, was over by then. The body may take long to arrive.
+    fn is_outdated(&self, key: &Key, state: &FetchState, joined_at: Instant) -> bool {
+        let FetchState::Filling(progress) = state else { return false };
+        let EngineOptions { freshness, clock, .. } = &self.shared.options;
+        if !freshness.is_upper_bound || !progress.came_before(joined_at) {
+            return false;
+        }
+        let date = progress.meta.response.map_or_else(|| clock.now(), |response| response.date);
+        progress.age() >= freshness.of(key, &progress.meta.metadata, date).lifetime
     }
 
     async fn miss(&self, key: &Key) -> Lookup {
@@ -286,11 +297,16 @@ impl Engine {
         if let Some(reason) = self.shared.uncached.get(key) {
             return Lookup::Pass(reason);
         }
-        let Joined { fetch, collapsed } = match self.join_if_room(key) {
+        let joined_at = Instant::now();
+        let Joined { fetch, collapsed } = match self.join(key, None) {
             Ok(joined) => joined,
             Err(reason) => return Lookup::Pass(reason),
         };
-        lookup(fetch.state().await, CacheStatus::Miss { collapsed })
+        let state = fetch.state().await;
+        if collapsed && self.is_outdated(key, &state, joined_at) {
+            return Lookup::Pass(OUTDATED);
+        }
+        lookup(state, CacheStatus::Miss { collapsed })
             .unwrap_or_else(|error| Lookup::Failed { error: duplicate(&error), had_stale: false })
     }
 
@@ -298,11 +314,14 @@ impl Engine {
     /// if origin fails.
     async fn revalidate(&self, key: &Key, cached: &CachedObject, may_be_stale: bool) -> Lookup {
         let stale = || Lookup::Version(Version::Cached(cached.clone()), CacheStatus::StaleIfError);
+        let joined_at = Instant::now();
+        let policy = self.shared.options.stale;
         let Joined { fetch, collapsed } = match self.join(key, Some(cached)) {
             Ok(joined) => joined,
+            // As if origin did not respond in time.
+            Err(BUSY) if may_be_stale && policy == StalePolicy::AnyFailure => return stale(),
             Err(reason) => return Lookup::Pass(reason),
         };
-        let policy = self.shared.options.stale;
         let state = if may_be_stale && policy == StalePolicy::AnyFailure {
             // The fetch goes on. A client with a short timeout of its own would give up here, and
             // go to the same origin.
@@ -313,6 +332,9 @@ impl Engine {
         } else {
             fetch.state().await
         };
+        if collapsed && self.is_outdated(key, &state, joined_at) {
+            return Lookup::Pass(OUTDATED);
+        }
         lookup(state, CacheStatus::Replaced { collapsed }).unwrap_or_else(|error| {
             // That origin refuses an object is no failure (RFC 5861, section 4): the object may
             // have been withdrawn or deleted.
@@ -348,12 +370,106 @@ fn lookup(state: FetchState, fetched: CacheStatus) -> std::result::Result<Lookup
     }
 }
 
-/// Returns a copy of an error that several requests get, without its source.
-fn duplicate(error: &Error) -> Error {
-    let copy =
+/// Returns a copy of an error that several requests get.
+fn duplicate(error: &Arc<Error>) -> Error {
+    let mut copy =
         Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable());
+    if error.source().is_some() {
+        copy = copy.with_source(SharedSource(Arc::clone(error)));
+    }
     match error.retry_after() {
         Some(wait) => copy.with_retry_after(wait),
         None => copy,
+    }
+}
+
+/// The source of an error that several requests get.
+struct SharedSource(Arc<Error>);
+
+impl fmt::Display for SharedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.source().map_or(Ok(()), |source| fmt::Display::fmt(source, f))
+    }
+}
+
+impl fmt::Debug for SharedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl StdError for SharedSource {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()?.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use storage_core::Memory;
+
+    use super::super::fetches::{Fetch, MAX_FETCHES};
+    use super::super::freshness::FreshnessPolicy;
+    use super::super::shared::Clock;
+    use super::*;
+    use crate::store::{DEFAULT_INDEX_MEMORY, Limits, OPEN_FILES};
+
+    #[test]
+    fn a_shared_error_keeps_its_sources() {
+        let refused = Error::unexpected("inner", io::Error::other("refused"));
+        let error = Arc::new(Error::new(ErrorKind::Timeout, "outer").with_source(refused));
+        let copy = duplicate(&error);
+        let source = copy.source().unwrap();
+        assert_eq!(source.to_string(), "Unexpected: inner");
+        assert_eq!(source.source().unwrap().to_string(), "refused");
+        assert!(source.source().unwrap().source().is_none());
+        let alone = Arc::new(Error::new(ErrorKind::Timeout, "alone"));
+        assert!(duplicate(&alone).source().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_revalidation_without_room_goes_to_origin() {
+        let (directory, origin) = (tempfile::tempdir().unwrap(), Memory::storage());
+        origin.save("a", "one").await.unwrap();
+        let limits = Limits {
+            max_size: 1 << 20,
+            max_object_size: None,
+            memory: 0,
+            index_memory: DEFAULT_INDEX_MEMORY,
+            open_files: OPEN_FILES,
+        };
+        let freshness = FreshnessPolicy {
+            ttl: Duration::ZERO,
+            rules: Vec::new(),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            is_upper_bound: true,
+        };
+        let options = EngineOptions {
+            limits,
+            negative_ttl: Duration::ZERO,
+            freshness,
+            stale: StalePolicy::RetryableErrors,
+            requires_strong_etag: true,
+            logs_failures: false,
+            clock: Clock::new(std::time::SystemTime::now),
+        };
+        let engine = Engine::open(directory.path(), origin, options).unwrap();
+        let key = Key::new("a").unwrap();
+        while engine.in_flight() > 0 || engine.usage().objects == 0 {
+            let _ = engine.find(&key).await;
+            tokio::task::yield_now().await;
+        }
+        let mut senders = Vec::new();
+        for number in 0..MAX_FETCHES {
+            let (sender, fetch) = Fetch::new();
+            senders.push(sender);
+            let other = Key::new(format!("other/{number}")).unwrap();
+            engine.shared.fetches.join(&other, || fetch).unwrap();
+        }
+        assert!(matches!(engine.find(&key).await, Lookup::Pass("busy")));
+        assert_eq!(engine.in_flight(), MAX_FETCHES);
     }
 }

@@ -88,6 +88,11 @@ impl Progress {
         came_with.saturating_add(self.received_at.elapsed())
     }
 
+    /// Returns whether origin's response came before an instant.
+    pub(super) fn came_before(&self, instant: Instant) -> bool {
+        self.received_at <= instant
+    }
+
     /// Returns how many bytes have been written.
     pub(crate) fn written(&self) -> u64 {
         self.written.borrow().bytes

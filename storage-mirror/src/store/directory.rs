@@ -51,7 +51,7 @@ impl Directory {
         if !take(&lock).map_err(in_context)? {
             let path = path.display();
             let message = format!(
-                "cache_dir {path}: another process uses it: give each mirror a directory of its own"
+                "cache_dir {path}: another process uses it: give each process its own directory"
             );
             return Err(Error::new(ErrorKind::Conflict, message));
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use storage_core::{ErrorKind, Memory, Operation};
+use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_mirror::cache::Cache;
 
 use super::common::{Fixture, MIB, entry_files, pattern, read};
+use super::gated::Gate;
 
 #[tokio::test]
 async fn the_first_open_creates_the_directory_and_no_earlier_call_does() {
@@ -184,7 +185,7 @@ async fn a_cache_of_another_origin_serves_nothing_that_the_directory_holds() {
         let origin = memory.prefixed(name).unwrap();
         let cache = Cache::builder(origin, directory.path().join("cache"), 64 * MIB);
         let cache = cache.build().unwrap();
-        let storage = storage_core::Storage::new(cache.clone());
+        let storage = Storage::new(cache.clone());
         assert_eq!(read(&storage, "a").await, format!("of {name}").as_bytes());
         assert_eq!(cache.status().hits, u64::from(round == 3), "round {round}");
         while cache.status().fetching > 0 {
@@ -193,8 +194,54 @@ async fn a_cache_of_another_origin_serves_nothing_that_the_directory_holds() {
     }
 }
 
-/// Replaces the cache of a fixture by another one on the same directory.
-fn restarted(fixture: &mut Fixture) -> (storage_mirror::cache::Cache, storage_core::Storage) {
+#[tokio::test]
+async fn an_open_joins_a_fetch_under_way_unless_its_object_is_no_longer_fresh() {
+    let cases = [
+        (Duration::from_secs(3600), "public", 500_000),
+        (Duration::ZERO, "public", 3),
+        (Duration::from_secs(3600), "no-cache", 3),
+    ];
+    for (ttl, cache_control, size) in cases {
+        let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+        let origin = Memory::storage();
+        let gated = origin.clone().layer(|inner| gate.layer(inner));
+        let cache = Cache::builder(gated, directory.path().join("cache"), 64 * MIB).ttl(ttl);
+        let storage = Storage::new(cache.build().unwrap());
+        let old = pattern(7, 500_000);
+        origin.save("a", old.clone()).cache_control(cache_control).await.unwrap();
+        let first = storage.open("a").await.unwrap();
+        origin.save("a", "new").await.unwrap();
+        let second = storage.open("a").await.unwrap();
+        assert_eq!(second.meta().size, size, "{ttl:?} {cache_control}");
+        gate.open();
+        assert!(first.bytes().await.unwrap() == old);
+        assert_eq!(second.bytes().await.unwrap().len() as u64, size);
+    }
+}
+
+#[tokio::test]
+async fn a_revalidation_joins_no_fetch_whose_object_is_no_longer_fresh() {
+    let fixture = Fixture::new();
+    fixture.origin.save("a", pattern(8, 500_000)).await.unwrap();
+    fixture.keep("a").await;
+    let Fixture { directory, origin, cache, storage, .. } = fixture;
+    drop((cache, storage));
+    let gate = Gate::closed();
+    let gated = origin.clone().layer(|inner| gate.layer(inner));
+    let cache = Cache::builder(gated, directory.path().join("cache"), 64 * MIB);
+    let cache = cache.ttl(Duration::ZERO).build().unwrap();
+    let storage = Storage::new(cache.clone());
+    origin.save("a", pattern(9, 400_000)).await.unwrap();
+    let first = storage.open("a").await.unwrap();
+    assert_eq!((first.meta().size, cache.status().objects), (400_000, 1));
+    origin.save("a", "new").await.unwrap();
+    assert_eq!(storage.open("a").await.unwrap().meta().size, 3);
+    gate.open();
+    assert!(first.bytes().await.unwrap() == pattern(9, 400_000));
+}
+
+/// Drops the cache of a fixture, and opens another one on its directory.
+fn restarted(fixture: &mut Fixture) -> (Cache, Storage) {
     let (cache, storage) = fixture.another();
     fixture.cache = cache.clone();
     fixture.storage = storage.clone();
