@@ -74,7 +74,7 @@ impl MetadataArgs {
                         print_line(&format!(
                             "{place}: dropped from the metadata: {}",
                             error.message()
-                        ))
+                        ));
                     });
                 }
                 Ok(valid)

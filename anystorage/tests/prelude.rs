@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 #![allow(clippy::wildcard_imports, reason = "they are what is tested")]
+#![allow(clippy::single_component_path_imports, reason = "programs import http so")]
+#![allow(unused_imports, redundant_imports, reason = "programs import http so")]
 
 mod all {
     use std::task;

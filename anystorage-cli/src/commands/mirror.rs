@@ -129,7 +129,7 @@ fn reload(handle: &Handle, path: &Path) {
     match read(path).and_then(|setup| handle.reload(setup.config)) {
         Ok(()) => tracing::info!("the configuration was reloaded"),
         Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded; the old one stays")
+            tracing::error!(%error, "the configuration was not reloaded; the old one stays");
         }
     }
 }

@@ -55,7 +55,7 @@ async fn copy_all(from: &Storage, to: &Storage) -> Report {
     while let Some(result) = done.next().await {
         match result {
             Ok(Some(bytes)) => {
-                (report.copied, report.bytes) = (report.copied + 1, report.bytes + bytes)
+                (report.copied, report.bytes) = (report.copied + 1, report.bytes + bytes);
             }
             Ok(None) => report.skipped += 1,
             Err(error) => {

@@ -14,7 +14,6 @@ use crc_fast::{CrcAlgorithm, Digest};
 use storage_core::internal::escape_invisible;
 use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
 
-use super::Shared;
 use super::buffers::Buffers;
 use super::entry::Entry;
 use super::fills::FillState;
@@ -22,6 +21,7 @@ use super::index::Placed;
 use super::layout::{BLOCK, Layout, encode_header, header_len};
 use super::meta::EntryMeta;
 use super::read::Handle;
+use super::shared::Shared;
 use super::sys;
 
 /// A fetch that is about to begin, registered with the store before the request to origin.

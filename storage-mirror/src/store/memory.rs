@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 
-use super::Shared;
 use super::entry::Entry;
 use super::layout::BLOCK;
 use super::pool;
+use super::shared::Shared;
 
 /// The largest body in bytes that is held in memory as a whole.
 pub(crate) const MAX_IN_MEMORY: u64 = 2 * BLOCK as u64;

@@ -11,10 +11,8 @@ use super::layout::{self, Broken};
 use super::meta::EntryMeta;
 use super::pool;
 use super::read::Reader;
-use super::{Shared, Store, sys};
-
-/// The number of locks that protect the headers.
-pub(super) const HEADER_LOCKS: usize = 16;
+use super::shared::{HEADER_LOCKS, Shared};
+use super::{Store, sys};
 
 impl Store {
     /// Returns the metadata of an entry. May wait for the disk.

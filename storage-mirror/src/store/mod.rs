@@ -47,6 +47,7 @@ mod purge;
 mod read;
 mod recover;
 mod s3fifo;
+mod shared;
 mod spool;
 mod sys;
 #[cfg(test)]
@@ -54,18 +55,16 @@ mod tests;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
 
-use bytes::Bytes;
 use storage_core::Result;
 
-use buffers::Buffers;
 use directory::Directory;
 use fills::Fills;
 use index::Index;
 use pool::Pool;
-use read::Handle;
+use shared::Shared;
 
 pub(crate) use entry::Entry;
 pub(crate) use fill::{Fill, Filling, Tail};
@@ -76,6 +75,7 @@ pub(crate) use limits::{
 pub(crate) use memory::MAX_IN_MEMORY;
 pub(crate) use meta::EntryMeta;
 pub(crate) use read::Reader;
+pub(crate) use shared::Store;
 
 /// The divisor that gives the part of [`Limits::memory`] reserved for metadata.
 const METADATA_SHARE: u64 = 8;
@@ -83,32 +83,6 @@ const METADATA_SHARE: u64 = 8;
 /// How many entries one page of [`Store::entries`] holds. The index is locked for one page at a
 /// time.
 const PAGE: usize = 512;
-
-/// An open cache directory.
-///
-/// Clones share it. It is closed when the last clone, fill and reader are dropped.
-#[derive(Clone)]
-pub(crate) struct Store {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    limits: Limits,
-    index: Mutex<Index>,
-    /// Locked for reading while the files of removed entries are deleted. A purge waits for them:
-    /// otherwise the file of an evicted entry could survive the purge of its key if the process is
-    /// killed in between.
-    removals: RwLock<()>,
-    fills: Fills,
-    handles: Pool<Arc<Handle>>,
-    memory: Pool<Bytes>,
-    metadata: Pool<Arc<EntryMeta>>,
-    headers: [Mutex<()>; metadata::HEADER_LOCKS],
-    buffers: Arc<Buffers>,
-    last_id: AtomicU64,
-    // The last field, so that its lock is released after all other files are closed.
-    directory: Directory,
-}
 
 impl Store {
     /// Opens a directory and restores its entries. Creates the directory if it is missing.
@@ -198,34 +172,6 @@ impl Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
-    }
-}
-
-impl Shared {
-    // No code panics while it holds the lock, so the index behind a poisoned lock is intact.
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns a guard to be held from before entries are taken out of the index until their files
-    /// are removed.
-    fn lock_removals(&self) -> RwLockReadGuard<'_, ()> {
-        self.removals.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the files of all entries that were taken out of the index are removed.
-    fn wait_for_removals(&self) {
-        drop(self.removals.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn next_id(&self) -> u64 {
-        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("path", &self.directory.path()).finish_non_exhaustive()
     }
 }
 

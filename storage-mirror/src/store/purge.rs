@@ -5,8 +5,9 @@ use std::sync::Arc;
 use storage_core::internal::escape_invisible;
 use storage_core::{Error, Result};
 
+use super::Store;
 use super::entry::Entry;
-use super::{Shared, Store};
+use super::shared::Shared;
 
 /// How many entries a purge of a prefix removes at a time.
 const PAGE: usize = 256;

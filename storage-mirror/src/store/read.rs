@@ -12,11 +12,11 @@ use std::{fmt, io};
 use bytes::Bytes;
 use storage_core::{Error, ErrorKind, Result};
 
-use super::Shared;
 use super::buffers::Buffer;
 use super::entry::Entry;
 use super::layout::{BLOCK, Broken, Layout, crc};
 use super::memory::MAX_IN_MEMORY;
+use super::shared::{Shared, Store};
 use super::sys;
 
 /// How many bytes of checksums weigh as much as an open file. An object of 1 GiB has this many.
@@ -189,7 +189,7 @@ impl fmt::Debug for Reader {
     }
 }
 
-impl super::Store {
+impl Store {
     /// Returns the body if it is in memory. A body read as a whole by [`load`](Self::load) after
     /// its second hit is.
     pub(crate) fn hot(&self, entry: &Entry) -> Option<Bytes> {

@@ -151,7 +151,7 @@ async fn a_chunked_body_without_its_last_chunk_is_not_stored() {
     assert!(response.status().is_server_error(), "{}", response.status());
     mirror.until("in_flight", 0).await;
     assert_eq!(mirror.figure("objects").await, 0);
-    assert!(origin.requests().len() > 0);
+    assert!(!origin.requests().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

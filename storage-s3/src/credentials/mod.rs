@@ -45,7 +45,5 @@ mod web_identity;
 
 pub(crate) use environment::Environment;
 pub(crate) use provider::{Renewal, error};
-#[cfg(test)]
-pub(crate) use search::Found;
 pub(crate) use search::find;
 pub(crate) use sources::Sources;

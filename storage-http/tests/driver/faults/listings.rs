@@ -242,7 +242,7 @@ fn with_refusals(request: &Request) -> Response {
 
 #[tokio::test]
 async fn a_refused_directory_or_file_is_one_error_and_the_listing_continues() {
-    let peer = Peer::start(|request| with_refusals(request));
+    let peer = Peer::start(with_refusals);
     let mut entries = peer.storage().list("").entries();
     let mut items = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -261,7 +261,7 @@ async fn a_refused_directory_or_file_is_one_error_and_the_listing_continues() {
 
 #[tokio::test]
 async fn a_listing_of_one_level_contains_a_refused_directory() {
-    let peer = Peer::start(|request| with_refusals(request));
+    let peer = Peer::start(with_refusals);
     let mut entries = peer.storage().list("").delimiter("/").entries();
     let mut names = Vec::new();
     while let Some(entry) = entries.next().await {
@@ -288,7 +288,7 @@ async fn a_retryable_error_ends_a_listing() {
 // A DELETE would remove the directory with all its files.
 #[tokio::test]
 async fn no_request_is_sent_for_a_folder_marker() {
-    let peer = Peer::start(|request| with_refusals(request));
+    let peer = Peer::start(with_refusals);
     peer.writable().delete_folder_marker("c/").await.unwrap();
     assert!(peer.requests().is_empty(), "{:?}", peer.requests());
 }

@@ -108,7 +108,7 @@ fn a_file_that_became_shorter_or_longer_is_noticed() {
                 .open(only_file(&scratch.path()))
                 .unwrap()
                 .set_len(len)
-                .unwrap()
+                .unwrap();
         };
         cut();
         if len < full {

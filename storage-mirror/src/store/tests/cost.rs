@@ -49,12 +49,12 @@ fn a_hit_is_measured() {
     let large = fill(&store, "large", &pattern(1, 80 * BLOCK));
     let reader = store.reader(&large).unwrap();
     measure("try_read_block of 128 KiB", |n| {
-        drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()))
+        drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()));
     });
     (0..2).for_each(|_| drop(store.get("large")));
     (0..80).for_each(|index| drop(reader.read_block(index).unwrap()));
     measure("the same from memory", |n| {
-        drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()))
+        drop(black_box(reader.try_read_block(u64::from(n) % 80).unwrap()));
     });
     // A dropped page would make the figures above too low.
     assert!(store.try_load(&one).unwrap().is_some() && reader.try_read_block(0).unwrap().is_some());

@@ -127,7 +127,7 @@ impl Reports {
             let purge = self.purging.get(key).copied().unwrap_or(0);
             match found.get(key) {
                 Some(found) => {
-                    assert!(found >= version, "{key} went back from version {version} to {found}")
+                    assert!(found >= version, "{key} went back from version {version} to {found}");
                 }
                 None => assert!(purge >= *version, "{key} version {version} is lost"),
             }
