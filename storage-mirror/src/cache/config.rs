@@ -47,8 +47,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets how long an object is served without a request to origin. With zero, each
-    /// open that does not share a fetch asks origin whether the object has changed. Defaults to 1 hour.
+    /// Sets how long an object is served without a request to origin. With zero, each open that
+    /// does not share a fetch asks origin whether the object has changed. Defaults to 1 hour.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self

@@ -144,7 +144,8 @@ impl FetchTask {
     async fn remove_cached(&self) {
         if let Some(cached) = &self.cached {
             let (store, entry) = (self.shared.store.clone(), Arc::clone(&cached.entry));
-            // A file that stays on the disk is not fresh: it is validated again before it is served.
+            // A file that stays on the disk is not fresh: it is validated again before it is
+            // served.
             if let Err(error) = off_thread(move || store.remove(&entry)).await {
                 tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
             }

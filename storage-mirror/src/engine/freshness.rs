@@ -87,7 +87,7 @@ impl Directives {
                 "stale-while-revalidate" => &mut found.while_revalidate,
                 "stale-if-error" => &mut found.if_error,
                 "s-maxage" => {
-                    // It also forbids stale answers to a shared cache (section 5.2.2.10).
+                    // It also forbids stale responses from a shared cache (section 5.2.2.10).
                     found.must_revalidate = true;
                     &mut found.s_maxage
                 }
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_may_allow_stale_answers() {
+    fn origin_may_allow_stale_responses() {
         let said = "max-age=10, stale-while-revalidate=20, stale-if-error=30";
         let freshness = of("a", &Metadata::new().cache_control(said));
         let at = |seconds| freshness.state(Duration::from_secs(seconds));

@@ -83,8 +83,8 @@ impl Shared {
         }
     }
 
-    /// Deregisters the fetch of a key whose entry cannot be read. The fetch that wrote the entry may
-    /// still be registered for a moment, and later requests must not read along from its file.
+    /// Deregisters the fetch of a key whose entry cannot be read. The fetch that wrote the entry
+    /// may still be registered for a moment, and later requests must not read along from its file.
     pub(super) fn forget_fetch(&self, key: &Key) {
         self.fetches.remove(key);
     }
