@@ -12,7 +12,7 @@ use tokio::time::Instant;
 ///
 /// It has two generations of equal size: a full young generation becomes the old one, and the old
 /// one is dropped. So the oldest entries are evicted first, without searching or sorting. A
-/// generation is full if it has half of the keys, or half of the keys times [`USUAL_KEY_BYTES`]
+/// generation is full if it has half of the keys, or half of the keys times `USUAL_KEY_BYTES`
 /// bytes of keys: so a client that invents long keys uses no more memory.
 pub struct TtlCache<V> {
     lifetime: Duration,

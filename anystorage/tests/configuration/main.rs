@@ -1,5 +1,6 @@
 //! Tests of configurations and of the errors for mistakes in them.
 
+#![cfg(feature = "toml")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod embedded;
