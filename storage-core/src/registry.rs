@@ -242,7 +242,8 @@ impl Registry {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::config(format!(
-                "a {scheme} URL with a user name or password: secrets come from the environment, a profile or a config file"
+                "a {scheme} URL must not contain a user name or a password: set secrets in the \
+                 environment, a profile or a configuration file"
             )));
         }
         if url.fragment().is_some() {

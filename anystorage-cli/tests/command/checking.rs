@@ -91,8 +91,7 @@ fn check_probes_a_bucket_at_an_unknown_host_and_prints_the_profile() {
     let ran = run(&mut bucket(&sandbox, served.name(), ""));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let printed = lines(&ran.out);
-    let ignored =
-        "bucket: create_new of a copy: ignored: the object that was there was overwritten";
+    let ignored = "bucket: create_new of a copy: ignored: the existing object was overwritten";
     assert!(printed.iter().any(|line| line == ignored), "{printed:#?}");
     assert!(printed.last().unwrap().starts_with("bucket: set quirks = \""), "{printed:#?}");
     let below = served.requests().take();

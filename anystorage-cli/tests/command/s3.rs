@@ -428,7 +428,7 @@ fn errors_about_credentials_or_buckets_contain_no_secret() {
 
     let error = s3.run(&["cat", "s3://media?secret_access_key=CANARY-6f1e"]).failed(2);
     assert!(
-        error.contains("secrets come from the environment") && !error.contains("CANARY"),
+        error.contains("set secrets in the environment") && !error.contains("CANARY"),
         "{error}"
     );
 }

@@ -99,7 +99,7 @@ fn an_error_names_the_invalid_variable() {
         wrong("probe:/x?rot=1")
             .starts_with("STORAGE_DEFAULT_URL: [storages.default]: unknown option rot")
     );
-    assert!(wrong("probe://ada@host/x").contains("user name or password"));
+    assert!(wrong("probe://ada@host/x").contains("user name or a password"));
 }
 
 #[test]

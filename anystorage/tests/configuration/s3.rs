@@ -125,12 +125,12 @@ fn an_invalid_option_is_an_error_with_a_hint() {
         ("endpoint = 'minio:9000'", "endpoint", "https://"),
         ("endpoint = 'http://127.0.0.1:9000'", "endpoint", "allow_http = true"),
         ("signing_endpoint = 'http://localhost:9000'", "signing_endpoint", "allow_http = true"),
-        ("endpoint = 'https://ada:x@s3.example.com'", "endpoint", "without user name"),
-        ("endpoint = 'https://s3.example.com/?x=y'", "endpoint", "without a query"),
-        ("bucket = 'a/b'", "bucket", "no URL and no path"),
+        ("endpoint = 'https://ada:x@s3.example.com'", "endpoint", "must not contain a user name"),
+        ("endpoint = 'https://s3.example.com/?x=y'", "endpoint", "must not contain a query"),
+        ("bucket = 'a/b'", "bucket", "not a URL or a path"),
         ("bucket = ''", "bucket", "letters"),
         ("region = 'eu west'", "region", "eu-west-1"),
-        ("part_size = '1 MiB'", "part_size", "from 5 MiB"),
+        ("part_size = '1 MiB'", "part_size", "5 MiB (5242880)"),
         ("part_size = 6_000_000_000", "part_size", "to 5 GiB"),
         ("part_size = 'large'", "part_size", "8MiB"),
         ("part_size = -1", "part_size", "8MiB"),
@@ -217,7 +217,7 @@ fn a_url_with_a_secret_is_refused() {
         assert!(!everything(&error).contains(CANARY), "{error}");
         assert!(
             refused(error)
-                .contains("secrets come from the environment, a profile or a config file"),
+                .contains("set secrets in the environment, a profile or a configuration file"),
             "{url}"
         );
         let environment = Environment::empty().with("STORAGE_DEFAULT_URL", url);
@@ -303,7 +303,7 @@ async fn an_endpoint_has_the_bucket_in_its_path_by_default() {
 fn a_missing_profile_is_an_error() {
     let error = refused(bare("bucket = 'media'\nprofile = 'no such profile, surely'").unwrap_err());
     assert!(
-        error.contains("option profile names the profile") && error.contains("not there"),
+        error.contains("option profile names the profile") && error.contains("does not exist"),
         "{error}"
     );
 }

@@ -49,7 +49,7 @@ fn user_name_and_password_are_refused() {
     ] {
         let error = refusal(url);
         assert!(
-            error.contains("user name or password") && error.contains("config file"),
+            error.contains("user name or a password") && error.contains("configuration file"),
             "{url}: {error}"
         );
     }
