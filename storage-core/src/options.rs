@@ -38,7 +38,7 @@ pub enum SaveMode {
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
 /// let options = SaveOptions::new().metadata(Metadata::new().user("by", "ada")).create_new();
 /// let meta = Memory::storage().save_with("a.txt", "hello", options).await?;
-/// assert_eq!(meta.metadata.user["by"], "ada");
+/// assert_eq!(meta.metadata.user_metadata["by"], "ada");
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Default)]
