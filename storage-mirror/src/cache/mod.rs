@@ -17,9 +17,14 @@
 //!
 //! storage.save("report.pdf", "%PDF").await?;
 //! assert_eq!(storage.open("report.pdf").await?.text().await?, "%PDF"); // fetched and kept
+//! # // The object is kept a moment after its body has ended. An open before that shares the fetch.
+//! # for _ in 0..10_000 {
+//! #     let status = cache.status();
+//! #     if status.objects > 0 && status.fetching == 0 { break; }
+//! #     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+//! # }
 //! assert_eq!(storage.open("report.pdf").await?.text().await?, "%PDF"); // from the directory
-//! // The second open shares the fetch if that is not finished yet.
-//! assert_eq!(cache.status().fetched + cache.status().hits, 2);
+//! assert_eq!((cache.status().fetched, cache.status().hits), (1, 1));
 //! # Ok(()) }
 //! ```
 //!
