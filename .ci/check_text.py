@@ -63,14 +63,9 @@ def check_widths(texts):
         for file, text in texts.items()
         if file.suffix in {".rs", ".md"} or is_program(file, text)
     }
-    report_style(
-        f"lines of more than {MAX_WIDTH} columns",
-        [
-            (file, number, f"more than {MAX_WIDTH} columns")
-            for file, text in programs_and_prose.items()
-            for number in wide_lines(file, text)
-        ],
-    )
+    for file, text in programs_and_prose.items():
+        for number in wide_lines(file, text):
+            problem(file, f"more than {MAX_WIDTH} columns", number)
 
 
 def wide_lines(file, text):
@@ -126,16 +121,15 @@ def check_architecture():
     with open("Cargo.toml", "rb") as manifest:
         members = tomllib.load(manifest)["workspace"]["members"]
     paths = [path for member in members for path in pathlib.Path(".").glob(member)]
-    missing = []
     for crate in sorted(path for path in paths if path.is_dir()):
         if str(crate) not in text:
             problem(file, f"the codemap does not contain {crate}")
         # The modules of examples and tools are not listed.
         if len(crate.parts) == 1:
             section = text.partition(f"**`{crate}`**")[2].split("\n**`")[0]
-            missing += [module for module in modules(crate) if f"`{module.name}" not in section]
-    found = [(module, 1, "not in the codemap of ARCHITECTURE.md") for module in missing]
-    report_style("modules that the codemap lacks", found)
+            for module in modules(crate):
+                if f"`{module.name}" not in section:
+                    problem(module, "not in the codemap of ARCHITECTURE.md")
 
 
 def modules(crate):
@@ -155,29 +149,18 @@ def check_decisions():
 
 
 def check_words(texts):
-    report_style(
-        "words to avoid (see .ci/avoided_words.py)",
-        [
-            (file, line, f"`{word}`: {AVOIDED[word]}")
-            for file, text in texts.items()
-            if str(file) not in UNCHECKED_WORDS
-            for word, line in find_avoided(without_old_names(file, text))
-        ],
-    )
+    for file, text in texts.items():
+        if str(file) not in UNCHECKED_WORDS:
+            for word, line in find_avoided(without_promised_names(file, text)):
+                problem(file, f"a word to avoid, `{word}`: {AVOIDED[word]}", line)
 
 
-def without_old_names(file, text):
+def without_promised_names(file, text):
     """Removes names that stay: those of the changelog, and published names of the mirror."""
     if file.name == "CHANGELOG.md":
         text = re.sub(r"`[^`\n]*`", "", text)
     # Dashboards read them: a metric, and a key of /status.
     return re.sub(PUBLISHED_NAMES, "", text)
-
-
-def report_style(what, found):
-    """Reports findings of style, each with the rule that it breaks."""
-    for file, line, text in found:
-        problem(file, f"{what}: {text}", line)
 
 
 def self_check():

@@ -26,10 +26,7 @@ pub(super) async fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> R
 impl Shared {
     /// Returns the engine unless the open is conditional or the cache is off.
     async fn engine_for(&self, options: &OpenOptions) -> Option<Engine> {
-        let is_conditional = options.if_match.is_some()
-            || options.if_none_match.is_some()
-            || options.if_modified_since.is_some();
-        if is_conditional { None } else { self.directory.engine().await }
+        if options.is_conditional() { None } else { self.directory.engine().await }
     }
 }
 

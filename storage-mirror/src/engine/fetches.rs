@@ -61,7 +61,7 @@ impl Fetch {
         (sender, Self { number, state })
     }
 
-    /// Tells fetches of the same key apart.
+    /// Returns the number that distinguishes the fetches of a key.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
