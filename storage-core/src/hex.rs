@@ -1,6 +1,7 @@
 //! Lower-case hexadecimal, for checksums and signatures.
 
-pub(crate) fn encode(bytes: &[u8]) -> String {
+/// Returns bytes in lower-case hexadecimal.
+pub fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()

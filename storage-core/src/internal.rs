@@ -1,6 +1,7 @@
 //! What the crates of this workspace share beyond the contract. Not part of the public API: it may
 //! change in any release.
 
+pub use crate::hex::encode as hex;
 pub use crate::link::object_url;
 pub use crate::text::{escape_invisible, escape_invisible_in_json};
 pub use crate::timestamp::floor_to_second;

@@ -4,9 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use storage_core::internal::hex;
 use storage_core::{Checksum, ChecksumAlgorithm, Checksums, ETag, Error, Metadata, Result};
 
-use super::version::{Id, Version, hex};
+use super::version::{Id, Version};
 
 /// The first byte of an encoded value. Increment it when the format changes.
 const FORMAT_VERSION: u8 = 1;

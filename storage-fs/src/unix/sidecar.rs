@@ -10,6 +10,7 @@ use hmac_sha256::Hash;
 use rustix::fs::{self, AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use storage_core::internal::hex;
 use storage_core::{Key, Result};
 
 use super::errno::{means_absent, os_error};
@@ -17,7 +18,7 @@ use super::record::{Record, decode, encode};
 use super::shared::Shared;
 use super::staged::Staged;
 use super::state_dir::{MAX_ATTEMPTS, META};
-use super::version::{Version, hex};
+use super::version::Version;
 use crate::errors;
 
 /// More bytes than any sidecar has. A larger file was written by another program.

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use storage_core::internal::hex;
 use storage_core::{Key, Result, keys};
 
 use super::errno::os_error;
 use super::staging::Staging;
 use super::state_dir::MAX_ATTEMPTS;
 use super::unnamed::LinkMethod;
-use super::version::{Id, hex};
+use super::version::Id;
 use crate::errors;
 
 /// A file that is not visible yet. Dropping it removes the file unless it was put in its place.

@@ -4,20 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac_sha256::Hash;
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_OMIT};
+use storage_core::internal::hex;
 use storage_core::{ETag, Result};
 
 /// The random id of a staged file (80 bits), which becomes its ETag.
 pub(crate) type Id = [u8; 10];
-
-/// Returns bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
-}
 
 /// Within this time after a change, another change may leave the same times: clock ticks last up to
 /// 10 ms, and some file systems store whole seconds.
