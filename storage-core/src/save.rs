@@ -38,14 +38,32 @@ impl Storage {
 /// backend returns `last_modified`; call [`stat`](Storage::stat) for it.
 ///
 /// A save is all or nothing: a reader sees the old object or the new one, whole. If the payload
-/// fails or the future is dropped, the old object is unchanged and nothing else is left.
+/// fails, or the future is dropped before the payload has ended, the old object is unchanged and
+/// nothing else is left. If the future is dropped later, the save has happened or not.
 ///
-/// Without a content type, one is guessed from the key, then from the first bytes.
+/// Without a content type, one is guessed from the key, then from the first bytes:
+/// [`content_type`](crate::content_type).
 ///
 /// # Errors
-/// `AlreadyExists` and `PreconditionFailed` by mode; `InvalidKey`, `InvalidInput` for metadata that
-/// breaks a rule, `Unsupported` for metadata or a mode that the backend cannot keep; `TooLarge`,
-/// `Integrity` and every error of the payload; `StorageFull`, `PermissionDenied` and the like.
+/// - `AlreadyExists` or `PreconditionFailed`, by mode.
+/// - `InvalidKey` if the key breaks a rule or the backend cannot hold it; `Conflict` if the state
+///   of the backend forbids it.
+/// - `InvalidInput` for metadata that breaks a rule; `Unsupported` for metadata or a mode that the
+///   backend does not support.
+/// - `TooLarge`, `Integrity` and every error of the payload.
+/// - `StorageFull`, `PermissionDenied`, and other errors of the backend. After `Timeout` or a
+///   broken connection the save may have happened nevertheless.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// let report = storage.save("reports/1.csv", "a,b\n").create_new().user_metadata("by", "ada");
+/// assert_eq!(report.await?.size, 4);
+///
+/// let error = storage.save("reports/1.csv", "c,d\n").create_new().await.unwrap_err();
+/// assert!(error.is_already_exists());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is saved until it is awaited"]
 pub struct Save {
@@ -68,8 +86,8 @@ impl Save {
         self.with_options(|options| options.if_match(etag))
     }
 
-    /// Never replaces an object: if the key is taken, saves under a similar one. The returned
-    /// metadata contains the key.
+    /// Never replaces an object: if the key is taken, saves under another one, made by
+    /// [`keys::alternative`](crate::keys::alternative). The returned metadata contains it.
     pub fn unique_name(self) -> Self {
         self.with_options(SaveOptions::unique_name)
     }
@@ -115,20 +133,21 @@ impl Save {
         self.with_metadata(|metadata| metadata.user(name, value))
     }
 
-    /// Fails with `TooLarge` if the payload has more bytes; then nothing of it is left.
+    /// Fails with `TooLarge` if the payload has more bytes. Nothing of it is left.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.payload = self.payload.with_max_size(bytes);
         self
     }
 
-    /// Fails with `Integrity` if the payload has another checksum; then nothing of it is left. The
-    /// checksum is kept with the object.
+    /// Fails with `Integrity` if the payload has another checksum. Nothing of it is left. Otherwise
+    /// the checksum is kept with the object. Needs the feature `checksums`.
     pub fn expect_checksum(mut self, checksum: Checksum) -> Self {
         self.payload = self.payload.with_expected_checksum(checksum);
         self
     }
 
-    /// Computes a checksum while saving and keeps it with the object.
+    /// Computes a checksum while saving and keeps it with the object. Needs the feature
+    /// `checksums`.
     pub fn compute_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
         self.payload = self.payload.with_computed_checksum(algorithm);
         self
