@@ -136,7 +136,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// - a name that is not a valid key (`InvalidKey`, with the raw name);
     /// - a directory that cannot be read (the key ends in `/`), or a file that cannot be looked up.
-    ///   With the delimiter `/` a directory need not be read: it is listed as [`Entry::Prefix`].
+    ///   With the delimiter `/` a directory need not be read: it is listed as
+    ///   [`Entry::Prefix`](crate::Entry::Prefix).
     ///
     /// After such an error everything at and below its key is unknown. A program that deletes what
     /// a listing lacks must keep everything at and below that key. After an error without the mark
