@@ -30,7 +30,11 @@ impl Storage {
     }
 }
 
-/// A listing that has not begun yet.
+/// A listing that has not begun yet. [`entries`](Self::entries) begins it.
+///
+/// # Errors
+/// The first entry is an error `InvalidKey` if no key can begin with the prefix, and `InvalidInput`
+/// if the delimiter is empty.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -150,7 +154,7 @@ impl List {
 
 /// The entries of a listing, as a `Stream` and through [`next`](Self::next).
 ///
-/// Memory is bounded whatever the number of entries.
+/// Memory is bounded whatever the number of entries. Dropping it stops the listing.
 pub struct Entries {
     entries: EntryStream,
     prefix: String,
@@ -167,7 +171,7 @@ impl Entries {
     /// the error's key is unknown. Any other error is the last item. A program that deletes what a
     /// listing lacks must keep what is unknown.
     ///
-    /// Cancel-safe: an entry that was not returned is not lost.
+    /// Cancel-safe: dropping the future loses no entry.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         StreamExt::next(self).await
     }
@@ -187,7 +191,7 @@ impl Entries {
         Ok(all)
     }
 
-    /// Returns how many [folder markers](Entry::FolderMarker) the listing has met so far.
+    /// Returns the number of [folder markers](Entry::FolderMarker) so far.
     #[must_use]
     pub fn folder_markers(&self) -> u64 {
         self.folder_markers

@@ -1,4 +1,5 @@
-//! [`Memory`]: the driver that keeps objects in memory, for tests and as the model of the contract.
+//! [`Memory`]: the driver that keeps objects in memory, for tests and as the model of the
+//! contract.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -33,7 +34,8 @@ const PAGE_SIZE: usize = 256;
 /// Keeps objects in memory until the last clone is dropped. Clones share the objects.
 ///
 /// It is meant for tests, and is the model of the contract that the conformance suite compares
-/// other drivers with. It accepts every valid key, and has no links and no folder markers.
+/// other drivers with. It accepts every valid key. It has no links and no folder markers. A saved
+/// object takes as much memory as it has bytes, without a limit.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {

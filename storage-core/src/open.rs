@@ -31,9 +31,10 @@ impl Storage {
 /// read. Dropping the future or the object stops the transfer.
 ///
 /// # Errors
-/// `NotFound`; `PreconditionFailed` and `NotModified` by condition; `RangeNotSatisfiable` if the
-/// object has none of the bytes; `InvalidKey`, `InvalidInput` for an empty range,
-/// `PermissionDenied` and the like.
+/// - `NotFound` if there is no object.
+/// - `PreconditionFailed` or `NotModified` if a condition does not hold.
+/// - `RangeNotSatisfiable` if the object has none of the bytes; `InvalidInput` for an empty range.
+/// - `InvalidKey`, `PermissionDenied`, and other errors of the backend.
 #[derive(Debug)]
 #[must_use = "nothing is opened until it is awaited"]
 pub struct Open {

@@ -62,17 +62,24 @@ impl Storage {
 /// backend returns `last_modified`; call [`stat`](Storage::stat) for it.
 ///
 /// A save is all or nothing: a reader sees the old object or the new one, whole. If the payload
-/// fails or the future is dropped, the old object is unchanged and nothing else is left.
+/// fails, or the future is dropped before the payload has ended, the old object is unchanged and
+/// nothing else is left. If the future is dropped later, the save has happened or not.
 ///
-/// Without a content type, one is guessed from the key, then from the first bytes.
+/// Without a content type, one is guessed from the key, then from the first bytes:
+/// [`content_type`](crate::content_type).
 ///
 /// [`Storage::writer`] returns a `Save<PipeWriter>`, which is awaited for a
 /// [`Writer`](crate::Writer) in place of the metadata.
 ///
 /// # Errors
-/// `AlreadyExists` and `PreconditionFailed` by mode; `InvalidKey`, `InvalidInput` for metadata that
-/// breaks a rule, `Unsupported` for metadata or a mode that the backend cannot keep; `TooLarge`,
-/// `Integrity` and every error of the payload; `StorageFull`, `PermissionDenied` and the like.
+/// - `AlreadyExists` or `PreconditionFailed`, by mode.
+/// - `InvalidKey` if the key breaks a rule or the backend cannot hold it; `Conflict` if the state
+///   of the backend forbids it.
+/// - `InvalidInput` for metadata that breaks a rule; `Unsupported` for metadata or a mode that the
+///   backend does not support.
+/// - `TooLarge`, `Integrity` and every error of the payload.
+/// - `StorageFull`, `PermissionDenied`, and other errors of the backend. After `Timeout` or a
+///   broken connection the save may have happened nevertheless.
 #[derive(Debug)]
 #[must_use = "nothing is saved until it is awaited"]
 pub struct Save<T = ()> {
@@ -99,8 +106,8 @@ impl<T> Save<T> {
         self.with_options(|options| options.if_match(etag))
     }
 
-    /// Never replaces an object: if the key is taken, saves under a similar one. The returned
-    /// metadata contains the key.
+    /// Never replaces an object: if the key is taken, saves under another one, made by
+    /// [`keys::alternative`](crate::keys::alternative). The returned metadata contains it.
     pub fn unique_name(self) -> Self {
         self.with_options(SaveOptions::unique_name)
     }
@@ -146,18 +153,19 @@ impl<T> Save<T> {
         self.with_metadata(|metadata| metadata.user(name, value))
     }
 
-    /// Fails with `TooLarge` if the payload has more bytes; then nothing of it is left.
+    /// Fails with `TooLarge` if the payload has more bytes. Nothing of it is left.
     pub fn max_size(self, bytes: u64) -> Self {
         self.with_payload(|payload| payload.with_max_size(bytes))
     }
 
-    /// Fails with `Integrity` if the payload has another checksum; then nothing of it is left. The
-    /// checksum is kept with the object.
+    /// Fails with `Integrity` if the payload has another checksum. Nothing of it is left. Otherwise
+    /// the checksum is kept with the object. Needs the feature `checksums`.
     pub fn expect_checksum(self, checksum: Checksum) -> Self {
         self.with_payload(|payload| payload.with_expected_checksum(checksum))
     }
 
-    /// Computes a checksum while saving and keeps it with the object.
+    /// Computes a checksum while saving and keeps it with the object. Needs the feature
+    /// `checksums`.
     pub fn compute_checksum(self, algorithm: ChecksumAlgorithm) -> Self {
         self.with_payload(|payload| payload.with_computed_checksum(algorithm))
     }
