@@ -60,7 +60,6 @@ impl Payload {
     /// assert_eq!(meta.size, 16);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn pipe() -> (PipeWriter, Self) {
         let (sender, messages) = mpsc::channel(WAITING_CHUNKS);
         let (request, requested) = oneshot::channel();

@@ -272,7 +272,7 @@ async fn a_local_file_is_saved_with_the_options_of_a_save() {
     let path = directory.path().join("a");
     std::fs::write(&path, "hello").unwrap();
     let meta = storage.save_file("a.css", &path).cache_control("no-store").await.unwrap();
-    assert_eq!((meta.size, meta.content_type()), (5, Some("text/css")));
+    assert_eq!((meta.size, meta.content_type()), (5, Some("text/css; charset=utf-8")));
     assert_eq!(meta.metadata.cache_control.as_deref(), Some("no-store"));
     let error = storage.save_file("b.css", &path).max_size(4).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
