@@ -9,16 +9,23 @@ mod links;
 mod location;
 mod metadata;
 mod move_check;
+mod moves;
 mod output;
+mod pattern;
 mod place;
 mod progress;
 mod resolver;
 mod signals;
+mod sizes;
+mod source;
+mod transfer;
 mod usage;
+mod verbosity;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::cli::Cli;
 use crate::exit::{ExitStatus, Failure};
@@ -26,6 +33,11 @@ use crate::exit::{ExitStatus, Failure};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // A command without arguments prints its help to standard error.
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = help.print();
+            return ExitStatus::Usage.into();
+        }
         Err(error) if error.use_stderr() => {
             return usage::failure(&error, std::env::args_os()).report().into();
         }

@@ -5,12 +5,9 @@ use std::thread;
 
 use anystorage::mirror::{Day, ExportFormat, Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{ExitStatus, Failure};
+use crate::verbosity::VerbosityArgs;
 
 /// Serve the files of an origin from a self-filling cache, until SIGTERM or Ctrl-C
 ///
@@ -35,8 +32,8 @@ pub(crate) struct Args {
     to: Option<Day>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
-    init_logging();
+pub(crate) fn run(args: &Args, verbosity: VerbosityArgs) -> Result<ExitStatus, Failure> {
+    verbosity.init_server_log();
     let shown = args.config.display();
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
     let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
@@ -64,19 +61,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
 
 fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
     Loader::new().mirror_file(path)
-}
-
-/// Logs to standard error, at the level of the environment variable `RUST_LOG`. Defaults to `info`.
-fn init_logging() {
-    let configured = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
-    let level = configured.unwrap_or(LevelFilter::INFO);
-    // The mirror logs a failure of origin once for all waiting requests. The storage would log it,
-    // too.
-    let storages = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
-    let filter =
-        Targets::new().with_default(level).with_target("storage_core::layers::observed", storages);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 #[cfg(unix)]

@@ -1,12 +1,14 @@
 //! The commands. Each file contains the arguments of a command and its implementation.
 
 pub(crate) mod cat;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod drivers;
 pub(crate) mod exists;
 pub(crate) mod get;
 pub(crate) mod ls;
+pub(crate) mod manual;
 pub(crate) mod mirror;
 pub(crate) mod mv;
 pub(crate) mod put;
