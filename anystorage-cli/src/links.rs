@@ -1,6 +1,6 @@
 //! Finds symlinks, FIFOs, sockets and devices in a local directory. They are not objects, and the
-//! driver `fs` skips them, because a link may lead out of the storage. Recursive commands report them,
-//! or follow the symlinks.
+//! driver `fs` skips them, because a link may lead out of the storage. Recursive commands report
+//! them, or follow the symlinks.
 
 use std::fs::FileType;
 use std::io;

@@ -233,7 +233,7 @@ fn split(path: &Path, slash_at_end: bool, purpose: Purpose) -> (PathBuf, String)
     while !directory.is_dir()
         && let Some((parent, missing)) = parent_and_name(directory)
         // A pattern such as `./*/a.png` matches names of directories, too.
-        && (is_new || Pattern::is_pattern(missing))
+        && (is_new || Pattern::is_pattern(&name) || Pattern::is_pattern(missing))
     {
         name = format!("{missing}/{name}");
         directory = parent;

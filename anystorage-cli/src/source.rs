@@ -56,8 +56,8 @@ impl Source {
 
     /// Lists the objects, and those folder markers that belong to them.
     ///
-    /// An invalid name that does not match is left out. An unreadable directory is an error, because
-    /// it may contain matching keys.
+    /// An invalid name that does not match is left out. An unreadable directory is an error,
+    /// because it may contain matching keys.
     pub(crate) fn entries(&self) -> Result<BoxStream<'static, Result<Entry>>, Failure> {
         let storage = &self.directory.storage;
         let Some(pattern) = self.pattern.clone() else {

@@ -1,18 +1,19 @@
-//! Copies, moves or saves many objects, several at a time: `cp -r`, `mv -r`, `put -r`, `get -r`, and
-//! all of them with patterns.
+//! Copies, moves or saves many objects, several at a time: `cp -r`, `mv -r`, `put -r`, `get -r`,
+//! and all of them with patterns.
 
 use std::path::{Path, PathBuf};
 
 use anystorage::{Checksums, Entry, Error, ErrorKind, Key, Metadata, Result, Storage};
 use futures_util::StreamExt;
 
-use crate::compare::{overlap, same_object};
+use crate::compare::{overlap, path_below, same_object};
 use crate::copy::{copy_object, refuse_same_object};
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::links::{self, LinkPolicy, LinkTarget, SpecialFile, SpecialKind};
 use crate::metadata::MetadataArgs;
 use crate::moves::{move_object, refuse_read_only};
 use crate::output::Output;
+use crate::pattern::Pattern;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::resolver::Resolver;
@@ -54,7 +55,8 @@ pub(crate) enum Action<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NewObject {
     pub(crate) metadata: Metadata,
-    /// Determines the content type by the name of the key alone, as for a local file, which has none.
+    /// Determines the content type by the name of the key alone, as for a local file, which has
+    /// none.
     pub(crate) is_local_file: bool,
     pub(crate) create_new: bool,
 }
@@ -138,7 +140,14 @@ pub(crate) async fn transfer(
         folder_markers: 0,
         deferred: Vec::new(),
     };
-    let mut transfer = Transfer { resolver, to, options, tally, link_directories: Vec::new() };
+    let mut transfer = Transfer {
+        resolver,
+        to,
+        source_below: path_below(to, &source.directory).filter(|path| !path.is_empty()),
+        options,
+        tally,
+        link_directories: Vec::new(),
+    };
     transfer.source(source, to).await?;
     let folder_markers = transfer.tally.folder_markers;
     let done = transfer.tally.finish()?;
@@ -152,14 +161,14 @@ pub(crate) async fn transfer(
     }
 }
 
-/// Fails if a copy could be listed as a source again.
+/// Fails if the copies are below the source, where they would be listed as sources again.
 fn refuse_overlap(source: &Source, to: &Place) -> Result<()> {
-    let is_one_level = source.pattern.as_ref().is_some_and(|pattern| pattern.is_one_level());
+    let is_one_level = source.pattern.as_ref().is_some_and(Pattern::is_one_level);
     if is_one_level && same_object(&source.directory, to) {
         let message = "the objects are in this directory already; nothing was changed";
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    if !is_one_level && overlap(&source.directory, to) {
+    if !is_one_level && path_below(&source.directory, to).is_some() {
         return Err(overlap_error());
     }
     Ok(())
@@ -186,6 +195,8 @@ struct Transfer<'a> {
     resolver: &'a mut Resolver,
     /// The destination of all objects.
     to: &'a Place,
+    /// The path of the source below the destination, if it is there. Nothing is written to it.
+    source_below: Option<String>,
     options: &'a TransferOptions<'a>,
     tally: Tally,
     /// The directories of the symlinks that were followed to the current directory, outermost
@@ -205,7 +216,9 @@ impl Transfer<'_> {
         // In a dry run nothing is waited for, and the lines have the order of the keys.
         let concurrency = if many.dry_run { 1 } else { usize::from(many.concurrency) };
         let from = &source.directory;
-        let done = source.entries()?.map(|entry| self.options.entry(from, to, entry, &progress));
+        let (options, source_below) = (self.options, self.source_below.as_deref());
+        let entries = source.entries()?;
+        let done = entries.map(|entry| options.entry(from, to, source_below, entry, &progress));
         let mut done = done.buffer_unordered(concurrency);
         while let Some(result) = done.next().await {
             self.tally.count(result)?;
@@ -304,6 +317,7 @@ impl TransferOptions<'_> {
         &self,
         from: &Place,
         to: &Place,
+        source_below: Option<&str>,
         entry: Result<Entry>,
         progress: &Progress,
     ) -> Result<Handled, Failure> {
@@ -314,7 +328,11 @@ impl TransferOptions<'_> {
             Err(error) => return Err(from.entry_failure(&error)),
         };
         let rest = source.text.strip_prefix(from.text.as_str()).unwrap_or(&source.text);
-        self.object(&source, &to.with_text(format!("{}{rest}", to.text)), progress).await
+        let target = to.with_text(format!("{}{rest}", to.text));
+        if source_below.is_some_and(|path| begins_with(rest, path)) {
+            return Err(Failure::at(&format!("{source} -> {target}"), &overlap_error()));
+        }
+        self.object(&source, &target, progress).await
     }
 
     async fn object(
@@ -335,6 +353,11 @@ impl TransferOptions<'_> {
         tracing::info!("{} {}", self.action.past(), shown());
         Ok(Handled::Object)
     }
+}
+
+/// Whether a key begins with a path, also where names of another case are the same file.
+fn begins_with(key: &str, path: &str) -> bool {
+    key.get(..path.len()).is_some_and(|start| start.eq_ignore_ascii_case(path))
 }
 
 fn broken_link_error(cause: &std::io::Error) -> Error {

@@ -56,8 +56,8 @@ pub(crate) struct Args {
     locations: Vec<Location>,
 }
 
-/// The objects that a pattern matches. The listing has begun, because a pattern that matches nothing
-/// deletes nothing of what the command line names.
+/// The objects that a pattern matches. The listing has begun, because a pattern that matches
+/// nothing deletes nothing of what the command line names.
 struct Matches {
     source: Source,
     entries: BoxStream<'static, anystorage::Result<Entry>>,
@@ -306,8 +306,8 @@ async fn fail_if_object(directory: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails if a name is a directory, and not the name of an object. A deletion would delete nothing and
-/// succeed.
+/// Fails if a name is a directory, and not the name of an object. A deletion would delete nothing
+/// and succeed.
 async fn refuse_directory(key: &Key, place: &Place) -> Result<(), Failure> {
     if !is_directory(place).await?
         || place.storage.exists(key).await.map_err(|error| place.failure(&error))?

@@ -15,11 +15,14 @@ mod locations;
 mod metadata;
 mod mirror;
 mod moving;
+mod patterns;
 mod pipes;
 mod reading;
+mod recursion;
 mod s3;
 mod support;
 mod terminal;
+mod verbosity;
 mod writing;
 
 // The S3 server of the tests of storage-s3. It imports the module `requests` from its parent.
