@@ -318,6 +318,7 @@ impl MirrorConfig {
             stale: StalePolicy::AnyFailure,
             requires_strong_etag: false,
             logs_failures: true,
+            passes_if_slow: false,
             clock: Clock::new(SystemTime::now),
         })
     }
