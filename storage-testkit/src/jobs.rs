@@ -7,6 +7,7 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 
 const JOB: &str = "STORAGE_TESTKIT_JOB";
 const PATH: &str = "STORAGE_TESTKIT_JOB_PATH";
@@ -51,6 +52,22 @@ pub fn command(test: &str, wrapper: &[&str], name: &str, path: &Path) -> Command
     command.args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(JOB, name).env(PATH, path);
     command
+}
+
+/// Returns the program under which a job can mount file systems. They end with the job. Returns
+/// `None` if this machine forbids mounts.
+pub fn mount_wrapper() -> Option<&'static [&'static str]> {
+    static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
+    let mounts = |way: &&[&str]| {
+        let mut command = Command::new(way[0]);
+        command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]);
+        let output = command.arg(std::env::temp_dir()).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    *WRAPPER.get_or_init(|| {
+        let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
+        ways.into_iter().find(mounts)
+    })
 }
 
 /// Runs a job to its end and returns its reports.

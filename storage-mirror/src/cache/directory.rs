@@ -130,11 +130,8 @@ impl Directory {
         origin: Storage,
         options: impl Fn() -> EngineOptions + Send + Sync + 'static,
     ) -> Self {
-        let inner = Inner {
-            state: State::Closed,
-            unpurged: Unpurged::default(),
-            has_warned: false,
-        };
+        let inner =
+            Inner { state: State::Closed, unpurged: Unpurged::default(), has_warned: false };
         Self { path, origin, options: Box::new(options), inner: Mutex::new(inner) }
     }
 

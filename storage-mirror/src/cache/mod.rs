@@ -47,8 +47,9 @@
 //!   directory is tried again each minute.
 //! - **Bounded.** The directory takes at most `max_size` bytes. Memory stays bounded: `memory`, and
 //!   up to 512 MiB for the index, of 200 bytes and the key for each object.
-//! - **Origin keeps its timeouts.** A fetch that receives nothing for 60 seconds ends. Its readers,
-//!   and for a minute later ones, then read from origin on their own, for as long as origin allows.
+//! - **Origin keeps its timeouts.** A fetch that receives nothing for 60 seconds ends, and is not
+//!   kept. Its readers then read from origin on their own, for as long as origin allows. So do later
+//!   ones for a minute, if origin has not responded at all.
 //!
 //! # Options
 //!

@@ -205,7 +205,8 @@ impl FetchTask {
                 return Some(self.not_cached(reason(&error)));
             }
         };
-        let (sender, progress) = Progress::new(meta, filling.tail(), self.requested_at.0, received_at);
+        let (sender, progress) =
+            Progress::new(meta, filling.tail(), self.requested_at.0, received_at);
         self.sender.send_replace(Some(FetchState::Filling(Arc::new(progress))));
         match self.fill(object, filling, &sender).await {
             // The readers of an entry that has left already have its progress.
@@ -284,7 +285,9 @@ impl FetchTask {
                 } else {
                     tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "a fetch is resumed");
                     let rest = rest(&self.shared.origin, &meta, filling.written());
-                    tokio::time::timeout(ORIGIN_TIMEOUT, rest).await.unwrap_or_else(|_| Err(stalled()))
+                    tokio::time::timeout(ORIGIN_TIMEOUT, rest)
+                        .await
+                        .unwrap_or_else(|_| Err(stalled()))
                 };
                 match resumption {
                     Ok(rest) => chunks = rest.ready_chunks(CHUNKS_AT_A_TIME),

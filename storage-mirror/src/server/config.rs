@@ -135,8 +135,9 @@ storage_core::options! {
 pub enum Ttl {
     /// One lifetime for all objects.
     All(Duration),
-    /// Lifetimes by content type (`audio/*`), prefix (`prefix:live/`) and `default`.
-    By(BTreeMap<String, Duration>),
+    /// A lifetime for each content type (`audio/*`), prefix (`prefix:live/`) and for the others
+    /// (`default`).
+    Rules(BTreeMap<String, Duration>),
 }
 
 impl Default for Ttl {
@@ -182,7 +183,7 @@ impl<'de> de::Visitor<'de> for TtlVisitor {
         while let Some((name, TtlValue(span))) = map.next_entry()? {
             table.insert(name, span);
         }
-        Ok(Ttl::By(table))
+        Ok(Ttl::Rules(table))
     }
 }
 
@@ -327,7 +328,7 @@ impl MirrorConfig {
         let (mut ttl, mut rules) = (DEFAULT_TTL, Vec::new());
         match &self.ttl {
             Ttl::All(span) => ttl = *span,
-            Ttl::By(table) => {
+            Ttl::Rules(table) => {
                 for (name, span) in table {
                     match name.strip_prefix("prefix:") {
                         Some(prefix) => rules

@@ -1,10 +1,11 @@
 //! Reads: which come from the cache and which from origin.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_core::{Error, ErrorKind, Memory, Operation, Storage};
 use storage_mirror::cache::Cache;
 
 use super::common::{Fixture, MIB, entry_files, pattern, read};
@@ -276,4 +277,40 @@ async fn a_slow_reader_reads_the_old_version_to_its_end_after_a_write() {
     }
     assert!(read_slowly == *body);
     assert_eq!(read(&fixture.storage, "a").await, b"new");
+}
+
+#[tokio::test]
+async fn all_readers_that_share_a_failed_fetch_get_its_error_whole() {
+    let fixture = Fixture::new();
+    fixture.origin.save("b", "opens the directory").await.unwrap();
+    read(&fixture.storage, "b").await;
+    let calls = fixture.origin_opens();
+    let held = fixture.faults.on(Operation::Open).of("a").hold();
+    let failed = fixture.faults.on(Operation::Open).of("a").fail_with(|| {
+        let refused = Error::unexpected("inner", std::io::Error::other("refused"));
+        let busy = Error::new(ErrorKind::RateLimited, "busy").with_source(refused);
+        busy.with_retryable(false).with_retry_after(Duration::from_secs(7))
+    });
+    let readers: Vec<_> = (0..5)
+        .map(|_| {
+            let storage = fixture.storage.clone();
+            tokio::spawn(async move { storage.open("a").await.unwrap_err() })
+        })
+        .collect();
+    held.reached().await;
+    // All readers wait for the fetch.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    held.release();
+    for reader in readers {
+        let error = reader.await.unwrap();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::RateLimited, "busy"));
+        assert!(!error.is_retryable(), "although errors of its kind are");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        let inner = error.source().unwrap();
+        assert_eq!(inner.to_string(), "Unexpected: inner");
+        assert_eq!(inner.source().unwrap().to_string(), "refused");
+    }
+    assert_eq!((fixture.origin_opens() - calls, failed.fired()), (1, 1));
 }
