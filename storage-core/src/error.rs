@@ -397,6 +397,23 @@ impl Error {
         self
     }
 
+    /// Returns an error that is equal but for its source, of which the text is kept. For a failure
+    /// that is reported twice.
+    pub(crate) fn duplicate(&self) -> Self {
+        let inner = &*self.0;
+        Self(Box::new(Inner {
+            kind: inner.kind,
+            message: inner.message.clone(),
+            operation: inner.operation,
+            driver: inner.driver.clone(),
+            key: inner.key.clone(),
+            retryable: inner.retryable,
+            listing_continues: inner.listing_continues,
+            retry_after: inner.retry_after,
+            source: inner.source.as_ref().map(|source| source.to_string().into()),
+        }))
+    }
+
     /// Replaces the key, for a layer whose callers use other keys than its driver.
     #[must_use]
     pub fn map_key(mut self, map: impl FnOnce(String) -> String) -> Self {

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::key::{IntoPrefix, Prefix};
+use crate::key::{IntoPrefix, Key, Prefix};
 use crate::options::ListOptions;
 use crate::storage::Storage;
 
@@ -64,6 +64,22 @@ impl List {
         self.with_options(|options| options.delimiter(delimiter))
     }
 
+    /// Lists one level: the objects directly below the prefix, and one entry for each directory.
+    /// The same as `delimiter("/")`. The prefix of a directory ends in `/`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// storage.save("a/1", "").await?;
+    /// storage.save("a/b/2", "").await?;
+    /// let entries = storage.list("a/").one_level().collect().await?;
+    /// assert_eq!((entries[0].name(), entries[1].name()), ("a/1", "a/b/"));
+    /// # Ok(()) }
+    /// ```
+    pub fn one_level(self) -> Self {
+        self.delimiter("/")
+    }
+
     /// Lists only entries whose name sorts after this text. To continue an earlier listing, pass
     /// the name of its last entry.
     pub fn start_after(self, name: impl Into<String>) -> Self {
@@ -94,6 +110,40 @@ impl List {
             Err(error) => (stream::iter([Err(error)]).boxed(), String::new()),
         };
         Entries { entries, prefix, storage, with_folder_markers, folder_markers: 0 }
+    }
+
+    /// Collects all entries in memory: see [`Entries::collect`]. Use it for listings that are known
+    /// to be short.
+    ///
+    /// # Errors
+    /// The first error item, invalid names included.
+    pub async fn collect(self) -> Result<Vec<Entry>> {
+        self.entries().collect().await
+    }
+
+    /// Collects the keys of all listed objects in memory. Use it for listings that are known to be
+    /// short. Rolled-up entries are not keys and are skipped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// storage.save("a/1", "").await?;
+    /// storage.save("a/b/2", "").await?;
+    /// assert_eq!(storage.list("a/").keys().await?, ["a/1", "a/b/2"]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first error item, invalid names included.
+    pub async fn keys(self) -> Result<Vec<Key>> {
+        let mut keys = Vec::new();
+        let mut entries = self.entries();
+        while let Some(entry) = entries.next().await {
+            if let Entry::Object(object) = entry? {
+                keys.push(object.key);
+            }
+        }
+        Ok(keys)
     }
 
     fn with_options(mut self, set: impl FnOnce(ListOptions) -> ListOptions) -> Self {

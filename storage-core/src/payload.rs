@@ -74,6 +74,11 @@ impl Payload {
     /// [`with_size`](Self::with_size) declares it. An error of the stream fails the save, and
     /// nothing of the payload is left. An [`Error`] is returned unchanged, any other one as the
     /// cause of an `Unexpected`.
+    ///
+    /// The end of the stream is the end of the object. A channel whose sender dies ends as one
+    /// whose sender is finished, so a part of the object would be saved as a whole. Declare the
+    /// size, or use [`Payload::pipe`] or [`Storage::writer`](crate::Storage::writer), which
+    /// distinguish the two.
     pub fn from_stream<S, B, E>(chunks: S) -> Self
     where
         S: Stream<Item = Result<B, E>> + Send + 'static,
@@ -87,6 +92,11 @@ impl Payload {
 
     /// Creates a payload from all bytes of a reader. Its size is unknown unless
     /// [`with_size`](Self::with_size) declares it.
+    ///
+    /// The end of the reader is the end of the object. A pipe (`tokio::io::duplex`, the output of a
+    /// process) whose writer dies ends as one whose writer is finished, so a part of the object
+    /// would be saved as a whole. Declare the size, or use [`Payload::pipe`] or
+    /// [`Storage::writer`](crate::Storage::writer), which distinguish the two.
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Self::from_stream(ReaderStream::with_capacity(reader, READER_CHUNK))
     }
@@ -117,6 +127,11 @@ impl Payload {
             .await
             .map_err(|join| Error::unexpected("opening the file did not finish", join))??;
         Ok(Self::new(Body::File(Arc::new(file)), Some(size)))
+    }
+
+    /// Returns the checks of this payload for the bytes of another one.
+    pub(crate) fn with_body_of(self, other: Self) -> Self {
+        Self { body: other.body, size: other.size, checks: self.checks }
     }
 
     /// Declares the size in bytes. A stream that yields more or fewer bytes fails the save with
