@@ -46,7 +46,8 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::Clie
     Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
 }
 
-/// With AWS-LC, `reqwest` does the same: it uses the process's provider, or AWS-LC if there is none.
+/// With AWS-LC, `reqwest` does the same: it uses the process's provider, or AWS-LC if there is
+/// none.
 #[cfg(not(all(feature = "tls-ring", not(feature = "tls-aws-lc"))))]
 #[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
 pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {

@@ -48,8 +48,8 @@
 //! - **Bounded.** The directory takes at most `max_size` bytes. Memory stays bounded: `memory`, and
 //!   up to 512 MiB for the index, of 200 bytes and the key for each object.
 //! - **Origin keeps its timeouts.** A fetch that receives nothing for 60 seconds ends, and is not
-//!   kept. Its readers then read from origin on their own, for as long as origin allows. So do later
-//!   ones for a minute, if origin has not responded at all.
+//!   kept. Its readers then read from origin on their own, for as long as origin allows. So do
+//!   later ones for a minute, if origin has not responded at all.
 //!
 //! # Options
 //!
@@ -81,9 +81,9 @@
 //! - If another process has locked the directory, what this storage writes is not removed from it.
 //!   The other process serves its objects for at most `ttl`.
 //! - Needs a Tokio runtime. Building the driver does no I/O. The first `open` creates the directory
-//!   or opens it, and waits for up to 2 seconds before origin serves it. A write opens the directory
-//!   if it exists, because it may hold the object from an earlier run. Reading back takes about a
-//!   second for ten thousand objects.
+//!   or opens it, and waits for up to 2 seconds before origin serves it. A write opens the
+//!   directory if it exists, because it may hold the object from an earlier run. Reading back takes
+//!   about a second for ten thousand objects.
 
 mod config;
 mod copy;

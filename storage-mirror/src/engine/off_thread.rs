@@ -14,8 +14,8 @@ pub(super) async fn off_thread<T: Send + 'static>(
     }
 }
 
-/// Drops a value whose drop waits for the disk, where waiting is allowed. A runtime that is shutting
-/// down, and so runs no further work, drops it too. Without a runtime, it is dropped here.
+/// Drops a value whose drop waits for the disk, where waiting is allowed. A runtime that is
+/// shutting down, and so runs no further work, drops it too. Without a runtime, it is dropped here.
 pub(crate) fn drop_off_thread(value: impl Send + 'static) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn_blocking(move || drop(value))),

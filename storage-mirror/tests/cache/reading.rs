@@ -18,7 +18,7 @@ async fn the_first_open_creates_the_directory_and_no_earlier_call_does() {
     fixture.storage.stat("a").await.unwrap();
     assert!(fixture.storage.exists("a").await.unwrap());
     assert!(!fixture.path().exists() && !fixture.cache.status().is_open);
-    assert_eq!(read(&fixture.storage, "a").await, b"one");
+    fixture.keep("a").await;
     assert!(fixture.path().exists() && fixture.cache.status().is_open);
 }
 
@@ -43,6 +43,7 @@ async fn an_object_comes_from_the_cache_with_all_its_metadata() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_opens_share_one_fetch() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(1, 3_000_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let held = fixture.faults.on(Operation::Open).hold();
@@ -65,6 +66,7 @@ async fn concurrent_opens_share_one_fetch() {
 #[tokio::test]
 async fn a_fetch_continues_when_its_first_reader_is_dropped() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(2, 1_000_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let held = fixture.faults.on(Operation::Open).hold();
@@ -83,6 +85,7 @@ async fn a_fetch_continues_when_its_first_reader_is_dropped() {
 #[tokio::test]
 async fn a_range_comes_from_the_cache_if_the_object_is_stored_and_otherwise_from_origin() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(3, 700_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let range = || async {
@@ -142,6 +145,7 @@ async fn a_missing_object_is_requested_from_origin_each_time() {
 #[tokio::test]
 async fn an_object_larger_than_max_object_size_is_passed_through() {
     let fixture = Fixture::with(|builder| builder.max_object_size(100_000));
+    fixture.open_directory().await;
     let body = pattern(4, 100_001);
     fixture.origin.save("large", body.clone()).await.unwrap();
     for _ in 0..3 {
@@ -252,6 +256,7 @@ fn restarted(fixture: &mut Fixture) -> (Cache, Storage) {
 #[tokio::test]
 async fn an_interrupted_body_resumes_at_its_offset() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(5, 2_000_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let broken =
@@ -282,9 +287,7 @@ async fn a_slow_reader_reads_the_old_version_to_its_end_after_a_write() {
 #[tokio::test]
 async fn all_readers_that_share_a_failed_fetch_get_its_error_whole() {
     let fixture = Fixture::new();
-    fixture.origin.save("b", "opens the directory").await.unwrap();
-    read(&fixture.storage, "b").await;
-    let calls = fixture.origin_opens();
+    fixture.open_directory().await;
     let held = fixture.faults.on(Operation::Open).of("a").hold();
     let failed = fixture.faults.on(Operation::Open).of("a").fail_with(|| {
         let refused = Error::unexpected("inner", std::io::Error::other("refused"));
@@ -312,5 +315,5 @@ async fn all_readers_that_share_a_failed_fetch_get_its_error_whole() {
         assert_eq!(inner.to_string(), "Unexpected: inner");
         assert_eq!(inner.source().unwrap().to_string(), "refused");
     }
-    assert_eq!((fixture.origin_opens() - calls, failed.fired()), (1, 1));
+    assert_eq!((fixture.origin_opens(), failed.fired()), (1, 1));
 }
