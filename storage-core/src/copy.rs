@@ -38,6 +38,15 @@ impl Storage {
 /// `NotFound` if there is no source; for the destination the errors of [`Save`](crate::Save). The
 /// error's key is the destination for `AlreadyExists`, `Conflict` and `StorageFull`, unless the
 /// driver sets one, and the source otherwise.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// # storage.save("draft.txt", "hello").await?;
+/// storage.copy("draft.txt", "final.txt").create_new().await?;
+/// assert_eq!(storage.open("final.txt").await?.text().await?, "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
 pub struct CopyObject {

@@ -80,6 +80,17 @@ impl Storage {
 /// - `TooLarge`, `Integrity` and every error of the payload.
 /// - `StorageFull`, `PermissionDenied`, and other errors of the backend. After `Timeout` or a
 ///   broken connection the save may have happened nevertheless.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// let report = storage.save("reports/1.csv", "a,b\n").create_new().user_metadata("by", "ada");
+/// assert_eq!(report.await?.size, 4);
+///
+/// let error = storage.save("reports/1.csv", "c,d\n").create_new().await.unwrap_err();
+/// assert!(error.is_already_exists());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is saved until it is awaited"]
 pub struct Save<T = ()> {

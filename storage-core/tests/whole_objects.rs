@@ -47,6 +47,6 @@ async fn a_listing_is_collected_as_entries_or_keys() {
     assert_eq!(storage.list("a/").keys().await.unwrap(), ["a/1", "a/b/2"]);
     assert_eq!(storage.list("a/").one_level().keys().await.unwrap(), ["a/1"]);
     let names: Vec<_> = storage.list("a/").one_level().collect().await.unwrap();
-    assert_eq!(names.iter().map(|entry| entry.name()).collect::<Vec<_>>(), ["a/1", "a/b/"]);
+    assert_eq!(names.iter().map(storage_core::Entry::name).collect::<Vec<_>>(), ["a/1", "a/b/"]);
     assert_eq!(storage.list("").collect().await.unwrap().len(), 3);
 }

@@ -1,5 +1,7 @@
 //! `Storage::writer` and `Payload::pipe`: what is saved, when, and what an error or a drop leaves.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
 use std::future::IntoFuture;
 use std::pin::pin;
 use std::sync::Arc;
