@@ -47,22 +47,25 @@ impl Chart<'_> {
         self.figure(&drawing, &[format(max), format(max / 2), format(0)])
     }
 
-    /// Draws a line for each figure, from 0 % to 100 %. A bucket without a value is a gap.
+    /// Draws a line for each figure, up to 100 %. The scale begins at a round number that no value
+    /// is below. A bucket without a value is a gap.
     pub(super) fn shares(&self, values: impl Fn(&Bucket) -> Vec<(u64, u64)>) -> String {
         let rows: Vec<_> = self.history.buckets.iter().map(&values).collect();
+        let share = |(part, all): &(u64, u64)| (*all > 0).then(|| format::share(*part, *all));
+        let lowest = rows.iter().flatten().filter_map(share).fold(1.0, f64::min);
+        let floor = nice_minimum(lowest);
         let mut drawing = String::new();
         for (figure, class) in (0..self.legend.len()).zip(["a", "b"]) {
-            let shares =
-                rows.iter().map(|row| row.get(figure).copied().filter(|(_, all)| *all > 0));
-            let shares: Vec<_> = shares.collect();
-            let _ = write!(drawing, "<path class={class} d=\"{}\" />", path(&shares));
+            let shares: Vec<_> = rows.iter().map(|row| row.get(figure).and_then(share)).collect();
+            let _ = write!(drawing, "<path class={class} d=\"{}\" />", path(&shares, floor));
         }
         for (at, (bucket, row)) in self.history.buckets.iter().zip(&rows).enumerate() {
             let texts = row.iter().map(|(part, all)| format::percent(*part, *all)).collect();
             self.open_bucket(&mut drawing, at, bucket, texts);
             drawing.push_str("</g>");
         }
-        self.figure(&drawing, &["100 %", "50 %", "0 %"].map(str::to_owned))
+        let scale = [1.0, f64::midpoint(1.0, floor), floor];
+        self.figure(&drawing, &scale.map(|share| format!("{} %", 100.0 * share)))
     }
 
     /// Opens the group of a bucket, with its text and an area over its full height that shows it.
@@ -100,13 +103,13 @@ impl Chart<'_> {
     }
 }
 
-/// Returns the line through shares of 1, in the units of the drawing.
-fn path(shares: &[Option<(u64, u64)>]) -> String {
+/// Returns the line through shares, in the units of the drawing, whose lower end is `floor`.
+fn path(shares: &[Option<f64>], floor: f64) -> String {
     let (mut path, mut is_drawing) = (String::new(), false);
     for (at, share) in shares.iter().enumerate() {
         match share {
-            Some((part, all)) => {
-                let y = HEIGHT * (1.0 - format::share(*part, *all));
+            Some(share) => {
+                let y = HEIGHT * (1.0 - share) / (1.0 - floor);
                 let command = if is_drawing { 'L' } else { 'M' };
                 let _ = write!(path, "{command}{at}.5 {y:.2}");
                 if !is_drawing {
@@ -121,12 +124,17 @@ fn path(shares: &[Option<(u64, u64)>]) -> String {
     path
 }
 
+/// Returns the largest of some round shares that `lowest` is not below.
+fn nice_minimum(lowest: f64) -> f64 {
+    [0.9, 0.8, 0.5].into_iter().find(|nice| *nice <= lowest).unwrap_or(0.0)
+}
+
 /// Returns the next number of the form 2, 4, 6, 8, 10, 20, 40, ... that a bar does not exceed, so
 /// that half of it is also a round number.
 fn nice_maximum(max: u64) -> u64 {
     let mut power = 1_u64;
     loop {
-        for step in [2, 4, 6, 8] {
+        for step in [2, 4, 6, 8, 10] {
             match power.checked_mul(step) {
                 Some(nice) if nice >= max => return nice,
                 Some(_) => {}
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_scale_is_a_round_number_that_no_bar_exceeds() {
-        let cases = [(0, 2), (3, 4), (8, 8), (9, 20), (61, 80), (1_000_000, 2_000_000)];
+        let cases = [(0, 2), (3, 4), (8, 8), (9, 10), (61, 80), (84_000, 100_000), (101, 200)];
         for (max, nice) in cases {
             assert_eq!(nice_maximum(max), nice);
         }
@@ -155,7 +163,16 @@ mod tests {
 
     #[test]
     fn a_line_has_a_gap_where_there_is_no_value() {
-        let shares = [Some((1, 1)), Some((0, 1)), None, Some((1, 2))];
-        assert_eq!(path(&shares), "M0.5 0.00h0L1.5 100.00M3.5 50.00h0");
+        let shares = [Some(1.0), Some(0.0), None, Some(0.5)];
+        assert_eq!(path(&shares, 0.0), "M0.5 0.00h0L1.5 100.00M3.5 50.00h0");
+    }
+
+    #[test]
+    fn the_scale_of_a_line_begins_below_its_lowest_value() {
+        let cases = [(1.0, 0.9), (0.9, 0.9), (0.85, 0.8), (0.6, 0.5), (0.49, 0.0), (0.0, 0.0)];
+        for (lowest, floor) in cases {
+            assert_eq!(nice_minimum(lowest), floor);
+        }
+        assert_eq!(path(&[Some(0.9), Some(0.95)], 0.9), "M0.5 100.00h0L1.5 50.00");
     }
 }

@@ -26,8 +26,7 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    VARY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY, VARY,
 };
 use http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
@@ -95,11 +94,9 @@ impl StatusRoute {
 
 fn page_response(page: String) -> Response<ResponseBody> {
     let mut response = text_response(StatusCode::OK, "").map(|_| ResponseBody::bytes(page.into()));
-    let set: [(HeaderName, HeaderValue); 3] = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CONTENT_SECURITY_POLICY, POLICY.clone()),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ];
-    response.headers_mut().extend(set);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

@@ -150,7 +150,7 @@ fn money_tile(view: &View<'_>, saved: u64) -> (&'static str, String, String) {
     match view.price {
         Some(price) => {
             let help = format!(
-                "The saved traffic at {} per GB (10<sup>9</sup> bytes).",
+                "The saved traffic at {} per GB (10⁹ bytes).",
                 escaped(&price_per_gb(price))
             );
             (name, escaped(&money(price, saved)), help)
