@@ -110,7 +110,7 @@ mod tests {
             rows[index].1.requests += 1;
             rows[index].1.downloads += state >> 63;
             top.update(&rows, index);
-            if random % 50 == 0 {
+            if random.is_multiple_of(50) {
                 let mut sorted: Vec<_> = rows.iter().collect();
                 sorted.sort_by(|a, b| compare(b, a));
                 sorted.truncate(MAX);
