@@ -30,12 +30,23 @@ impl Storage {
 
 /// A copy that has not begun yet. Await it.
 ///
-/// A copy is all or nothing, as a [`Save`](crate::Save) is. It returns no metadata, because some
-/// backends report none: call [`stat`](Storage::stat) for it.
+/// A copy is all or nothing, as a [`Save`](crate::Save) is. If the future is dropped, the copy has
+/// happened or not. It returns no metadata, because some backends report none: call
+/// [`stat`](Storage::stat) for it.
 ///
 /// # Errors
 /// `NotFound` if there is no source; for the destination the errors of [`Save`](crate::Save). The
-/// error's key is the source, or the destination if the error concerns it.
+/// error's key is the destination for `AlreadyExists`, `Conflict` and `StorageFull`, unless the
+/// driver sets one, and the source otherwise.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// # storage.save("draft.txt", "hello").await?;
+/// storage.copy("draft.txt", "final.txt").create_new().await?;
+/// assert_eq!(storage.open("final.txt").await?.text().await?, "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
 pub struct CopyObject {
@@ -46,7 +57,8 @@ pub struct CopyObject {
 }
 
 impl CopyObject {
-    /// Fails with `AlreadyExists` if there is an object under the destination.
+    /// Fails with `AlreadyExists` if there is an object under the destination. Of any number of
+    /// concurrent callers exactly one succeeds.
     pub fn create_new(mut self) -> Self {
         self.options = self.options.create_new();
         self

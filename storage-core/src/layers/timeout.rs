@@ -38,7 +38,7 @@ const STEP_KEYS: u64 = 100;
 ///
 /// | verb | what must happen within the time |
 /// |---|---|
-/// | `stat`, `exists`, `delete`, `copy`, `url` | the call returns |
+/// | `stat`, `exists`, `delete`, `delete_folder_marker`, `copy`, `url` | the call returns |
 /// | `open` | the call returns; then each chunk of a body that streams arrives |
 /// | `list` | each entry arrives |
 /// | `save` of a stream | the driver reads the next chunk; after the last one, the call returns |
