@@ -220,7 +220,7 @@ impl<T: Tree> Walk<T> {
             // The caller has seen this error and resumes after it.
             Err(_) if self.start_after.as_deref() == Some(path) => {}
             Err(error) => {
-                batch.push(Err(unreadable::<T>(error, path).with_listing_continues(true)))
+                batch.push(Err(unreadable::<T>(error, path).with_listing_continues(true)));
             }
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn other_name() -> io::Error {
 }
 
 pub(crate) fn is_other_name(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<OtherName>())
+    matches!(error.get_ref(), Some(cause) if cause.is::<OtherName>())
 }
 
 /// Returns whether an error means that the file certainly does not exist.

@@ -101,7 +101,8 @@ fn is_listed(directory: &Dir, name: &str) -> io::Result<bool> {
     }
     match directory.symlink_metadata(&swapped) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        found => drop(found?),
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     for entry in directory.entries()? {
         if entry?.file_name() == name {

@@ -4,6 +4,7 @@ use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cap_std::fs::Metadata as Status;
 use storage_core::{
     Checksums, Error, ErrorKind, InMemory, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
 };
@@ -64,7 +65,7 @@ impl Target for SaveTarget {
             _ => {}
         }
         let present = self.shared.root.lookup(&self.key)?;
-        let is_object = present.as_ref().is_some_and(|present| present.is_file());
+        let is_object = present.as_ref().is_some_and(Status::is_file);
         match &self.options.mode {
             SaveMode::CreateNew if is_object => Err(errors::already_exists()),
             SaveMode::IfMatch(expected) if is_object => {

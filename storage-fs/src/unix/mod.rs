@@ -1,4 +1,4 @@
-//! The implementation for Unix. The crate's documentation lists the files in reading order.
+//! The implementation for Linux. The crate's documentation lists the files in reading order.
 
 mod cached;
 mod commit;

@@ -238,18 +238,12 @@ impl Root {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn is_local(directory: &OwnedFd) -> bool {
     /// The magic numbers of ext2 to ext4, XFS, Btrfs, tmpfs, F2FS and overlayfs: see statfs(2).
     const LOCAL: [u64; 6] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
     #[allow(clippy::unnecessary_cast, reason = "the field's type differs between machines")]
     fs::fstatfs(directory).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_local(_directory: &OwnedFd) -> bool {
-    false
 }
 
 /// Removes a directory if it is empty. Follows no symlink.
@@ -310,7 +304,6 @@ fn create_child(directory: &OwnedFd, segment: &str, mode: CreateMode) -> Result<
     }
 }
 
-#[cfg(target_os = "linux")]
 fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -330,11 +323,6 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
             opened => return opened,
         }
     }
-    open_stepwise(root, path, flags)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     open_stepwise(root, path, flags)
 }
 
