@@ -11,11 +11,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::jobs::{self, Running};
 use common::payloads::{fed, pattern, streaming};
 use common::{Scratch, names, skip, trace};
 use storage_core::{ChecksumAlgorithm, ErrorKind, Storage};
 use storage_fs::{Fs, MetadataStore, NameRules, PortableFs};
+use storage_testkit::jobs::{self, Running};
 
 const WRITE_PORTABLY: &str = "write portably";
 
@@ -177,13 +177,13 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
         is_portable || !wrapper.is_empty() || !common::has_unnamed_files(&scratch.root());
     let (mut reports, mut debris, mut seed) = (Reports::default(), 0, 0x2545_f491_4f6c_dd1d_u64);
     for kill in 0..kills {
-        let mut command = jobs::job_under(wrapper, job, &scratch.root());
+        let mut command = jobs::command("child", wrapper, job, &scratch.root());
         command.env("FIRST_VERSION", (reports.latest() + 1000).to_string());
         let mut running = Running::start(command);
         // After a random number of reports and a random delay.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         for _ in 0..(seed >> 33) % 20 + 1 {
-            reports.take(&running.next().expect("it runs until it is killed"));
+            reports.take(&running.next_report().expect("it runs until it is killed"));
         }
         spin(Duration::from_micros((seed >> 40) % 4_000));
         running.kill().iter().for_each(|line| reports.take(line));
@@ -200,7 +200,7 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
             // kind.
             let mut command = {
                 let sweep = if is_portable { "sweep portably" } else { "sweep" };
-                jobs::job_under(wrapper, sweep, &scratch.root())
+                jobs::command("child", wrapper, sweep, &scratch.root())
             };
             command.env("STAGED", scratch.staged().len().to_string());
             command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());

@@ -12,6 +12,7 @@
 //! | `write` | a write at origin, which removes what it replaces from the cache |
 //! | `origin` | parts of a version, from origin |
 //! | `freshness` | how long an object is served without a request to origin (RFC 9111) |
+//! | `uncertain` | keys that bypass the cache after a write with an uncertain outcome |
 //! | `counters`, `off_thread` | what is counted; work that blocks |
 //!
 //! The [store](crate::store) is below: it has the files, and is synchronous.
@@ -26,12 +27,14 @@ mod off_thread;
 mod origin;
 mod progress;
 mod shared;
+mod uncertain;
 mod version;
 mod write;
 
 pub(crate) use counters::Counter;
 pub(crate) use freshness::{DEFAULT_TTL, FreshnessPolicy, Matches, Rule};
 pub(crate) use lookup::{CacheStatus, Engine, Lookup};
+pub(crate) use off_thread::drop_off_thread;
 pub(crate) use origin::log_failure;
 pub(crate) use shared::{Clock, EngineOptions, StalePolicy};
 pub(crate) use version::Version;

@@ -10,6 +10,7 @@
 //! | `records`, `access_log`, `analytics` | the counters, the access log and the analytics of requests |
 //! | `record` | the record of one request, and the outcomes |
 //! | `forwarded` | the client's address behind a proxy |
+//! | `price` | the price of traffic |
 //! | `config`, `check` | the options; checking whether a mirror can start |
 //!
 //! The objects come from the [engine](crate::engine), which has no HTTP types.
@@ -25,6 +26,7 @@ mod forwarded;
 mod listen;
 mod metrics;
 mod paced;
+mod price;
 mod record;
 mod records;
 mod responses;

@@ -111,7 +111,7 @@ impl Site {
             max_connections_per_client: config.max_connections_per_client(),
             min_rate: config.min_rate,
             signing_key: config.signing_key()?,
-            admin: Admin::new(config, &engine, &records),
+            admin: Admin::new(config, &engine, &records)?,
             admin_is_public: config.admin_listen.is_none(),
             engine,
             records,
@@ -164,7 +164,7 @@ impl Site {
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
             (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path).await,
             (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
-            (Route::Status, Some(admin)) => admin.status(method, headers).await,
+            (Route::Status, Some(admin)) => admin.status(method, headers, query).await,
             (Route::Analytics, Some(admin)) => admin.analytics(method, headers, query).await,
             _ => not_found(),
         }
