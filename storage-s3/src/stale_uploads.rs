@@ -36,7 +36,7 @@ impl S3 {
             pages.count_page()?;
             for upload in &page.uploads {
                 // An upload without a readable time is kept.
-                if !parse_time(&upload.initiated).is_some_and(|initiated| initiated < limit) {
+                if parse_time(&upload.initiated).is_none_or(|initiated| initiated >= limit) {
                     continue;
                 }
                 match abort(&self.shared().client, &upload.key, &upload.upload_id).await {
