@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, completions, config, cp, drivers, exists, get, ls, manual, mirror, mv, put, rm, stat, url,
+    cat, completions, config, cp, drivers, exists, get, ls, manual, mirror, mv, put, rm, serve,
+    stat, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
-use crate::signals::run_until_interrupted;
+use crate::signals::{run_server, run_until_interrupted};
 use crate::verbosity::VerbosityArgs;
 
 /// List, copy and link to files in any storage.
@@ -30,6 +31,7 @@ Examples:
   anystorage put ./ada.png media:avatars/ada.png
   anystorage cp -r media: s3://example-backup/media
   anystorage url --expires 15m media:avatars/ada.png
+  anystorage serve ./public
 
 The configuration file has one table for each storage:
   [storages.media]
@@ -57,6 +59,7 @@ enum Command {
     #[command(flatten)]
     Verb(Verb),
     Drivers(drivers::Args),
+    Serve(serve::Args),
     Mirror(mirror::Args),
     Completions(completions::Args),
     Manual(manual::Args),
@@ -88,6 +91,13 @@ impl Cli {
                 run_until_interrupted(verb.run(self.config))
             }
             Command::Drivers(args) => drivers::run(&args),
+            Command::Serve(args) => {
+                self.verbosity.init_log();
+                run_server(async {
+                    let mut resolver = Resolver::new(self.config)?;
+                    serve::run(args, &mut resolver).await
+                })
+            }
             Command::Completions(args) => completions::run(&args),
             Command::Manual(args) => manual::run(&args),
             // The server starts its own threads and handles signals itself.

@@ -15,6 +15,7 @@ mod pattern;
 mod place;
 mod progress;
 mod resolver;
+mod server;
 mod signals;
 mod sizes;
 mod source;

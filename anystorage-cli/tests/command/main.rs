@@ -20,6 +20,7 @@ mod pipes;
 mod reading;
 mod recursion;
 mod s3;
+mod serving;
 mod support;
 mod terminal;
 mod verbosity;
