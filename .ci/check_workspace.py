@@ -31,7 +31,7 @@ ALLOWED_DEPENDENCIES = {
         "storage-mirror",
         "storage-serve",
     },
-    "anystorage-cli": {"anystorage"},
+    "anystorage-cli": {"anystorage", "storage-client"},
     # Examples are written as users write: applications use the facade, drivers use the contract.
     "quickstart": {"anystorage"},
     "migrate": {"anystorage"},

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, completions, config, cp, drivers, exists, get, ls, manual, mirror, mv, put, rm, serve,
-    stat, url,
+    cat, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put, rm,
+    serve, stat, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
@@ -79,6 +79,8 @@ enum Verb {
     Rm(rm::Args),
     Url(url::Args),
     #[command(subcommand)]
+    Meta(meta::Command),
+    #[command(subcommand)]
     Config(config::Command),
 }
 
@@ -100,8 +102,7 @@ impl Cli {
             }
             Command::Completions(args) => completions::run(&args),
             Command::Manual(args) => manual::run(&args),
-            // The server starts its own threads and handles signals itself.
-            Command::Mirror(args) => mirror::run(&args, self.verbosity),
+            Command::Mirror(args) => mirror::run(args, self.verbosity),
         }
     }
 }
@@ -121,6 +122,7 @@ impl Verb {
             Self::Mv(args) => mv::run(args, &mut resolver).await,
             Self::Rm(args) => rm::run(args, &mut resolver).await,
             Self::Url(args) => url::run(args, &mut resolver).await,
+            Self::Meta(meta::Command::Set(args)) => meta::set(args, &mut resolver).await,
             Self::Config(config::Command::Check(args)) => config::check(&args, &mut resolver).await,
         };
         // `exists` exits with 1 if the object does not exist, so errors need another code.

@@ -5,6 +5,7 @@ mod commands;
 mod compare;
 mod copy;
 mod exit;
+mod headers;
 mod links;
 mod location;
 mod metadata;

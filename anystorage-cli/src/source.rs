@@ -54,6 +54,27 @@ impl Source {
         Ok(Some(Self { directory, pattern: Some(pattern) }))
     }
 
+    /// Returns many objects, or `None` if the place is one object.
+    pub(crate) async fn many(place: &Place, recursive: bool) -> Result<Option<Self>, Failure> {
+        match recursive {
+            true => Self::directory_or_pattern(place).await.map(Some),
+            false => Self::pattern(place, false).await,
+        }
+    }
+
+    /// Lists the places of the objects. Folder markers are left out.
+    pub(crate) fn objects(&self) -> Result<BoxStream<'static, Result<Place, Failure>>, Failure> {
+        let directory = self.directory.clone();
+        let objects = self.entries()?.filter_map(move |entry| {
+            future::ready(match entry {
+                Ok(Entry::Object(object)) => Some(Ok(directory.with_text(object.key.as_str()))),
+                Ok(_) => None,
+                Err(error) => Some(Err(directory.entry_failure(&error))),
+            })
+        });
+        Ok(objects.boxed())
+    }
+
     /// Lists the objects, and those folder markers that belong to them.
     ///
     /// An invalid name that does not match is left out. An unreadable directory is an error,
@@ -86,9 +107,13 @@ impl Source {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&name()))
     }
 
-    /// Returns the failure for a pattern that matches nothing.
+    /// Returns the failure for a pattern that matches nothing, or for an empty directory.
     pub(crate) fn no_match(&self) -> Failure {
-        Failure::at(self, &Error::new(ErrorKind::NotFound, "no object matches this pattern"))
+        let message = match self.pattern {
+            Some(_) => "no object matches this pattern",
+            None => "nothing is below this directory",
+        };
+        Failure::at(self, &Error::new(ErrorKind::NotFound, message))
     }
 }
 

@@ -86,11 +86,7 @@ pub(crate) async fn transfer_many(
     recursive: bool,
     options: &TransferOptions<'_>,
 ) -> Result<bool, Failure> {
-    let source = match recursive {
-        true => Some(Source::directory_or_pattern(from).await?),
-        false => Source::pattern(from, false).await?,
-    };
-    let Some(source) = source else { return Ok(false) };
+    let Some(source) = Source::many(from, recursive).await? else { return Ok(false) };
     let to = resolver.resolve(to, Purpose::NewDirectory)?.directory()?;
     transfer(resolver, &source, &to, options).await?;
     Ok(true)

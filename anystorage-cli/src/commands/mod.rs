@@ -9,6 +9,7 @@ pub(crate) mod exists;
 pub(crate) mod get;
 pub(crate) mod ls;
 pub(crate) mod manual;
+pub(crate) mod meta;
 pub(crate) mod mirror;
 pub(crate) mod mv;
 pub(crate) mod put;

@@ -2,12 +2,12 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Component, Path, PathBuf};
-use std::time::SystemTime;
 
 use anystorage::{ETag, Error, ErrorKind, Metadata, Payload};
 
 use crate::commands::cp::transfer_many;
 use crate::exit::{ExitStatus, Failure};
+use crate::headers::HeaderArgs;
 use crate::links::LinkArgs;
 use crate::location::Location;
 use crate::output;
@@ -42,24 +42,8 @@ pub(crate) struct Args {
     many: ManyArgs,
     #[command(flatten)]
     links: LinkArgs,
-    /// Content-Type; defaults to a guess from the name and the first bytes
-    #[arg(long, value_name = "T")]
-    content_type: Option<String>,
-    /// Cache-Control
-    #[arg(long, value_name = "C")]
-    cache_control: Option<String>,
-    /// Content-Encoding of a file that is already encoded
-    #[arg(long, value_name = "E")]
-    content_encoding: Option<String>,
-    /// Content-Disposition
-    #[arg(long, value_name = "D")]
-    content_disposition: Option<String>,
-    /// Expires: an HTTP date or an RFC 3339 time
-    #[arg(long, value_name = "DATE", value_parser = time)]
-    expires: Option<SystemTime>,
-    /// User metadata, a name and a value; may be repeated
-    #[arg(long, value_name = "K=V", value_parser = pair)]
-    meta: Vec<(String, String)>,
+    #[command(flatten)]
+    headers: HeaderArgs,
     /// Fail if the object exists
     #[arg(long, conflicts_with = "if_match")]
     create_new: bool,
@@ -77,7 +61,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
     // Wrong arguments fail before anything is opened or created.
-    let metadata = metadata(&args)?;
+    let metadata = args.headers.metadata().validated();
+    let metadata = metadata.map_err(|error| Failure::usage(error.message()))?;
     let source = (args.source.as_os_str() != "-").then_some(args.source.as_path());
     if let Some(path) = source
         && (args.recursive || path.symlink_metadata().is_err())
@@ -133,19 +118,6 @@ async fn save_many(
     transfer_many(resolver, &from, &args.location, args.recursive, &options).await
 }
 
-fn metadata(args: &Args) -> Result<Metadata, Failure> {
-    let mut metadata = Metadata::new();
-    metadata.content_type.clone_from(&args.content_type);
-    metadata.cache_control.clone_from(&args.cache_control);
-    metadata.content_encoding.clone_from(&args.content_encoding);
-    metadata.content_disposition.clone_from(&args.content_disposition);
-    metadata.expires = args.expires;
-    for (name, value) in &args.meta {
-        metadata = metadata.user(name, value);
-    }
-    metadata.validated().map_err(|error| Failure::usage(error.message()))
-}
-
 async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
     match source {
         Some(path) if path.is_dir() => {
@@ -187,13 +159,4 @@ fn target(place: Place, source: Option<&Path>) -> Result<Place, Failure> {
             Err(Failure::usage("the file's name is not UTF-8 text: name the object, too"))
         }
     }
-}
-
-fn time(text: &str) -> Result<SystemTime, String> {
-    anystorage::parse_time(text).map_err(|error| error.message().to_owned())
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
+mod changing;
 mod checking;
 mod configuration;
 mod copying;
@@ -15,6 +16,7 @@ mod locations;
 mod metadata;
 mod mirror;
 mod moving;
+mod operators;
 mod patterns;
 mod pipes;
 mod reading;

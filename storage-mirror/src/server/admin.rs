@@ -16,6 +16,7 @@ use storage_serve::{ResponseBody, error_response};
 use super::analytics;
 use super::config::MirrorConfig;
 use super::metrics::{Metric, metrics};
+use super::prefetch;
 use super::record::Outcome;
 use super::records::Records;
 use super::responses::json;
@@ -127,27 +128,23 @@ impl Admin {
         }
     }
 
-    /// Starts a fetch if the object is not cached. Responds with whether it is available, and
-    /// whether it is being fetched.
+    /// Fetches an object ahead of requests, or without a key lists the keys of origin.
     pub(super) async fn prefetch(
         &self,
         method: &Method,
         headers: &HeaderMap,
         path: &str,
+        query: &str,
     ) -> Response<ResponseBody> {
-        if let Some(rejection) = self.rejection(method, &Method::POST, headers) {
+        let required = if path.is_empty() { Method::GET } else { Method::POST };
+        if let Some(rejection) = self.rejection(method, &required, headers) {
             return rejection;
         }
+        if path.is_empty() {
+            return prefetch::keys(self.engine.origin(), query).await;
+        }
         match key_from_path(path) {
-            Ok(key) => {
-                self.engine.forget_missing(&key);
-                let available = self.engine.is_ready(&key).await;
-                let fetching = self.engine.is_fetching(&key);
-                json(
-                    StatusCode::ACCEPTED,
-                    &serde_json::json!({ "available": available, "fetching": fetching }),
-                )
-            }
+            Ok(key) => prefetch::prefetch(&self.engine, &key, query).await,
             Err(error) => error_response(method, &error),
         }
     }

@@ -5,7 +5,7 @@
 //! | `listen`, `clients`, `paced` | sockets, threads and shutdown; connections per client; slow clients |
 //! | `site` | the routes, and the access to them |
 //! | `delivery`, `sources` | responses for objects, and the bytes that they read |
-//! | `admin`, `status`, `metrics` | responses for operators |
+//! | `admin`, `status`, `metrics`, `prefetch` | responses for operators |
 //! | `responses` | responses that several routes share |
 //! | `records`, `access_log`, `analytics` | the counters, the access log and the analytics of requests |
 //! | `record` | the record of one request, and the outcomes |
@@ -26,6 +26,7 @@ mod forwarded;
 mod listen;
 mod metrics;
 mod paced;
+mod prefetch;
 mod price;
 mod record;
 mod records;
