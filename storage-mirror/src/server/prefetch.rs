@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use serde_json::json;
-use storage_core::{Entry, Error, ErrorKind, Key, Result, Storage};
+use storage_core::{Entry, Key, Result, Storage};
+use storage_serve::internal::text_response;
 use storage_serve::{ResponseBody, error_response};
 
 use super::responses;
@@ -36,7 +37,9 @@ pub(super) async fn prefetch(engine: &Engine, key: &Key, query: &str) -> Respons
                 responses::json(StatusCode::ACCEPTED, &document)
             }
         },
-        Err(error) => error_response(&Method::POST, &error),
+        Err(NotSeconds) => {
+            text_response(StatusCode::BAD_REQUEST, "Write 1 to 60 seconds: ?wait=30.\n")
+        }
     }
 }
 
@@ -83,15 +86,14 @@ async fn list(origin: &Storage, query: &str) -> Result<serde_json::Value> {
     Ok(json!({ "keys": keys, "next": next, "skipped": skipped }))
 }
 
-/// Returns the value of `wait`, in whole seconds.
-///
-/// # Errors
-/// `InvalidInput` unless it is between 1 and 60.
-fn wait(query: &str) -> Result<Option<Duration>> {
+/// The value of `wait` is not a number of seconds between 1 and 60.
+struct NotSeconds;
+
+/// Returns the value of `wait`.
+fn wait(query: &str) -> std::result::Result<Option<Duration>, NotSeconds> {
     let Some(text) = parameter(query, "wait") else { return Ok(None) };
     let wait = text.parse().ok().map(Duration::from_secs);
-    let wait = wait.filter(|wait| !wait.is_zero() && *wait <= MAX_WAIT);
-    wait.map(Some).ok_or_else(|| Error::new(ErrorKind::InvalidInput, "wait: write 1 to 60 seconds"))
+    wait.filter(|wait| !wait.is_zero() && *wait <= MAX_WAIT).map(Some).ok_or(NotSeconds)
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
