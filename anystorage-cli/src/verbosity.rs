@@ -19,13 +19,13 @@ static PROGRESS: AtomicBool = AtomicBool::new(true);
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(crate) struct VerbosityArgs {
     /// Log to standard error: -v each object, -vv each step
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
     verbose: u8,
     /// Print errors only: no progress bar and no notes
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     quiet: bool,
     /// Show no progress bar, which only a terminal shows
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     no_progress: bool,
 }
 
@@ -54,6 +54,7 @@ impl VerbosityArgs {
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(EscapedStderr)
             .with_ansi(false)
+            .with_target(level > LevelFilter::INFO)
             .without_time();
         tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     }

@@ -35,6 +35,11 @@ fn a_usage_error_contains_the_mistake_and_the_help_command() {
             "the following required arguments were not provided: <TO>; see anystorage cp --help",
         ),
         (
+            &["mirror", "purge", "--url", "http://127.0.0.1/"],
+            "the following required arguments were not provided: <KEY|--prefix <PREFIX>|--list <FILE>>; \
+             see anystorage mirror purge --help",
+        ),
+        (
             &["lss"],
             "unrecognized subcommand 'lss'; tip: a similar subcommand exists: 'ls'; see anystorage --help",
         ),

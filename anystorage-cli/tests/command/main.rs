@@ -6,6 +6,7 @@ mod changing;
 mod checking;
 mod configuration;
 mod copying;
+mod documentation;
 mod drivers;
 mod errors;
 mod fake;
