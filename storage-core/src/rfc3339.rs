@@ -11,7 +11,7 @@ use crate::error::BoxError;
 
 /// Reads a time.
 #[cfg(feature = "dates")]
-pub(crate) fn parse(text: &str) -> Result<SystemTime, BoxError> {
+pub fn parse(text: &str) -> Result<SystemTime, BoxError> {
     let since = DateTime::parse_from_rfc3339(text)?.signed_duration_since(DateTime::UNIX_EPOCH);
     let time = match since.to_std() {
         Ok(after) => UNIX_EPOCH.checked_add(after),
@@ -22,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<SystemTime, BoxError> {
 
 /// Reads a time in UTC.
 #[cfg(not(feature = "dates"))]
-pub(crate) fn parse(text: &str) -> Result<SystemTime, BoxError> {
+pub fn parse(text: &str) -> Result<SystemTime, BoxError> {
     Ok(humantime::parse_rfc3339(text)?)
 }
 
