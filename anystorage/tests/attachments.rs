@@ -232,8 +232,9 @@ fn a_guard_that_is_dropped_without_a_runtime_keeps_its_objects() {
 }
 
 /// Runs a future to its end on a runtime that is gone afterwards.
-fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+fn on_a_runtime<T>(future: impl IntoFuture<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(future.into_future())
 }
 
 #[test]
