@@ -36,7 +36,7 @@ pub fn router(storage: &Storage, users: Users) -> Result<Router> {
         .route("/users/{user}/avatar", put(upload).get(links).delete(remove))
         .layer(DefaultBodyLimit::max(MAX_UPLOAD));
     match Serve::for_storage(&storage) {
-        Ok(serve) => router = router.nest_service(&serve.mount_path().to_owned(), serve),
+        Ok(serve) => router = router.nest_service(serve.mount_path(), serve.clone()),
         // Links of S3 lead to S3.
         Err(error) if error.kind() == ErrorKind::Unsupported => {}
         Err(error) => return Err(error),

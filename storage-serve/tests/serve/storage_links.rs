@@ -252,7 +252,7 @@ async fn a_service_in_axum_accepts_the_links_below_its_mount_path() {
         let storage = Storage::new(fs.unwrap()).prefixed("in").unwrap();
         storage.save("a b.txt", "hello").await.unwrap();
         let serve = Serve::for_storage(&storage).unwrap();
-        let mut router = Router::new().nest_service(&serve.mount_path().to_owned(), serve);
+        let mut router = Router::new().nest_service(serve.mount_path(), serve.clone());
         let link = download(&storage, "a b.txt").await;
         let path = link.strip_prefix("https://media.example.com").unwrap_or(&link);
         let response = router.call(request(Method::GET, path, &[])).await.unwrap();
