@@ -171,7 +171,7 @@ def write_deb(files, output, version, target, epoch):
     with tempfile.TemporaryDirectory() as directory:
         tree = pathlib.Path(directory)
         tree.chmod(0o755)
-        fill_tree(tree, files, epoch)
+        fill_tree(tree, files, version, epoch)
         fields = {
             "@VERSION@": f"{version}-1",
             "@ARCHITECTURE@": architecture,
@@ -186,7 +186,7 @@ def write_deb(files, output, version, target, epoch):
     return package
 
 
-def fill_tree(tree, files, epoch):
+def fill_tree(tree, files, version, epoch):
     """Writes the files of the package below its root."""
 
     def install(source, target, mode=0o644):
@@ -216,8 +216,8 @@ def fill_tree(tree, files, epoch):
 
     documents = "usr/share/doc/anystorage"
     date = email.utils.formatdate(epoch, usegmt=True).replace("GMT", "+0000")
-    changelog = (HERE / "debian/changelog").read_text().replace("@DATE@", date)
-    changelog = changelog.replace("@MAINTAINER@", maintainer())
+    changelog = (HERE / "debian/changelog").read_text().replace("@VERSION@", f"{version}-1")
+    changelog = changelog.replace("@DATE@", date).replace("@MAINTAINER@", maintainer())
     install_gz(changelog, f"{documents}/changelog.Debian.gz")
     install_gz((ROOT / "CHANGELOG.md").read_text(), f"{documents}/changelog.gz")
     install(HERE / "debian/copyright", f"{documents}/copyright")
