@@ -36,8 +36,9 @@ def main():
 def check_package(directory, package):
     """Checks one package and returns its size."""
     name = f"{package['name']}-{package['version']}"
-    file = directory / f"{name}.crate"
-    if not file.exists():
+    # `cargo package` writes to the directory itself, `cargo publish` to one below it.
+    file = next(directory.rglob(f"{name}.crate"), None)
+    if not file:
         problems.append(f"{name}: not packaged")
         return 0
     with tarfile.open(file) as archive:
