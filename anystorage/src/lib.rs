@@ -109,6 +109,8 @@
 //! The crate `storage-core` documents the contract that every driver fulfils. This crate re-exports
 //! all of its types.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod attachments;
 mod definitions;
 mod environment;
@@ -270,3 +272,8 @@ mod tests {
         }
     }
 }
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
