@@ -38,6 +38,7 @@ ALLOWED_DEPENDENCIES = {
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
     "uploads": {"anystorage"},
+    "avatars": {"anystorage"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
 }
