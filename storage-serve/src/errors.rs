@@ -1,4 +1,4 @@
-//! Errors of a storage as responses.
+//! Converts the errors of a storage to responses.
 
 use bytes::Bytes;
 use http::header::{
@@ -12,7 +12,7 @@ use crate::body::ResponseBody;
 /// The text of the response to an upload that is too large.
 pub(super) const TOO_LARGE: &str = "The upload is too large.\n";
 
-/// Returns a response with a short plain text, which no cache stores.
+/// Returns a response with a short plain text and `Cache-Control: no-store`.
 #[must_use]
 pub fn text_response(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::bytes(Bytes::from_static(text.as_bytes())));
@@ -62,8 +62,8 @@ pub fn error_response(method: &Method, error: &Error) -> Response<ResponseBody> 
     response
 }
 
-/// Returns the response to a GET or HEAD as [`error_response`] does, without logging. For a server
-/// that changes the status and then logs the response.
+/// Returns the response to a GET or HEAD like [`error_response`], without logging it. Use it in a
+/// server that changes the status and then logs the response.
 #[must_use]
 pub fn error_response_unlogged(error: &Error) -> Response<ResponseBody> {
     response(error, false)
@@ -82,13 +82,13 @@ fn response(error: &Error, is_upload: bool) -> Response<ResponseBody> {
 fn status_of(kind: ErrorKind, is_upload: bool) -> (StatusCode, &'static str) {
     match kind {
         ErrorKind::InvalidKey if is_upload => {
-            (StatusCode::BAD_REQUEST, "No file can have this name.\n")
+            (StatusCode::BAD_REQUEST, "The path is not a valid file name.\n")
         }
         ErrorKind::Conflict if is_upload => {
-            (StatusCode::CONFLICT, "Another file or request is in the way.\n")
+            (StatusCode::CONFLICT, "The upload conflicts with another file or request.\n")
         }
         ErrorKind::InvalidInput if is_upload => {
-            (StatusCode::BAD_REQUEST, "The request cannot be understood.\n")
+            (StatusCode::BAD_REQUEST, "The request is malformed.\n")
         }
         ErrorKind::Integrity if is_upload => (
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -101,19 +101,21 @@ fn status_of(kind: ErrorKind, is_upload: bool) -> (StatusCode, &'static str) {
         }
         ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed => (
             StatusCode::PRECONDITION_FAILED,
-            "The file is not the version that the request is for.\n",
+            "The file is not the version that the request requires.\n",
         ),
         ErrorKind::RangeNotSatisfiable => {
-            (StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n")
+            (StatusCode::RANGE_NOT_SATISFIABLE, "The file has none of the requested bytes.\n")
         }
-        ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "There is no room left.\n"),
+        ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "The storage is full.\n"),
         ErrorKind::RateLimited => {
             (StatusCode::SERVICE_UNAVAILABLE, "Too many requests: try again later.\n")
         }
         ErrorKind::Timeout => {
             (StatusCode::GATEWAY_TIMEOUT, "The storage did not respond in time.\n")
         }
-        ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "The storage cannot do this.\n"),
+        ErrorKind::Unsupported => {
+            (StatusCode::NOT_IMPLEMENTED, "The storage does not support this request.\n")
+        }
         // Includes `PermissionDenied`: the server's access to its storage does not concern clients.
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "The storage failed.\n"),
     }

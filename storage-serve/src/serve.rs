@@ -20,16 +20,17 @@ const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A `tower` service for GET and HEAD of `/<key>`, and with a signing key for PUT. See the [crate's
 /// documentation](crate) for an example and its guarantees. Cheap to clone.
 ///
-/// A GET without conditions, of the whole object or of one range, is one `open` of the storage. A
-/// HEAD is one `stat`. A GET with conditions is both.
+/// A GET of the whole object or of one range, without conditions, is one `open` of the storage. A
+/// HEAD is one `stat`. A GET with conditions or several ranges is one `stat`, followed by an `open`
+/// for each part that is sent.
 ///
 /// Of the headers of an upload, only `Content-Type` is stored, because a link binds no other.
 /// `Content-Encoding` is rejected with 415, `Content-Disposition` and `Content-Language` with 403,
 /// and `Cache-Control` is ignored. To set them for all uploads, add the layer
 /// [`DefaultMetadata`](storage_core::layers::DefaultMetadata) to the storage.
 ///
-/// A response to a request that needs a link has `Cache-Control: private` or `no-store`, whatever
-/// the object's metadata contains.
+/// A response to a request that needs a link has `Cache-Control: private` or `no-store`, regardless
+/// of the object's metadata.
 #[derive(Clone)]
 pub struct Serve {
     pub(crate) settings: Arc<Settings>,
@@ -98,8 +99,7 @@ impl Serve {
     }
 
     /// Allows reading without a link, if a signing key is set. Uploads still need one.
-    ///
-    /// A link for reading is verified even so, because it may set headers of the response.
+    /// A link for reading is still verified, because it may set headers of the response.
     #[must_use]
     pub fn public_reads(self) -> Self {
         self.set(|settings| settings.public_reads = true)
@@ -112,8 +112,8 @@ impl Serve {
         self.set(|settings| settings.responder.headers.active_content = active)
     }
 
-    /// Sets the `Cache-Control` of objects that have none. Defaults to none, and to `private` for
-    /// responses to signed links.
+    /// Sets the `Cache-Control` of objects that have none. Defaults to no header. Responses to
+    /// requests that need a link always contain `private` or `no-store`.
     #[must_use]
     pub fn cache_control(self, value: HeaderValue) -> Self {
         self.set(|settings| settings.responder.headers.cache_control = Some(value))
@@ -133,12 +133,11 @@ impl Serve {
         self.set(|settings| settings.responder.encoding_policy = policy)
     }
 
-    /// Redirects clients to the storage instead of sending objects. Defaults to none.
-    ///
-    /// The redirect does not check that the object exists, and the headers that protect browsers
-    /// are up to the server of the storage. If the storage cannot create such links, the response
-    /// is 501. If a signed link sets the type or the disposition of the response, which a public
-    /// URL cannot pass on, the object is sent instead.
+    /// Redirects clients to the storage instead of sending objects. Defaults to sending them. The
+    /// redirect does not check that the object exists, and the server of the storage decides which
+    /// headers protect browsers. The response is 501 if the storage cannot create such links. With
+    /// [`Redirect::Public`], the object is sent after all if the signed link sets the type or the
+    /// disposition of the response, because a public URL cannot pass them on.
     #[must_use]
     pub fn redirect(self, to: Redirect) -> Self {
         self.set(|settings| settings.redirect = Some(to))
