@@ -1,6 +1,7 @@
 //! The mirror: a bounded, checked disk cache that fills itself from any storage, its origin.
 //!
 //! One engine has two users:
+//!
 //! - [`cache`] is the driver `cache`: the cache inside the application's process.
 //! - [`Server`] is a server with sockets, routes, an access log and analytics. A [`MirrorConfig`]
 //!   and a storage configure it. It requires the feature `server`, which is enabled by default.

@@ -21,10 +21,11 @@ pub type Chunks = BoxStream<'static, Result<Bytes>>;
 /// Opens a range of the version that is being sent. Fails if it was replaced.
 pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>> + Send + Sync>;
 
-/// The body of a response. Passes on the chunks of a storage without copying them. Implements
-/// `http_body::Body` for servers, and `Stream` of chunks. An error is logged and ends the body. A
-/// server then closes the connection, so that the client detects that the body is incomplete.
-/// Dropping the body stops reading from the storage.
+/// The body of a response. Passes on the chunks of a storage without copying them.
+///
+/// Implements `http_body::Body` for servers, and `Stream` of chunks. An error is logged and ends
+/// the body. A server then closes the connection, so that the client detects that the body is
+/// incomplete. Dropping the body stops reading from the storage.
 ///
 /// ```
 /// use futures_util::TryStreamExt;

@@ -44,8 +44,10 @@ struct Limits {
 const LIMITS: Limits =
     Limits { input: (1024 * 1024, 64), members: (10_000, 64), output: (64 * 1024 * 1024, 256) };
 
-/// Returns the decoded body of an object. The body ends with `Integrity` or `Unexpected`, and the
-/// server closes the connection, if the object is not valid in its encoding or exceeds the limits.
+/// Returns the decoded body of an object.
+///
+/// The body ends with `Integrity` or `Unexpected`, and the server closes the connection, if the
+/// object is not valid in its encoding or exceeds the limits.
 pub(super) fn decode(coding: Coding, object: Object) -> ResponseBody {
     decode_within(&LIMITS, coding, object)
 }

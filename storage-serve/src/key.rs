@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use storage_core::{Error, ErrorKind, Key, Result};
 
 /// Converts the path of a request to a key: removes the first `/` and decodes percent escapes once.
+///
 /// The path is not normalised. A path with `//`, `..` (encoded or not), NUL or a trailing `/` fails
 /// here and never reaches the storage, because no valid key contains them.
 ///

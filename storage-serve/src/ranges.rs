@@ -78,8 +78,10 @@ pub enum ResolvedRanges {
     NotSatisfiable,
 }
 
-/// Applies requested ranges to an object of a size, in bytes. Merges overlapping ranges, and
-/// returns `Whole` for more than 16 parts, so that no response is much larger than the object.
+/// Applies requested ranges to an object of a size, in bytes.
+///
+/// Merges overlapping ranges, and returns `Whole` for more than 16 parts, so that no response is
+/// much larger than the object.
 #[must_use]
 pub fn resolve_ranges(requested: &[ByteRange], size: u64) -> ResolvedRanges {
     let mut parts: Vec<_> = requested.iter().filter_map(|range| range.resolve(size).ok()).collect();

@@ -99,6 +99,7 @@ impl Serve {
     }
 
     /// Allows reading without a link, if a signing key is set. Uploads still need one.
+    ///
     /// A link for reading is still verified, because it may set headers of the response.
     #[must_use]
     pub fn public_reads(self) -> Self {
@@ -133,11 +134,12 @@ impl Serve {
         self.set(|settings| settings.responder.encoding_policy = policy)
     }
 
-    /// Redirects clients to the storage instead of sending objects. Defaults to sending them. The
-    /// redirect does not check that the object exists, and the server of the storage decides which
-    /// headers protect browsers. The response is 501 if the storage cannot create such links. With
-    /// [`Redirect::Public`], the object is sent after all if the signed link sets the type or the
-    /// disposition of the response, because a public URL cannot pass them on.
+    /// Redirects clients to the storage instead of sending objects. Defaults to sending them.
+    ///
+    /// The redirect does not check that the object exists, and the server of the storage decides
+    /// which headers protect browsers. The response is 501 if the storage cannot create such links.
+    /// With [`Redirect::Public`], the object is sent after all if the signed link sets the type or
+    /// the disposition of the response, because a public URL cannot pass them on.
     #[must_use]
     pub fn redirect(self, to: Redirect) -> Self {
         self.set(|settings| settings.redirect = Some(to))

@@ -1,6 +1,8 @@
-//! Sends user metadata as headers `X-Storage-Meta-<name>`, which the driver `http` reads. A value
-//! is percent-encoded UTF-8, because metadata is any text and a header contains only visible ASCII.
-//! Spaces are encoded too, because some proxies remove leading, trailing and repeated ones.
+//! Sends user metadata as headers `X-Storage-Meta-<name>`, which the driver `http` reads.
+//!
+//! A value is percent-encoded UTF-8, because metadata is any text and a header contains only
+//! visible ASCII. Spaces are encoded too, because some proxies remove leading, trailing and
+//! repeated ones.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};

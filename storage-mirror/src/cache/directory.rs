@@ -1,9 +1,11 @@
 //! [`Directory`]: the directory of the cache, which is opened on first use and may be unusable.
+//!
 //! The first `open` opens it. A write opens it if it exists, because it may contain versions from
 //! an earlier process. While it is not open, reads go to origin, and written keys are recorded.
-//! Opening it removes the recorded keys before any object is served. The file `origin` in the
-//! directory identifies the origin of the objects. If the cache has another origin, all objects are
-//! removed.
+//! Opening it removes the recorded keys before any object is served.
+//!
+//! The file `origin` in the directory identifies the origin of the objects. If the cache has
+//! another origin, all objects are removed.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,4 +1,5 @@
 //! The driver `cache`: a disk cache inside the application's process, in front of any storage.
+//!
 //! Repeated opens of an object read it from a local directory instead of from origin. All verbs
 //! work, and writes go to origin. The mirror server uses the same engine to serve many processes
 //! and machines.

@@ -1,6 +1,7 @@
-//! Reads a version from the store, while it arrives, or from origin. A version can be read to its
-//! end after it is evicted or purged. If the store can no longer supply it, the body continues at
-//! origin with the same version, or ends with an error.
+//! Reads a version from the store, while it arrives, or from origin.
+//!
+//! A version can be read to its end after it is evicted or purged. If the store can no longer
+//! supply it, the body continues at origin with the same version, or ends with an error.
 
 use std::ops::Range;
 use std::sync::Arc;

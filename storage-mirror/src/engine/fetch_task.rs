@@ -1,4 +1,5 @@
 //! [`FetchTask`]: one request to origin for an object.
+//!
 //! If a fetch fails, or receives nothing for a minute, it ends the [`Progress`] of its readers,
 //! which continue at origin. The next request begins another fetch. The minute bounds the wait at
 //! an origin that has no timeouts.

@@ -1,7 +1,9 @@
 //! [`Fetches`]: the running fetches, at most one for each key, and their states.
-//! A fetch continues when the request that began it is dropped. No fetch of a key begins while the
-//! key is being written, or is uncertain because a write of it failed or was dropped. Otherwise the
-//! version that the write replaces could be stored.
+//!
+//! A fetch continues when the request that began it is dropped.
+//!
+//! No fetch of a key begins while the key is being written, or is uncertain because a write of it
+//! failed or was dropped. Otherwise the version that the write replaces could be stored.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -15,6 +15,7 @@
 //! | `freshness` | how long an object is served without a request to origin (RFC 9111) |
 //! | `uncertain` | keys that bypass the cache after a write with an uncertain outcome |
 //! | `counters`, `off_thread` | counters; work that blocks |
+//!
 //! The engine keeps the files in a [store](crate::store), which is synchronous.
 
 mod body;

@@ -9,10 +9,11 @@ use super::lookup::Engine;
 use super::off_thread::{drop_off_thread, off_thread};
 use super::shared::Shared;
 
-/// A running write at origin. From [`begin`](Self::begin) until its end, its keys are not in the
-/// cache, no fetch of them begins, and no earlier fetch of them is stored. If it fails or is
-/// dropped before [`end`](Self::end), origin may still carry it out, so the keys bypass the cache
-/// for a minute.
+/// A running write at origin.
+///
+/// From [`begin`](Self::begin) until its end, its keys are not in the cache, no fetch of them
+/// begins, and no earlier fetch of them is stored. If it fails or is dropped before
+/// [`end`](Self::end), origin may still carry it out, so the keys bypass the cache for a minute.
 #[derive(Debug)]
 pub(crate) struct Write {
     shared: Arc<Shared>,

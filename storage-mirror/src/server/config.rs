@@ -54,7 +54,8 @@ storage_core::options! {
         /// Upper bound for the memory of metadata and of objects that are requested often.
         #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
         pub memory: u64 => "size", default "64MiB";
-        /// Upper bound for the memory of the index: about 200 bytes and the key for each object. When it is full, objects are evicted as if the disk were full.
+        /// Upper bound for the memory of the index: about 200 bytes and the key for each object.
+        /// When it is full, objects are evicted as if the disk were full.
         #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
         pub index_memory: u64 => "size", default "512MiB";
         /// The prefixes of the keys that are served.
@@ -66,10 +67,12 @@ storage_core::options! {
         /// How long a missing object counts as missing without a request to origin.
         #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
         pub negative_ttl: Duration => "duration", default "10s";
-        /// How long an expired object is served while origin fails, unless its `Cache-Control` sets another time.
+        /// How long an expired object is served while origin fails, unless its `Cache-Control` sets
+        /// another time.
         #[serde(default = "default_stale_if_error", deserialize_with = "duration::deserialize")]
         pub stale_if_error: Duration => "duration", default "24h";
-        /// How long an expired object is served while it is revalidated, unless its `Cache-Control` sets another time.
+        /// How long an expired object is served while it is revalidated, unless its `Cache-Control`
+        /// sets another time.
         #[serde(default, deserialize_with = "duration::deserialize")]
         pub stale_while_revalidate: Duration => "duration", default "0s";
         /// Whether the first client is redirected to the URL of origin while the cache fills in the
@@ -94,12 +97,14 @@ storage_core::options! {
         /// They are stored in `analytics` below `cache_dir` and do not count towards `max_size`.
         #[serde(default = "default_analytics_days")]
         pub analytics_days: usize => "integer", default 400;
-        /// The price that origin charges for sending one GB (10^9 bytes), as in `0.09`. With it, the status page shows how much money the cache saves.
+        /// The price that origin charges for sending one GB (10^9 bytes), as in `0.09`. With it,
+        /// the status page shows how much money the cache saves.
         pub price_per_gb: Option<f64> => "number";
         /// The currency of `price_per_gb`, as in `"€"` or `"EUR"`.
         #[serde(default = "default_currency")]
         pub currency: String => "text", default "$";
-        /// The addresses of proxies in front of the mirror, whose `Forwarded` or `X-Forwarded-For` names the client.
+        /// The addresses of proxies in front of the mirror, whose `Forwarded` or `X-Forwarded-For`
+        /// names the client.
         ///
         /// If both headers (RFC 7239) are present and name different clients, neither is used.
         /// Without this option, the access log, the analytics and `max_connections_per_client`
@@ -114,12 +119,14 @@ storage_core::options! {
         /// The maximum number of concurrent connections.
         #[serde(default = "default_max_connections")]
         pub max_connections: usize => "integer", default 10000;
-        /// The maximum number of concurrent connections of one address (IPv6: one /64). Does not apply to `trusted_proxies`.
+        /// The maximum number of concurrent connections of one address (IPv6: one /64). Does not
+        /// apply to `trusted_proxies`.
         ///
         /// Further connections are closed at once.
         pub max_connections_per_client: Option<usize> => "integer",
             otherwise "a tenth of `max_connections`";
-        /// The minimum number of bytes per second that a client has to read while bytes are ready. 0 disables the limit.
+        /// The minimum number of bytes per second that a client has to read while bytes are ready.
+        /// 0 disables the limit.
         ///
         /// Slower clients are disconnected. A client may pause for 60 seconds. Each `min_rate`
         /// bytes that it reads allow one second more, up to 10 minutes, so that a listener can
