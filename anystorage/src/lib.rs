@@ -108,6 +108,8 @@
 //! The crate `storage-core` documents the contract that every driver fulfils. This crate re-exports
 //! all of its types.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod definitions;
 mod environment;
 mod loader;
@@ -268,3 +270,8 @@ mod tests {
         }
     }
 }
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -40,6 +40,8 @@
 //! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts use its
 //! timers.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod atomic_file;
 mod checksum;
 pub mod config;
@@ -127,3 +129,8 @@ pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use url_builder::UrlBuilder;
 pub use writer::Writer;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

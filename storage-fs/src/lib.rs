@@ -174,6 +174,8 @@
 //! | `windows_names.rs`, `name_rules.rs` | names that Windows cannot store; names that differ in case |
 //! | `io_error.rs` | errors of the standard library as errors of the contract |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blocking;
 mod config;
 mod dirty_dirs;
@@ -199,3 +201,8 @@ pub use portable::{Fs as PortableFs, NameRules};
 pub use settings::MetadataStore;
 #[cfg(target_os = "linux")]
 pub use unix::Fs;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -70,6 +70,8 @@
 //! | `responses.rs`, `errors.rs`, `body.rs` | responses, their statuses and their bodies |
 //! | `put.rs`, `request_body.rs` | uploads |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod active_content;
 mod authorization;
 mod body;
@@ -124,3 +126,8 @@ pub mod internal {
         };
     }
 }
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
