@@ -83,7 +83,7 @@ impl Definitions {
     }
 
     /// Returns the configuration of a storage, with `${VAR}` replaced. Returns `None` if there is
-    /// no such storage, or if its definition is invalid, with [`open`](Self::open) reporting the
+    /// no such storage, or if its definition is invalid. [`open`](Self::open) then reports the
     /// reason.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&StorageConfig> {
@@ -126,8 +126,8 @@ impl Definitions {
         }
     }
 
-    /// Adds to an error where the storage is defined, and the errors of invalid definitions,
-    /// because the storage may have failed for lack of them.
+    /// Adds the place of the definition to an error, and the errors of invalid definitions, because
+    /// the storage may need one of them.
     fn with_notes(&self, name: &str, error: Error) -> Error {
         let mut error = self.with_origin(name, error);
         if error.kind() == ErrorKind::InvalidConfig {

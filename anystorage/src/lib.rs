@@ -136,9 +136,9 @@ pub use storage_mirror as mirror;
 /// The driver `cache`: a disk cache in the process of the application, in front of any storage.
 #[cfg(feature = "cache")]
 pub use storage_mirror::cache;
-/// The S3 driver, for programs that build it in code or use functions outside of the contract, such
-/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads), which [`Storage::driver_as`] gives
-/// access to.
+/// The S3 driver, for programs that build it in code or use methods beyond the contract, such as
+/// [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads). [`Storage::driver_as`] returns the
+/// driver of a storage.
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.

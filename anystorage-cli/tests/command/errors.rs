@@ -16,7 +16,7 @@ fn an_error_is_one_line_with_place_kind_and_hint() {
     let error = Sandbox::new().run(&["stat", "media:a/b.txt"]).failed(1);
     assert_eq!(
         error,
-        "anystorage: media:a/b.txt: no such object (NotFound, stat on fs); anystorage ls shows what is there"
+        "anystorage: media:a/b.txt: no such object (NotFound, stat on fs); anystorage ls lists the objects that exist"
     );
 }
 
