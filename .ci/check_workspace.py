@@ -38,6 +38,7 @@ ALLOWED_DEPENDENCIES = {
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
     "uploads": {"anystorage"},
+    "avatars": {"anystorage"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
 }
@@ -45,7 +46,7 @@ ALLOWED_DEPENDENCIES = {
 # Crates that storage-core never depends on, because every driver and application would build them.
 NOT_IN_CORE = re.compile(
     r"^(reqwest|hyper.*|axum.*|tower.*|toml.*|clap.*|serde_json|serde_yaml|object_store|opendal"
-    r"|aws-.*|rustls.*|ring|openssl.*|native-tls|anyhow|regex|chrono|rand|.*-sys)$"
+    r"|aws-.*|rustls.*|ring|openssl.*|native-tls|anyhow|regex|jiff|time|rand|.*-sys)$"
 )
 # Bindings to operating systems, which other targets than Linux need.
 SYSTEM = re.compile(r"^(linux-raw-sys|windows-sys|js-sys|web-sys|core-foundation-sys)$")

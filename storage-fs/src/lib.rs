@@ -51,7 +51,8 @@
 //!
 //! <!-- end of options -->
 //!
-//! `public_url` is the base URL of public and signed links.
+//! `public_url` is the base of public and signed links: a URL, or a path such as `/media/`. The
+//! server at that place verifies signed links: `storage_serve::Serve::for_storage(&storage)`.
 //!
 //! [`register`] adds the driver `fs` and the scheme `file` to a registry. [`FsBuilder`] sets the
 //! same options in code.
