@@ -94,7 +94,7 @@ impl Definitions {
     ///
     /// # Errors
     /// `InvalidConfig` if there is no such storage, if its definition is invalid, or if storages
-    /// refer to each other in a circle, which the message contains. Also the errors of the drivers.
+    /// refer to each other in a cycle; the message contains it. Also the errors of the drivers.
     pub fn open(&self, name: &str) -> Result<Storage> {
         if let Some(reason) = self.invalid.get(name) {
             return Err(self.with_origin(name, Error::config(reason.clone())));
