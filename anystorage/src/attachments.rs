@@ -6,6 +6,7 @@
 //! a row.
 
 use serde::{Deserialize, Serialize};
+use storage_core::internal::escape_invisible;
 use storage_core::{ETag, Key, ObjectMeta, Result, Storage};
 
 /// A reference to a saved object, for a row of a database: key, size, content type and ETag. It
@@ -220,7 +221,7 @@ impl Drop for Guard {
             Err(_) => {
                 for Stored { key, .. } in stored {
                     tracing::warn!(
-                        %key,
+                        key = &*escape_invisible(key.as_str()),
                         "an object without a row remains, because there is no Tokio runtime to delete it"
                     );
                 }
