@@ -42,7 +42,6 @@ AVOIDED = {
     "came to pass": "occurred",
     "come to pass": "occur",
     "comes to pass": "occurs",
-    "for ever": "without expiry, without a limit, permanently",
     "without a word": "without an error, without a message",
 }
 
