@@ -72,6 +72,16 @@
 //!
 //! <!-- end of options -->
 //!
+//! The option of the driver `memory`; the pages of the other drivers list theirs:
+//!
+//! <!-- options of memory -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `signing_key` | secret | | The secret of signed links. Requires `public_url`. |
+//!
+//! <!-- end of options -->
+//!
 //! - An unknown, missing or invalid option and an unknown driver fail with `InvalidConfig`. The
 //!   message names it and lists the known ones. It contains no values, which may be secrets.
 //! - `${VAR}` in a string of the file is replaced with that environment variable. Write `$${` for a

@@ -45,7 +45,7 @@ fn a_usage_error_contains_the_mistake_and_the_help_command() {
         ),
         (
             &["cat", "--range", "x", "media:a"],
-            "invalid value 'x' for '--range <A-B>': write A-B, A- or -N with positions counted from 0, A not beyond B; \
+            "invalid value 'x' for '--range <A-B>': write A-B, A- or -N, with positions counted from 0 and A at most B; \
              see anystorage cat --help",
         ),
     ] {
