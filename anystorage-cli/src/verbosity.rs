@@ -24,7 +24,7 @@ pub(crate) struct VerbosityArgs {
     /// Print errors only: no progress bar and no notes
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     quiet: bool,
-    /// Show no progress bar, which only a terminal shows
+    /// Show no progress bar; without a terminal there is none
     #[arg(long, global = true, help_heading = "Global options")]
     no_progress: bool,
 }

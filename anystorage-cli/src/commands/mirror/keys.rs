@@ -18,7 +18,7 @@ pub(super) struct KeyArgs {
     /// A key, as in the storage of origin; may be repeated
     #[arg(value_name = "KEY", conflicts_with_all = ["prefix", "list"])]
     keys: Vec<String>,
-    /// All keys that begin with this text; \"\" is all keys
+    /// All keys that begin with this text; "" matches all keys
     #[arg(long, value_name = "PREFIX", conflicts_with = "list")]
     pub(super) prefix: Option<String>,
     /// A file with a key on each line, or - for standard input
