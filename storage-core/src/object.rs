@@ -53,7 +53,13 @@ pub struct Object {
 }
 
 /// A value that is dropped together with the body.
-type Guard = Box<dyn Any + Send + Sync>;
+pub(crate) type Guard = Box<dyn Any + Send + Sync>;
+
+/// The body of a whole object that needs no stream.
+pub(crate) enum WholeBody {
+    Bytes(Bytes),
+    File(Arc<File>),
+}
 
 enum Body {
     Bytes(Bytes),
@@ -76,7 +82,11 @@ impl Object {
     /// drivers.
     #[must_use]
     pub fn from_file(meta: ObjectMeta, range: Range<u64>, file: File) -> Self {
-        Self::new(meta, range, Body::File(Arc::new(file)))
+        Self::from_shared_file(meta, range, Arc::new(file))
+    }
+
+    pub(crate) fn from_shared_file(meta: ObjectMeta, range: Range<u64>, file: Arc<File>) -> Self {
+        Self::new(meta, range, Body::File(file))
     }
 
     /// Creates an object whose bytes of the range arrive as a stream. For drivers.
@@ -226,6 +236,18 @@ impl Object {
             key: self.meta.key.to_string(),
             driver: self.driver,
             _guard: self.guard,
+        }
+    }
+
+    /// Returns the body and its guard if the body is the whole object, in memory or in a file.
+    pub(crate) fn into_whole(self) -> Result<(WholeBody, Option<Guard>), Self> {
+        let is_whole = self.range == (0..self.meta.size);
+        match self.body {
+            Body::Bytes(bytes) if is_whole && bytes.len() as u64 == self.meta.size => {
+                Ok((WholeBody::Bytes(bytes), self.guard))
+            }
+            Body::File(file) if is_whole => Ok((WholeBody::File(file), self.guard)),
+            body => Err(Self { body, ..self }),
         }
     }
 

@@ -23,6 +23,7 @@ mod list;
 mod metadata;
 mod open;
 mod range;
+mod reader;
 mod save;
 mod stat_exists;
 mod streaming;
@@ -96,6 +97,15 @@ macro_rules! __all_cases {
                 every_range_of_a_small_object_has_the_right_bytes [Seed];
                 ranges_of_a_large_object_have_the_right_bytes [Seed];
                 a_streamed_range_has_the_right_bytes [Seed];
+            }
+            reader {
+                a_reader_reads_an_object_from_its_beginning_to_its_end [Seed];
+                an_index_at_the_end_is_read_before_the_rest [Seed];
+                random_seeks_and_reads_agree_with_the_bytes [Seed];
+                a_reader_of_a_missing_object_is_refused [Seed];
+                a_reader_of_another_version_is_refused [Seed, StrongETags];
+                a_reader_of_an_overwritten_object_reads_the_old_version_or_fails [Seed];
+                a_reader_of_a_deleted_object_reads_the_old_version_or_fails [Seed];
             }
             conditions {
                 if_match_opens_the_matching_version [Seed, StrongETags];

@@ -14,6 +14,7 @@ mod modes;
 mod opening;
 mod others;
 mod saving;
+mod seeking;
 mod tree;
 mod wrong_metadata;
 
@@ -44,6 +45,7 @@ fn every_case_detects_a_flaw() {
         include_str!("opening.rs"),
         include_str!("others.rs"),
         include_str!("saving.rs"),
+        include_str!("seeking.rs"),
         include_str!("tree.rs"),
         include_str!("wrong_metadata.rs"),
     ];
