@@ -29,6 +29,7 @@ mod stat_exists;
 mod streaming;
 mod unique_name;
 mod url;
+mod writer;
 
 /// Calls a macro with the list of all cases: theme, name, requirements.
 #[doc(hidden)]
@@ -78,6 +79,12 @@ macro_rules! __all_cases {
                 a_stream_is_saved_under_a_similar_name [CreateNew];
                 a_failed_stream_creates_no_object [CreateNew];
                 each_of_32_concurrent_saves_gets_its_own_name [CreateNew];
+            }
+            writer {
+                an_object_that_is_written_in_pieces_is_read_back [Write];
+                a_writer_saves_its_metadata [Write, Metadata];
+                a_writer_that_is_dropped_before_finish_leaves_the_old_object [Write];
+                a_writer_with_create_new_leaves_an_object_that_appears_meanwhile [CreateNew];
             }
             open {
                 a_missing_object_is_not_found [Seed];

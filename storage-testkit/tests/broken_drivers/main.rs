@@ -16,6 +16,7 @@ mod others;
 mod saving;
 mod seeking;
 mod tree;
+mod writing;
 mod wrong_metadata;
 
 use flaw::{Flawless, Of};
@@ -47,6 +48,7 @@ fn every_case_detects_a_flaw() {
         include_str!("saving.rs"),
         include_str!("seeking.rs"),
         include_str!("tree.rs"),
+        include_str!("writing.rs"),
         include_str!("wrong_metadata.rs"),
     ];
     let is_tested =
