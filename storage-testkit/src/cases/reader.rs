@@ -10,7 +10,8 @@ use crate::kit::{Kit, refused};
 use crate::support::content::{assert_same, pattern};
 
 const KEY: &str = "a/b.bin";
-/// Several windows of a reader.
+/// Several windows of a reader. A new version has one byte more, because some servers derive a
+/// strong ETag from size and time in seconds.
 const LEN: usize = 1_000_000;
 
 /// Opens a reader. Returns `None` if the driver refuses it because it has no strong ETag.
@@ -97,7 +98,7 @@ pub(crate) async fn a_reader_of_another_version_is_refused(kit: &Kit) -> Checked
     kit.seed.save(KEY, pattern(1, LEN)).await?;
     let old = kit.storage.stat(KEY).await?.etag;
     let Some(old) = old else { return Err(Failure::new("the object has no ETag")) };
-    kit.seed.save(KEY, pattern(2, LEN)).await?;
+    kit.seed.save(KEY, pattern(2, LEN + 1)).await?;
     refused(kit.storage.reader(KEY).if_match(old).await, ErrorKind::PreconditionFailed);
     Ok(())
 }
@@ -122,7 +123,7 @@ pub(crate) async fn a_reader_of_an_overwritten_object_reads_the_old_version_or_f
     let old = pattern(1, LEN);
     kit.seed.save(KEY, old.clone()).await?;
     let Some(mut reader) = reader(kit).await? else { return Ok(()) };
-    kit.seed.save(KEY, pattern(2, LEN)).await?;
+    kit.seed.save(KEY, pattern(2, LEN + 1)).await?;
     read_changed(&mut reader, &old, &[ErrorKind::PreconditionFailed]).await;
     // Its ranges are not satisfiable either.
     kit.seed.save(KEY, "short").await?;
