@@ -239,16 +239,20 @@ impl Object {
         }
     }
 
-    /// Returns the body and its guard if the body is the whole object, in memory or in a file.
-    pub(crate) fn into_whole(self) -> Result<(WholeBody, Option<Guard>), Self> {
-        let is_whole = self.range == (0..self.meta.size);
-        match self.body {
-            Body::Bytes(bytes) if is_whole && bytes.len() as u64 == self.meta.size => {
-                Ok((WholeBody::Bytes(bytes), self.guard))
-            }
-            Body::File(file) if is_whole => Ok((WholeBody::File(file), self.guard)),
-            body => Err(Self { body, ..self }),
+    /// Takes the body and its guard if the body is the whole object, in memory or in a file. Leaves
+    /// an object without a body then.
+    pub(crate) fn take_whole(&mut self) -> Option<(WholeBody, Option<Guard>)> {
+        if self.range != (0..self.meta.size) {
+            return None;
         }
+        let body = match &mut self.body {
+            Body::Bytes(bytes) if bytes.len() as u64 == self.meta.size => {
+                WholeBody::Bytes(std::mem::take(bytes))
+            }
+            Body::File(file) => WholeBody::File(Arc::clone(file)),
+            _ => return None,
+        };
+        Some((body, self.guard.take()))
     }
 
     /// Splits the object into its metadata and its body.

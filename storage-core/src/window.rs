@@ -33,28 +33,27 @@ pub(crate) enum Source {
 
 impl Source {
     /// Returns the source of an object that was opened as the first window, and this window.
-    pub(crate) async fn of(storage: &Storage, object: Object) -> Result<(Self, Window)> {
+    pub(crate) async fn of(storage: &Storage, mut object: Object) -> Result<(Self, Window)> {
         let size = object.meta().known_size().ok_or_else(unknown_size)?;
         let first = 0..size.min(MIN_WINDOW);
-        match object.into_whole() {
-            Ok((WholeBody::Bytes(bytes), guard)) => {
-                Ok((Self::Complete { _guard: guard }, Window::new(0, bytes)))
+        match object.take_whole() {
+            Some((WholeBody::Bytes(bytes), guard)) => {
+                return Ok((Self::Complete { _guard: guard }, Window::new(0, bytes)));
             }
-            Ok((WholeBody::File(file), guard)) => {
-                Ok((Self::File { file, _guard: guard }, Window::default()))
+            Some((WholeBody::File(file), guard)) => {
+                return Ok((Self::File { file, _guard: guard }, Window::default()));
             }
-            Err(object) => {
-                let source = match first.end == size {
-                    true => Self::Complete { _guard: None },
-                    false => Self::ranges(storage, object.meta())?,
-                };
-                // A body of other bytes, such as of an object that is no longer empty, is not read.
-                match object.range() == first {
-                    true => Ok((source, Window::new(0, object.bytes().await?))),
-                    false => Ok((Self::ranges(storage, object.meta())?, Window::default())),
-                }
-            }
+            None => {}
         }
+        if object.range() != first {
+            // Other bytes, such as of an object that is no longer empty. They are not read.
+            return Ok((Self::ranges(storage, object.meta())?, Window::default()));
+        }
+        let source = match first.end == size {
+            true => Self::Complete { _guard: None },
+            false => Self::ranges(storage, object.meta())?,
+        };
+        Ok((source, Window::new(0, object.bytes().await?)))
     }
 
     fn ranges(storage: &Storage, meta: &ObjectMeta) -> Result<Self> {
