@@ -88,7 +88,7 @@ impl Driver for Remote {
 
     forward! {
         to self.memory: info, innermost, save, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, url
+        delete_folder_marker, list, copy, url, link_verifier
     }
 }
 
@@ -123,7 +123,7 @@ impl Driver for FileBodies {
 
     forward! {
         to self.memory: info, innermost, save, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, url
+        delete_folder_marker, list, copy, url, link_verifier
     }
 }
 
