@@ -254,7 +254,7 @@ async fn an_object_of_one_window_is_one_request_and_needs_no_etag() {
     let mut read = Vec::new();
     reader.read_to_end(&mut read).await.unwrap();
     assert!(read == pattern(64 * KIB));
-    assert_eq!(remote.ranges(), vec![FIRST]);
+    assert_eq!(remote.ranges(), [FIRST]);
 }
 
 #[tokio::test]
@@ -394,7 +394,7 @@ async fn a_read_into_no_space_reads_nothing_and_sends_no_request() {
     let read =
         poll_fn(|cx| Poll::Ready(Pin::new(&mut reader).poll_read(cx, &mut ReadBuf::new(&mut []))));
     assert!(read.await.is_ready());
-    assert_eq!(remote.ranges(), vec![FIRST]);
+    assert_eq!(remote.ranges(), [FIRST]);
 }
 
 #[tokio::test]
