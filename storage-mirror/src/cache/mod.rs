@@ -32,7 +32,8 @@
 //! - **Fresh within `ttl`.** An object is served from the cache for at most `ttl` after origin sent
 //!   or confirmed it, or for the shorter time that its `Cache-Control` or `Expires` sets. After
 //!   that it is revalidated at origin. `stat`, `exists`, `list`, `url` and conditional opens always
-//!   go to origin. A missing object is never cached as missing.
+//!   go to origin, except a range with `if_match` of the version that is in the cache and fresh. A
+//!   missing object is never cached as missing.
 //! - **Reads follow writes.** `save`, `copy`, `delete` and `delete_many` remove the key from the
 //!   cache before and after the write, also if their future is dropped. During the write the key
 //!   bypasses the cache, and a fetch that began before it is not stored. After a failed or dropped
