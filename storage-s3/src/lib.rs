@@ -82,11 +82,15 @@
 //! | save, more than that | 2 POST and a PUT for each part |
 //! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET where that does not show the class |
 //! | open | 1 GET; more if the object is read over several connections, and if a connection breaks off |
+//! | reader | 1 GET for each window, which are 64 KiB, then twice as many, up to 8 MiB; 2 for an empty object |
 //! | stat, exists | 1 HEAD; for the first missing object, 1 GET of one byte, which shows whether the bucket exists |
 //! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_many` and `delete_prefix`; 1 HEAD and 1 DELETE for a folder marker |
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |
+//! | `S3::tags`, `set_tags`, `delete_version` | 1 |
+//! | `S3::versions` | 1 GET for each 1,000 versions |
+//! | tags of `S3::with_tags`, or of a copy with other metadata, not at AWS | 1 GET or 2 more, and 1 PUT if the service dropped the tags |
 //! | `S3::probe`, `anystorage config check` | about 70 |
 //!
 //! # Files
@@ -98,7 +102,8 @@
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
 //! services; `object_options` verifies that object options had an effect; `credentials` finds and
-//! renews keys. `probe` and `stale_uploads` are operations of [`S3`] beyond the contract.
+//! renews keys. `probe`, `stale_uploads`, `tags` (with `tag_set` and
+//! `tagging`) and `versions` are operations of [`S3`] beyond the contract.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -133,9 +138,13 @@ mod signature;
 mod signing;
 mod stale_uploads;
 mod stat;
+mod tag_set;
+mod tagging;
+mod tags;
 mod time;
 mod transport;
 mod version;
+mod versions;
 mod xml;
 
 pub use checksums::ChecksumMode;
@@ -143,6 +152,7 @@ pub use config::{S3Builder, register};
 pub use driver::S3;
 pub use probe::{ProbeFinding, ProbeOutcome, ProbeReport};
 pub use quirks::Quirks;
+pub use versions::Version;
 
 // Compiles and runs the examples of the README.
 #[cfg(doctest)]
