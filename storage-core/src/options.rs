@@ -172,7 +172,7 @@ impl OpenOptions {
         {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,
-                format!("the object is not the version {wanted}"),
+                format!("the object does not have the ETag {wanted}"),
             ));
         }
         let unchanged = match (&self.if_none_match, self.if_modified_since, meta.last_modified) {

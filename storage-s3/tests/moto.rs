@@ -112,7 +112,7 @@ async fn without_the_option_only_the_owner_can_read_an_object(bucket: &Bucket) {
 }
 
 async fn an_upload_by_link_has_the_acl_of_the_option(bucket: &Bucket) {
-    if !curl::is_there() {
+    if !curl::is_installed() {
         return;
     }
     let directory = TempDir::new().unwrap();
