@@ -54,7 +54,9 @@
 //!
 //! <!-- end of options -->
 //!
-//! The options that every driver takes apply too. `public_url` is also the base of signed links.
+//! The options that every driver takes apply too. `public_url` is also the base of signed links. It
+//! is a URL, or a path such as `/media/`. The server at that place must verify signed links, as
+//! `storage_serve::Serve::for_storage(&storage)` does.
 //!
 //! [`register`] adds the driver `fs` and the scheme `file` to a registry. [`FsBuilder`] sets the
 //! same options in code.
@@ -189,6 +191,8 @@
 //! | `windows_names.rs`, `name_rules.rs` | names that Windows cannot store; names that differ in case |
 //! | `io_error.rs` | errors of the standard library as errors of the contract |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blocking;
 mod config;
 mod dirty_dirs;
@@ -214,3 +218,8 @@ pub use portable::{Fs as PortableFs, NameRules};
 pub use settings::MetadataStore;
 #[cfg(target_os = "linux")]
 pub use unix::Fs;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
