@@ -39,6 +39,13 @@ AVOIDED = {
     "believed": "code holds values: used, accepted, assumed",
     "hears": "receives",
     "thereof": "of it",
+    "anew": "again",
+    "brings": "say what happens: contains, includes, requires, sends",
+    "to be had": "say what is available",
+    "come to pass": "occur",
+    "came to pass": "occurred",
+    "lately": "recently",
+    "lest": "so that ... does not",
 }
 
 # How many words may stand between `tell` and the `apart` that makes it the phrase.

@@ -186,9 +186,9 @@ fn read_only(root: &Path) {
             before.assert_intact(root, &storage).await;
             assert_eq!(names(&storage, "").await.unwrap(), [OLD]);
             // A driver that is opened now can read too.
-            let anew = storage_on(root, store);
-            before.assert_intact(root, &anew).await;
-            refused(anew.save(OLD, "new").await, ErrorKind::PermissionDenied);
+            let reopened = storage_on(root, store);
+            before.assert_intact(root, &reopened).await;
+            refused(reopened.save(OLD, "new").await, ErrorKind::PermissionDenied);
             remount("rw", root);
             storage.delete(OLD).await.unwrap();
         }

@@ -199,7 +199,7 @@ async fn each_invalid_name_is_one_error_and_the_listing_continues() {
     assert!(odd.iter().any(|(_, key)| key == "c\nd"), "{odd:?}");
     assert!(
         items(&storage, "d/").await.iter().all(Result::is_ok),
-        "an odd name elsewhere is no matter"
+        "an invalid name outside of the prefix is an error"
     );
 }
 

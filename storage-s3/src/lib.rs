@@ -52,7 +52,7 @@
 //! - **Conditions**: `create_new` and `if_match` use the conditional requests of S3 and give the
 //!   same guarantee against races. If the response to a conditional request is lost, the request is
 //!   not repeated, and the error reports that the outcome is unknown.
-//! - **Checksums**: every request body carries a checksum, which the service verifies
+//! - **Checksums**: every request body has a checksum, which the service verifies
 //!   ([`ChecksumMode`]). If S3 stores a checksum of an object, the driver verifies it when the
 //!   object is read completely. Checksums that the caller requests are stored as user metadata
 //!   `anystorage-...`.

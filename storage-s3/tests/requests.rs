@@ -435,7 +435,7 @@ async fn paused_readers_use_at_most_the_documented_memory() {
     });
     assert_eq!(first, READERS);
     assert!((most / 2..=most).contains(&ranges), "{ranges} ranges, in place of up to {most}");
-    // Without memory, the one connection brings the rest.
+    // Without memory, the one connection sends the rest.
     for (mut stream, begun) in readers {
         assert_eq!(begun + read(&mut stream, usize::MAX).await, LARGE.len());
     }

@@ -258,7 +258,7 @@ impl Scripted {
         self.shared().abandoned
     }
 
-    /// Asserts that every fault of the script came to pass, and empties the script.
+    /// Asserts that every fault of the script occurred, and empties the script.
     ///
     /// # Panics
     /// If a fault is left.

@@ -282,7 +282,7 @@ impl Engine {
         shared.fetches.join(key, || fetch_task::begin(shared, key, cached.cloned()))
     }
 
-    /// Whether a fetch that was joined at an instant brings an object whose freshness lifetime,
+    /// Whether a fetch that was joined at an instant yields an object whose freshness lifetime,
     /// where that is an upper bound, was over by then. The body may take long to arrive.
     fn is_outdated(&self, key: &Key, state: &FetchState, joined_at: Instant) -> bool {
         let FetchState::Filling(progress) = state else { return false };

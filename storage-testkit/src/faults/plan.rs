@@ -99,7 +99,7 @@ impl Faults {
         self.script().calls.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Returns the number of faults that came to pass, of all plans that were not cleared.
+    /// Returns the number of faults that occurred, of all plans that were not cleared.
     #[must_use]
     pub fn fired(&self) -> usize {
         self.script().rules.iter().map(|rule| rule.planned.fired()).sum()
@@ -310,7 +310,7 @@ impl Planned {
         Self { state: Arc::new(state) }
     }
 
-    /// Returns how often the fault came to pass.
+    /// Returns how often the fault occurred.
     #[must_use]
     pub fn fired(&self) -> usize {
         self.state.fired.load(Ordering::SeqCst)

@@ -3,7 +3,7 @@
 //! A [`Peer`] listens on a port of the loopback interface. A function that the test supplies
 //! returns a [`Response`] for each [`Request`]; the response describes every byte on the wire:
 //! status line, headers and body, and where the transmission stops. The peer records all requests,
-//! and counts the faults that it has sent, so that a test can assert that its fault came to pass.
+//! and counts the faults that it has sent, so that a test can assert that its fault occurred.
 //!
 //! The peer runs on a runtime of its own. A test may therefore pause its own clock, and a test
 //! without a runtime can use a peer as well.

@@ -101,13 +101,13 @@ impl Peer {
         state.requests.len() - state.fired
     }
 
-    /// Asserts that at least one fault came to pass.
+    /// Asserts that at least one fault occurred.
     ///
     /// # Panics
     /// If none did.
     #[track_caller]
     pub fn assert_fired(&self) {
-        assert!(self.fired() > 0, "the fault never came to pass: {:#?}", self.requests());
+        assert!(self.fired() > 0, "the fault never occurred: {:#?}", self.requests());
     }
 
     /// Waits until there are `count` requests whose method and target begin with `start`.
