@@ -365,6 +365,7 @@ impl Scripted {
         if self.ignores_conditions {
             options.if_match = None;
         }
+        options.allow_whole &= !matches!(self.shared().body, BodyKind::Stream);
         if let Some((meta, bytes)) = self.next_version() {
             options.check(&meta)?;
             let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;

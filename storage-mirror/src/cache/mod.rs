@@ -32,7 +32,8 @@
 //! - **Fresh within `ttl`.** An object is served from the cache for at most `ttl` after origin sent
 //!   or confirmed it, and shorter if its `Cache-Control` or `Expires` says so. Then origin is asked
 //!   whether it has changed. `stat`, `exists` and `list` always ask origin, and so does a
-//!   conditional `open`. That an object is missing is never cached.
+//!   conditional `open`, except for a range with `if_match` of the version that is in the cache and
+//!   fresh. That an object is missing is never cached.
 //! - **A storage reads what it wrote.** `save`, `copy`, `delete` and `delete_many` remove the key
 //!   from the cache before and after, also if their future is dropped. Meanwhile the key bypasses
 //!   the cache, and a fetch that began before the write is not kept. If a write fails or is

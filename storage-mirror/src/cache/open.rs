@@ -24,13 +24,18 @@ pub(super) async fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> R
 }
 
 impl Shared {
-    /// Returns the engine unless the open is conditional or the cache is off.
+    /// Returns the engine unless the open is conditional or the cache is off. A range of a given
+    /// version is not conditional in this sense: the cache has this version or not.
     async fn engine_for(&self, options: &OpenOptions) -> Option<Engine> {
-        if options.is_conditional() { None } else { self.directory.engine().await }
+        let mut others = options.clone();
+        if options.range.is_some() {
+            others.if_match = None;
+        }
+        if others.is_conditional() { None } else { self.directory.engine().await }
     }
 }
 
-/// Returns a range of an object that is in the store and fresh.
+/// Returns a range of an object that is in the store and fresh, if it is the requested version.
 async fn open_range(
     shared: &Shared,
     engine: &Engine,
@@ -38,6 +43,11 @@ async fn open_range(
     options: &OpenOptions,
 ) -> Result<Option<Object>> {
     let Some(version) = engine.find_fresh(key).await else { return Ok(None) };
+    if let Some(wanted) = &options.if_match
+        && !version.meta().etag.as_ref().is_some_and(|etag| etag.strong_eq(wanted))
+    {
+        return Ok(None);
+    }
     let object = engine.try_read(&version, options).await?;
     if object.is_some() {
         shared.opens.hits.add(1);

@@ -14,7 +14,9 @@ mod modes;
 mod opening;
 mod others;
 mod saving;
+mod seeking;
 mod tree;
+mod writing;
 mod wrong_metadata;
 
 use flaw::{Flawless, Of};
@@ -44,7 +46,9 @@ fn every_case_detects_a_flaw() {
         include_str!("opening.rs"),
         include_str!("others.rs"),
         include_str!("saving.rs"),
+        include_str!("seeking.rs"),
         include_str!("tree.rs"),
+        include_str!("writing.rs"),
         include_str!("wrong_metadata.rs"),
     ];
     let is_tested =

@@ -22,6 +22,7 @@ fn a_save_that_truncates_first_is_caught() {
     caught::<TruncatesFirst>(&[
         "save::a_failed_stream_leaves_the_old_object",
         "save::a_failed_stream_creates_no_object",
+        "writer::a_writer_that_is_dropped_before_finish_leaves_the_old_object",
         "cancellation::a_dropped_save_leaves_the_old_object",
         "cancellation::a_stalled_save_is_invisible",
         "cancellation::a_dropped_create_new_leaves_the_key_free",
@@ -61,6 +62,7 @@ flawed_save!(TakesAnErrorForTheEnd, |_flaw, inner, key, payload, options| {
 fn a_save_that_takes_an_error_for_the_end_is_caught() {
     caught::<TakesAnErrorForTheEnd>(&[
         "save::a_failed_stream_leaves_the_old_object",
+        "writer::a_writer_that_is_dropped_before_finish_leaves_the_old_object",
         "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
         "checksums::an_empty_object_is_verified",
         "checksums::one_wrong_checksum_among_right_ones_is_refused",
