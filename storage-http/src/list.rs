@@ -40,7 +40,7 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
 }
 
 /// Upper bound for consecutive directories without a file. Without it, a listing of a server with a
-/// circle of directories would not end.
+/// cycle of directories would not end.
 const MAX_EMPTY_DIRECTORIES: usize = 100_000;
 
 /// The state of a listing.
@@ -144,7 +144,7 @@ impl Walk {
         if self.empty_directories == MAX_EMPTY_DIRECTORIES {
             let message = format!(
                 "the listing was ended after {MAX_EMPTY_DIRECTORIES} consecutive directories without a \
-                 file: the server may have a circle of directories"
+                 file: the server may have a cycle of directories"
             );
             return Err(Error::new(ErrorKind::Unexpected, message)
                 .with_key(directory)
