@@ -75,6 +75,7 @@ mod payload;
 pub mod prelude;
 mod range;
 mod registry;
+mod rename;
 mod response;
 mod rfc3339;
 mod save;
@@ -107,12 +108,13 @@ pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMe
 pub use object::{Object, ObjectReader, ObjectStream};
 pub use open::Open;
 pub use options::{
-    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
-    UrlMethod, UrlOptions,
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, RenameOptions, SaveMode,
+    SaveOptions, UrlMethod, UrlOptions,
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use range::ByteRange;
 pub use registry::{BuildContext, DriverDescription, Registry};
+pub use rename::RenameObject;
 pub use response::ResponseMeta;
 pub use save::Save;
 pub use storage::Storage;
