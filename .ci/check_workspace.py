@@ -31,7 +31,7 @@ ALLOWED_DEPENDENCIES = {
         "storage-mirror",
         "storage-serve",
     },
-    "anystorage-cli": {"anystorage"},
+    "anystorage-cli": {"anystorage", "storage-client"},
     # Examples are written as users write: applications use the facade, drivers use the contract.
     "quickstart": {"anystorage"},
     "migrate": {"anystorage"},
@@ -122,7 +122,8 @@ def may_use_in_tests(name, used):
     The exceptions are crates that serve, mirror or cache a storage: they are tested on real ones.
     """
     both_in_storage = name.startswith("storage-") and used.startswith("storage-")
-    if used == "storage-testkit" or not both_in_storage:
+    # A crate names itself to turn on a feature for its tests.
+    if used in {name, "storage-testkit"} or not both_in_storage:
         return True
     return name in {"storage-http", "storage-http-cache", "storage-mirror", "storage-serve"}
 

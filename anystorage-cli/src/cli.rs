@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, config, cp, drivers, exists, get, ls, mirror, mv, put, rm, stat, url};
+use crate::commands::{
+    cat, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put, rm,
+    serve, stat, url,
+};
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
-use crate::signals::run_until_interrupted;
+use crate::signals::{run_server, run_until_interrupted};
+use crate::verbosity::VerbosityArgs;
 
 /// List, copy and link to files in any storage.
 ///
@@ -19,13 +23,32 @@ use crate::signals::run_until_interrupted;
     name = "anystorage",
     version,
     max_term_width = 100,
-    arg_required_else_help = false,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration."
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.",
+    after_long_help = "\
+Examples:
+  anystorage ls -lH media:avatars/
+  anystorage put ./ada.png media:avatars/ada.png
+  anystorage cp -r media: s3://example-backup/media
+  anystorage url --expires 15m media:avatars/ada.png
+  anystorage serve ./public
+
+The configuration file has one table for each storage:
+  [storages.media]
+  driver = \"s3\"              # anystorage drivers lists the drivers, and drivers s3 its options
+  bucket = \"example-media\"
+  region = \"eu-west-1\"
+
+Keys may be patterns: anystorage cp --help. Exit codes: 0 success, 1 failure, 2 wrong usage or
+configuration."
 )]
 pub(crate) struct Cli {
     /// Configuration file; defaults to the one that STORAGE_CONFIG names
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    #[command(flatten)]
+    verbosity: VerbosityArgs,
 
     #[command(subcommand)]
     command: Command,
@@ -36,7 +59,10 @@ enum Command {
     #[command(flatten)]
     Verb(Verb),
     Drivers(drivers::Args),
+    Serve(serve::Args),
     Mirror(mirror::Args),
+    Completions(completions::Args),
+    Manual(manual::Args),
 }
 
 /// A command that ends by itself, unlike the mirror server.
@@ -53,16 +79,30 @@ enum Verb {
     Rm(rm::Args),
     Url(url::Args),
     #[command(subcommand)]
+    Meta(meta::Command),
+    #[command(subcommand)]
     Config(config::Command),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> Result<ExitStatus, Failure> {
+        self.verbosity.apply();
         match self.command {
-            Command::Verb(verb) => run_until_interrupted(verb.run(self.config)),
+            Command::Verb(verb) => {
+                self.verbosity.init_log();
+                run_until_interrupted(verb.run(self.config))
+            }
             Command::Drivers(args) => drivers::run(&args),
-            // The server starts its own threads and handles signals itself.
-            Command::Mirror(args) => mirror::run(&args),
+            Command::Serve(args) => {
+                self.verbosity.init_log();
+                run_server(async {
+                    let mut resolver = Resolver::new(self.config)?;
+                    serve::run(args, &mut resolver).await
+                })
+            }
+            Command::Completions(args) => completions::run(&args),
+            Command::Manual(args) => manual::run(&args),
+            Command::Mirror(args) => mirror::run(args, self.verbosity),
         }
     }
 }
@@ -82,6 +122,7 @@ impl Verb {
             Self::Mv(args) => mv::run(args, &mut resolver).await,
             Self::Rm(args) => rm::run(args, &mut resolver).await,
             Self::Url(args) => url::run(args, &mut resolver).await,
+            Self::Meta(meta::Command::Set(args)) => meta::set(args, &mut resolver).await,
             Self::Config(config::Command::Check(args)) => config::check(&args, &mut resolver).await,
         };
         // `exists` exits with 1 if the object does not exist, so errors need another code.

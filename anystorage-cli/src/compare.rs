@@ -24,14 +24,22 @@ pub(crate) fn same_object(a: &Place, b: &Place) -> bool {
 
 /// Whether two directories are the same, or one contains the other.
 pub(crate) fn overlap(a: &Place, b: &Place) -> bool {
-    let slash = |mut text: String| {
-        if !text.is_empty() && !text.ends_with('/') {
-            text.push('/');
-        }
-        text
-    };
-    let both = comparable_paths(a, b).map(|(a, b)| (slash(a), slash(b)));
-    both.is_some_and(|(a, b)| a.starts_with(&b) || b.starts_with(&a))
+    path_below(a, b).is_some() || path_below(b, a).is_some()
+}
+
+/// Returns the path of a directory below another one, with a slash at the end. Returns `None` if it
+/// is not below it, and an empty path if both are the same.
+pub(crate) fn path_below(outer: &Place, inner: &Place) -> Option<String> {
+    let (outer, inner) = comparable_paths(outer, inner)?;
+    let (outer, inner) = (with_slash(outer), with_slash(inner));
+    inner.strip_prefix(&outer).map(str::to_owned)
+}
+
+fn with_slash(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('/') {
+        text.push('/');
+    }
+    text
 }
 
 /// Returns the paths of two places in a comparable form, or `None` if their storages differ.

@@ -23,6 +23,13 @@ pub(crate) enum ExitStatus {
     Terminated = 143,
 }
 
+impl ExitStatus {
+    /// Returns this status, or the other one if this is success.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Success { other } else { self }
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(exit: ExitStatus) -> Self {
         Self::from(exit as u8)

@@ -1,6 +1,6 @@
 //! Finds symlinks, FIFOs, sockets and devices in a local directory. They are not objects, and the
-//! driver `fs` skips them, because a link may lead out of the storage. `cp -r` reports them or
-//! follows the symlinks.
+//! driver `fs` skips them, because a link may lead out of the storage. Recursive commands report
+//! them, or follow the symlinks.
 
 use std::fs::FileType;
 use std::io;
@@ -15,11 +15,34 @@ const QUEUE_LENGTH: usize = 64;
 /// The directory that the driver reserves for itself. It is not part of a storage.
 const RESERVED: &str = ".anystorage";
 
-/// What `cp -r` does with symlinks below a local directory.
+/// The options for symlinks of commands that may follow them.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct LinkArgs {
+    /// With -r from a local directory: copy the targets of symlinks
+    #[arg(long, requires = "recursive")]
+    follow: bool,
+    /// With -r from a local directory: skip symlinks and special files without an error
+    #[arg(long, requires = "recursive", conflicts_with = "follow")]
+    skip_links: bool,
+}
+
+impl LinkArgs {
+    pub(crate) fn policy(self) -> LinkPolicy {
+        match (self.follow, self.skip_links) {
+            (true, _) => LinkPolicy::Follow,
+            (_, true) => LinkPolicy::Skip,
+            _ => LinkPolicy::Refuse,
+        }
+    }
+}
+
+/// What a recursive command does with symlinks below a local directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinkPolicy {
     /// Reports each symlink as a failure.
     Refuse,
+    /// As `Refuse`, for commands that cannot follow symlinks.
+    Keep,
     /// Copies the targets.
     Follow,
     /// Skips symlinks and other special files.

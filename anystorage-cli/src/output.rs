@@ -83,6 +83,13 @@ impl Output {
     }
 }
 
+/// Writes one line to standard output.
+pub(crate) fn print(line: &str) -> Result<(), Failure> {
+    let mut output = Output::new();
+    output.line(line)?;
+    output.flush()
+}
+
 fn write_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::output_closed();

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::verbosity;
+
 /// The bar is shown after this time.
 const SHOW_AFTER: Duration = Duration::from_millis(500);
 
@@ -45,7 +47,7 @@ impl Progress {
     }
 
     fn new(enabled: bool, many: bool, template: &str) -> Self {
-        if !enabled || !io::stderr().is_terminal() {
+        if !enabled || !verbosity::shows_progress() || !io::stderr().is_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());

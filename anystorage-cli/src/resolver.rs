@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::exit::Failure;
 use crate::location::{self, Location};
+use crate::pattern::Pattern;
 use crate::place::Place;
 
 /// What a command does at a location, which decides where the storage of a local path is rooted.
@@ -228,9 +229,11 @@ fn split(path: &Path, slash_at_end: bool, purpose: Purpose) -> (PathBuf, String)
         parent_and_name(path)
             .map_or((path, String::new()), |(parent, name)| (parent, name.to_owned()))
     };
-    while matches!(purpose, Purpose::NewObject | Purpose::NewDirectory)
-        && !directory.is_dir()
+    let is_new = matches!(purpose, Purpose::NewObject | Purpose::NewDirectory);
+    while !directory.is_dir()
         && let Some((parent, missing)) = parent_and_name(directory)
+        // A pattern such as `./*/a.png` matches names of directories, too.
+        && (is_new || Pattern::is_pattern(&name) || Pattern::is_pattern(missing))
     {
         name = format!("{missing}/{name}");
         directory = parent;

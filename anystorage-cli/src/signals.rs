@@ -21,6 +21,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) fn run_until_interrupted(
     work: impl Future<Output = Result<ExitStatus, Failure>>,
 ) -> Result<ExitStatus, Failure> {
+    run(work, |signal| signal)
+}
+
+/// Runs a server until it fails or a signal stops it, which is its successful end.
+pub(crate) fn run_server(
+    work: impl Future<Output = Result<ExitStatus, Failure>>,
+) -> Result<ExitStatus, Failure> {
+    run(work, |_signal| ExitStatus::Success)
+}
+
+/// Runs a command. After a signal, the exit code is that which `exit_of` returns for the signal.
+fn run(
+    work: impl Future<Output = Result<ExitStatus, Failure>>,
+    exit_of: fn(ExitStatus) -> ExitStatus,
+) -> Result<ExitStatus, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -29,7 +44,7 @@ pub(crate) fn run_until_interrupted(
         let exit = tokio::select! {
             // The signal comes first, so that it is handled before there is anything to clean up.
             biased;
-            exit = wait_for_signal() => exit,
+            exit = wait_for_signal(exit_of) => exit,
             outcome = work => return outcome,
         };
         wait_for_background_tasks().await;
@@ -44,12 +59,12 @@ pub(crate) fn run_until_interrupted(
 /// where signals cannot be handled.
 ///
 /// From its first poll on, a signal no longer kills the process.
-async fn wait_for_signal() -> ExitStatus {
+async fn wait_for_signal(exit_of: fn(ExitStatus) -> ExitStatus) -> ExitStatus {
     let Ok(signal) = signal() else { return pending().await };
     let (sender, receiver) = oneshot::channel();
     // A separate task ends the process even if the thread of the command is blocked.
     tokio::spawn(async move {
-        let exit = signal.await;
+        let exit = exit_of(signal.await);
         let _ = sender.send(exit);
         tokio::time::sleep(CLEAN_UP_TIME).await;
         std::process::exit(exit as i32);

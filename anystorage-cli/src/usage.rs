@@ -29,8 +29,14 @@ fn join_lines(paragraph: &str) -> String {
     paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the name of the command in the arguments, if there is one.
+/// Returns the name of the command in the arguments, such as `mirror purge`, if there is one.
 fn command_name(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let matches = Cli::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
-    matches.subcommand_name().map(str::to_owned)
+    let mut names = Vec::new();
+    let mut next = matches.subcommand();
+    while let Some((name, matches)) = next {
+        names.push(name);
+        next = matches.subcommand();
+    }
+    (!names.is_empty()).then(|| names.join(" "))
 }

@@ -52,8 +52,7 @@ impl Loader {
             ));
         };
         let origin = self.origin(origin, storages).map_err(|error| error.with_context("origin"))?;
-        let options = self.expanded(document)?;
-        Ok(MirrorSetup { config: options.read_table::<MirrorConfig>()?.validated()?, origin })
+        Ok(MirrorSetup { config: self.mirror_config(document)?, origin })
     }
 
     /// Reads the configuration of a mirror from a file, like [`mirror_str`](Self::mirror_str).
@@ -61,12 +60,40 @@ impl Loader {
     /// # Errors
     /// The errors of [`mirror_str`](Self::mirror_str) with the name of the file.
     pub fn mirror_file(&self, path: impl AsRef<Path>) -> Result<MirrorSetup> {
-        let path = path.as_ref();
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|cause| {
-            Error::config(format!("{shown}: cannot be read")).with_source(cause)
-        })?;
-        self.mirror_str(&text).map_err(|error| error.with_context(&shown))
+        with_file(path.as_ref(), |text| self.mirror_str(text))
+    }
+
+    /// Reads only the options of a mirror from a file, for programs that send requests to its admin
+    /// routes. Ignores `origin` and the storages, whose variables and secrets may be missing.
+    ///
+    /// ```
+    /// # use anystorage::Loader;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("mirror.toml");
+    /// std::fs::write(&path, r#"
+    ///     listen = "127.0.0.1:8080"
+    ///     cache_dir = "/var/cache/anystorage"
+    ///     max_size = "50GiB"
+    ///     origin = "s3://${BUCKET}/"
+    /// "#)?;
+    /// let config = Loader::new().mirror_config_file(&path)?;
+    /// assert_eq!(config.listen.port(), 8080);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the name of the file and of the option, and without its value.
+    pub fn mirror_config_file(&self, path: impl AsRef<Path>) -> Result<MirrorConfig> {
+        with_file(path.as_ref(), |text| {
+            let mut document = toml_text::parse(text)?;
+            document.remove("storages");
+            document.remove("origin");
+            self.mirror_config(document)
+        })
+    }
+
+    fn mirror_config(&self, document: Options) -> Result<MirrorConfig> {
+        self.expanded(document)?.read_table::<MirrorConfig>()?.validated()
     }
 
     fn origin(&self, origin: Value, storages: Option<Value>) -> Result<Storage> {
@@ -87,4 +114,12 @@ impl Loader {
             _ => Err(Error::config("expected the name of a storage, a URL, or a table")),
         }
     }
+}
+
+/// Reads a file and adds its name to the errors.
+fn with_file<T>(path: &Path, read: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Error::config(format!("{shown}: cannot be read")).with_source(cause))?;
+    read(&text).map_err(|error| error.with_context(&shown))
 }

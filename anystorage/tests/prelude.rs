@@ -3,13 +3,84 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 #![allow(clippy::wildcard_imports, reason = "they are what is tested")]
 #![allow(clippy::single_component_path_imports, reason = "programs import http so")]
+#![allow(drop_bounds, reason = "the names are what is tested")]
 #![allow(unused_imports, redundant_imports, reason = "programs import http so")]
+
+/// Checks that the names of the standard prelude have their usual meaning where this stands. The
+/// types and bounds of each pair differ if a name is hidden, and the module does not compile.
+macro_rules! standard_names {
+    () => {
+        #[allow(clippy::type_complexity, dead_code, reason = "the compiler checks it")]
+        mod standard_names {
+            use super::*;
+
+            fn types(
+                given: Option<Box<dyn Fn(String, Vec<u8>) -> Result<(), String> + Send + Sync>>,
+            ) -> ::std::option::Option<
+                ::std::boxed::Box<
+                    dyn ::std::ops::Fn(
+                            ::std::string::String,
+                            ::std::vec::Vec<u8>,
+                        )
+                            -> ::std::result::Result<(), ::std::string::String>
+                        + ::std::marker::Send
+                        + ::std::marker::Sync,
+                >,
+            > {
+                given
+            }
+
+            fn values(text: &str) -> ::std::result::Result<::std::string::String, ()> {
+                drop(Some(String::new()).or(None));
+                if text.is_empty() { Err(()) } else { Ok(text.to_string()) }
+            }
+
+            fn narrow<
+                T: Clone + Copy + Default + PartialEq + Eq + PartialOrd + Ord + Sized + Unpin,
+                U: AsRef<str> + AsMut<str> + From<u8> + Into<u8> + TryFrom<u16> + TryInto<u16>,
+                V: Iterator + DoubleEndedIterator + ExactSizeIterator + Extend<u8>,
+                W: IntoIterator + FromIterator<u8> + ToOwned + ToString + Drop,
+                X: FnOnce() + FnMut() + Fn() + IntoFuture,
+                Y: Future,
+            >() {
+            }
+
+            fn wide<
+                T: ::std::clone::Clone
+                    + ::std::marker::Copy
+                    + ::std::default::Default
+                    + ::std::cmp::Ord
+                    + ::std::marker::Unpin,
+                U: ::std::convert::AsRef<str>
+                    + ::std::convert::AsMut<str>
+                    + ::std::convert::From<u8>
+                    + ::std::convert::Into<u8>
+                    + ::std::convert::TryFrom<u16>
+                    + ::std::convert::TryInto<u16>,
+                V: ::std::iter::DoubleEndedIterator
+                    + ::std::iter::ExactSizeIterator
+                    + ::std::iter::Extend<u8>,
+                W: ::std::iter::IntoIterator
+                    + ::std::iter::FromIterator<u8>
+                    + ::std::borrow::ToOwned
+                    + ::std::string::ToString
+                    + ::std::ops::Drop,
+                X: ::std::ops::Fn() + ::std::future::IntoFuture,
+                Y: ::std::future::Future,
+            >() {
+                narrow::<T, U, V, W, X, Y>();
+            }
+        }
+    };
+}
 
 mod all {
     use std::task;
 
     use anystorage::*;
     use http;
+
+    standard_names!();
 
     #[derive(Debug, Clone, Copy, PartialEq)]
     struct Small(http::StatusCode);
@@ -43,6 +114,8 @@ mod prelude {
 
     use anystorage::prelude::*;
     use http;
+
+    standard_names!();
 
     #[derive(Debug, Clone, Copy, PartialEq)]
     struct Small(http::StatusCode);

@@ -2,6 +2,11 @@
 //!
 //! Both use `rustls` and the root certificates of the system. If both features are on, AWS-LC is
 //! used. Without either, `https` is refused when a driver is built.
+//!
+//! A provider that the application has installed for the whole process
+//! (`rustls::crypto::CryptoProvider::install_default`) is used instead, so that one decision holds
+//! for all of its connections, such as a provider that is certified for FIPS. The drivers install
+//! none, so that they do not decide for the application or for other libraries.
 
 use storage_core::{Error, Result};
 
@@ -19,15 +24,16 @@ pub fn check_tls_support(scheme: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets the cryptography of a client. No default of the process is read or set, so that libraries
-/// that choose differently do not disturb each other.
+/// Sets the cryptography of a client to the process's provider, or to ring if there is none.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
 pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
     use std::sync::Arc;
 
+    use rustls::crypto::CryptoProvider;
     use rustls_platform_verifier::BuilderVerifierExt;
 
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = CryptoProvider::get_default()
+        .map_or_else(|| Arc::new(rustls::crypto::ring::default_provider()), Arc::clone);
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(BuilderVerifierExt::with_platform_verifier)
@@ -40,6 +46,8 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::Clie
     Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
 }
 
+/// With AWS-LC, `reqwest` does the same: it uses the process's provider, or AWS-LC if there is
+/// none.
 #[cfg(not(all(feature = "tls-ring", not(feature = "tls-aws-lc"))))]
 #[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
 pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {

@@ -108,7 +108,7 @@ pub fn of_key(key: &Key) -> String {
 ///
 /// Types that a browser executes (HTML, SVG, XML, scripts) are never guessed from the bytes,
 /// because uploaders of files without an extension could then choose one. Such bytes are
-/// `text/plain`.
+/// `text/plain`. Without the feature `sniff`, no binary format is recognised by its bytes.
 ///
 /// ```
 /// # use storage_core::{content_type, Key};

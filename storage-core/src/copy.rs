@@ -31,8 +31,9 @@ impl Storage {
 
 /// A copy that has not begun yet. Await it.
 ///
-/// A copy is all or nothing, as a [`Save`](crate::Save) is. It returns no metadata, because some
-/// backends report none: call [`stat`](Storage::stat) for it.
+/// A copy is all or nothing, as a [`Save`](crate::Save) is. If the future is dropped, the copy has
+/// happened or not. It returns no metadata, because some backends report none: call
+/// [`stat`](Storage::stat) for it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -40,14 +41,15 @@ impl Storage {
 /// let draft = storage.save("draft.txt", "hello").await?;
 /// let etag = draft.etag.expect("this driver has ETags");
 /// storage.copy("draft.txt", "final.txt").if_source_match(etag).create_new().await?;
+/// assert_eq!(storage.open("final.txt").await?.text().await?, "hello");
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
 /// `NotFound` if there is no source, `PreconditionFailed` if it is another version than
 /// [`if_source_match`](Self::if_source_match); for the destination the errors of
-/// [`Save`](crate::Save). The error's key is the source, or the destination if the error concerns
-/// it.
+/// [`Save`](crate::Save). The error's key is the destination for `AlreadyExists`, `Conflict` and
+/// `StorageFull`, unless the driver sets one, and the source otherwise.
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
 pub struct CopyObject {
@@ -58,7 +60,8 @@ pub struct CopyObject {
 }
 
 impl CopyObject {
-    /// Fails with `AlreadyExists` if there is an object under the destination.
+    /// Fails with `AlreadyExists` if there is an object under the destination. Of any number of
+    /// concurrent callers exactly one succeeds.
     pub fn create_new(mut self) -> Self {
         self.options = self.options.create_new();
         self

@@ -43,8 +43,8 @@ impl Storage {
 /// ```
 ///
 /// A batch has up to 1,000 keys, and up to four batches run at a time. An incomplete batch starts
-/// when no other runs, so that a slow source delays nothing. Memory is bounded whatever the number
-/// of keys. Nothing is deleted, and the source is not polled, before this stream is polled.
+/// only if no other runs, so a slow source does not delay the keys that it has yielded. Memory is
+/// bounded whatever the number of keys. The source is first polled when this stream is polled.
 /// Dropping the stream stops it: each object of the running batches is deleted or still there.
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeleteMany(Deletions<Key>);
@@ -52,7 +52,7 @@ pub struct DeleteMany(Deletions<Key>);
 impl DeleteMany {
     /// Returns the next deleted key, or the error of one that is not deleted; `None` at the end.
     ///
-    /// Cancel-safe: the next call returns a key that a dropped future did not.
+    /// Cancel-safe: dropping the future loses no key.
     pub async fn next(&mut self) -> Option<Result<Key>> {
         StreamExt::next(self).await
     }

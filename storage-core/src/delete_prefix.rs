@@ -17,15 +17,17 @@ impl Storage {
     /// Deletes everything below a directory, such as `"avatars/"`: objects and folder markers. See
     /// [`DeletePrefix`].
     ///
-    /// The prefix ends in `/`, so that `avatars/` does not delete `avatars-old/x`. Any other prefix
-    /// is `InvalidInput`, and so is `""`: call [`delete_everything`](Self::delete_everything).
+    /// The prefix must end in `/`, so that `avatars/` does not delete `avatars-old/x`. Any other
+    /// prefix fails with `InvalidInput`, including `""`: see
+    /// [`delete_everything`](Self::delete_everything).
     pub fn delete_prefix(&self, prefix: impl IntoPrefix) -> DeletePrefix {
         DeletePrefix::new(self.clone(), prefix.into_prefix().and_then(checked_directory))
     }
 
     /// Deletes every object and every folder marker of this storage: see [`DeletePrefix`].
     ///
-    /// In a storage that [`prefixed`](Self::prefixed) returned, deletes what is below its prefix.
+    /// In a storage that [`prefixed`](Self::prefixed) returned, deletes everything below its
+    /// prefix.
     pub fn delete_everything(&self) -> DeletePrefix {
         DeletePrefix::new(self.clone(), Ok(Prefix::empty()))
     }
@@ -35,11 +37,12 @@ impl Storage {
     /// none.
     ///
     /// Only the marker is deleted; the objects below it stay. Does nothing on backends without
-    /// folder markers. If the future is dropped, the marker is still there or gone.
+    /// folder markers. In a storage that [`prefixed`](Self::prefixed) returned, `""` is the marker
+    /// of its prefix. If the future is dropped, the marker is still there or gone.
     ///
     /// # Errors
-    /// `InvalidInput` if the name does not end in `/`, `Conflict` if the object of that name is not
-    /// empty, `PermissionDenied` and the like.
+    /// `InvalidInput` if the name does not end in `/`. `Conflict` if the object of that name is not
+    /// empty. Otherwise as [`delete`](Self::delete).
     pub async fn delete_folder_marker(&self, marker: impl IntoPrefix) -> Result<()> {
         let marker = marker.into_prefix().and_then(|marker| match marker.as_str() {
             "" => Ok(marker),
@@ -73,10 +76,10 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// [`Storage::delete_prefix`] and [`Storage::delete_everything`] return it.
 ///
 /// A `Stream` of the deleted entries, in the order of the listing. It continues after failures.
-/// What cannot be deleted is one error item with its name as the key: an object that the backend
-/// refuses to delete, a name that is not a valid key (`InvalidKey`: delete it with the backend's
-/// own tools), a directory that cannot be read. After an error that ends the listing, the rest
-/// stays.
+/// Each entry that cannot be deleted is one error item with its name as the key: an object that the
+/// backend refuses to delete, a name that is not a valid key (`InvalidKey`: delete it with the
+/// backend's own tools), or a directory that cannot be read. After an error that ends the listing,
+/// the remaining objects stay.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -89,10 +92,8 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// # Ok(()) }
 /// ```
 ///
-/// Objects that are saved below the directory in the meantime may stay. Requests, memory and order
-/// are those of [`DeleteMany`](crate::DeleteMany): batches of up to 1,000, four at a time. Nothing
-/// is deleted before the stream is polled. Dropping the stream stops it: each object of the running
-/// batches is deleted or still there.
+/// Objects that are saved below the directory in the meantime may stay. Batches, memory, order and
+/// dropping are those of [`DeleteMany`](crate::DeleteMany).
 #[must_use = "nothing is deleted until it is read or finished"]
 pub struct DeletePrefix(Deletions<Entry>);
 
@@ -110,7 +111,7 @@ impl DeletePrefix {
 
     /// Returns the next deleted entry, or the error of one that is not deleted; `None` at the end.
     ///
-    /// Cancel-safe: the next call returns an entry that a dropped future did not.
+    /// Cancel-safe: dropping the future loses no entry.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         StreamExt::next(self).await
     }

@@ -29,15 +29,16 @@ use crate::payload::Payload;
 /// arguments before it calls a driver: keys and prefixes are valid by their type, metadata and
 /// ranges have been validated, and a delimiter is never empty.
 ///
-/// Errors need no operation, driver or key: the handle adds them.
+/// A driver need not set the operation, the driver's name and the key of its errors: the handle
+/// adds them.
 ///
 /// `save` fails with `InvalidKey` for a key that the backend cannot hold. The other verbs may fail
 /// in the same way, or treat the object as one that does not exist.
 ///
 /// Every future may be dropped at any point. A verb whose future was dropped has either happened
-/// completely or not at all (of many deletes, each for itself; of a rename, see
-/// [`rename`](Driver::rename)), and leaves no debris; a save dropped while it still waits for its
-/// payload has not happened.
+/// completely or not at all, and leaves no debris. Of many deletes this holds for each object; of a
+/// rename see [`rename`](Driver::rename). A save whose future was dropped before the payload had
+/// ended has not happened.
 #[async_trait]
 pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Returns name, location and capabilities. Called once per handle; must not block.
@@ -57,11 +58,11 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
 
     /// Stores the payload and its metadata under the key, all or nothing.
     ///
-    /// A reader sees the old object or the new one, whole, with the metadata that belongs to it. If
-    /// this fails or is dropped, the old object is unchanged and nothing else is left. Nothing
-    /// becomes visible before the payload's stream has ended without an error. The size may be
-    /// unknown; memory stays bounded whatever the size. Metadata that cannot be kept is an error
-    /// (`Unsupported`), never dropped.
+    /// A reader sees the old object or the new one, whole, with the metadata that belongs to it.
+    /// Nothing becomes visible before the payload's stream has ended without an error. If the
+    /// stream fails, or the future is dropped before its end, the old object is unchanged and
+    /// nothing else is left. The size may be unknown; memory stays bounded whatever the size.
+    /// Metadata that cannot be kept is an error (`Unsupported`), never dropped.
     ///
     /// Returns the metadata of the stored object: its key (which differs from `key` only with
     /// [`SaveMode::UniqueName`](crate::SaveMode::UniqueName)), size, ETag, and the checksums that
@@ -69,9 +70,9 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// stays unset: the driver sends no second request for it.
     ///
     /// # Errors
-    /// `AlreadyExists` and `PreconditionFailed` by mode; `Conflict`, `InvalidKey` if the backend
-    /// cannot hold the key; every error of the payload, unchanged; `StorageFull`,
-    /// `PermissionDenied` and the like.
+    /// `AlreadyExists` or `PreconditionFailed`, by mode. `InvalidKey` if the backend cannot hold
+    /// the key, `Conflict` if its state forbids the key. Every error of the payload, unchanged.
+    /// `StorageFull`, `PermissionDenied`, and other errors of the backend.
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta>;
 
     /// Opens an object, or a range of it.
@@ -81,34 +82,35 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// of the whole object, but its checksums may be missing.
     ///
     /// # Errors
-    /// `NotFound`, `PreconditionFailed`, `NotModified`, `RangeNotSatisfiable` and the like. The
-    /// body's stream yields an error as its last item if it cannot continue.
+    /// `NotFound`, `PreconditionFailed`, `NotModified`, `RangeNotSatisfiable`, and other errors of
+    /// the backend. The body's stream yields an error as its last item if it cannot continue.
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object>;
 
     /// Returns the metadata of an object.
     ///
     /// # Errors
-    /// `NotFound` if it is certain that there is no object. Any doubt is another kind of error.
+    /// `NotFound` if it is certain that there is no object. Every other failure has another kind.
     async fn stat(&self, key: &Key) -> Result<ObjectMeta>;
 
     /// Returns whether there is an object. Returns `false` only if that is certain.
     ///
     /// # Errors
-    /// Any doubt is an error: no permission, a timeout, a failure.
+    /// Every failure that leaves the result uncertain, such as `PermissionDenied` or `Timeout`.
     async fn exists(&self, key: &Key) -> Result<bool>;
 
     /// Deletes an object. Succeeds if there is none.
     ///
     /// # Errors
-    /// `PermissionDenied` and the like; then the object is still there.
+    /// `PermissionDenied` if the object cannot be deleted, and other errors of the backend. After
+    /// `Timeout` or a broken connection the object may be gone nevertheless.
     async fn delete(&self, key: &Key) -> Result<()>;
 
     /// Deletes at most [`MAX_DELETE_MANY`] objects, in as few requests as the backend needs.
     ///
     /// Returns one result for each key, in the order of the keys: the result that
     /// [`delete`](Self::delete) would return. One failure does not prevent the other deletions. A
-    /// key may occur twice. If the whole request fails, its error is the result of each key. If the
-    /// future is dropped, each object is still there or gone.
+    /// key may occur more than once. If the whole request fails, its error is the result of each
+    /// key. If the future is dropped, each object is still there or gone.
     ///
     /// A driver whose backend has no such request calls [`delete_one_by_one`].
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>>;
@@ -116,20 +118,20 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Deletes a folder marker, which a listing yields as
     /// [`Entry::FolderMarker`](crate::Entry::FolderMarker). Succeeds if there is none.
     ///
-    /// The name ends in `/`, or is empty, which names nothing. Deletes only the marker: the objects
-    /// below it stay. A driver whose backend has no folder markers returns `Ok(())` and sends no
-    /// request. In particular it does not delete a directory of that name.
+    /// The name ends in `/`. The empty name denotes no marker. Deletes only the marker: the objects
+    /// below it stay. A driver whose backend has no folder markers returns `Ok(())`, sends no
+    /// request, and deletes no directory of that name.
     ///
     /// # Errors
-    /// `Conflict` if the object of that name is not empty, and so is not a marker.
-    /// `PermissionDenied` and the like; then the marker is still there.
+    /// `Conflict` if the object of that name is not empty, and so is not a marker. Otherwise as
+    /// [`delete`](Self::delete).
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()>;
 
     /// Lists the objects whose keys begin with the prefix, in byte order of the key, in bounded
     /// memory.
     ///
     /// No request is sent before the stream is polled. An object that exists from before the first
-    /// poll until after the last is listed once.
+    /// poll until after the last is listed exactly once.
     ///
     /// An error is the last item, unless the driver marks it with
     /// [`Error::with_listing_continues`](crate::Error::with_listing_continues). It does so if the
@@ -137,11 +139,12 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// - a name that is not a valid key (`InvalidKey`, with the raw name);
     /// - a directory that cannot be read (the key ends in `/`), or a file that cannot be looked up.
-    ///   With the delimiter `/` a directory need not be read: it is listed as a common beginning.
+    ///   With the delimiter `/` a directory need not be read: it is listed as
+    ///   [`Entry::Prefix`](crate::Entry::Prefix).
     ///
     /// After such an error everything at and below its key is unknown. A program that deletes what
-    /// a listing lacks must keep everything below that key, and after an error without the mark
-    /// everything that sorts after the last entry.
+    /// a listing lacks must keep everything at and below that key. After an error without the mark
+    /// it must keep everything that sorts after the last entry.
     ///
     /// A folder marker is an [`Entry::FolderMarker`](crate::Entry::FolderMarker) at its place in
     /// the order. With a delimiter it is rolled up as a key is.
@@ -151,7 +154,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// The guarantees of [`save`](Self::save) hold for the destination. Source and destination may
     /// be the same key: then only the metadata changes (if it is replaced). Returns no metadata,
-    /// because some backends report none: [`stat`](Self::stat) returns it.
+    /// because some backends report none: [`stat`](Self::stat) returns it. If the future is
+    /// dropped, the copy has happened or not.
     ///
     /// With [`if_source_match`](CopyOptions::if_source_match) the bytes and the metadata of the copy
     /// are those of that version. The condition is evaluated also if source and destination are the
@@ -159,8 +163,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `NotFound` if there is no source, `PreconditionFailed` if it is not the version of
-    /// `if_source_match`, `Unsupported` if the backend does not evaluate this condition; as `save`
-    /// for the destination.
+    /// `if_source_match`, `Unsupported` if the backend does not evaluate this condition; for the
+    /// destination the errors of [`save`](Self::save).
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()>;
 
     /// Moves an object to another key of the storage, with its bytes and its metadata.
@@ -201,7 +205,7 @@ impl<D: Driver + ?Sized> Driver for Arc<D> {
 }
 
 /// The largest number of keys that one call of [`Driver::delete_many`] receives: the limit of one
-/// S3 request (`DeleteObjects`).
+/// S3 request (API reference, `DeleteObjects`).
 pub const MAX_DELETE_MANY: usize = 1000;
 
 /// How many deletes [`delete_one_by_one`] runs at a time.
@@ -221,7 +225,7 @@ pub async fn delete_one_by_one<D: Driver + ?Sized>(driver: &D, keys: &[Key]) -> 
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverInfo {
-    /// The name under which it registers: `"fs"`.
+    /// The name that the option `driver` selects it by: `"fs"`.
     pub name: Cow<'static, str>,
     /// Where it keeps its objects, for people: `"/var/lib/app/media"`, `"s3://bucket/prefix"`.
     /// Contains no credentials.
@@ -245,8 +249,8 @@ impl DriverInfo {
 /// What a driver supports beyond reading. A verb or mode that is `false` here fails with
 /// `Unsupported`, or with `PermissionDenied` if a layer forbids it (the read-only layer).
 ///
-/// Use it to decide early: in a user interface, or to plan a migration. The result of the verb
-/// itself is authoritative.
+/// Use it to decide early, as in a user interface or in the plan of a migration. The result of the
+/// verb itself is authoritative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -275,8 +279,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Returns everything that needs no web server: reading, writing, listing, copying, renaming,
-    /// conditions, metadata.
+    /// Returns all capabilities that need no web server: writing, listing, copying, renaming,
+    /// conditions and metadata, but no links.
     #[must_use]
     pub const fn full() -> Self {
         Self {
@@ -294,7 +298,8 @@ impl Capabilities {
         }
     }
 
-    /// Returns `open`, `stat` and `exists` alone.
+    /// Returns the capabilities of a driver that only reads: all are `false`, and only `open`,
+    /// `stat` and `exists` work.
     #[must_use]
     pub const fn read_only() -> Self {
         Self {

@@ -27,15 +27,15 @@ pub enum ErrorKind {
     NotFound,
     /// `create_new` found an object under the key.
     AlreadyExists,
-    /// The state of the backend forbids the key: on a file system `a` and `a/b` cannot both be
-    /// files.
+    /// The state of the backend forbids the change. On a file system `a` and `a/b` cannot both be
+    /// files; an HTTP server responds with 409 or 423.
     Conflict,
     /// An `if_match` or `if_source_match` condition did not hold.
     PreconditionFailed,
     /// An `if_none_match` or `if_modified_since` condition of an open held: the caller's copy is
     /// current.
     NotModified,
-    /// The requested range has no byte in common with the object (RFC 9110, section 15.5.17).
+    /// The object has none of the bytes of the range (RFC 9110, section 15.5.17).
     RangeNotSatisfiable,
     /// The key or prefix breaks a rule of [`Key`](crate::Key), or the backend cannot hold it.
     InvalidKey,
@@ -115,7 +115,10 @@ pub enum Operation {
     Stat,
     /// [`Storage::exists`](crate::Storage::exists).
     Exists,
-    /// [`Storage::delete`](crate::Storage::delete).
+    /// [`Storage::delete`](crate::Storage::delete), and each deletion of
+    /// [`delete_many`](crate::Storage::delete_many),
+    /// [`delete_prefix`](crate::Storage::delete_prefix) and
+    /// [`delete_folder_marker`](crate::Storage::delete_folder_marker).
     Delete,
     /// [`Storage::list`](crate::Storage::list).
     List,
@@ -308,8 +311,8 @@ impl Error {
 
     /// Returns whether the same call may succeed later without any change.
     ///
-    /// `true` for `RateLimited` and `Timeout`, and for every error that the driver marked as
-    /// retryable.
+    /// Defaults to `true` for `RateLimited` and `Timeout`, and to `false` for every other kind.
+    /// [`with_retryable`](Self::with_retryable) sets it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
@@ -318,10 +321,10 @@ impl Error {
     /// Returns whether the listing that yielded this error continues after it.
     ///
     /// If `true`, the error concerns one name, which [`key`](Self::key) returns: a name that is not
-    /// a valid key, a file that cannot be looked up, or a directory that cannot be read (then the
-    /// key ends in `/`). What lies at and below that name is unknown; the rest of the listing
-    /// follows. If `false`, the listing ends with this error. Defaults to `false`; drivers set it.
-    /// It has no meaning outside listings.
+    /// a valid key, a file that cannot be looked up, or a directory that cannot be read (the key
+    /// ends in `/`). Everything at and below that name is unknown; the rest of the listing follows.
+    /// If `false`, the listing ends with this error. Defaults to `false`. It has no meaning outside
+    /// listings.
     #[must_use]
     pub fn listing_continues(&self) -> bool {
         self.0.listing_continues
@@ -395,6 +398,23 @@ impl Error {
     pub fn with_note(mut self, note: &str) -> Self {
         self.0.message = format!("{}; {note}", self.0.message).into();
         self
+    }
+
+    /// Returns an error that is equal but for its source, of which the text is kept. For a failure
+    /// that is reported twice.
+    pub(crate) fn duplicate(&self) -> Self {
+        let inner = &*self.0;
+        Self(Box::new(Inner {
+            kind: inner.kind,
+            message: inner.message.clone(),
+            operation: inner.operation,
+            driver: inner.driver.clone(),
+            key: inner.key.clone(),
+            retryable: inner.retryable,
+            listing_continues: inner.listing_continues,
+            retry_after: inner.retry_after,
+            source: inner.source.as_ref().map(|source| source.to_string().into()),
+        }))
     }
 
     /// Replaces the key, for a layer whose callers use other keys than its driver.
@@ -478,15 +498,15 @@ impl StdError for Error {
     }
 }
 
-/// For `?` in code that converts into a [`Key`](crate::Key) what is one already.
+/// Allows `?` after a conversion from a [`Key`](crate::Key) to itself, which cannot fail.
 impl From<std::convert::Infallible> for Error {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
     }
 }
 
-/// For readers (`AsyncRead`, `std::io`), which know `io::Error` alone. The `Error` is its inner
-/// error.
+/// Wraps the error for readers (`AsyncRead`, `std::io`), which can return only an `io::Error`.
+/// [`Error::from`] returns the wrapped error.
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         use std::io::ErrorKind as Io;
@@ -508,8 +528,8 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// Converts an error of the operating system. An [`Error`] inside the `io::Error`, as of a reader,
-/// is returned unchanged.
+/// Converts an error of the operating system. Returns an [`Error`] that the `io::Error` wraps
+/// unchanged.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         match error.downcast::<Error>() {

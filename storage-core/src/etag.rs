@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The validator of one version of an object.
 ///
-/// A strong tag differs if the bytes differ. A weak tag (`W/"..."`) is made of less, such as a size
-/// and a time: two ranges with the same weak tag must not be joined, and `if_match` never matches
-/// it.
+/// Two versions with different bytes have different strong tags. They may have the same weak tag
+/// (`W/"..."`), which is made of less, such as a size and a time. Two ranges with the same weak tag
+/// must not be joined, and `if_match` never matches a weak tag.
 ///
 /// ```
 /// use storage_core::ETag;

@@ -1,7 +1,7 @@
 //! [`Key`] and [`Prefix`]: the names of objects, checked once, here.
 //!
-//! Every driver receives these types and nothing else, so no driver meets a `..`, an empty segment
-//! or a control character. The rules come from what every backend can hold without rewriting (S3
+//! Drivers receive only these types, so no driver has to handle a `..`, an empty segment or a
+//! control character. The rules come from what every backend can hold without rewriting (S3
 //! object keys are at most 1024 bytes of UTF-8; a file system has no empty, `.` or `..` names).
 
 use std::borrow::Borrow;
@@ -13,13 +13,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most bytes a key or a prefix may have.
+/// The maximum length of a key or a prefix, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The name of an object: 1 to 1024 bytes of UTF-8, in segments separated by `/`.
 ///
-/// No segment is empty, `.` or `..`; so there is no leading, trailing or doubled `/`. No control
-/// character (Unicode category Cc). Every other character is allowed and has no special meaning:
+/// No segment is empty, `.` or `..`, so there is no leading, trailing or doubled `/`. Control
+/// characters (Unicode category Cc) are not allowed. Every other character is allowed and has no
+/// special meaning:
 /// keys are compared byte by byte and are never normalised, trimmed or rewritten.
 ///
 /// Cloning is cheap (a reference count). The order is byte order, the order of every listing.
@@ -284,7 +285,7 @@ impl From<Key> for Prefix {
     }
 }
 
-/// Text or a value that names an object: a [`Key`], or text that is checked when the verb runs.
+/// A value that names an object: a [`Key`], or text that is checked when the verb runs.
 pub trait IntoKey {
     /// Converts the value to a key.
     ///
@@ -303,8 +304,8 @@ where
     }
 }
 
-/// Text or a value with which keys begin: a [`Prefix`], a [`Key`], or text that is checked when the
-/// listing runs.
+/// A value with which keys begin: a [`Prefix`], a [`Key`], or text that is checked when the verb
+/// runs.
 pub trait IntoPrefix {
     /// Converts the value to a prefix.
     ///

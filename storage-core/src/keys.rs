@@ -23,7 +23,7 @@ const ALTERNATIVE_CHARS: usize = 7;
 /// before its extension, below a directory.
 ///
 /// The directory may contain `strftime` directives (`%Y`, `%m`, `%d`, ...), which are replaced by
-/// the present time in UTC.
+/// the present time in UTC. They need the feature `dates`.
 ///
 /// ```
 /// let key = storage_core::keys::unique("avatars/%Y", "C:\\Users\\ada\\My Photo.PNG")?;
@@ -34,17 +34,18 @@ const ALTERNATIVE_CHARS: usize = 7;
 /// ```
 ///
 /// # Errors
-/// `InvalidKey` if no key can begin with the directory; `InvalidInput` for an unknown directive.
+/// `InvalidKey` if no key can begin with the directory. `InvalidInput` for an unknown directive, or
+/// for any directive without the feature `dates`. `Unexpected` if the system has no random numbers.
 pub fn unique(directory: &str, file_name: &str) -> Result<Key> {
     let name = with_suffix(&sanitised(file_name), '-', UNIQUE_CHARS)?;
     in_directory(&dated(directory, SystemTime::now())?, &name)
 }
 
 /// Replaces the `strftime` directives of a template by a time in UTC: `"%Y/%m/%d"` becomes
-/// `"2026/12/01"`.
+/// `"2026/12/01"`. A percent sign is written `%%`. Needs the feature `dates`.
 ///
 /// # Errors
-/// `InvalidInput` for an unknown directive; a plain percent sign is written `%%`.
+/// `InvalidInput` for an unknown directive, or for any percent sign without the feature `dates`.
 pub fn dated(template: &str, time: SystemTime) -> Result<String> {
     formatted(template, time).map_err(|cause| {
         Error::new(ErrorKind::InvalidInput, format!("{template:?} is not a date template"))

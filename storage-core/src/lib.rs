@@ -27,6 +27,7 @@
 //! | [`Key`], [`Prefix`], [`keys`] | names of objects, and functions that make them |
 //! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what describes an object |
 //! | [`Payload`], [`Object`] | the bytes of a save and of an open |
+//! | [`Writer`], [`PipeWriter`] | objects that are written piece by piece |
 //! | [`Error`], [`ErrorKind`] | the error type of all drivers |
 //! | [`Link`], [`LinkBase`] | links to objects, and where they lead |
 //! | [`prelude`] | what most applications import |
@@ -72,8 +73,10 @@ mod object;
 mod open;
 mod options;
 mod payload;
+mod pipe;
 pub mod prelude;
 mod range;
+mod read;
 mod registry;
 mod rename;
 mod response;
@@ -86,6 +89,7 @@ mod timestamp;
 mod ttl_cache;
 mod unknown_size;
 mod url_builder;
+mod writer;
 
 pub use async_trait::async_trait;
 pub use checksum::{Checksum, ChecksumAlgorithm, Checksums};
@@ -112,7 +116,9 @@ pub use options::{
     SaveOptions, UrlMethod, UrlOptions,
 };
 pub use payload::{InMemory, Payload, PayloadStream};
+pub use pipe::PipeWriter;
 pub use range::ByteRange;
+pub use read::Read;
 pub use registry::{BuildContext, DriverDescription, Registry};
 pub use rename::RenameObject;
 pub use response::ResponseMeta;
@@ -122,3 +128,4 @@ pub use timestamp::{format_time, parse_time};
 pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use url_builder::UrlBuilder;
+pub use writer::Writer;

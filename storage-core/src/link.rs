@@ -1,5 +1,5 @@
-//! [`Link`]: what [`Storage::url`](crate::Storage::url) returns, and [`LinkBase`], below which
-//! links are made.
+//! [`Link`]: the result of [`Storage::url`](crate::Storage::url), and [`LinkBase`], the base of
+//! links.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,11 +27,10 @@ const EXPECTED: &str = "expected a URL that begins with https:// or http:// and 
 const EXPECTED_PATH: &str = "a path begins with exactly one slash, as in /media/, and contains no \
                              backslash, control character, query, fragment, or segment . or ..";
 
-/// A link to an object, and what a client needs to follow it.
+/// A link to an object, with the method, headers and fields that a client must use with it.
 ///
-/// The link is an absolute URL, or begins with `/` and is relative to the page that shows it, if
-/// the storage's `public_url` is ([`LinkBase`]). [`as_str`](Self::as_str) and `Display` return
-/// either as it is.
+/// The link is an absolute URL, or a path that begins with `/` and is relative to the host of the
+/// page that shows it. It is a path if the storage's `public_url` is one ([`LinkBase`]).
 ///
 /// A signed link is a credential: `Debug`, which ends up in logs, omits the query and the fields.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,10 +42,10 @@ pub struct Link {
     /// Headers that the request must contain, because the signature includes them. The names are in
     /// lower case.
     pub headers: Vec<(String, String)>,
-    /// When the link stops working; `None` for a public link.
+    /// The time at which the link stops working. `None` for a public link.
     pub expires_at: Option<SystemTime>,
-    /// For POST: the fields of the form, which must be sent in this order and before the file,
-    /// whose field is `file`. They are credentials, as the URL of other links is.
+    /// For POST: the fields of the form, to send in this order before the field `file`. They are
+    /// credentials, as the URL of other signed links is.
     pub fields: Vec<(String, String)>,
 }
 
@@ -87,7 +86,7 @@ impl Link {
         &self.text
     }
 
-    /// Returns whether the link begins with `/` and is relative to the page that shows it.
+    /// Returns whether the link is a path that is relative to the host of the page that shows it.
     #[must_use]
     pub fn is_relative(&self) -> bool {
         self.text.starts_with('/')
@@ -109,14 +108,14 @@ impl Link {
         Url::parse(&self.text).map_err(|cause| Error::unexpected("the link is not a URL", cause))
     }
 
-    /// Returns the query without the question mark, which contains the signature of a signed link.
+    /// Returns the query, without the question mark. It contains the signature of a signed link.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         let text = self.text.split('#').next().unwrap_or_default();
         text.split_once('?').map(|(_, query)| query)
     }
 
-    /// Returns the link without query and fragment, which can be logged.
+    /// Returns the link without query and fragment, for logs.
     #[must_use]
     pub fn without_query(&self) -> &str {
         self.text.split(['?', '#']).next().unwrap_or_default()

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::key::{IntoPrefix, Prefix};
+use crate::key::{IntoPrefix, Key, Prefix};
 use crate::options::ListOptions;
 use crate::storage::Storage;
 
@@ -30,7 +30,11 @@ impl Storage {
     }
 }
 
-/// A listing that has not begun yet.
+/// A listing that has not begun yet. [`entries`](Self::entries) begins it.
+///
+/// # Errors
+/// The first entry is an error `InvalidKey` if no key can begin with the prefix, and `InvalidInput`
+/// if the delimiter is empty.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -58,6 +62,22 @@ impl List {
     /// Rolls up keys that have this text after the prefix into one entry. `"/"` lists one level.
     pub fn delimiter(self, delimiter: impl Into<String>) -> Self {
         self.with_options(|options| options.delimiter(delimiter))
+    }
+
+    /// Lists one level: the objects directly below the prefix, and one entry for each directory.
+    /// The same as `delimiter("/")`. The prefix of a directory ends in `/`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// storage.save("a/1", "").await?;
+    /// storage.save("a/b/2", "").await?;
+    /// let entries = storage.list("a/").one_level().collect().await?;
+    /// assert_eq!((entries[0].name(), entries[1].name()), ("a/1", "a/b/"));
+    /// # Ok(()) }
+    /// ```
+    pub fn one_level(self) -> Self {
+        self.delimiter("/")
     }
 
     /// Lists only entries whose name sorts after this text. To continue an earlier listing, pass
@@ -92,6 +112,40 @@ impl List {
         Entries { entries, prefix, storage, with_folder_markers, folder_markers: 0 }
     }
 
+    /// Collects all entries in memory: see [`Entries::collect`]. Use it for listings that are known
+    /// to be short.
+    ///
+    /// # Errors
+    /// The first error item, invalid names included.
+    pub async fn collect(self) -> Result<Vec<Entry>> {
+        self.entries().collect().await
+    }
+
+    /// Collects the keys of all listed objects in memory. Use it for listings that are known to be
+    /// short. Rolled-up entries are not keys and are skipped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// storage.save("a/1", "").await?;
+    /// storage.save("a/b/2", "").await?;
+    /// assert_eq!(storage.list("a/").keys().await?, ["a/1", "a/b/2"]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first error item, invalid names included.
+    pub async fn keys(self) -> Result<Vec<Key>> {
+        let mut keys = Vec::new();
+        let mut entries = self.entries();
+        while let Some(entry) = entries.next().await {
+            if let Entry::Object(object) = entry? {
+                keys.push(object.key);
+            }
+        }
+        Ok(keys)
+    }
+
     fn with_options(mut self, set: impl FnOnce(ListOptions) -> ListOptions) -> Self {
         self.options = set(self.options);
         self
@@ -100,7 +154,7 @@ impl List {
 
 /// The entries of a listing, as a `Stream` and through [`next`](Self::next).
 ///
-/// Memory is bounded whatever the number of entries.
+/// Memory is bounded whatever the number of entries. Dropping it stops the listing.
 pub struct Entries {
     entries: EntryStream,
     prefix: String,
@@ -117,7 +171,7 @@ impl Entries {
     /// the error's key is unknown. Any other error is the last item. A program that deletes what a
     /// listing lacks must keep what is unknown.
     ///
-    /// Cancel-safe: an entry that was not returned is not lost.
+    /// Cancel-safe: dropping the future loses no entry.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         StreamExt::next(self).await
     }
@@ -137,7 +191,7 @@ impl Entries {
         Ok(all)
     }
 
-    /// Returns how many [folder markers](Entry::FolderMarker) the listing has met so far.
+    /// Returns the number of [folder markers](Entry::FolderMarker) so far.
     #[must_use]
     pub fn folder_markers(&self) -> u64 {
         self.folder_markers

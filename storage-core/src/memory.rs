@@ -1,4 +1,5 @@
-//! [`Memory`]: the driver that keeps objects in memory, for tests and as the model of the contract.
+//! [`Memory`]: the driver that keeps objects in memory, for tests and as the model of the
+//! contract.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -33,7 +34,8 @@ const PAGE_SIZE: usize = 256;
 /// Keeps objects in memory until the last clone is dropped. Clones share the objects.
 ///
 /// It is meant for tests, and is the model of the contract that the conformance suite compares
-/// other drivers with. It accepts every valid key, and has no links and no folder markers.
+/// other drivers with. It accepts every valid key. It has no links and no folder markers. A saved
+/// object takes as much memory as it has bytes, without a limit.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -96,16 +98,11 @@ impl Memory {
         meta.etag = Some(self.next_etag()?);
         meta.last_modified = Some(SystemTime::now());
         let mut objects = self.write();
-        let present = objects.get(&meta.key);
-        match mode {
-            SaveMode::CreateNew if present.is_some() => return Err(already_exists()),
-            SaveMode::IfMatch(wanted) => check_version(present, wanted)?,
-            SaveMode::UniqueName => {
-                while objects.contains_key(&meta.key) {
-                    meta.key = keys::alternative(&meta.key)?;
-                }
+        check_mode(&objects, &meta.key, mode)?;
+        if *mode == SaveMode::UniqueName {
+            while objects.contains_key(&meta.key) {
+                meta.key = keys::alternative(&meta.key)?;
             }
-            SaveMode::Overwrite | SaveMode::CreateNew => {}
         }
         objects.insert(meta.key.clone(), Arc::new(Stored { meta: meta.clone(), bytes }));
         Ok(meta)
@@ -129,6 +126,16 @@ impl Memory {
 
 fn already_exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "an object of this key exists")
+}
+
+/// Returns whether the mode permits a save under the key.
+fn check_mode(objects: &Objects, key: &Key, mode: &SaveMode) -> Result<()> {
+    let present = objects.get(key);
+    match mode {
+        SaveMode::CreateNew if present.is_some() => Err(already_exists()),
+        SaveMode::IfMatch(wanted) => check_version(present, wanted),
+        SaveMode::Overwrite | SaveMode::CreateNew | SaveMode::UniqueName => Ok(()),
+    }
 }
 
 fn check_version(present: Option<&Arc<Stored>>, wanted: &ETag) -> Result<()> {
@@ -162,6 +169,8 @@ impl Driver for Memory {
     }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        // Fails before the payload is received. The commit checks again.
+        check_mode(&self.read(), key, &options.mode)?;
         let (bytes, checksums) = payload.into_bytes().await?;
         let mut meta = ObjectMeta::new(key.clone(), bytes.len() as u64);
         meta.metadata = options.metadata.clone();

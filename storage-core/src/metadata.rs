@@ -13,11 +13,11 @@ use crate::key::Key;
 use crate::response::ResponseMeta;
 use crate::timestamp;
 
-/// The most bytes that the names and values of user metadata may have together (S3's limit,
+/// The maximum length of all names and values of user metadata together, in bytes (S3's limit,
 /// "Working with object metadata").
 pub const MAX_USER_METADATA_BYTES: usize = 2048;
 
-/// The most bytes one header of [`Metadata`] may have.
+/// The maximum length of one header of [`Metadata`], in bytes.
 pub const MAX_HEADER_BYTES: usize = 1024;
 
 /// The headers with which an object is served, and user metadata.
@@ -56,9 +56,9 @@ pub struct Metadata {
     /// `Expires`, in whole seconds as in HTTP; a fraction is cut off.
     #[serde(skip_serializing_if = "Option::is_none", with = "timestamp::option")]
     pub expires: Option<SystemTime>,
-    /// User metadata. Names are HTTP tokens in lower case, because they are sent in header names.
-    /// Values are text without control characters or surrounding white space. Together at most
-    /// [`MAX_USER_METADATA_BYTES`].
+    /// User metadata. Names are HTTP tokens (RFC 9110, section 5.6.2) in lower case, because they
+    /// are sent in header names. Values are text without control characters or surrounding white
+    /// space. Names and values together have at most [`MAX_USER_METADATA_BYTES`] bytes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub user_metadata: BTreeMap<String, String>,
 }
@@ -158,8 +158,8 @@ impl Metadata {
     /// valid, and an error of kind `InvalidInput` for each field that was removed: which one, and
     /// why.
     ///
-    /// For copies of objects that another program stored with metadata that no header may carry.
-    /// User metadata that is too large in sum is removed as a whole.
+    /// Use it to copy objects whose metadata another program stored and no header may contain. If
+    /// the user metadata is too large in sum, all of it is removed.
     ///
     /// ```
     /// use storage_core::Metadata;
@@ -289,8 +289,8 @@ pub struct ObjectMeta {
     /// The checksums that were computed or verified when the object was saved.
     #[serde(skip_serializing_if = "Checksums::is_empty")]
     pub checksums: Checksums,
-    /// What the HTTP response that carried this metadata states about its freshness. `None` from
-    /// drivers that read no HTTP responses, and in listings. Not stored.
+    /// The freshness that the HTTP response with this metadata states. `None` from drivers that
+    /// read no HTTP responses, and in listings. Not stored.
     #[serde(skip)]
     pub response: Option<ResponseMeta>,
 }

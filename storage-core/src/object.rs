@@ -1,4 +1,4 @@
-//! [`Object`]: what [`Storage::open`](crate::Storage::open) returns, metadata and a body that streams.
+//! [`Object`]: the result of [`Storage::open`](crate::Storage::open), metadata and a body that streams.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -208,8 +208,9 @@ impl Object {
     /// Converts the body to a stream of non-empty chunks, of
     /// [`content_length`](Self::content_length) bytes in total.
     ///
-    /// Fewer or more bytes end it with an error. Fewer bytes are retryable, because their usual
-    /// cause is a broken connection. The body of an object of unknown size may have any length.
+    /// A body of more bytes ends with the error `Integrity`. A body of fewer bytes ends with a
+    /// retryable `Unexpected`, because its usual cause is a broken connection. The body of an
+    /// object of unknown size may have any length.
     #[must_use]
     pub fn into_stream(self) -> ObjectStream {
         let left = self.meta.known_size().map(|_| self.content_length());
@@ -259,7 +260,7 @@ impl Object {
     /// for objects from untrusted sources.
     ///
     /// # Errors
-    /// Any error of reading; no partial body is returned.
+    /// Any error of reading. No partial body is returned.
     pub async fn bytes(self) -> Result<Bytes> {
         self.bytes_up_to(u64::MAX).await
     }
@@ -340,11 +341,12 @@ impl Object {
     /// permissions of any new file (umask, default ACL). A FIFO or a device is written to directly;
     /// a symlink is followed.
     ///
-    /// If the future is dropped, the old file stays, or, after the last step has begun, the new
-    /// file is there.
+    /// If the future is dropped before the body has ended, the old file stays. If it is dropped
+    /// later, the old file or the new one is there.
     ///
     /// # Errors
-    /// Any error of reading, and the operating system's errors of writing.
+    /// Any error of reading, and the operating system's errors of writing. `InvalidInput` if the
+    /// path names a directory.
     pub async fn save_to_file(self, path: impl AsRef<Path>) -> Result<()> {
         atomic_file::write(path.as_ref(), self.into_stream()).await
     }

@@ -31,9 +31,23 @@ impl Storage {
 /// read. Dropping the future or the object stops the transfer.
 ///
 /// # Errors
-/// `NotFound`; `PreconditionFailed` and `NotModified` by condition; `RangeNotSatisfiable` if the
-/// object has none of the bytes; `InvalidKey`, `InvalidInput` for an empty range,
-/// `PermissionDenied` and the like.
+/// - `NotFound` if there is no object.
+/// - `PreconditionFailed` or `NotModified` if a condition does not hold.
+/// - `RangeNotSatisfiable` if the object has none of the bytes; `InvalidInput` for an empty range.
+/// - `InvalidKey`, `PermissionDenied`, and other errors of the backend.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = storage_core::Memory::storage();
+/// let saved = storage.save("notes/a.txt", "hello").await?;
+/// let end = storage.open("notes/a.txt").range(3..).await?.text().await?;
+/// assert_eq!(end, "lo");
+///
+/// let etag = saved.etag.expect("this driver returns one");
+/// let error = storage.open("notes/a.txt").if_none_match(etag).await.unwrap_err();
+/// assert!(error.is_not_modified());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is opened until it is awaited"]
 pub struct Open {

@@ -22,8 +22,8 @@ pub enum SaveMode {
     Overwrite,
     /// Fails with `AlreadyExists`. Of any number of concurrent callers exactly one succeeds.
     CreateNew,
-    /// Replaces it if it is still this version, else fails with `PreconditionFailed`; so also if
-    /// there is no object.
+    /// Replaces it if it is still this version. Fails with `PreconditionFailed` if it is another
+    /// version or if there is no object.
     IfMatch(ETag),
     /// Leaves it and saves under another key, made by
     /// [`keys::alternative`](crate::keys::alternative). The returned metadata contains it.
@@ -198,7 +198,7 @@ fn unix_seconds(time: SystemTime) -> u64 {
 #[non_exhaustive]
 pub struct ListOptions {
     /// Rolls up keys that have this text after the prefix into one entry, which ends with it.
-    /// Defaults to none, which lists all levels. A driver never receives an empty one.
+    /// Defaults to `None`, which lists all levels. A driver never receives an empty delimiter.
     pub delimiter: Option<String>,
     /// Lists only entries whose name (key or rolled-up prefix) sorts after this text, byte by byte.
     pub start_after: Option<String>,
@@ -233,7 +233,7 @@ pub enum MetadataDirective {
     /// Copies the metadata of the source.
     #[default]
     Keep,
-    /// Replaces all metadata by this; merges nothing.
+    /// Replaces all metadata of the source by this.
     Replace(Metadata),
 }
 
@@ -250,7 +250,7 @@ pub enum CopyMode {
     /// Replaces it.
     #[default]
     Overwrite,
-    /// Fails with `AlreadyExists`; race-free as in [`SaveMode::CreateNew`].
+    /// Fails with `AlreadyExists`. Of any number of concurrent callers exactly one succeeds.
     CreateNew,
 }
 
@@ -414,8 +414,8 @@ impl UrlMethod {
 pub struct UrlOptions {
     /// The HTTP method that the link is for. Defaults to `Get`.
     pub method: UrlMethod,
-    /// How long a signed link works. Defaults to none, which makes the public link; it works as
-    /// long as the object exists.
+    /// How long a signed link works, in whole seconds, at least one. Defaults to `None`, which
+    /// makes the public link; it works as long as the object exists.
     pub expires_in: Option<Duration>,
     /// The `Content-Disposition` of the response. Signed links for GET only.
     pub response_content_disposition: Option<String>,
@@ -427,13 +427,15 @@ pub struct UrlOptions {
     pub content_type: Option<String>,
     /// The exact length in bytes that an upload must have. Links for PUT only.
     pub content_length: Option<u64>,
-    /// The lengths in bytes that an upload may have. Links for POST only. Never empty.
+    /// The lengths in bytes that an upload may have. Links for POST only. A driver never receives
+    /// an empty range.
     pub content_length_range: Option<RangeInclusive<u64>>,
     /// Whether the key names a directory, so that an upload may have any name below `key/`. Links
     /// for POST only.
     pub any_name: bool,
-    /// The length of a window, counted from the Unix epoch, in which all calls return the same
-    /// link. Signed links only.
+    /// The length of a window, in whole seconds counted from the Unix epoch, in which all calls
+    /// return the same link. Defaults to `None`: each call returns a link of its own. Signed links
+    /// only.
     pub stable_for: Option<Duration>,
 }
 

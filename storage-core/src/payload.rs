@@ -25,9 +25,9 @@ const READER_CHUNK: usize = 64 * 1024;
 /// The size of one chunk of a payload in memory, in bytes.
 const SLICE: usize = 1024 * 1024;
 
-/// The bytes to save: in memory, in a file on disk, or from a stream whose size may be unknown.
+/// The bytes to save: in memory, in a file, or from a stream whose size may be unknown.
 ///
-/// A payload contains its checks: the declared size, a largest size, expected checksums.
+/// A payload contains its checks: the declared size, a maximum size, expected checksums.
 /// [`into_stream`](Self::into_stream) runs them while the bytes pass and ends with an error if one
 /// fails. A driver aborts its save on such an error, so it never stores wrong bytes.
 ///
@@ -72,7 +72,13 @@ impl Payload {
 
     /// Creates a payload from a stream of chunks. Its size is unknown unless
     /// [`with_size`](Self::with_size) declares it. An error of the stream fails the save, and
-    /// nothing of the payload is left.
+    /// nothing of the payload is left. An [`Error`] is returned unchanged, any other one as the
+    /// cause of an `Unexpected`.
+    ///
+    /// The end of the stream is the end of the object. A channel whose sender dies ends as one
+    /// whose sender is finished, so a part of the object would be saved as a whole. Declare the
+    /// size, or use [`Payload::pipe`] or [`Storage::writer`](crate::Storage::writer), which
+    /// distinguish the two.
     pub fn from_stream<S, B, E>(chunks: S) -> Self
     where
         S: Stream<Item = Result<B, E>> + Send + 'static,
@@ -86,11 +92,16 @@ impl Payload {
 
     /// Creates a payload from all bytes of a reader. Its size is unknown unless
     /// [`with_size`](Self::with_size) declares it.
+    ///
+    /// The end of the reader is the end of the object. A pipe (`tokio::io::duplex`, the output of a
+    /// process) whose writer dies ends as one whose writer is finished, so a part of the object
+    /// would be saved as a whole. Declare the size, or use [`Payload::pipe`] or
+    /// [`Storage::writer`](crate::Storage::writer), which distinguish the two.
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Self::from_stream(ReaderStream::with_capacity(reader, READER_CHUNK))
     }
 
-    /// Opens a regular file on the local disk, which is read while it is saved. Can be replayed.
+    /// Opens a regular file, which is read while it is saved. The payload can be replayed.
     ///
     /// If the file becomes shorter in between, the save fails with `Integrity`. Bytes that are
     /// appended are not saved.
@@ -118,29 +129,37 @@ impl Payload {
         Ok(Self::new(Body::File(Arc::new(file)), Some(size)))
     }
 
-    /// Declares the size. A stream that yields more or fewer bytes fails the save with `Integrity`.
+    /// Returns the checks of this payload for the bytes of another one.
+    pub(crate) fn with_body_of(self, other: Self) -> Self {
+        Self { body: other.body, size: other.size, checks: self.checks }
+    }
+
+    /// Declares the size in bytes. A stream that yields more or fewer bytes fails the save with
+    /// `Integrity`.
     #[must_use]
     pub fn with_size(mut self, size: u64) -> Self {
         self.size = Some(size);
         self
     }
 
-    /// Sets the largest size that is accepted. A larger payload fails the save with `TooLarge`, as
-    /// soon as the size shows.
+    /// Sets the maximum size in bytes. A larger payload fails the save with `TooLarge`, as soon as
+    /// its size is known.
     #[must_use]
     pub fn with_max_size(mut self, max_size: u64) -> Self {
         self.checks.max_size = Some(max_size);
         self
     }
 
-    /// Requires a checksum. Other bytes fail the save with `Integrity`.
+    /// Requires a checksum. A payload with another one fails the save with `Integrity`. Needs the
+    /// feature `checksums`; without it, the save fails with `Unsupported`.
     #[must_use]
     pub fn with_expected_checksum(mut self, checksum: Checksum) -> Self {
         self.checks.expected.push(checksum);
         self
     }
 
-    /// Adds a checksum to compute and keep with the object.
+    /// Adds a checksum to compute and keep with the object. Needs the feature `checksums`; without
+    /// it, the save fails with `Unsupported`.
     #[must_use]
     pub fn with_computed_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
         self.checks.computed.push(algorithm);
@@ -203,8 +222,8 @@ impl Payload {
 
     /// Returns the first bytes, at most `n`, which stay part of the payload.
     ///
-    /// Returns fewer if the payload ends or its stream fails; the save then meets that error after
-    /// the bytes before it. Reads no more chunks of a stream once it is larger than
+    /// Returns fewer if the payload ends or its stream fails. The save then fails with that error
+    /// after the bytes before it. Stops reading a stream that is larger than
     /// [`with_max_size`](Self::with_max_size) allows.
     ///
     /// # Errors
@@ -275,7 +294,8 @@ impl Payload {
         }
     }
 
-    /// Reads all bytes into memory. Unbounded, unless a maximum size is set.
+    /// Reads all bytes into memory, whatever their number, unless
+    /// [`with_max_size`](Self::with_max_size) limits it. Returns them with their checksums.
     ///
     /// # Errors
     /// The error of the stream or of a check.
@@ -360,8 +380,8 @@ impl InMemory {
         self.bytes.is_empty()
     }
 
-    /// Runs the checks and returns the bytes. Hashing takes time: for large payloads call it where
-    /// blocking is allowed.
+    /// Runs the checks and returns the bytes with their checksums. Hashing takes time: for large
+    /// payloads call it where blocking is allowed.
     ///
     /// # Errors
     /// `TooLarge` or `Integrity`.
@@ -372,7 +392,7 @@ impl InMemory {
     }
 }
 
-/// The chunks of a payload, none of them empty, which are checked as they pass.
+/// The non-empty chunks of a payload, which are checked as they pass.
 ///
 /// After the last chunk it yields `None` if all checks passed, else one error (`Integrity`,
 /// `TooLarge`). A driver must make nothing visible before it has received the `None`.

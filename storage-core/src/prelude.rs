@@ -1,8 +1,8 @@
 //! What most applications import: `use storage_core::prelude::*;`.
 //!
-//! Contains the types that appear in calls of [`Storage`] and in their results. No name in it hides
-//! one of the standard library's prelude: `Result` and `Error` are not included, so write
-//! `storage_core::Result`. What drivers and layers need is not included either.
+//! Contains the types that applications name in calls of [`Storage`] and in their results. No name
+//! in it hides one of the standard library's prelude: write `storage_core::Result` and
+//! `storage_core::Error`. Types for drivers and layers are not included.
 //!
 //! ```
 //! use storage_core::prelude::*;

@@ -60,8 +60,9 @@ impl Storage {
 /// # Errors
 /// `NotFound` if there is no source, `PreconditionFailed` if it is another version than
 /// [`if_source_match`](Self::if_source_match), `Unsupported` if the driver does not rename; for the
-/// destination the errors of [`Save`](crate::Save). The error's key is the source, or the
-/// destination if the error concerns it.
+/// destination the errors of [`Save`](crate::Save). The error's key is the destination for
+/// `AlreadyExists`, `Conflict` and `StorageFull`, unless the driver sets one, and the source
+/// otherwise.
 #[derive(Debug)]
 #[must_use = "nothing is renamed until it is awaited"]
 pub struct RenameObject {

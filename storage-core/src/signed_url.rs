@@ -175,7 +175,7 @@ impl SigningKey {
         if !allowed {
             return Err(denied("the link is for another method"));
         }
-        // Signed by us, so it parses; and if it did not, it would be refused.
+        // Its signature is valid, so the expiry parses. Otherwise the link is refused.
         let expires =
             claims.expires.parse().ok().filter(|&expires: &u64| unix_seconds(now) <= expires);
         let expires = expires.ok_or_else(|| denied("the link has expired"))?;

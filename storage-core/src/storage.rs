@@ -46,8 +46,8 @@ use crate::metadata::ObjectMeta;
 /// # Ok(()) }
 /// ```
 ///
-/// A key is text, which is checked when the verb runs (`InvalidKey`), or a [`Key`]. Every error has
-/// the operation, the driver's name and the key.
+/// A key is a [`Key`], or text that is checked when the verb runs (`InvalidKey`). The error of a
+/// verb contains the operation, the driver's name and the key.
 #[derive(Clone)]
 pub struct Storage {
     driver: Arc<dyn Driver>,
@@ -140,7 +140,8 @@ impl Storage {
     /// Returns the metadata of an object.
     ///
     /// # Errors
-    /// `NotFound` if there is no object. Any doubt is another kind of error.
+    /// `NotFound` if it is certain that there is no object. Every other failure, such as
+    /// `PermissionDenied` or `Timeout`, has another kind.
     pub async fn stat(&self, key: impl IntoKey) -> Result<ObjectMeta> {
         let key = self.checked_key(Operation::Stat, key.into_key())?;
         let meta = self.driver.stat(&key).await;
@@ -150,7 +151,7 @@ impl Storage {
     /// Returns whether there is an object. Returns `false` only if that is certain.
     ///
     /// # Errors
-    /// Any doubt is an error: no permission, a timeout, a failure.
+    /// Every failure that leaves the result uncertain, such as `PermissionDenied` or `Timeout`.
     pub async fn exists(&self, key: impl IntoKey) -> Result<bool> {
         let key = self.checked_key(Operation::Exists, key.into_key())?;
         let exists = self.driver.exists(&key).await;
@@ -162,7 +163,8 @@ impl Storage {
     /// If the future is dropped, the object is still there or gone.
     ///
     /// # Errors
-    /// `PermissionDenied` and the like; then the object is still there.
+    /// `PermissionDenied` or `Unsupported` if the object cannot be deleted. After `Timeout` or a
+    /// broken connection the object may be gone nevertheless.
     pub async fn delete(&self, key: impl IntoKey) -> Result<()> {
         let key = self.checked_key(Operation::Delete, key.into_key())?;
         let deleted = self.driver.delete(&key).await;

@@ -9,8 +9,8 @@ use crate::rfc3339;
 /// RFC 9110, section 5.6.7), but not every offset from UTC could.
 const LAST_SECOND: u64 = 253_402_207_199;
 
-/// Parses an HTTP date (`Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339 one
-/// (`2026-12-01T00:00:00Z`).
+/// Parses an HTTP date (RFC 9110, section 5.6.7: `Tue, 01 Dec 2026 00:00:00 GMT`) or an RFC 3339
+/// time (`2026-12-01T00:00:00Z`). Offsets from UTC need the feature `dates`.
 ///
 /// # Errors
 /// `InvalidInput` if it is neither.
@@ -33,7 +33,9 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
     })
 }
 
-/// Formats a time as RFC 3339 in UTC, with as many fractional digits as it has.
+/// Formats a time as RFC 3339 in UTC, with as many fractional digits as it has. Returns
+/// `out of range` for a time outside the years -9999 to 9999, or without the feature `dates`,
+/// outside 1970 to 9999.
 ///
 /// ```
 /// assert_eq!(storage_core::format_time(std::time::UNIX_EPOCH), "1970-01-01T00:00:00Z");

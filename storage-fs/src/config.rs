@@ -10,10 +10,9 @@ use storage_core::signed_url::SigningKey;
 use storage_core::{Driver, Error, LinkBase, Registry, Result};
 use url::Url;
 
+use crate::Fs;
 use crate::links::Links;
 use crate::settings::{CreateMode, MetadataStore, Settings};
-#[cfg(unix)]
-use crate::unix::Fs;
 
 /// Configures the driver and opens it.
 ///
@@ -43,7 +42,6 @@ pub struct FsBuilder {
     metadata: MetadataStore,
 }
 
-#[cfg(unix)]
 impl Fs {
     /// Returns a builder for a driver on a root directory.
     #[must_use]
@@ -158,9 +156,15 @@ impl FsBuilder {
     /// - `InvalidConfig` if the root is missing and may not or cannot be created, or is not a
     ///   directory.
     /// - `PermissionDenied` if this process may not open it.
-    #[cfg(unix)]
     pub fn build(self) -> Result<Fs> {
         Fs::open(self.into_settings())
+    }
+
+    /// Opens the root with the portable implementation, for its tests on Linux.
+    #[cfg(all(target_os = "linux", feature = "portable"))]
+    #[doc(hidden)]
+    pub fn build_portable(self, names: crate::NameRules) -> Result<crate::PortableFs> {
+        crate::PortableFs::open_with(self.into_settings(), names)
     }
 
     fn into_settings(self) -> Settings {
@@ -314,14 +318,8 @@ fn builder_from(options: FsOptions, public_url: Option<LinkBase>) -> Result<FsBu
     Ok(builder)
 }
 
-#[cfg(unix)]
 fn open_driver(builder: FsBuilder) -> Result<Arc<dyn Driver>> {
     Ok(Arc::new(builder.build()?))
-}
-
-#[cfg(not(unix))]
-fn open_driver(_builder: FsBuilder) -> Result<Arc<dyn Driver>> {
-    Err(Error::unsupported("the fs driver does not support this operating system yet"))
 }
 
 #[cfg(test)]

@@ -44,3 +44,45 @@ pub(crate) fn object_replaced() -> Error {
     Error::new(ErrorKind::Unexpected, "the object was replaced on every attempt")
         .with_retryable(true)
 }
+
+/// Returns the error for a name that the file system treats as one that exists.
+#[cfg_attr(target_os = "linux", allow(dead_code, reason = "for the portable implementation"))]
+pub(crate) fn differs_in_case() -> Error {
+    let message = "a file or directory exists whose name differs from this key only in case, and \
+                   the file system treats both as one: choose another key";
+    Error::new(ErrorKind::Conflict, message)
+}
+
+pub(crate) fn too_many_open_files() -> Error {
+    let message = "too many open files: raise the limit (ulimit -n) or open fewer at a time";
+    Error::new(ErrorKind::Unexpected, message).with_retryable(true)
+}
+
+pub(crate) fn locked_too_long() -> Error {
+    let message = "another process of this user holds the object's lock in .anystorage/locks: it \
+                   is stopped or stuck";
+    Error::new(ErrorKind::Timeout, message)
+}
+
+pub(crate) fn no_locks() -> Error {
+    Error::unsupported("this file system has no locks, which if_match needs")
+}
+
+pub(crate) fn other_file_system() -> Error {
+    Error::unsupported(
+        "the object's directory is on another file system than the root: make it a storage of its \
+         own",
+    )
+}
+
+pub(crate) fn state_dir_forbidden() -> Error {
+    let message = "this user cannot use the directory .anystorage below the root: run all programs \
+                   that change the root as one user, who owns .anystorage or may create it";
+    Error::new(ErrorKind::PermissionDenied, message)
+}
+
+pub(crate) fn state_dir_is_no_directory() -> Error {
+    let message = "the path .anystorage below the root, or one below it, is not a directory: \
+                   another program created it; remove it";
+    Error::new(ErrorKind::Conflict, message)
+}

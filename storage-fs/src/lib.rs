@@ -73,9 +73,37 @@
 //! - File systems without user extended attributes (older NFS, FAT) need sidecars. Other tools that
 //!   copy the objects do not copy their sidecars.
 //! - The root is opened once. The driver does not notice a new directory of the same name.
-//! - Linux is tested. Other Unix systems use the same calls except `openat2`, which is replaced by
-//!   opening one directory after the other; they are not tested. On Windows, opening the driver
-//!   fails with `Unsupported`.
+//! - Linux is tested. [Other systems](#platforms) use another implementation, which is tested on
+//!   Linux only.
+//!
+//! # Platforms
+//!
+//! Linux has an implementation of its own. macOS, other Unix systems and Windows share a portable
+//! one, built on cap-std. Both store objects in the same way, and each reads the sidecars of the
+//! other. The tests run the portable implementation on Linux: the conformance suite, escapes by
+//! symlinks, killed processes. **Real macOS and Windows are not tested.**
+//!
+//! | | Linux | macOS, other Unix | Windows |
+//! |-|-|-|-|
+//! | atomic saves, `create_new`, `if_match`, locks between processes | yes | yes | yes, with NTFS |
+//! | metadata | attribute or sidecar | sidecar; `xattr` is refused | sidecar; `xattr` is refused |
+//! | symlinks below the root | not followed | not followed | not followed, junctions neither |
+//! | after a loss of power | file and directories synced | file and directories synced | file synced; a rename may be lost |
+//! | modes, owner, umask | yes | yes | no effect: files inherit the rights of their directory |
+//! | a killed process leaves | at most files in `staging` | files in `staging` | files in `staging` |
+//!
+//! On Windows, a key fails with `InvalidKey` if a segment contains a control character or one of
+//! `<>:"|?*\`, ends in a dot or a space, is the name of a device (`CON`, `NUL`, `COM1`, with any
+//! extension), or has more than 255 UTF-16 code units.
+//!
+//! Where the file system ignores case (Windows, macOS), a key that differs only in case from a file
+//! or directory that exists does not exist for reads, and a save fails with `Conflict`. Two saves
+//! of such keys at the same moment are not excluded if the letters are not ASCII and the file
+//! system has no hard links.
+//!
+//! Renaming over a file that another program has open without sharing it (virus scanners on
+//! Windows) is repeated for about 0.5 s, and then fails with `PermissionDenied`. File systems
+//! without hard links (FAT, exFAT) rely on the locks for `create_new`.
 //!
 //! # The directory `.anystorage`
 //!
@@ -105,44 +133,69 @@
 //!
 //! # The source in reading order
 //!
-//! Independent of the operating system:
+//! Shared by both implementations:
 //!
 //! | file | content |
 //! |-|-|
 //! | `settings.rs` | the settings that all verbs read, and the modes of new files |
 //! | `config.rs` | options, [`FsBuilder`], [`register`] |
 //! | `errors.rs` | errors in the terms of the contract |
+//! | `names.rs` | reserved names and the names of lock files |
+//! | `version.rs`, `record.rs` | what identifies a version of a file; the format of its metadata |
+//! | `dirty_dirs.rs` | which new directories are not yet synced |
 //! | `blocking.rs` | blocking work on Tokio's blocking pool, cancelled with its future |
+//! | `save_stream.rs` | writing a stream in batches |
+//! | `walk.rs` | listing a tree in byte order of the keys |
 //! | `links.rs` | public and signed links |
 //!
-//! The implementation for Unix, in `unix/`:
+//! The implementation for Linux, in `unix/`:
 //!
 //! | file | content |
 //! |-|-|
 //! | `errno.rs` | error numbers of the system as errors of the contract |
-//! | `dirty_dirs.rs` | which new directories are not yet synced |
 //! | `root.rs` | opening, creating and removing paths below the root |
 //! | `state_dir.rs` | the directory `.anystorage` and its owner |
 //! | `locks.rs` | locks on keys between tasks and processes |
-//! | `version.rs` | what identifies a version of a file; derived ETags |
+//! | `version.rs` | the version of a file from its status |
 //! | `unnamed.rs`, `staging.rs`, `staged.rs` | files that are not visible yet; removing old ones |
 //! | `shared.rs` | the state that all verbs share |
-//! | `record.rs`, `sidecar.rs`, `metadata.rs` | metadata: its format, its places, finding it |
+//! | `sidecar.rs`, `metadata.rs` | metadata: its places, finding it |
 //! | `commit.rs` | the step that makes a staged file the object |
 //! | `cached.rs` | reads that the page cache can serve without blocking |
 //! | `save.rs`, `open.rs`, `stat.rs`, `list.rs`, `copy.rs`, `delete.rs` | the verbs |
 //! | `driver.rs` | [`Fs`]: one line for each verb |
-#![cfg_attr(not(unix), allow(dead_code, reason = "no driver exists for this system yet"))]
+//!
+//! The implementation for other systems, in `portable/`, which has the same files where it does the
+//! same, and:
+//!
+//! | file | content |
+//! |-|-|
+//! | `platform.rs` | what differs between Unix and Windows |
+//! | `windows_names.rs`, `name_rules.rs` | names that Windows cannot store; names that differ in case |
+//! | `io_error.rs` | errors of the standard library as errors of the contract |
 
 mod blocking;
 mod config;
+mod dirty_dirs;
 mod errors;
 mod links;
+mod names;
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+mod portable;
+mod record;
+mod save_stream;
 mod settings;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod unix;
+mod version;
+mod walk;
 
 pub use config::{FsBuilder, register};
+#[cfg(not(target_os = "linux"))]
+pub use portable::Fs;
+#[cfg(all(target_os = "linux", feature = "portable"))]
+#[doc(hidden)]
+pub use portable::{Fs as PortableFs, NameRules};
 pub use settings::MetadataStore;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub use unix::Fs;

@@ -16,7 +16,8 @@ pub enum MetadataStore {
     #[default]
     Auto,
     /// In an extended attribute. A save fails with `Unsupported` if the file system has no extended
-    /// attributes, and with `InvalidInput` if the metadata is too large for one.
+    /// attributes, and with `InvalidInput` if the metadata is too large for one. Linux only:
+    /// elsewhere, opening the driver fails with `InvalidConfig`.
     Xattr,
     /// In a sidecar file below `.anystorage/meta`.
     Sidecar,

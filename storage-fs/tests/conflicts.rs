@@ -9,11 +9,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::jobs::{self, Running};
 use common::payloads::streaming;
 use common::{Scratch, read, refused};
 use storage_core::{ETag, ErrorKind, Storage};
 use storage_fs::{Fs, MetadataStore};
+use storage_testkit::jobs::{self, Running};
 use tokio::sync::Barrier;
 
 const STORES: [MetadataStore; 2] = [MetadataStore::Auto, MetadataStore::Sidecar];
@@ -295,8 +295,9 @@ const TASKS: usize = 8;
 fn exactly_one_of_racing_processes_creates_each_object() {
     for job in ["create new", "create new in sidecars"] {
         let scratch = Scratch::new();
-        let racers =
-            Running::start_together((0..PROCESSES).map(|_| jobs::job(job, &scratch.root())));
+        let racers = Running::start_together(
+            (0..PROCESSES).map(|_| jobs::command("child", &[], job, &scratch.root())),
+        );
         let mut winners: HashMap<String, Vec<String>> = HashMap::new();
         for line in racers.into_iter().flat_map(Running::finish) {
             let (key, body) = line.split_once(' ').unwrap();
@@ -363,8 +364,9 @@ fn increments_by_if_match_from_several_processes_are_all_counted() {
         runtime
             .block_on(storage.save("d/counter", "0").user_metadata("count", "0").into_future())
             .unwrap();
-        let counters =
-            Running::start_together((0..PROCESSES).map(|_| jobs::job(job, &scratch.root())));
+        let counters = Running::start_together(
+            (0..PROCESSES).map(|_| jobs::command("child", &[], job, &scratch.root())),
+        );
         counters.into_iter().for_each(|counter| drop(counter.finish()));
         let object = runtime.block_on(storage.open("d/counter").into_future()).unwrap();
         let expected = (PROCESSES * COUNTERS * INCREMENTS).to_string();

@@ -1,5 +1,5 @@
 //! The conformance suite on the driver with each metadata store, and behind a prefix with links.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 mod common;

@@ -11,11 +11,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::jobs::{self, Running};
 use common::payloads::{fed, pattern, streaming};
 use common::{Scratch, names, skip, trace};
 use storage_core::{ChecksumAlgorithm, ErrorKind, Storage};
-use storage_fs::{Fs, MetadataStore};
+use storage_fs::{Fs, MetadataStore, NameRules, PortableFs};
+use storage_testkit::jobs::{self, Running};
+
+const WRITE_PORTABLY: &str = "write portably";
 
 const SMALL: usize = 3_000;
 const LARGE: usize = 3_000_000;
@@ -27,13 +29,17 @@ fn body(key: &str, version: u64, len: usize) -> Vec<u8> {
     [head.as_bytes(), &pattern(seed, len)].concat()
 }
 
+/// Opens the portable implementation.
+fn portable_on(root: &Path) -> PortableFs {
+    Fs::builder(root).durable(false).build_portable(NameRules::default()).unwrap()
+}
+
 fn storage_on(root: &Path, store: MetadataStore, durable: bool) -> Storage {
     Storage::new(Fs::builder(root).metadata(store).durable(durable).build().unwrap())
 }
 
 /// Writes until it is killed. Reports each version before it begins and after it is acknowledged.
-fn write_for_ever(root: &Path, store: MetadataStore, durable: bool) {
-    let storage = storage_on(root, store, durable);
+fn write_for_ever(storage: Storage) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let first = std::env::var("FIRST_VERSION").unwrap().parse().unwrap();
     runtime.block_on(async {
@@ -166,16 +172,18 @@ async fn assert_whole(storage: &Storage) {
 fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills: usize) {
     let scratch = Scratch::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let is_named = !wrapper.is_empty() || !common::has_unnamed_files(&scratch.root());
+    let is_portable = job == WRITE_PORTABLY;
+    let is_named =
+        is_portable || !wrapper.is_empty() || !common::has_unnamed_files(&scratch.root());
     let (mut reports, mut debris, mut seed) = (Reports::default(), 0, 0x2545_f491_4f6c_dd1d_u64);
     for kill in 0..kills {
-        let mut command = jobs::job_under(wrapper, job, &scratch.root());
+        let mut command = jobs::command("child", wrapper, job, &scratch.root());
         command.env("FIRST_VERSION", (reports.latest() + 1000).to_string());
         let mut running = Running::start(command);
         // After a random number of reports and a random delay.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         for _ in 0..(seed >> 33) % 20 + 1 {
-            reports.take(&running.next().expect("it runs until it is killed"));
+            reports.take(&running.next_report().expect("it runs until it is killed"));
         }
         spin(Duration::from_micros((seed >> 40) % 4_000));
         running.kill().iter().for_each(|line| reports.take(line));
@@ -190,7 +198,10 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
         if kill % 10 == 9 {
             // In another process, so that the upload in progress has a staged file of the same
             // kind.
-            let mut command = jobs::job_under(wrapper, "sweep", &scratch.root());
+            let mut command = {
+                let sweep = if is_portable { "sweep portably" } else { "sweep" };
+                jobs::command("child", wrapper, sweep, &scratch.root())
+            };
             command.env("STAGED", scratch.staged().len().to_string());
             command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());
             assert_eq!(jobs::finish(command), ["swept"]);
@@ -233,13 +244,15 @@ fn assert_only_objects_and_staging(scratch: &Scratch, store: MetadataStore) {
 }
 
 /// Sweeps while this process uploads: the debris is removed, and the upload succeeds.
-fn sweep_beside_a_living_upload(root: &Path) {
+fn sweep_beside_a_living_upload(
+    root: &Path,
+    storage: &Storage,
+    sweep: impl AsyncFn(Duration) -> usize,
+) {
     let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
     let (dead, living) = (number("STAGED"), number("STAGED_BY_A_LIVING"));
     let staged = || fs::read_dir(root.join(".anystorage/staging")).map_or(0, Iterator::count);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let fs = Fs::builder(root).durable(false).build().unwrap();
-        let storage = Storage::new(fs.clone());
         let (feed, payload) = fed();
         let upload = {
             let storage = storage.clone();
@@ -247,8 +260,8 @@ fn sweep_beside_a_living_upload(root: &Path) {
         };
         feed.send_much(2 * 1024 * 1024).await;
         assert_eq!(staged(), dead + living);
-        assert_eq!(fs.sweep(Duration::from_secs(3600)).await.unwrap(), 0, "too young for this");
-        assert_eq!(fs.sweep(Duration::ZERO).await.unwrap(), dead);
+        assert_eq!(sweep(Duration::from_secs(3600)).await, 0, "too young for this");
+        assert_eq!(sweep(Duration::ZERO).await, dead);
         assert_eq!(staged(), living);
         feed.send(b"the end".to_vec()).await;
         drop(feed);
@@ -283,14 +296,34 @@ fn a_killed_process_loses_no_acknowledged_object_without_unnamed_files() {
     kill_again_and_again(strace, "write", MetadataStore::Auto, 20);
 }
 
+/// The implementation for Linux reads what the portable one has written.
+#[test]
+fn a_killed_process_loses_no_acknowledged_object_of_the_portable_driver() {
+    kill_again_and_again(&[], WRITE_PORTABLY, MetadataStore::Sidecar, 20);
+}
+
 #[test]
 #[ignore = "runs in child processes of the other tests"]
 fn child() {
     jobs::run(&[
-        ("write", |root| write_for_ever(root, MetadataStore::Auto, false)),
-        ("write durably", |root| write_for_ever(root, MetadataStore::Auto, true)),
-        ("sweep", sweep_beside_a_living_upload),
-        ("write with sidecars", |root| write_for_ever(root, MetadataStore::Sidecar, false)),
+        ("write", |root| write_for_ever(storage_on(root, MetadataStore::Auto, false))),
+        ("write durably", |root| write_for_ever(storage_on(root, MetadataStore::Auto, true))),
+        ("sweep", |root| {
+            let fs = Fs::builder(root).durable(false).build().unwrap();
+            sweep_beside_a_living_upload(root, &Storage::new(fs.clone()), async |age| {
+                fs.sweep(age).await.unwrap()
+            });
+        }),
+        ("write with sidecars", |root| {
+            write_for_ever(storage_on(root, MetadataStore::Sidecar, false));
+        }),
+        (WRITE_PORTABLY, |root| write_for_ever(Storage::new(portable_on(root)))),
+        ("sweep portably", |root| {
+            let fs = portable_on(root);
+            sweep_beside_a_living_upload(root, &Storage::new(fs.clone()), async |age| {
+                fs.sweep(age).await.unwrap()
+            });
+        }),
     ]);
 }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use common::{Scratch, jobs, level, names, read, refused, skip};
+use common::{Scratch, level, names, read, refused, skip};
 use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps};
 use storage_core::{ErrorKind, Storage};
 use storage_fs::MetadataStore;
+use storage_testkit::jobs;
 
 const SECRET: &[u8] = b"this is outside of the root";
 
@@ -179,7 +180,7 @@ async fn symlinks_are_not_followed_without_openat2() {
     let Some(strace) = common::trace::without_openat2() else {
         return skip("strace cannot run a program here");
     };
-    let reports = jobs::finish(jobs::job_under(strace, "without openat2", &scratch.root()));
+    let reports = jobs::finish(jobs::command("child", strace, "without openat2", &scratch.root()));
     assert_eq!(reports, ["inside", "done"]);
     canary.assert_untouched();
 }

@@ -12,15 +12,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use common::jobs;
 use common::payloads::{pattern, streaming};
 use common::poll::{settled, single_blocking_thread};
 use common::{Scratch, items, names, read, refused, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage_core::{ErrorKind, Metadata, ObjectMeta, Payload, Result, Storage};
 use storage_fs::{Fs, MetadataStore};
+use storage_testkit::jobs;
 
 const STORES: [MetadataStore; 2] = [MetadataStore::Auto, MetadataStore::Sidecar];
 
@@ -30,25 +29,13 @@ fn storage_on(root: &Path, store: MetadataStore) -> Storage {
 
 /// Runs a job that mounts something over the root.
 fn mounting(job: &str) {
-    static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
-    let wrapper = WRAPPER.get_or_init(|| {
-        let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
-        ways.into_iter().find(|way| mounts_with(way))
-    });
-    let Some(wrapper) = wrapper else { return skip("this machine forbids mounts") };
+    let Some(wrapper) = jobs::mount_wrapper() else { return skip("this machine forbids mounts") };
     let scratch = Scratch::new();
-    match &jobs::finish(jobs::job_under(wrapper, job, &scratch.root()))[..] {
+    match &jobs::finish(jobs::command("child", wrapper, job, &scratch.root()))[..] {
         [reports] if reports == "done" => {}
         [reports] => skip(reports),
         reports => panic!("{reports:?}"),
     }
-}
-
-fn mounts_with(way: &[&str]) -> bool {
-    let scratch = Scratch::new();
-    let mut command = Command::new(way[0]);
-    command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]).arg(scratch.root());
-    command.output().is_ok_and(|output| output.status.success())
 }
 
 /// In a job: mounts a file system. Returns `false` if the system does not allow it.
@@ -477,7 +464,10 @@ fn denied_access_is_never_reported_as_absence() {
 #[test]
 fn too_many_open_files_are_a_retryable_error() {
     let scratch = Scratch::new();
-    assert_eq!(jobs::finish(jobs::job("too many open files", &scratch.root())), ["done"]);
+    assert_eq!(
+        jobs::finish(jobs::command("child", &[], "too many open files", &scratch.root())),
+        ["done"]
+    );
 }
 
 #[test]
@@ -485,7 +475,10 @@ fn a_save_beyond_the_file_size_limit_fails() {
     let scratch = Scratch::new();
     // Otherwise the signal SIGXFSZ would end the process.
     let shell = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
-    assert_eq!(jobs::finish(jobs::job_under(&shell, "file size limit", &scratch.root())), ["done"]);
+    assert_eq!(
+        jobs::finish(jobs::command("child", &shell, "file size limit", &scratch.root())),
+        ["done"]
+    );
 }
 
 #[test]

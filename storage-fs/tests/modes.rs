@@ -8,11 +8,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use common::{Scratch, jobs, read, refused};
+use common::{Scratch, read, refused};
 use rustix::fs::Mode;
 use storage_core::config::{Options, StorageConfig, Value};
 use storage_core::{ErrorKind, Payload, Registry, Result, Storage};
 use storage_fs::{Fs, MetadataStore};
+use storage_testkit::jobs;
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
@@ -108,7 +109,10 @@ fn save_with_the_umask(root: &Path) {
 #[test]
 fn with_respect_umask_new_files_follow_the_umask_and_replaced_ones_keep_their_mode() {
     let scratch = Scratch::new();
-    assert_eq!(jobs::finish(jobs::job("save with the umask", &scratch.root())), ["saved"]);
+    assert_eq!(
+        jobs::finish(jobs::command("child", &[], "save with the umask", &scratch.root())),
+        ["saved"]
+    );
 }
 
 #[test]
@@ -126,7 +130,10 @@ fn respect_umask_excludes_explicit_modes() {
 #[test]
 fn configured_modes_apply_regardless_of_the_umask() {
     let scratch = Scratch::bare();
-    assert_eq!(jobs::finish(jobs::job("save under umask", &scratch.root())), ["saved"]);
+    assert_eq!(
+        jobs::finish(jobs::command("child", &[], "save under umask", &scratch.root())),
+        ["saved"]
+    );
     let mut seen = 0;
     for path in scratch.tree() {
         if path.contains(".anystorage") {

@@ -11,8 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::{Scratch, items, jobs, level, names, read, refused, skip};
+use common::{Scratch, items, level, names, read, refused, skip};
 use storage_core::{Entry, ErrorKind, Prefix};
+use storage_testkit::jobs;
 
 #[tokio::test]
 async fn a_file_that_another_program_wrote_is_an_object() {
@@ -510,7 +511,7 @@ fn the_memory_of_a_listing_is_bounded_by_the_widest_directory() {
             fs::File::create(directory.join(long_name(file))).unwrap();
         }
     }
-    let reports = jobs::finish(jobs::job("list", &scratch.root()));
+    let reports = jobs::finish(jobs::command("child", &[], "list", &scratch.root()));
     let [listed, growth] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!(listed.parse::<usize>().unwrap(), DIRECTORIES * FILES);
     let growth: usize = growth.parse().unwrap();

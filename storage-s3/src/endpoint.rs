@@ -6,7 +6,8 @@ use url::Url;
 
 /// All characters but the unreserved ones of RFC 3986, section 2.3, as Signature Version 4 requires
 /// ("Create a canonical request").
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same without the slash, which separates the segments of a key.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 

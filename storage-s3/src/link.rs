@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::post_form;
 use crate::shared::Shared;
+use crate::signature::Presign;
 use crate::signing::SigningWindow;
 
 pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
@@ -20,11 +21,9 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
         ));
     };
     match options.method {
-        UrlMethod::Get => signed_link(s3, key, options, rusty_s3::Method::Get, window, &credential),
-        UrlMethod::Head => {
-            signed_link(s3, key, options, rusty_s3::Method::Head, window, &credential)
+        UrlMethod::Get | UrlMethod::Head | UrlMethod::Put => {
+            signed_link(s3, key, options, window, &credential)
         }
-        UrlMethod::Put => signed_link(s3, key, options, rusty_s3::Method::Put, window, &credential),
         UrlMethod::Post => post_form::signed_form(s3, key, options, window, &credential),
         other => Err(Error::unsupported(format!(
             "the S3 driver does not support links for {}",
@@ -48,7 +47,6 @@ fn signed_link(
     s3: &Shared,
     key: &Key,
     options: &UrlOptions,
-    method: rusty_s3::Method,
     window: SigningWindow,
     credential: &AwsCredential,
 ) -> Result<Link> {
@@ -58,25 +56,17 @@ fn signed_link(
         ("response-content-disposition", &options.response_content_disposition),
         ("response-content-type", &options.response_content_type),
     ];
-    let query =
-        query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)));
+    let query = query
+        .iter()
+        .filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)))
+        .collect();
     let headers = if options.method == UrlMethod::Put {
         upload_headers(&s3.object_headers, options)
     } else {
         Vec::new()
     };
-    let url = rusty_s3::signing::sign(
-        &window.from,
-        method,
-        url,
-        &credential.key_id,
-        &credential.secret_key,
-        credential.token.as_deref(),
-        s3.client.region(),
-        window.lifetime.as_secs(),
-        query,
-        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-    );
+    let presign = Presign { method: options.method.as_str(), url, query, headers: &headers };
+    let url = presign.sign(window, s3.client.region(), credential);
     let mut link = Link::signed(url, options.method, window.until);
     link.headers = headers;
     Ok(link)

@@ -7,13 +7,14 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use storage_client::parse_etag;
 use storage_core::{
-    Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result, parse_time,
+    Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectEntry, Prefix, Result,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
 use crate::request::Request;
 use crate::shared::Shared;
+use crate::time::parse_time;
 use crate::xml;
 
 /// The largest number of consecutive pages without a new name. Services send empty truncated pages
@@ -266,7 +267,7 @@ fn valid_entry(listed: ListedName) -> Result<Entry> {
     }
     let mut entry = ObjectEntry::new(Key::new(name)?, object.size);
     entry.etag = parse_etag(&object.etag);
-    entry.last_modified = parse_time(&object.last_modified).ok();
+    entry.last_modified = parse_time(&object.last_modified);
     Ok(Entry::Object(entry))
 }
 

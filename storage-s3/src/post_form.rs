@@ -2,15 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, KeyInit, Mac};
-use jiff::tz::TimeZone;
 use object_store::aws::AwsCredential;
 use serde_json::{Value, json};
-use sha2::Sha256;
 use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions, content_type};
 use url::Url;
 
 use crate::shared::Shared;
+use crate::signature::{ALGORITHM, CredentialScope};
 use crate::signing::SigningWindow;
 
 /// The text that the service replaces with the file's name.
@@ -64,7 +62,7 @@ pub(crate) fn signed_form(
         let name = if name == "x-amz-acl" { "acl" } else { name.as_str() };
         form.require(name, value.to_str().unwrap_or_default(), true);
     }
-    form.require("x-amz-algorithm", "AWS4-HMAC-SHA256", true);
+    form.require("x-amz-algorithm", ALGORITHM, true);
     form.require("x-amz-credential", &format!("{}/{}", credential.key_id, scope.text), true);
     form.require("x-amz-date", &scope.time, true);
     if let Some(token) = &credential.token {
@@ -75,7 +73,8 @@ pub(crate) fn signed_form(
     {
         return Err(contains_file_name(&format!("the field {name}")));
     }
-    let policy = json!({ "expiration": scope.until, "conditions": form.conditions });
+    let until = storage_core::format_time(window.until);
+    let policy = json!({ "expiration": until, "conditions": form.conditions });
     let policy = BASE64.encode(policy.to_string());
     let signature = scope.sign(credential, &policy);
     form.fields.extend([("policy".to_owned(), policy), ("x-amz-signature".to_owned(), signature)]);
@@ -117,50 +116,11 @@ impl Form {
     }
 }
 
-/// The scope of a signing key ("Calculating a Signature").
-struct CredentialScope {
-    date: String,
-    time: String,
-    until: String,
-    region: String,
-    text: String,
-}
-
-impl CredentialScope {
-    fn new(window: SigningWindow, region: &str) -> Self {
-        let from = window.from.to_zoned(TimeZone::UTC);
-        let date = from.strftime("%Y%m%d").to_string();
-        Self {
-            time: from.strftime("%Y%m%dT%H%M%SZ").to_string(),
-            until: storage_core::format_time(window.until),
-            text: format!("{date}/{region}/s3/aws4_request"),
-            region: region.to_owned(),
-            date,
-        }
-    }
-
-    fn sign(&self, credential: &AwsCredential, text: &str) -> String {
-        let secret = format!("AWS4{}", credential.secret_key);
-        let parts = [self.date.as_str(), &self.region, "s3", "aws4_request", text];
-        let signature =
-            parts.iter().fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()));
-        signature.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
-        Ok(mac) => mac,
-        // HMAC accepts a key of any length (RFC 2104, section 2).
-        Err(_) => return Vec::new(),
-    };
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
+
+    use chrono::{DateTime, Utc};
 
     use super::*;
 
@@ -172,7 +132,7 @@ mod tests {
             secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
             token: None,
         };
-        let from: jiff::Timestamp = "2015-12-29T00:00:00Z".parse().unwrap();
+        let from = "2015-12-29T00:00:00Z".parse::<DateTime<Utc>>().unwrap();
         let lifetime = Duration::from_secs(60);
         let window = SigningWindow { from, lifetime, until: SystemTime::from(from) + lifetime };
         let policy = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";
@@ -195,7 +155,7 @@ mod tests {
             .unwrap();
         let mut options = UrlOptions::default();
         set_up(&mut options);
-        let from: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let from = "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap();
         let lifetime = Duration::from_secs(60);
         let window = SigningWindow { from, lifetime, until: SystemTime::from(from) + lifetime };
         let credential = AwsCredential {

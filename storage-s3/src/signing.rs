@@ -2,17 +2,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
+use chrono::{DateTime, Utc};
 use storage_core::{Error, ErrorKind, Result, UrlOptions};
 
 /// The longest lifetime of a signature of version 4 ("Authenticating Requests: Using Query
 /// Parameters").
 const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+const WRONG_CLOCK: &str = "the clock of this machine is wrong: no link can be signed";
+
 /// The time during which a signature is valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SigningWindow {
-    pub(crate) from: Timestamp,
+    /// In whole seconds.
+    pub(crate) from: DateTime<Utc>,
     pub(crate) lifetime: Duration,
     pub(crate) until: SystemTime,
 }
@@ -37,9 +40,13 @@ impl SigningWindow {
         }
         // A signature counts whole seconds.
         let lifetime = Duration::from_secs(lifetime.as_secs());
-        let from = Timestamp::try_from(from)
-            .map_err(|cause| Error::unexpected("this machine's clock is off", cause))?;
-        let from = Timestamp::from_second(from.as_second()).unwrap_or(from);
+        let from = from
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_err(|cause| Error::unexpected(WRONG_CLOCK, cause))?;
+        let from = i64::try_from(from.as_secs())
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, WRONG_CLOCK))?;
         Ok(Self { from, lifetime, until: SystemTime::from(from) + lifetime })
     }
 }

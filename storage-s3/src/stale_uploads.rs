@@ -3,12 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use storage_core::{Result, parse_time};
+use storage_core::Result;
 
 use crate::driver::S3;
 use crate::list::PageCounter;
 use crate::multipart::abort;
 use crate::request::Request;
+use crate::time::parse_time;
 use crate::xml;
 
 impl S3 {
@@ -35,7 +36,7 @@ impl S3 {
             pages.count_page()?;
             for upload in &page.uploads {
                 // An upload without a readable time is kept.
-                if !parse_time(&upload.initiated).is_ok_and(|initiated| initiated < limit) {
+                if parse_time(&upload.initiated).is_none_or(|initiated| initiated >= limit) {
                     continue;
                 }
                 match abort(&self.shared().client, &upload.key, &upload.upload_id).await {

@@ -61,6 +61,8 @@ pub mod faults;
 mod harness;
 #[cfg(feature = "http")]
 pub mod http;
+#[doc(hidden)]
+pub mod jobs;
 mod kit;
 mod own_process;
 pub mod property;

@@ -1,8 +1,11 @@
 //! `config check`: tests every storage of the configuration.
 
+use std::time::Duration;
+
 use anystorage::config::StorageConfig;
 use anystorage::s3::{ProbeOutcome, ProbeReport, S3Builder};
-use anystorage::{Definitions, Entry, Error, ErrorKind, Key, Storage, keys};
+use anystorage::{Definitions, Entry, Error, ErrorKind, Key, Link, Storage, keys};
+use storage_client::{ClientConfig, send_error};
 
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::output::Output;
@@ -10,6 +13,10 @@ use crate::resolver::Resolver;
 
 /// The content of the test object.
 const BODY: &str = "anystorage config check";
+/// How long the signed link is valid.
+const LINK_LIFETIME: Duration = Duration::from_secs(60);
+/// The time limit for a download by a link.
+const LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Check the configuration
 #[derive(Debug, clap::Subcommand)]
@@ -17,16 +24,26 @@ pub(crate) enum Command {
     Check(Args),
 }
 
-/// Test each storage: list it, and save, read and delete a test object
+/// Test each storage: list it, save, read and delete a test object, and make links to it
 ///
-/// The test object is below anystorage-probe-... and is deleted at the end. A read-only storage is
-/// only read. For S3, the check also tests conditions, checksums, copies and bulk deletes, and
-/// prints the value of `quirks` to set. Prints one line for each step.
+/// The test object is below anystorage-probe-... with a random name, and is deleted at the end,
+/// also after Ctrl-C. A read-only storage is only read. With --fetch-links, the links are
+/// downloaded, too. For S3, the check also tests conditions, checksums, copies and bulk deletes,
+/// and prints the value of `quirks` to set. Prints one line for each step.
 ///
 /// Exit codes: 0 all storages work, 1 a storage fails, 2 wrong usage, or the configuration file
 /// cannot be read.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage config check                        test all storages
+  anystorage config check media                  test one
+  anystorage config check --fetch-links media    download the test object by its links, too
+  anystorage --config app.toml config check      test the storages of a file")]
 pub(crate) struct Args {
+    /// Download the test object by its public and its signed link
+    #[arg(long)]
+    fetch_links: bool,
     /// The storages to test; defaults to all
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -51,7 +68,8 @@ pub(crate) async fn check(args: &Args, resolver: &mut Resolver) -> Result<ExitSt
     }
     let mut exit = ExitStatus::Success;
     for name in &names {
-        let mut check = StorageCheck { name, output: Output::new(), works: true };
+        let fetch_links = args.fetch_links;
+        let mut check = StorageCheck { name, fetch_links, output: Output::new(), works: true };
         check.storage(&definitions).await?;
         check.output.flush()?;
         if !check.works {
@@ -61,9 +79,10 @@ pub(crate) async fn check(args: &Args, resolver: &mut Resolver) -> Result<ExitSt
     Ok(exit)
 }
 
-/// One storage, as it is check.
+/// One storage, as it is checked.
 struct StorageCheck<'a> {
     name: &'a str,
+    fetch_links: bool,
     output: Output,
     works: bool,
 }
@@ -118,15 +137,47 @@ impl StorageCheck<'_> {
             Ok(key) => key,
             Err(error) => return self.report::<()>("save", Err(error)).map(|_| false),
         };
+        let probe = Probe { storage: storage.clone(), key: key.clone(), is_deleted: false };
         let saved = storage.save(key.clone(), BODY).await;
         let failed = saved.is_err();
         self.report("save", saved)?;
         if failed {
-            return self.delete_leftover(storage, &key).await.map(|()| false);
+            self.delete_leftover(storage, &key).await?;
+            probe.deleted();
+            return Ok(false);
         }
         let read = self.report("read", read(storage, &key).await)?;
+        let links = self.links(storage, &key).await?;
         let deleted = self.report("delete", delete(storage, &key).await)?;
-        Ok(read.is_some() && deleted.is_some())
+        probe.deleted();
+        Ok(read.is_some() && links && deleted.is_some())
+    }
+
+    /// Makes a public and a signed link. Returns whether none of them fails. A storage without
+    /// links is no failure.
+    async fn links(&mut self, storage: &Storage, key: &Key) -> Result<bool, Failure> {
+        let public = storage.url(key).await;
+        let signed = storage.url(key).expires_in(LINK_LIFETIME).await;
+        let mut works = true;
+        for (step, link, hint) in
+            [("public link", public, "set public_url"), ("signed link", signed, "not configured")]
+        {
+            let outcome = match link {
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    self.line(&format!("{step}: none ({hint})"))?;
+                    continue;
+                }
+                Err(error) => Err(error),
+                Ok(link) if self.fetch_links && link.is_relative() => {
+                    self.line(&format!("{step}: relative, so it is not downloaded"))?;
+                    continue;
+                }
+                Ok(link) if self.fetch_links => fetch(&link).await,
+                Ok(_) => Ok(()),
+            };
+            works &= self.report(step, outcome)?.is_some();
+        }
+        Ok(works)
     }
 
     /// Deletes the object that a failed save may have stored, as it does if a service ignores an
@@ -206,6 +257,58 @@ fn probe_key() -> Result<Key, Error> {
     let random: String =
         keys::random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
     Key::new(format!("anystorage-probe-{random}/object"))
+}
+
+/// The test object, which is deleted in the background if the check is interrupted.
+struct Probe {
+    storage: Storage,
+    key: Key,
+    is_deleted: bool,
+}
+
+impl Probe {
+    /// Records that the check has deleted the object, or has reported that it cannot.
+    fn deleted(mut self) {
+        self.is_deleted = true;
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if !self.is_deleted
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (storage, key) = (self.storage.clone(), self.key.clone());
+            runtime.spawn(async move {
+                // There is nowhere to report a failure.
+                let _ = storage.delete(key).await;
+            });
+        }
+    }
+}
+
+/// Downloads the test object by a link.
+async fn fetch(link: &Link) -> Result<(), Error> {
+    let url = link.url()?;
+    let client = ClientConfig::new(LINK_TIMEOUT).build_for(url.host_str().unwrap_or_default())?;
+    let failed = |error| send_error(error, "the server of the link", "public_url", "");
+    let mut response = client.get(url).timeout(LINK_TIMEOUT).send().await.map_err(failed)?;
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)?
+        && body.len() <= BODY.len()
+    {
+        body.extend_from_slice(&chunk);
+    }
+    if !status.is_success() {
+        let message = format!("the server of the link responds with {status}");
+        return Err(Error::new(ErrorKind::Unexpected, message));
+    }
+    if body != BODY.as_bytes() {
+        let message = "the server of the link sends something else than the test object";
+        return Err(Error::new(ErrorKind::Integrity, message));
+    }
+    Ok(())
 }
 
 async fn read(storage: &Storage, key: &Key) -> Result<(), Error> {

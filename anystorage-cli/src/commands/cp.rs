@@ -1,16 +1,18 @@
-//! `cp`: copies an object or a directory between any two locations.
+//! `cp`: copies an object, a directory, or what a pattern matches, between any two locations.
 
-use crate::copy::{DirectoryOptions, copy_directory, copy_object, refuse_same_object};
+use anystorage::Payload;
+
+use crate::copy::{copy_object, refuse_same_object};
 use crate::exit::{ExitStatus, Failure};
-use crate::links::LinkPolicy;
+use crate::links::LinkArgs;
 use crate::location::Location;
 use crate::metadata::MetadataArgs;
 use crate::output;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::resolver::{Purpose, Resolver};
-
-use anystorage::Payload;
+use crate::source::Source;
+use crate::transfer::{Action, ManyArgs, TransferOptions, transfer};
 
 /// Copy an object, or with -r a directory, with metadata
 ///
@@ -19,27 +21,29 @@ use anystorage::Payload;
 /// `b/1.png`, and neither `a.png` nor `ab/2.png`. Reports every object that could not be copied,
 /// and every symlink and special file of a local directory.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage cp media:a.png backup:a.png          copy an object
+  anystorage cp media:a.png backup:old/           copy it to old/a.png
+  anystorage cp -r media:avatars ./avatars        copy a directory to a local one
+  anystorage cp 'media:2024/*.png' backup:2024/   copy what a pattern matches
+  anystorage cp -rn media: s3://bucket/media      show what would be copied
+  pg_dump app | anystorage cp - backup:app.sql    copy standard input
+
+Patterns: * and ? stay in one level, ** is any number of levels, [a-z] and {a,b}. Quote them. The
+keys of the copies are relative to the directory before the first of these characters. An object
+whose name contains the character is copied instead.")]
 pub(crate) struct Args {
     /// Copy all objects below a directory
     #[arg(short, long)]
     recursive: bool,
-    /// How many objects to copy at a time with -r
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 8,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
-    concurrency: u16,
-    /// With -r from a local directory: copy the targets of symlinks
-    #[arg(long, requires = "recursive")]
-    follow: bool,
-    /// With -r from a local directory: skip symlinks and special files without an error
-    #[arg(long, requires = "recursive", conflicts_with = "follow")]
-    skip_links: bool,
+    #[command(flatten)]
+    many: ManyArgs,
+    #[command(flatten)]
+    links: LinkArgs,
     #[command(flatten)]
     metadata: MetadataArgs,
-    /// The location of the object, or with -r of the directory; - for standard input
+    /// The location of the object or a pattern, or with -r of the directory; - for standard input
     #[arg(value_name = "FROM")]
     from: Location,
     /// The location of the copy; - for standard output
@@ -59,52 +63,71 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         }
         (Location::Standard, to) => from_standard_input(resolver, to, &args.metadata).await?,
         (from, Location::Standard) => to_standard_output(resolver, from).await?,
-        (from, to) if args.recursive => {
-            let from = resolver.resolve(from, Purpose::Existing)?.directory()?;
-            let to = resolver.resolve(to, Purpose::NewDirectory)?.directory()?;
-            let links = match (args.follow, args.skip_links) {
-                (true, _) => LinkPolicy::Follow,
-                (_, true) => LinkPolicy::Skip,
-                _ => LinkPolicy::Refuse,
-            };
-            let options = DirectoryOptions {
-                concurrency: usize::from(args.concurrency),
-                links,
-                metadata: &args.metadata,
-            };
-            copy_directory(resolver, &from, &to, &options).await?;
-        }
         (from, to) => {
-            let (from, to) = resolve_pair(resolver, from, to)?;
-            let progress = Progress::bytes(true, None);
-            let (from_key, to_key) = (from.key()?, to.key()?);
-            let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
-            let copied = copy_object(ends.0, ends.1, &args.metadata, &progress).await;
-            copied.map_err(|error| {
-                Failure::at(&format!("{from} -> {to}"), &error).with_exit(ExitStatus::Failed)
-            })?;
+            let from = resolver.resolve(from, Purpose::Existing)?;
+            let options = TransferOptions {
+                action: Action::Copy(&args.metadata),
+                links: args.links.policy(),
+                many: &args.many,
+            };
+            if !transfer_many(resolver, &from, to, args.recursive, &options).await? {
+                copy_one(resolver, from, to, &args).await?;
+            }
         }
     }
     Ok(ExitStatus::Success)
 }
 
-/// Resolves the source and the destination of one object. Fails if they are the same.
-pub(crate) fn resolve_pair(
+/// Transfers a directory or what a pattern matches. Returns `false` if the source is neither.
+pub(crate) async fn transfer_many(
     resolver: &mut Resolver,
-    from: &Location,
+    from: &Place,
     to: &Location,
-) -> Result<(Place, Place), Failure> {
-    let from = resolver.resolve(from, Purpose::Existing)?;
+    recursive: bool,
+    options: &TransferOptions<'_>,
+) -> Result<bool, Failure> {
+    let Some(source) = Source::many(from, recursive).await? else { return Ok(false) };
+    let to = resolver.resolve(to, Purpose::NewDirectory)?.directory()?;
+    transfer(resolver, &source, &to, options).await?;
+    Ok(true)
+}
+
+async fn copy_one(
+    resolver: &mut Resolver,
+    from: Place,
+    to: &Location,
+    args: &Args,
+) -> Result<(), Failure> {
+    let to = destination(resolver, &from, to)?;
+    let shown = format!("{from} -> {to}");
+    if args.many.dry_run {
+        return output::print(&shown);
+    }
+    let progress = Progress::bytes(true, None);
+    let (from_key, to_key) = (from.key()?, to.key()?);
+    let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
+    let copied = copy_object(ends.0, ends.1, &args.metadata, &progress).await;
+    copied.map_err(|error| Failure::at(&shown, &error).with_exit(ExitStatus::Failed))?;
+    tracing::info!("copied {shown}");
+    Ok(())
+}
+
+/// Resolves the destination of one object. Fails if it is the source.
+pub(crate) fn destination(
+    resolver: &mut Resolver,
+    from: &Place,
+    to: &Location,
+) -> Result<Place, Failure> {
     if from.names_directory() {
         return Err(Failure::usage(format!(
-            "{from}: a directory: anystorage cp -r copies all objects below it"
+            "{from}: a directory: -r is for all objects below it, as in anystorage cp -r"
         )));
     }
     let name = from.key()?.name().to_owned();
     let to = resolver.resolve(to, Purpose::NewObject)?.or_below(&name);
     to.key()?;
-    refuse_same_object(&from, &to)?;
-    Ok((from, to))
+    refuse_same_object(from, &to)?;
+    Ok(to)
 }
 
 async fn from_standard_input(

@@ -13,6 +13,10 @@ use crate::output::Output;
 ///
 /// Exit codes: 0 success, 2 unknown driver or wrong usage.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage drivers       list the drivers
+  anystorage drivers s3    list the options of one")]
 pub(crate) struct Args {
     /// The driver whose options to list
     #[arg(value_name = "NAME")]

@@ -5,7 +5,13 @@ use crate::location::Location;
 use crate::resolver::{Purpose, Resolver};
 
 /// Exit with 0 if the object exists, with 1 if it certainly does not, with 2 on any error
+///
+/// The key is literal: `*` is a character of the key and no pattern.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage exists media:a.png && echo yes
+  anystorage exists media:a.png || anystorage put a.png media:a.png")]
 pub(crate) struct Args {
     /// The object: NAME:KEY, a URL or a local path
     #[arg(value_name = "LOC")]

@@ -1,4 +1,4 @@
-//! `get`: writes an object to a local file.
+//! `get`: writes an object to a local file, or many objects below a local directory.
 
 use std::error::Error as _;
 use std::ffi::OsStr;
@@ -7,38 +7,83 @@ use std::path::{Component, Path, PathBuf};
 
 use anystorage::{Error, Key, Object};
 
+use crate::commands::cp::transfer_many;
 use crate::exit::{ExitStatus, Failure};
+use crate::links::LinkPolicy;
 use crate::location::Location;
 use crate::output;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::resolver::{Purpose, Resolver};
+use crate::transfer::{Action, ManyArgs, NewObject, TransferOptions};
 
-/// Write an object to a local file
+/// Write an object to a local file, or with -r a directory to a local one
 ///
 /// An existing file is replaced once the object is complete. A pipe or another special file is
 /// written to directly.
+///
+/// With -r or a pattern, each object becomes a file below the directory DEST, and its metadata is
+/// left out: `anystorage cp -r` keeps it. Nothing is written outside DEST: symlinks in it are not
+/// followed. Reports every object that could not be written, and writes the rest.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage get media:a.png                    write ./a.png
+  anystorage get media:a.png - | md5sum         write to standard output
+  anystorage get -r media:avatars               write all objects below avatars/ to .
+  anystorage get -r media:avatars ./pictures    write them to a directory
+  anystorage get 'media:2024/*.png' pictures    write what a pattern matches
+
+Patterns are those of cp: see anystorage cp --help.")]
 pub(crate) struct Args {
-    /// The object: NAME:KEY, a URL or a local path
+    /// Write all objects below a directory
+    #[arg(short, long)]
+    recursive: bool,
+    /// With -r from a local directory: skip symlinks and special files without an error
+    #[arg(long, requires = "recursive")]
+    skip_links: bool,
+    #[command(flatten)]
+    many: ManyArgs,
+    /// The object: NAME:KEY, a URL or a local path; a pattern, or with -r a directory
     #[arg(value_name = "LOC")]
     location: Location,
     /// A local file; a directory, which gets a file with the object's name; or - for standard
     /// output
-    #[arg(value_name = "DEST")]
+    #[arg(value_name = "DEST", default_value = ".")]
     destination: PathBuf,
 }
 
 pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
     let place = resolver.resolve(&args.location, Purpose::Existing)?;
+    let to_standard_output = args.destination.as_os_str() == "-";
+    if to_standard_output && args.recursive {
+        return Err(Failure::usage("-r writes many files: name a local directory other than -"));
+    }
+    if to_standard_output {
+        let object =
+            place.storage.open(place.key()?).await.map_err(|error| place.failure(&error))?;
+        output::write_object(&place, object).await?;
+        return Ok(ExitStatus::Success);
+    }
+    let new = NewObject { is_local_file: true, ..NewObject::default() };
+    let options = TransferOptions {
+        action: Action::Save(&new),
+        links: if args.skip_links { LinkPolicy::Skip } else { LinkPolicy::Keep },
+        many: &args.many,
+    };
+    let to = Location::Path(args.destination.clone());
+    if transfer_many(resolver, &place, &to, args.recursive, &options).await? {
+        return Ok(ExitStatus::Success);
+    }
     let key = place.key()?;
     let object = place.storage.open(&key).await.map_err(|error| place.failure(&error))?;
-    if args.destination.as_os_str() == "-" {
-        output::write_object(&place, object).await?;
-    } else {
-        let path = file_for(&args.destination, &key)?;
-        save(object, &path).await.map_err(|error| failure(&place, &path, &error))?;
+    let path = file_for(&args.destination, &key)?;
+    if args.many.dry_run {
+        output::print(&format!("{place} -> {}", path.display()))?;
+        return Ok(ExitStatus::Success);
     }
+    save(object, &path).await.map_err(|error| failure(&place, &path, &error))?;
+    tracing::info!("saved {place} -> {}", path.display());
     Ok(ExitStatus::Success)
 }
 

@@ -1,15 +1,19 @@
 //! The commands. Each file contains the arguments of a command and its implementation.
 
 pub(crate) mod cat;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod drivers;
 pub(crate) mod exists;
 pub(crate) mod get;
 pub(crate) mod ls;
+pub(crate) mod manual;
+pub(crate) mod meta;
 pub(crate) mod mirror;
 pub(crate) mod mv;
 pub(crate) mod put;
 pub(crate) mod rm;
+pub(crate) mod serve;
 pub(crate) mod stat;
 pub(crate) mod url;

@@ -1,27 +1,45 @@
-//! `mv`: copies an object and then deletes the source, if that is certainly another object.
+//! `mv`: moves an object, a directory, or what a pattern matches.
 
-use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result};
-
-use crate::commands::cp::resolve_pair;
-use crate::copy::copy_object;
+use crate::commands::cp::{destination, transfer_many};
 use crate::exit::{ExitStatus, Failure};
+use crate::links::LinkPolicy;
 use crate::location::Location;
 use crate::metadata::MetadataArgs;
-use crate::move_check;
-use crate::place::Place;
+use crate::moves::{move_object, refuse_read_only};
+use crate::output;
 use crate::progress::Progress;
-use crate::resolver::Resolver;
+use crate::resolver::{Purpose, Resolver};
+use crate::transfer::{Action, ManyArgs, TransferOptions};
 
-/// Move an object, with metadata
+/// Move an object, or with -r a directory, with metadata
 ///
-/// The object's name is added to a destination that ends in a slash. The source is deleted after
-/// the copy is complete. If source and destination may be the same object, the command fails and
-/// keeps the source.
+/// The object's name is added to a destination that ends in a slash. With -r, both locations are
+/// directories, as for `cp -r`. Each source is deleted after its copy is complete. If source and
+/// destination may be the same object, the command fails and keeps the source. Reports every object
+/// that could not be moved, and moves the rest; it can be repeated.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage mv media:a.png media:b.png        rename an object
+  anystorage mv media:a.png backup:old/        move it to old/a.png
+  anystorage mv -r media:2023 archive:2023     move a directory
+  anystorage mv 'media:in/*.csv' media:done/   move what a pattern matches
+  anystorage mv -rn media:2023 archive:2023    show what would be moved
+
+Patterns are those of cp: see anystorage cp --help.")]
 pub(crate) struct Args {
+    /// Move all objects below a directory
+    #[arg(short, long)]
+    recursive: bool,
+    #[command(flatten)]
+    many: ManyArgs,
+    /// With -r from a local directory: leave symlinks and special files where they are without an
+    /// error
+    #[arg(long, requires = "recursive")]
+    skip_links: bool,
     #[command(flatten)]
     metadata: MetadataArgs,
-    /// The location of the object
+    /// The location of the object or a pattern, or with -r of the directory
     #[arg(value_name = "FROM")]
     from: Location,
     /// The new location
@@ -30,52 +48,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
-    let (from, to) = resolve_pair(resolver, &args.from, &args.to)?;
-    if !from.storage.info().capabilities.write {
-        let message =
-            "the storage of the source is read-only, so nothing was moved; use anystorage cp";
-        return Err(Failure::at(
-            &format!("{from} -> {to}"),
-            &Error::new(ErrorKind::PermissionDenied, message),
-        ));
+    let from = resolver.resolve(&args.from, Purpose::Existing)?;
+    let options = TransferOptions {
+        action: Action::Move(&args.metadata),
+        links: if args.skip_links { LinkPolicy::Skip } else { LinkPolicy::Keep },
+        many: &args.many,
+    };
+    if transfer_many(resolver, &from, &args.to, args.recursive, &options).await? {
+        return Ok(ExitStatus::Success);
+    }
+    let to = destination(resolver, &from, &args.to)?;
+    let shown = format!("{from} -> {to}");
+    refuse_read_only(&from, &shown)?;
+    if args.many.dry_run {
+        return output::print(&shown).map(|()| ExitStatus::Success);
     }
     let (from_key, to_key) = (from.key()?, to.key()?);
-    let moved = move_object((&from, &from_key), (&to, &to_key), &args.metadata).await;
-    moved.map_err(|error| {
-        Failure::at(&format!("{from} -> {to}"), &error).with_exit(ExitStatus::Failed)
-    })?;
+    let ends = ((&from.storage, &from_key), (&to.storage, &to_key));
+    let progress = Progress::bytes(true, None);
+    let moved = move_object(ends.0, ends.1, &args.metadata, &progress).await;
+    moved.map_err(|error| Failure::at(&shown, &error).with_exit(ExitStatus::Failed))?;
+    tracing::info!("moved {shown}");
     Ok(ExitStatus::Success)
-}
-
-async fn move_object(
-    from: (&Place, &Key),
-    to: (&Place, &Key),
-    metadata: &MetadataArgs,
-) -> Result<()> {
-    let ends = ((&from.0.storage, from.1), (&to.0.storage, to.1));
-    let destination = move_check::check_before_copy(ends.0, ends.1).await?;
-    let copied = copy_object(ends.0, ends.1, metadata, &Progress::bytes(true, None)).await?;
-    // Only the version that was copied is deleted. A newer object has no copy yet. If the copy
-    // itself replaced the source (the same object at two locations), it is the only one.
-    match ends.0.0.stat(from.1).await {
-        Ok(now) if is_version(&now, &copied) => {
-            move_check::check_after_copy(destination, &now, ends.1).await?;
-            ends.0.0.delete(from.1).await
-        }
-        Ok(_) => Err(Error::new(
-            ErrorKind::Conflict,
-            "the source has changed since it was copied, so it was kept; move it again",
-        )),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn is_version(now: &ObjectMeta, then: &ObjectMeta) -> bool {
-    // Weak comparison, because the ETag of a file becomes strong some time after its last change.
-    let same_tag = match (&now.etag, &then.etag) {
-        (Some(now), Some(then)) => now.weak_eq(then),
-        (now, then) => now == then,
-    };
-    same_tag && now.last_modified == then.last_modified && now.size == then.size
 }

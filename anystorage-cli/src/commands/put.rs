@@ -1,38 +1,49 @@
-//! `put`: saves a local file or standard input.
+//! `put`: saves a local file, standard input, or the files of a local directory.
 
 use std::io::{self, IsTerminal};
 use std::path::{Component, Path, PathBuf};
-use std::time::SystemTime;
 
 use anystorage::{ETag, Error, ErrorKind, Metadata, Payload};
 
+use crate::commands::cp::transfer_many;
 use crate::exit::{ExitStatus, Failure};
+use crate::headers::HeaderArgs;
+use crate::links::LinkArgs;
 use crate::location::Location;
+use crate::output;
+use crate::pattern::Pattern;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::resolver::{Purpose, Resolver};
+use crate::transfer::{Action, ManyArgs, NewObject, TransferOptions};
 
-/// Save a local file, or standard input
+/// Save a local file, standard input, or with -r the files of a local directory
+///
+/// With -r, `put -r photos media:album` saves `photos/a/1.png` as `album/a/1.png`. The options for
+/// metadata apply to every object. Reports every file that could not be saved, every symlink and
+/// every special file, and saves the rest. `anystorage cp -r` also copies stored metadata.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage put a.png media:                      save a file under its name
+  anystorage put a.png media:avatars/ada.png       save it under another name
+  pg_dump app | anystorage put - backup:app.sql    save standard input
+  anystorage put -r ./public static:               save all files of a directory
+  anystorage put --create-new a.png media:         never replace an object
+  anystorage put -r --cache-control 'public, max-age=31536000, immutable' ./assets static:assets
+  anystorage put './photos/*.png' media:photos     save what a pattern matches
+
+Patterns are those of cp: see anystorage cp --help.")]
 pub(crate) struct Args {
-    /// Content-Type; defaults to a guess from the name and the first bytes
-    #[arg(long, value_name = "T")]
-    content_type: Option<String>,
-    /// Cache-Control
-    #[arg(long, value_name = "C")]
-    cache_control: Option<String>,
-    /// Content-Encoding of a file that is already encoded
-    #[arg(long, value_name = "E")]
-    content_encoding: Option<String>,
-    /// Content-Disposition
-    #[arg(long, value_name = "D")]
-    content_disposition: Option<String>,
-    /// Expires: an HTTP date or an RFC 3339 time
-    #[arg(long, value_name = "DATE", value_parser = time)]
-    expires: Option<SystemTime>,
-    /// User metadata, a name and a value; may be repeated
-    #[arg(long, value_name = "K=V", value_parser = pair)]
-    meta: Vec<(String, String)>,
+    /// Save all files below a local directory
+    #[arg(short, long, conflicts_with = "if_match")]
+    recursive: bool,
+    #[command(flatten)]
+    many: ManyArgs,
+    #[command(flatten)]
+    links: LinkArgs,
+    #[command(flatten)]
+    headers: HeaderArgs,
     /// Fail if the object exists
     #[arg(long, conflicts_with = "if_match")]
     create_new: bool,
@@ -50,11 +61,25 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
     // Wrong arguments fail before anything is opened or created.
-    let metadata = metadata(&args)?;
+    let metadata = args.headers.metadata().validated();
+    let metadata = metadata.map_err(|error| Failure::usage(error.message()))?;
     let source = (args.source.as_os_str() != "-").then_some(args.source.as_path());
+    if let Some(path) = source
+        && (args.recursive || path.symlink_metadata().is_err())
+        && save_many(&args, path, &metadata, resolver).await?
+    {
+        return Ok(ExitStatus::Success);
+    }
+    if args.recursive {
+        return Err(Failure::usage("-r saves many files: name a local directory other than -"));
+    }
     let payload = payload(source).await?;
     let place = target(resolver.resolve(&args.location, Purpose::NewObject)?, source)?;
     let key = place.key()?;
+    if args.many.dry_run {
+        output::print(&format!("{} -> {place}", args.source.display()))?;
+        return Ok(ExitStatus::Success);
+    }
 
     let show_bar = source.is_some() || !io::stdin().is_terminal();
     let progress = Progress::bytes(show_bar, payload.size());
@@ -66,20 +91,31 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         save = save.if_match(etag);
     }
     save.await.map_err(|error| place.failure(&error))?;
+    tracing::info!("saved {} -> {place}", args.source.display());
     Ok(ExitStatus::Success)
 }
 
-fn metadata(args: &Args) -> Result<Metadata, Failure> {
-    let mut metadata = Metadata::new();
-    metadata.content_type.clone_from(&args.content_type);
-    metadata.cache_control.clone_from(&args.cache_control);
-    metadata.content_encoding.clone_from(&args.content_encoding);
-    metadata.content_disposition.clone_from(&args.content_disposition);
-    metadata.expires = args.expires;
-    for (name, value) in &args.meta {
-        metadata = metadata.user(name, value);
+/// Saves the files of a directory or those that a pattern matches. Returns `false` if the path is
+/// neither.
+async fn save_many(
+    args: &Args,
+    path: &Path,
+    metadata: &Metadata,
+    resolver: &mut Resolver,
+) -> Result<bool, Failure> {
+    let is_pattern = path.to_str().is_some_and(Pattern::is_pattern);
+    if !args.recursive && !is_pattern {
+        return Ok(false);
     }
-    metadata.validated().map_err(|error| Failure::usage(error.message()))
+    let from = resolver.resolve(&Location::Path(path.to_owned()), Purpose::Existing)?;
+    let new =
+        NewObject { metadata: metadata.clone(), create_new: args.create_new, is_local_file: false };
+    let options = TransferOptions {
+        action: Action::Save(&new),
+        links: args.links.policy(),
+        many: &args.many,
+    };
+    transfer_many(resolver, &from, &args.location, args.recursive, &options).await
 }
 
 async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
@@ -87,7 +123,7 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
         Some(path) if path.is_dir() => {
             let shown = shown(path);
             let message = format!(
-                "a directory, not a regular file: anystorage cp -r {shown} LOC copies all files \
+                "a directory, not a regular file: anystorage put -r {shown} LOC saves all files \
                  below it"
             );
             Err(Failure::local(&shown, &Error::new(ErrorKind::InvalidInput, message)))
@@ -105,7 +141,7 @@ async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {
     }
 }
 
-/// Returns a path as a location for `cp`: a relative path begins with a dot.
+/// Returns a path as a location: a relative path begins with a dot.
 fn shown(path: &Path) -> String {
     let text = path.display().to_string();
     let is_location = path.is_absolute()
@@ -123,13 +159,4 @@ fn target(place: Place, source: Option<&Path>) -> Result<Place, Failure> {
             Err(Failure::usage("the file's name is not UTF-8 text: name the object, too"))
         }
     }
-}
-
-fn time(text: &str) -> Result<SystemTime, String> {
-    anystorage::parse_time(text).map_err(|error| error.message().to_owned())
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
-use anystorage::{Error, ErrorKind, Key};
-use futures_util::stream;
+use anystorage::{Entry, Error, ErrorKind, Key};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
 
 use crate::compare::same_storage;
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::links;
 use crate::location::Location;
+use crate::output::Output;
+use crate::pattern::Pattern;
 use crate::place::Place;
 use crate::resolver::{Purpose, Resolver};
+use crate::source::Source;
 
 /// With up to this many locations, `rm` checks whether a key is a directory. More locations come
 /// from a script, and each check is a request.
@@ -18,51 +22,207 @@ const MAX_DIRECTORY_CHECKS: usize = 8;
 
 /// Delete objects, or with -r directories. A missing object is not an error
 ///
-/// Keys are literal: `rm 'media:x/*'` deletes the object with that name, and is an error if there
-/// is none. The name of a directory is an error, too (checked for up to eight locations).
+/// A pattern that matches nothing is an error, and so is the name of a directory (checked for up to
+/// eight locations). In both cases nothing is deleted.
 ///
 /// With -r, each location is a directory, with or without a slash at the end: `rm -r media:a`
 /// deletes `a/1` and `a/b/2`, and neither `a` nor `ab`. It also deletes the folder markers of S3
 /// consoles. Reports what could not be deleted, and deletes the rest.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage rm media:a.png media:b.png        delete two objects
+  anystorage rm -r media:tmp                   delete everything below tmp/
+  anystorage rm 'media:tmp/*.log'              delete what a pattern matches
+  anystorage rm -r 'media:cache-*'             delete matching objects and directories
+  anystorage rm -rn media:tmp                  show what would be deleted
+  anystorage rm -r --everything media:         delete all objects of a storage
+
+Patterns are those of cp: see anystorage cp --help. An object whose name contains the character is
+deleted instead, and nothing else.")]
 pub(crate) struct Args {
     /// Delete everything below a directory
     #[arg(short, long)]
     recursive: bool,
-    /// With -r, allow a location that is a whole storage: `media:`
-    #[arg(long, requires = "recursive")]
+    /// Allow a location that is a whole storage: with -r `media:`, and patterns that match
+    /// everything
+    #[arg(long)]
     everything: bool,
-    /// The objects, or with -r the directories: NAME:KEY, URLs or local paths
+    /// Print the location of each object that would be deleted, and delete nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// The objects or patterns, or with -r the directories: NAME:KEY, URLs or local paths
     #[arg(value_name = "LOC", required = true)]
     locations: Vec<Location>,
 }
 
+/// The objects that a pattern matches. The listing has begun, because a pattern that matches
+/// nothing deletes nothing of what the command line names.
+struct Matches {
+    source: Source,
+    entries: BoxStream<'static, anystorage::Result<Entry>>,
+}
+
 pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
-    if args.recursive {
-        return delete_directories(&args, resolver).await;
-    }
     // All locations are resolved first, so that a mistake in the last one deletes nothing.
-    let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
-    for place in resolve_all(&args.locations, resolver, Purpose::Existing)? {
-        if place.names_directory() && (place.local || !place.text.is_empty()) {
-            return Err(Failure::usage(format!(
-                "{place}: a directory: anystorage rm -r {place} deletes everything below it"
-            )));
+    let purpose = if args.recursive { Purpose::Subtree } else { Purpose::Existing };
+    let (mut objects, mut directories, mut patterns) = (Vec::new(), Vec::new(), Vec::new());
+    for place in resolve_all(&args.locations, resolver, purpose)? {
+        if let Some(source) = Source::pattern(&place, args.recursive).await? {
+            patterns.push(find_matches(source, &args).await?);
+        } else if args.recursive {
+            directories.push(checked_directory(&place, &args)?);
+        } else {
+            objects.push(checked_object(place)?);
         }
-        group_by_storage(&mut groups, (place.key()?, place));
     }
-    // Patterns and directories are mistakes, too.
-    let few = args.locations.len() <= MAX_DIRECTORY_CHECKS;
-    for (key, place) in groups.iter().flatten() {
-        refuse_pattern_or_directory(key, place, few).await?;
+    // A directory is a mistake, too.
+    if args.locations.len() <= MAX_DIRECTORY_CHECKS {
+        for (key, place) in &objects {
+            refuse_directory(key, place).await?;
+        }
+    }
+    if args.dry_run {
+        return plan(&objects, &directories, patterns).await;
     }
     let mut exit = ExitStatus::Success;
+    let mut groups: Vec<Vec<(Key, Place)>> = Vec::new();
+    for object in objects {
+        group_by_storage(&mut groups, object);
+    }
     for group in groups {
         for failure in delete(&group).await {
             exit = failure.report();
         }
     }
+    for directory in &directories {
+        exit = exit.or(delete_directory(directory).await?);
+    }
+    for matches in patterns {
+        exit = exit.or(delete_matches(matches).await);
+    }
     Ok(exit)
+}
+
+fn checked_object(place: Place) -> Result<(Key, Place), Failure> {
+    if place.names_directory() && (place.local || !place.text.is_empty()) {
+        return Err(Failure::usage(format!(
+            "{place}: a directory: anystorage rm -r {place} deletes everything below it"
+        )));
+    }
+    Ok((place.key()?, place))
+}
+
+fn checked_directory(place: &Place, args: &Args) -> Result<Place, Failure> {
+    let directory = place.directory()?;
+    if directory.text.is_empty() && !args.everything {
+        return Err(Failure::usage(format!(
+            "{directory} is a whole storage: add --everything to delete all of its objects"
+        )));
+    }
+    Ok(directory)
+}
+
+/// Begins to list what a pattern matches. Fails if that is nothing, or a whole storage without
+/// `--everything`.
+async fn find_matches(source: Source, args: &Args) -> Result<Matches, Failure> {
+    let is_everything = source.pattern.as_ref().is_some_and(Pattern::matches_everything);
+    if is_everything && !args.everything {
+        return Err(Failure::usage(format!(
+            "{source} matches a whole storage: add --everything to delete all of its objects"
+        )));
+    }
+    let mut entries = source.entries()?;
+    let Some(first) = entries.next().await else { return Err(source.no_match()) };
+    Ok(Matches { source, entries: stream::iter([first]).chain(entries).boxed() })
+}
+
+/// Prints what would be deleted.
+async fn plan(
+    objects: &[(Key, Place)],
+    directories: &[Place],
+    patterns: Vec<Matches>,
+) -> Result<ExitStatus, Failure> {
+    let mut output = Output::new();
+    let mut exit = ExitStatus::Success;
+    for (_, place) in objects {
+        output.line(&place.to_string())?;
+    }
+    let mut all = patterns;
+    for directory in directories {
+        let source = Source { directory: directory.clone(), pattern: None };
+        all.push(Matches { entries: source.entries()?, source });
+    }
+    for Matches { source, mut entries } in all {
+        while let Some(entry) = entries.next().await {
+            match entry {
+                Ok(entry) => output.line(&source.directory.with_text(entry.name()).to_string())?,
+                Err(error) => {
+                    output.flush()?;
+                    exit = source.directory.entry_failure(&error).report();
+                }
+            }
+        }
+    }
+    output.flush()?;
+    Ok(exit)
+}
+
+/// Deletes what a pattern matches. Reports what could not be deleted, and continues.
+async fn delete_matches(matches: Matches) -> ExitStatus {
+    let Matches { source, entries } = matches;
+    let directory = &source.directory;
+    let (mut gone, mut failed) = (0_u64, 0_u64);
+    let mut count = |deleted: Result<String, Failure>| match deleted {
+        Ok(key) => {
+            gone += 1;
+            tracing::info!("deleted {}", directory.with_text(key));
+        }
+        Err(failure) => {
+            failed += 1;
+            failure.report();
+        }
+    };
+    // Markers are no keys. There are few of them, and only directories have them.
+    let (sender, mut markers) = tokio::sync::mpsc::unbounded_channel();
+    let keys = entries.filter_map(move |entry| {
+        let is_key = match entry {
+            Ok(Entry::FolderMarker(marker)) => {
+                let _ = sender.send(marker);
+                None
+            }
+            other => Some(other),
+        };
+        std::future::ready(is_key)
+    });
+    let mut deleted = directory.storage.delete_many(keys);
+    loop {
+        // Also deletes the markers that were found up to now, so that their number is bounded.
+        let next = deleted.next().await;
+        while let Ok(marker) = markers.try_recv() {
+            let deleted = directory.storage.delete_folder_marker(marker.clone()).await;
+            count(
+                deleted
+                    .map(|()| marker.to_string())
+                    .map_err(|error| directory.entry_failure(&error)),
+            );
+        }
+        match next {
+            Some(Ok(key)) => count(Ok(key.to_string())),
+            Some(Err(error)) => {
+                let place =
+                    error.key().map_or_else(|| directory.clone(), |key| directory.with_text(key));
+                count(Err(place.failure(&error)));
+            }
+            None => break,
+        }
+    }
+    if failed > 0 {
+        print_line(&format!("{failed} not deleted, {gone} deleted"));
+        return ExitStatus::Failed;
+    }
+    tracing::info!("{gone} deleted");
+    ExitStatus::Success
 }
 
 /// Resolves the locations. Leaves out those that certainly do not exist.
@@ -82,27 +242,6 @@ fn resolve_all(
     Ok(all)
 }
 
-async fn delete_directories(args: &Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
-    let mut directories = Vec::new();
-    for place in resolve_all(&args.locations, resolver, Purpose::Subtree)? {
-        let directory = place.directory()?;
-        if directory.text.is_empty() && !args.everything {
-            return Err(Failure::usage(format!(
-                "{directory} is a whole storage: add --everything to delete all of its objects"
-            )));
-        }
-        directories.push(directory);
-    }
-    let mut exit = ExitStatus::Success;
-    for directory in directories {
-        match delete_directory(&directory).await? {
-            ExitStatus::Success => {}
-            failed => exit = failed,
-        }
-    }
-    Ok(exit)
-}
-
 /// Deletes everything below a directory. Reports what could not be deleted, and continues.
 async fn delete_directory(directory: &Place) -> Result<ExitStatus, Failure> {
     let mut deleted = match directory.text.as_str() {
@@ -112,7 +251,10 @@ async fn delete_directory(directory: &Place) -> Result<ExitStatus, Failure> {
     let (mut gone, mut failed) = (0_u64, 0_u64);
     while let Some(entry) = deleted.next().await {
         match entry {
-            Ok(_) => gone += 1,
+            Ok(entry) => {
+                gone += 1;
+                tracing::info!("deleted {}", directory.with_text(entry.name()));
+            }
             Err(error) => {
                 failed += 1;
                 let place =
@@ -164,28 +306,18 @@ async fn fail_if_object(directory: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails if a name is a pattern or a directory, and not the name of an object. A deletion would
-/// delete nothing and succeed.
-async fn refuse_pattern_or_directory(
-    key: &Key,
-    place: &Place,
-    may_list: bool,
-) -> Result<(), Failure> {
-    let is_pattern = key.as_str().contains(['*', '?', '[']);
-    let is_directory = may_list && !is_pattern && is_directory(place).await?;
-    if !is_pattern && !is_directory {
+/// Fails if a name is a directory, and not the name of an object. A deletion would delete nothing
+/// and succeed.
+async fn refuse_directory(key: &Key, place: &Place) -> Result<(), Failure> {
+    if !is_directory(place).await?
+        || place.storage.exists(key).await.map_err(|error| place.failure(&error))?
+    {
         return Ok(());
     }
-    if place.storage.exists(key).await.map_err(|error| place.failure(&error))? {
-        return Ok(());
-    }
-    let message = match is_pattern {
-        true => "no such object: patterns are not expanded".to_owned(),
-        false => format!(
-            "no such object, but it is a directory: \
-             anystorage rm -r {place}/ deletes everything below it"
-        ),
-    };
+    let message = format!(
+        "no such object, but it is a directory: anystorage rm -r {place}/ deletes everything below \
+         it"
+    );
     Err(place.failure(&Error::new(ErrorKind::NotFound, message)))
 }
 
@@ -221,8 +353,9 @@ async fn delete(group: &[(Key, Place)]) -> Vec<Failure> {
     let mut failures = Vec::new();
     // The results have the order of the keys.
     for (_, place) in group {
-        if let Some(Err(error)) = deleted.next().await {
-            failures.push(place.failure(&error));
+        match deleted.next().await {
+            Some(Err(error)) => failures.push(place.failure(&error)),
+            _ => tracing::info!("deleted {place}"),
         }
     }
     failures

@@ -19,6 +19,13 @@ use crate::resolver::{Purpose, Resolver};
 /// this order, before the file: `curl -F NAME=VALUE ... -F file=@photo.png URL`. If the location
 /// ends in a slash, the upload may have any name below it.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage url media:a.png                            the public link
+  anystorage url --expires 15m media:private/a.pdf      a signed link
+  curl -T a.png $(anystorage url --method PUT --expires 5m media:a.png)
+  anystorage url --method POST --expires 1h --content-type 'image/*' --content-length 1-2000000 \
+media:uploads/")]
 pub(crate) struct Args {
     /// How long a signed link is valid: 90s, 15m, 1h 30m
     #[arg(long, value_name = "TIME", value_parser = time)]

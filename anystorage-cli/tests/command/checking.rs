@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use storage_testkit::http::{Peer, Response};
+
 use crate::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server};
 use crate::support::{Sandbox, run};
 
@@ -143,4 +145,68 @@ fn check_probes_a_bucket_with_an_empty_prefix() {
     let ran = run(&mut check);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert!(lines(&ran.out).contains(&"bucket: probe: ok".to_owned()), "{:?}", ran.out);
+}
+
+#[test]
+fn check_makes_links_and_names_storages_without_them() {
+    let sandbox = Sandbox::new();
+    let printed = sandbox.run(&["config", "check", "linked", "media"]).done();
+    for line in [
+        "linked: public link: ok",
+        "linked: signed link: ok",
+        "media: public link: none (set public_url)",
+        "media: signed link: none (not configured)",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is missing in {printed}");
+    }
+}
+
+#[test]
+fn check_downloads_by_links_if_asked_to() {
+    let sandbox = Sandbox::new();
+    // One server sends the test object, the other does not.
+    let storage = |name: &str, url: &str| {
+        format!(
+            "[storages.{name}]\ndriver = 'fs'\nroot = 'media'\npublic_url = '{url}'\n\
+             signing_key = '0123456789abcdef0123456789abcdef'\n"
+        )
+    };
+    let good = Peer::start(|_| Response::ok("anystorage config check"));
+    let bad = Peer::start(|_| Response::ok("another page"));
+    let gone = Peer::start(|_| Response::new("403 Forbidden"));
+    sandbox.write(
+        "storages.toml",
+        storage("good", good.url().as_str())
+            + &storage("bad", bad.url().as_str())
+            + &storage("gone", gone.url().as_str()),
+    );
+    let printed = sandbox.run(&["config", "check", "--fetch-links", "good"]).done();
+    assert!(printed.contains("good: public link: ok\ngood: signed link: ok\n"), "{printed}");
+    let ran = sandbox.run(&["config", "check", "--fetch-links", "bad", "gone"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("bad: signed link: the server of the link sends"), "{}", ran.err);
+    assert!(ran.err.contains("gone: public link: ") && ran.err.contains("403"), "{}", ran.err);
+    assert!(!ran.err.contains('?'), "no message contains a signed link: {}", ran.err);
+    assert_eq!(sandbox.run(&["ls", "-r", "bad:"]).done(), "", "the test object was deleted");
+}
+
+#[test]
+fn an_interrupted_check_deletes_the_test_object() {
+    let sandbox = Sandbox::new();
+    // The check waits for this server while the test object exists.
+    let peer = Peer::start(|_| Response::ok("anystorage config check").stall_after(3));
+    sandbox.write(
+        "storages.toml",
+        format!("[storages.media]\ndriver = 'fs'\nroot = 'media'\npublic_url = '{}'\n", peer.url()),
+    );
+    let mut child = sandbox.command(&["config", "check", "--fetch-links"]).spawn().unwrap();
+    let reached = (0..2_000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        peer.count("GET") > 0
+    });
+    assert!(reached, "the check did not download the link");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "");
 }

@@ -208,9 +208,8 @@ fn cp_r_refuses_to_copy_a_directory_into_itself() {
         ("media:", "media:a/"),
         ("media:a", "media:a"),
         ("media:a", "media:a/b"),
-        ("media:a/b", "media:a"),
         ("media:", "./media/new/deep"),
-        ("./media/a", "media:"),
+        ("./media", "media:a"),
         ("./media", &root),
     ] {
         let error = sandbox.run(&["cp", "-r", from, to]).failed(1);
@@ -230,7 +229,7 @@ fn cp_r_reports_a_missing_directory() {
         assert!(error.contains("NotFound"), "{from}: {error}");
     }
     let error = sandbox.run(&["cp", "-r", "media:file", "backup:"]).failed(1);
-    assert!(error.contains("media:file is an object: copy it without -r"), "{error}");
+    assert!(error.contains("media:file is an object: name it without -r"), "{error}");
     for beginning in ["media:fi", "./media/fi"] {
         let error = sandbox.run(&["cp", "-r", beginning, "backup:"]).failed(1);
         assert!(error.contains(&format!("anystorage ls -r {beginning} shows")), "{error}");

@@ -24,7 +24,7 @@ fn an_error_is_one_line_with_place_kind_and_hint() {
 fn a_usage_error_contains_the_mistake_and_the_help_command() {
     let sandbox = Sandbox::new();
     for arguments in
-        [&[][..], &["nonsense"], &["ls"], &["cp", "media:a"], &["ls", "--nonsense", "media:"]]
+        [&["nonsense"][..], &["ls"], &["cp", "media:a"], &["ls", "--nonsense", "media:"]]
     {
         let error = sandbox.run(arguments).failed(2);
         assert!(error.contains("; see anystorage ") && error.ends_with("--help"), "{error}");
@@ -33,6 +33,11 @@ fn a_usage_error_contains_the_mistake_and_the_help_command() {
         (
             &["cp", "media:a"][..],
             "the following required arguments were not provided: <TO>; see anystorage cp --help",
+        ),
+        (
+            &["mirror", "purge", "--url", "http://127.0.0.1/"],
+            "the following required arguments were not provided: <KEY|--prefix <PREFIX>|--list <FILE>>; \
+             see anystorage mirror purge --help",
         ),
         (
             &["lss"],

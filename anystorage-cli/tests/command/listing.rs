@@ -29,7 +29,6 @@ fn ls_uses_its_location_as_a_literal_prefix() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(&["ls", "media:a"]).done(), "a-b\na.txt\na/\navatars/\n");
     assert_eq!(sandbox.run(&["ls", "-r", "media:a/x"]).done(), "a/x.txt\n");
-    assert_eq!(sandbox.run(&["ls", "-r", "media:*"]).done(), "");
 }
 
 #[test]
@@ -120,4 +119,32 @@ fn a_time_before_1970_is_shown_correctly() {
         let shown = sandbox.run(arguments).done();
         assert!(shown.contains("1960-01-01T00:00:00.5Z"), "{shown}");
     }
+}
+
+#[test]
+fn ls_h_shows_sizes_for_people() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:small", "x");
+    sandbox.put("media:large", &"x".repeat(1536));
+    let listed = sandbox.run(&["ls", "-H", "media:"]).done();
+    let sizes: Vec<_> = listed.lines().map(|line| line[..14].trim()).collect();
+    assert_eq!(sizes, ["1.5 KiB", "1 B"], "{listed}");
+    assert_eq!(sandbox.run(&["ls", "-lH", "media:"]).done(), listed);
+}
+
+#[test]
+fn ls_total_sums_up_what_is_listed() {
+    let sandbox = sandbox();
+    let last = |arguments: &[&str]| {
+        let listed = sandbox.run(arguments).done();
+        listed.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(last(&["ls", "--total", "media:"]), "total: 2 directories, 2 objects, 8 bytes");
+    assert_eq!(last(&["ls", "-r", "--summarize", "media:a/"]), "total: 2 objects, 19 bytes");
+    assert_eq!(last(&["ls", "-rH", "--total", "media:a/*"]), "total: 2 objects, 19 B");
+    assert_eq!(
+        last(&["ls", "--json", "--total", "media:"]),
+        r#"{"objects":2,"prefixes":2,"bytes":8}"#
+    );
+    assert_eq!(last(&["ls", "--total", "media:none/"]), "total: 0 objects, 0 bytes");
 }

@@ -2,9 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
+mod changing;
 mod checking;
 mod configuration;
 mod copying;
+mod documentation;
 mod drivers;
 mod errors;
 mod fake;
@@ -15,11 +17,16 @@ mod locations;
 mod metadata;
 mod mirror;
 mod moving;
+mod operators;
+mod patterns;
 mod pipes;
 mod reading;
+mod recursion;
 mod s3;
+mod serving;
 mod support;
 mod terminal;
+mod verbosity;
 mod writing;
 
 // The S3 server of the tests of storage-s3. It imports the module `requests` from its parent.

@@ -9,26 +9,26 @@ use storage_testkit::http::{Peer, Request, Response, closed_port};
 
 use crate::support::Sandbox;
 
-const TOKEN: &str = "canary-token-of-the-tests";
+pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 
-fn configured(origin: &str, more: &str) -> String {
+pub(crate) fn configured(origin: &str, more: &str) -> String {
     format!(
         "listen = \"127.0.0.1:0\"\ncache_dir = \"cache\"\nmax_size = \"100MiB\"\nadmin_token = \"{TOKEN}\"\nworkers = 1\n{more}\n\
          origin = \"media\"\n\n[storages.media]\n{origin}\n"
     )
 }
 
-const FILES: &str = "driver = \"fs\"\nroot = \"media\"";
+pub(crate) const FILES: &str = "driver = \"fs\"\nroot = \"media\"";
 
 /// A running mirror, which is killed on drop.
-struct Mirror {
+pub(crate) struct Mirror {
     child: Child,
     log: BufReader<ChildStderr>,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Mirror {
-    fn start(sandbox: &Sandbox) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox) -> Self {
         let mut child = sandbox.command(&["mirror", "--config", "mirror.toml"]).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut mirror = Self { child, log, address: String::new() };
@@ -56,7 +56,7 @@ impl Mirror {
     }
 
     /// Returns the whole response to a request, with its headers.
-    fn request(&self, request: &str) -> String {
+    pub(crate) fn request(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head = format!(
             "{request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
@@ -68,7 +68,7 @@ impl Mirror {
     }
 
     /// Waits until the cache contains an object.
-    fn until_cached(&self) {
+    pub(crate) fn until_cached(&self) {
         let cached = (0..2_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(5));
             self.request("GET /metrics").contains("anystorage_mirror_objects 1\n")

@@ -183,7 +183,7 @@ fn a_directory_is_refused_with_the_command_that_accepts_one() {
     sandbox.put("media:dir/b", "b");
     for directory in ["dir", "./dir", "./dir/"] {
         let error = sandbox.run(&["put", directory, "media:x"]).failed(1);
-        assert!(error.contains("anystorage cp -r ./dir"), "{error}");
+        assert!(error.contains("anystorage put -r ./dir"), "{error}");
     }
     for from in ["./dir", "media:dir/", "media:"] {
         let error = sandbox.run(&["cp", from, "backup:x"]).failed(2);
@@ -228,16 +228,13 @@ fn rm_deletes_objects_and_ignores_missing_ones() {
 }
 
 #[test]
-fn rm_of_a_pattern_or_a_directory_fails_and_deletes_nothing() {
+fn rm_of_a_directory_or_a_pattern_without_matches_deletes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.put("media:x/1", "1");
     sandbox.put("media:y", "y");
-    for pattern in ["media:x/*", "media:?", "media:[a-z]", "./media/x/*"] {
+    for pattern in ["media:y/*", "media:??", "media:[a-x]", "./media/none/*"] {
         let error = sandbox.run(&["rm", "media:y", pattern]).failed(1);
-        assert!(
-            error.contains(&format!("{pattern}: no such object: patterns are not expanded")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("{pattern}: no object matches this pattern")), "{error}");
     }
     let error = sandbox.run(&["rm", "media:y", "media:x"]).failed(1);
     assert!(
@@ -254,7 +251,7 @@ fn rm_of_a_pattern_or_a_directory_fails_and_deletes_nothing() {
 }
 
 #[test]
-fn rm_uses_keys_literally() {
+fn rm_deletes_an_object_whose_name_is_a_pattern_and_no_other() {
     let sandbox = Sandbox::new();
     for key in ["*", "a?", "[b]"] {
         sandbox.put(&format!("media:{key}"), key);

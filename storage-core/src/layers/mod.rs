@@ -9,8 +9,9 @@
 //!
 //! # Order
 //!
-//! Each layer wraps the one before it, so their order matters. [`Registry`](crate::Registry) uses
-//! this order, from the driver outwards, which suits most applications:
+//! Each layer wraps the one before it, so their order matters. This order, from the driver
+//! outwards, suits most applications. [`Registry`](crate::Registry) uses it without [`Limit`], for
+//! which there is no option:
 //!
 //! 1. [`PublicUrl`], [`Prefixed`], [`DefaultMetadata`], [`ReadOnly`], which change the call.
 //! 2. [`Timeout`], so that each attempt has its own time.

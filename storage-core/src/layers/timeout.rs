@@ -40,7 +40,7 @@ const STEP_KEYS: u64 = 100;
 ///
 /// | verb | what must happen within the time |
 /// |---|---|
-/// | `stat`, `exists`, `delete`, `copy`, `rename`, `url` | the call returns |
+/// | `stat`, `exists`, `delete`, `delete_folder_marker`, `copy`, `rename`, `url` | the call returns |
 /// | `open` | the call returns; then each chunk of a body that streams arrives |
 /// | `list` | each entry arrives |
 /// | `save` of a stream | the driver reads the next chunk; after the last one, the call returns |

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
-use storage_core::{
-    Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Operation, Storage, async_trait,
-};
+use storage_core::{Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Storage, async_trait};
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
     UNREADABLE_DIRECTORY,
@@ -62,15 +60,7 @@ impl Harness for Layered {
     /// No layer may take the trouble below it for absence.
     async fn broken_backend(&self) -> Option<Storage> {
         let faults = Faults::new();
-        for verb in [
-            Operation::Open,
-            Operation::Stat,
-            Operation::Exists,
-            Operation::Delete,
-            Operation::List,
-        ] {
-            faults.on(verb).fail(ErrorKind::PermissionDenied);
-        }
+        faults.fail_all(ErrorKind::PermissionDenied);
         Some((self.layers)(&Memory::storage().layer(|inner| faults.layer(inner))))
     }
 

@@ -70,7 +70,6 @@ fn read(file: &OwnedFd, range: Range<u64>) -> Option<Bytes> {
     Some(bytes.into())
 }
 
-#[cfg(target_os = "linux")]
 mod sys {
     use std::io::IoSliceMut;
     use std::os::fd::{BorrowedFd, OwnedFd};
@@ -112,28 +111,5 @@ mod sys {
     ) -> Option<usize> {
         let slices = &mut [IoSliceMut::new(bytes)];
         rustix::io::preadv2(file, slices, offset, ReadWriteFlags::NOWAIT).ok()
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod sys {
-    use std::os::fd::{BorrowedFd, OwnedFd};
-
-    use rustix::fs::Stat;
-
-    pub(super) fn open(_root: BorrowedFd<'_>, _path: &str) -> Option<(OwnedFd, Stat)> {
-        None
-    }
-
-    pub(super) fn lookup(_root: BorrowedFd<'_>, _path: &str) -> Option<(OwnedFd, Stat)> {
-        None
-    }
-
-    pub(super) fn read_cached(
-        _file: BorrowedFd<'_>,
-        _bytes: &mut [u8],
-        _offset: u64,
-    ) -> Option<usize> {
-        None
     }
 }

@@ -15,7 +15,6 @@ use storage_core::{
 use super::errno::os_error;
 use super::locks::{Lock, LockMode};
 use super::metadata;
-use super::record::Record;
 use super::root::{PreparedDir, is_directory, is_regular, remove_if_empty};
 use super::shared::Shared;
 use super::sidecar::{RecordPlace, SidecarWriter};
@@ -24,6 +23,7 @@ use super::stat::check_version;
 use super::version::{Version, precise_times};
 use crate::blocking::CallerAlive;
 use crate::errors;
+use crate::record::Record;
 use crate::settings::CreateMode;
 
 /// How often other processes may remove the object's directory before the save fails.
@@ -97,9 +97,7 @@ impl Commit<'_> {
             }
             SaveMode::IfMatch(expected) => {
                 let Some(_lock) = self.lock(self.key, LockMode::Exclusive)? else {
-                    return Err(Error::unsupported(
-                        "this file system has no locks, which if_match needs",
-                    ));
+                    return Err(errors::no_locks());
                 };
                 let mut sidecar = SidecarWriter::new(self.shared, self.key, record);
                 self.with_parent_dir(|directory| {

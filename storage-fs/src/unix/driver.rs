@@ -10,8 +10,9 @@ use storage_core::{
 };
 
 use super::shared::Shared;
-use super::{copy, delete, list, open, save, stat};
+use super::{copy, delete, open, save, stat};
 use crate::settings::Settings;
+use crate::walk;
 
 /// Stores objects as files below a root directory. See the [crate's documentation](crate).
 ///
@@ -90,7 +91,7 @@ impl Driver for Fs {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        list::list(&self.shared, prefix, options)
+        walk::list(&self.shared.root, prefix, options)
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {

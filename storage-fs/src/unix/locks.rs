@@ -26,9 +26,7 @@ use super::errno::{os_error, state_dir_error};
 use super::root::{RESERVED, Root};
 use super::state_dir::{self, LOCKS, MAX_ATTEMPTS};
 use crate::errors;
-
-/// The number of lock files. A power of two.
-const LOCK_FILES: u64 = 64;
+use crate::names::lock_file_name;
 
 const FILE_MODE: u32 = 0o600;
 
@@ -140,15 +138,6 @@ fn is_linked(file: &OwnedFd) -> Result<bool, Errno> {
     Ok(fs::fstat(file)?.st_nlink > 0)
 }
 
-/// Returns the name of a key's lock file. It must be the same in all versions of this crate.
-fn lock_file_name(key: &Key) -> String {
-    // FNV-1a over ASCII lower case, because `a` and `A` are one file on some file systems.
-    let hash = key.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{:02x}", (hash ^ (hash >> 32)) % LOCK_FILES)
-}
-
 fn open_or_create(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     // NFS needs a writable file for an exclusive lock.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -191,29 +180,5 @@ fn acquire(file: &OwnedFd, mode: LockMode) -> Result<(), Errno> {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    fn file_of(key: &str) -> String {
-        lock_file_name(&Key::new(key).unwrap())
-    }
-
-    /// Processes with different versions of this crate can share a root only if the names agree.
-    #[test]
-    fn the_lock_file_of_a_key_never_changes() {
-        assert_eq!([file_of("a"), file_of("photos/ada.png"), file_of("é")], ["00", "19", "06"]);
-        assert_eq!(file_of("Photos/ADA.png"), file_of("photos/ada.png"));
-    }
-
-    #[test]
-    fn keys_use_all_the_lock_files() {
-        let used: HashSet<_> = (0..1_000).map(|n| file_of(&format!("d/{n}"))).collect();
-        assert_eq!(used.len() as u64, LOCK_FILES);
     }
 }

@@ -14,13 +14,13 @@ use rustix::io::Errno;
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, content_type};
 
 use super::errno::{means_absent, os_error};
-use super::record::{Record, decode, encode};
 use super::shared::Shared;
-use super::sidecar::{self, RecordPlace, SidecarEntry};
+use super::sidecar::{self, RecordPlace};
 use super::staged::Staged;
 use super::state_dir::META;
 use super::version::{Version, foreign_etag};
 use crate::errors;
+use crate::record::{self, Record, SidecarEntry, decode, encode};
 use crate::settings::MetadataStore;
 
 /// The name of the extended attribute. It is short because name and record share the little room in
@@ -166,10 +166,7 @@ fn meta_from(
 }
 
 fn meta_without_record(key: &Key, stat: &Stat) -> ObjectMeta {
-    let version = Version::of(stat);
-    let mut meta = ObjectMeta::new(key.clone(), version.size);
-    meta.last_modified = Some(version.modified_time());
-    meta
+    record::meta_without_record(key, &Version::of(stat))
 }
 
 fn read_attribute(file: &OwnedFd) -> Result<Option<Record>> {

@@ -1,17 +1,15 @@
-//! The implementation for Unix. The crate's documentation lists the files in reading order.
+//! The implementation for Linux. The crate's documentation lists the files in reading order.
 
 mod cached;
 mod commit;
 mod copy;
 mod delete;
-mod dirty_dirs;
 mod driver;
 mod errno;
 mod list;
 mod locks;
 mod metadata;
 mod open;
-mod record;
 mod root;
 mod save;
 mod shared;

@@ -9,19 +9,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use storage_core::{Error, ErrorKind, Key, Result};
+use storage_core::{Error, Key, Result};
 
-use super::dirty_dirs::DirtyDirs;
 use super::errno::{means_absent, os_error};
-use crate::errors;
+use crate::dirty_dirs::DirtyDirs;
+use crate::names;
+pub(crate) use crate::names::RESERVED;
 use crate::settings::CreateMode;
-
-/// The name of the driver's own directory. It is reserved at every depth, because a root may lie
-/// below another root.
-pub(crate) const RESERVED: &str = ".anystorage";
-
-/// The length of the longest name that the common file systems hold, in bytes.
-const MAX_NAME_BYTES: usize = 255;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -102,22 +96,14 @@ impl Root {
 
     /// Fails with `InvalidKey` for a key with a reserved segment.
     pub(crate) fn check(&self, key: &Key) -> Result<()> {
-        // Regardless of case, because some file systems ignore it.
-        if key.segments().any(is_reserved) {
-            let message = "no segment of a key can be .anystorage: the driver reserves this name";
-            return Err(Error::new(ErrorKind::InvalidKey, message));
-        }
-        Ok(())
+        names::check_reserved(key)
     }
 
     /// As [`check`](Self::check), and fails with `InvalidKey` for a segment that is too long to
     /// create.
     pub(crate) fn check_new(&self, key: &Key) -> Result<()> {
         self.check(key)?;
-        if key.segments().any(|segment| segment.len() > MAX_NAME_BYTES) {
-            return Err(errors::name_too_long());
-        }
-        Ok(())
+        names::check_length(key)
     }
 
     /// Opens a path below the root. Fails with `LOOP` if a component is a symlink.
@@ -240,10 +226,9 @@ impl Root {
             let (outer, name) = directory.rsplit_once('/').unwrap_or(("", directory));
             let remove =
                 || self.open_directory(outer).and_then(|outer| remove_if_empty(&outer, name));
-            let removed = self
-                .dirty_dirs
-                .as_ref()
-                .map_or_else(remove, |dirty| dirty.remove(directory, remove));
+            let removed = self.dirty_dirs.as_ref().map_or_else(remove, |dirty| {
+                dirty.remove(directory, |errno| *errno == Errno::NOENT, remove)
+            });
             // If it does not exist, its parents may still be empty.
             if !matches!(removed, Ok(()) | Err(Errno::NOENT)) {
                 return;
@@ -253,22 +238,12 @@ impl Root {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn is_local(directory: &OwnedFd) -> bool {
     /// The magic numbers of ext2 to ext4, XFS, Btrfs, tmpfs, F2FS and overlayfs: see statfs(2).
     const LOCAL: [u64; 6] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630];
     #[allow(clippy::unnecessary_cast, reason = "the field's type differs between machines")]
     fs::fstatfs(directory).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_local(_directory: &OwnedFd) -> bool {
-    false
-}
-
-pub(crate) fn is_reserved(name: &str) -> bool {
-    name.eq_ignore_ascii_case(RESERVED)
 }
 
 /// Removes a directory if it is empty. Follows no symlink.
@@ -329,7 +304,6 @@ fn create_child(directory: &OwnedFd, segment: &str, mode: CreateMode) -> Result<
     }
 }
 
-#[cfg(target_os = "linux")]
 fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -349,11 +323,6 @@ fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd
             opened => return opened,
         }
     }
-    open_stepwise(root, path, flags)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_below(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     open_stepwise(root, path, flags)
 }
 

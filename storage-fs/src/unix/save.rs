@@ -1,18 +1,15 @@
 //! `save`: stages the payload and commits it.
 //!
-//! A payload in memory takes one trip to the blocking pool. A stream is written in batches, each
-//! while the next one is received.
+//! A payload in memory takes one trip to the blocking pool. A stream is written in
+//! [batches](crate::save_stream).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use rustix::io::Errno;
 use storage_core::{
-    Checksums, Error, ErrorKind, InMemory, Key, ObjectMeta, Payload, PayloadStream, Result,
-    SaveMode, SaveOptions,
+    Checksums, Error, ErrorKind, InMemory, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
 };
-use tokio::task::JoinHandle;
 
 use super::commit::Commit;
 use super::root::{is_directory, is_regular};
@@ -21,10 +18,7 @@ use super::staged::Staged;
 use super::stat::check_version;
 use crate::blocking::{self, CallerAlive};
 use crate::errors;
-
-/// How many bytes of a stream are gathered before they are written: 1 MiB. Twice as much is in
-/// memory at a time, because one batch is received while another is written.
-const BATCH_SIZE: usize = 1024 * 1024;
+use crate::save_stream::{Target, save_stream};
 
 pub(crate) async fn save(
     shared: &Arc<Shared>,
@@ -60,20 +54,11 @@ impl SaveTarget {
     fn stage(&self) -> Result<Staged> {
         Staged::create(&self.shared.staging, &self.key, self.shared.file_mode.of_new_file())
     }
+}
 
-    fn commit(
-        &self,
-        staged: Staged,
-        checksums: Checksums,
-        caller: &CallerAlive,
-    ) -> Result<ObjectMeta> {
-        let Self { shared, key, options } = self;
-        Commit { shared, key, mode: &options.mode, metadata: &options.metadata, checksums, caller }
-            .run(staged)
-    }
+impl Target for SaveTarget {
+    type Staged = Staged;
 
-    /// Fails early if the commit would fail, before the stream is received. The commit checks
-    /// again.
     fn precheck(&self) -> Result<()> {
         if let Err(Errno::NOTDIR | Errno::LOOP) = self.shared.root.open_parent(&self.key) {
             return Err(errors::parent_is_not_a_directory());
@@ -97,7 +82,6 @@ impl SaveTarget {
         }
     }
 
-    /// Writes a batch to the staged file, which the first batch creates.
     fn write(&self, staged: Option<Staged>, chunks: &[Bytes]) -> Result<Staged> {
         let mut staged = match staged {
             Some(staged) => staged,
@@ -110,57 +94,15 @@ impl SaveTarget {
         staged.write_chunks(chunks)?;
         Ok(staged)
     }
-}
 
-async fn save_stream(target: SaveTarget, mut chunks: PayloadStream) -> Result<ObjectMeta> {
-    let checked = target.clone();
-    blocking::run(move |_| checked.precheck()).await?;
-    let mut writing: Option<JoinHandle<Result<Staged>>> = None;
-    loop {
-        let received = Batch::receive(&mut chunks).await;
-        // Even if receiving failed, wait for the write, so that the staged file is removed before
-        // this returns.
-        let staged = match writing.take() {
-            Some(writing) => Some(finish_write(writing).await),
-            None => None,
-        };
-        let batch = received?;
-        let staged = staged.transpose()?;
-        if batch.is_last {
-            let checksums = chunks.checksums().cloned().unwrap_or_default();
-            return blocking::run(move |caller| {
-                let staged = target.write(staged, &batch.chunks)?;
-                target.commit(staged, checksums, caller)
-            })
-            .await;
-        }
-        let target = target.clone();
-        writing = Some(tokio::task::spawn_blocking(move || target.write(staged, &batch.chunks)));
-    }
-}
-
-async fn finish_write(writing: JoinHandle<Result<Staged>>) -> Result<Staged> {
-    writing.await.unwrap_or_else(|join| Err(Error::unexpected("writing was interrupted", join)))
-}
-
-/// Chunks of a stream that are written together.
-struct Batch {
-    chunks: Vec<Bytes>,
-    is_last: bool,
-}
-
-impl Batch {
-    async fn receive(stream: &mut PayloadStream) -> Result<Self> {
-        let mut batch = Self { chunks: Vec::new(), is_last: false };
-        let mut size = 0;
-        while size < BATCH_SIZE {
-            let Some(chunk) = stream.next().await.transpose()? else {
-                batch.is_last = true;
-                break;
-            };
-            size += chunk.len();
-            batch.chunks.push(chunk);
-        }
-        Ok(batch)
+    fn commit(
+        &self,
+        staged: Staged,
+        checksums: Checksums,
+        caller: &CallerAlive,
+    ) -> Result<ObjectMeta> {
+        let Self { shared, key, options } = self;
+        Commit { shared, key, mode: &options.mode, metadata: &options.metadata, checksums, caller }
+            .run(staged)
     }
 }

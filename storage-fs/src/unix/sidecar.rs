@@ -1,35 +1,19 @@
 //! Sidecars: files with the records of objects that do not contain their record themselves.
-//!
-//! The sidecar of a key is `.anystorage/meta/<SHA-256 of the key>`. It contains the records of the
-//! present version and of the version before, so that the file in place has a record at every
-//! instant. Only the record of the exact version is used.
+//! [`SidecarEntry`] describes their format.
 
 use std::os::fd::AsFd;
 
-use hmac_sha256::Hash;
 use rustix::fs::{self, AtFlags, OFlags, Stat};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-use storage_core::internal::hex;
 use storage_core::{Key, Result};
 
 use super::errno::{means_absent, os_error};
-use super::record::{Record, decode, encode};
 use super::shared::Shared;
 use super::staged::Staged;
 use super::state_dir::{MAX_ATTEMPTS, META};
 use super::version::Version;
 use crate::errors;
-
-/// More bytes than any sidecar has. A larger file was written by another program.
-const MAX_SIDECAR_BYTES: usize = 64 * 1024;
-
-/// A record in a sidecar, with the inode of its file.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SidecarEntry {
-    pub(crate) inode: u64,
-    pub(crate) record: Record,
-}
+use crate::record::{MAX_SIDECAR_BYTES, SidecarEntry, decode, encode, sidecar_name};
 
 /// Where the record of a staged file is stored.
 pub(crate) enum RecordPlace {
@@ -119,7 +103,7 @@ fn write(
     staged.give_name(&shared.staging)?;
     for _ in 0..MAX_ATTEMPTS {
         let meta = shared.staging.meta_directory()?;
-        match staged.place_over(meta.as_fd(), &name_of(key)) {
+        match staged.place_over(meta.as_fd(), &sidecar_name(key)) {
             // Another process removed the directory while it was empty.
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(os_error(errno, "renaming the sidecar into place")),
@@ -136,15 +120,13 @@ fn write(
 /// Returns the entry of exactly this version of a file.
 pub(crate) fn entry_of(shared: &Shared, key: &Key, stat: &Stat) -> Result<Option<SidecarEntry>> {
     let version = Version::of(stat);
-    let is_of =
-        |entry: &SidecarEntry| entry.inode == version.inode && entry.record.matches(&version);
-    Ok(read(shared, key)?.into_iter().find(is_of))
+    Ok(read(shared, key)?.into_iter().find(|entry| entry.is_of(&version)))
 }
 
 /// Returns whether a key has a sidecar. The caller holds the key's lock.
 pub(crate) fn exists(shared: &Shared, key: &Key) -> Result<bool, Errno> {
     let meta = shared.root.open_directory(META);
-    match meta.and_then(|meta| fs::statat(&meta, name_of(key), AtFlags::SYMLINK_NOFOLLOW)) {
+    match meta.and_then(|meta| fs::statat(&meta, sidecar_name(key), AtFlags::SYMLINK_NOFOLLOW)) {
         Ok(_) => Ok(true),
         Err(errno) if means_absent(errno) => Ok(false),
         Err(errno) => Err(errno),
@@ -155,12 +137,12 @@ pub(crate) fn exists(shared: &Shared, key: &Key) -> Result<bool, Errno> {
 pub(crate) fn remove(shared: &Shared, key: &Key) {
     if let Ok(meta) = shared.root.open_directory(META) {
         // A sidecar that remains is harmless: its records match no later version.
-        let _ = fs::unlinkat(&meta, name_of(key), AtFlags::empty());
+        let _ = fs::unlinkat(&meta, sidecar_name(key), AtFlags::empty());
     }
 }
 
 fn read(shared: &Shared, key: &Key) -> Result<Vec<SidecarEntry>> {
-    let path = format!("{}/{}", META, name_of(key));
+    let path = format!("{}/{}", META, sidecar_name(key));
     let mut bytes = Vec::with_capacity(MAX_SIDECAR_BYTES);
     let read =
         shared.root.open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK).and_then(|sidecar| {
@@ -171,8 +153,4 @@ fn read(shared: &Shared, key: &Key) -> Result<Vec<SidecarEntry>> {
         Err(errno) if means_absent(errno) => Ok(Vec::new()),
         Err(errno) => Err(os_error(errno, "reading the metadata")),
     }
-}
-
-fn name_of(key: &Key) -> String {
-    hex(&Hash::hash(key.as_str().as_bytes()))
 }

@@ -1,9 +1,8 @@
-//! Shared by the tests of the driver: scratch directories, jobs in their own processes, payloads
-//! that wait, and functions that inspect the disk.
+//! Shared by the tests of the driver: scratch directories, payloads that wait, and functions that
+//! inspect the disk.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub(crate) mod jobs;
 pub(crate) mod payloads;
 pub(crate) mod poll;
 pub(crate) mod trace;

@@ -124,6 +124,7 @@ impl CacheBuilder {
             stale: StalePolicy::RetryableErrors,
             requires_strong_etag: true,
             logs_failures: false,
+            passes_if_slow: true,
             clock: self.clock.clone(),
         }
     }
@@ -147,7 +148,8 @@ storage_core::options! {
         /// `Expires` is shorter.
         #[serde(default, deserialize_with = "duration::option")]
         ttl: Option<Duration> => "duration", default "1h";
-        /// The memory for small objects that are read often, and for metadata.
+        /// The memory for small objects that are read often, and for metadata. The index takes up
+        /// to 512 MiB more.
         #[serde(default, deserialize_with = "byte_size::option")]
         memory: Option<u64> => "size", default "64MiB";
         /// How long after its `ttl` an object is served if origin fails with a retryable error.

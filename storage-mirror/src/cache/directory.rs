@@ -19,7 +19,7 @@ use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Key, Result, S
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::{Engine, EngineOptions, Write};
+use crate::engine::{Engine, EngineOptions, Write, drop_off_thread};
 
 /// How long a read waits for the first opening before origin serves it.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,9 +28,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How many written keys are remembered while the directory is not open. If there are more, all
 /// objects are removed when it is opened.
 const MAX_UNPURGED: usize = 10_000;
-/// How long all keys bypass the cache if too many were written to remember which. Origin may still
-/// carry out writes that failed or were dropped.
-const UNCERTAIN_FOR: Duration = Duration::from_secs(60);
 /// The file that holds the SHA-256 of origin's location, in hex.
 const ORIGIN_FILE: &str = "origin";
 
@@ -48,8 +45,6 @@ pub(super) struct Directory {
 struct Inner {
     state: State,
     unpurged: Unpurged,
-    /// Until when all keys bypass the cache.
-    bypass_until: Option<Instant>,
     /// Whether it was logged that the cache is off.
     has_warned: bool,
 }
@@ -113,12 +108,12 @@ impl Unpurged {
         (!is_empty).then(|| std::mem::take(self))
     }
 
-    /// Removes the keys from a store. Those whose state is uncertain bypass the cache for a minute.
-    /// Blocks on the disk.
+    /// Removes the keys from a store. Those whose state is uncertain bypass the cache for a minute,
+    /// because origin may still carry out writes that failed or were dropped. Blocks on the disk.
     fn purge(&self, engine: &Engine) -> Result<()> {
         let keys = match self {
             Self::Keys(keys) => keys,
-            Self::All => return engine.purge_all(),
+            Self::All => return engine.purge_all_uncertain(),
         };
         let with = |uncertain: bool| -> Vec<Key> {
             let keys = keys.iter().filter(|(_, is_uncertain)| **is_uncertain == uncertain);
@@ -135,12 +130,8 @@ impl Directory {
         origin: Storage,
         options: impl Fn() -> EngineOptions + Send + Sync + 'static,
     ) -> Self {
-        let inner = Inner {
-            state: State::Closed,
-            unpurged: Unpurged::default(),
-            bypass_until: None,
-            has_warned: false,
-        };
+        let inner =
+            Inner { state: State::Closed, unpurged: Unpurged::default(), has_warned: false };
         Self { path, origin, options: Box::new(options), inner: Mutex::new(inner) }
     }
 
@@ -158,8 +149,7 @@ impl Directory {
             self.turn_off(&error);
             return None;
         }
-        let is_bypassed = self.lock().bypass_until.is_some_and(|until| Instant::now() < until);
-        (!is_bypassed).then_some(engine)
+        Some(engine)
     }
 
     async fn opened(self: &Arc<Self>) -> Option<Engine> {
@@ -260,9 +250,6 @@ impl Directory {
                 self.lock().unpurged.put_back(unpurged);
                 return self.turn_off(&error);
             }
-            if matches!(unpurged, Unpurged::All) {
-                self.lock().bypass_until = Some(Instant::now() + UNCERTAIN_FOR);
-            }
         }
     }
 
@@ -278,7 +265,7 @@ impl Directory {
             std::mem::replace(&mut inner.state, off)
         };
         // An engine that is dropped writes to the disk.
-        drop(replaced);
+        drop_off_thread(replaced);
     }
 
     /// Opens the directory if it exists and is not open. As [`engine`](Self::engine), waits for up

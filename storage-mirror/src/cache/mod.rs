@@ -47,6 +47,9 @@
 //!   directory is tried again each minute.
 //! - **Bounded.** The directory takes at most `max_size` bytes. Memory stays bounded: `memory`, and
 //!   up to 512 MiB for the index, of 200 bytes and the key for each object.
+//! - **Origin keeps its timeouts.** A fetch that receives nothing for 60 seconds ends, and is not
+//!   kept. Its readers then read from origin on their own, for as long as origin allows. So do
+//!   later ones for a minute, if origin has not responded at all.
 //!
 //! # Options
 //!
@@ -59,7 +62,7 @@
 //! | `max_size` | size | required | Upper bound for what the directory takes on the disk. |
 //! | `max_object_size` | size | a tenth of `max_size` | Larger objects are read from origin and not kept. |
 //! | `ttl` | duration | `"1h"` | How long an object is served without a request to origin, unless its `Cache-Control` or `Expires` is shorter. |
-//! | `memory` | size | `"64MiB"` | The memory for small objects that are read often, and for metadata. |
+//! | `memory` | size | `"64MiB"` | The memory for small objects that are read often, and for metadata. The index takes up to 512 MiB more. |
 //! | `stale_if_error` | duration | `"0s"` | How long after its `ttl` an object is served if origin fails with a retryable error. |
 //!
 //! <!-- end of options -->
@@ -75,9 +78,12 @@
 //! - Objects survive a restart. A process that is killed during a write leaves nothing of the key,
 //!   unless the cache was off. Then the next process may read the old version until its `ttl` is
 //!   over.
-//! - Needs a Tokio runtime. Building the driver does no I/O. The first `open` opens the directory,
-//!   and waits for up to 2 seconds before origin serves it. Reading back takes about a second for
-//!   ten thousand objects.
+//! - If another process has locked the directory, what this storage writes is not removed from it.
+//!   The other process serves its objects for at most `ttl`.
+//! - Needs a Tokio runtime. Building the driver does no I/O. The first `open` creates the directory
+//!   or opens it, and waits for up to 2 seconds before origin serves it. A write opens the
+//!   directory if it exists, because it may hold the object from an earlier run. Reading back takes
+//!   about a second for ten thousand objects.
 
 mod config;
 mod copy;

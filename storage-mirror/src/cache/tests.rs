@@ -189,6 +189,17 @@ async fn an_object_that_origin_has_no_longer_is_missing_once_its_ttl_is_over() {
     assert_eq!(scene.cache.status().objects, 0);
 }
 
+/// Waits for work in another thread, without passing time on Tokio's clock.
+fn until(is_done: impl Fn() -> bool) {
+    for _ in 0..5_000 {
+        if is_done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("it is never done");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_are_removed() {
     let scene = Scene::new(|builder| builder);
@@ -202,6 +213,7 @@ async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_ar
     fs::write(&shelf, "in the way").unwrap();
     let engine = scene.cache.0.directory.open_engine().unwrap();
     engine.invalidate(&[Key::new("a").unwrap()]);
+    until(|| engine.is_off());
     drop(engine);
     scene.origin.save("a", "new").await.unwrap();
     assert_eq!(scene.read().await, "new");
@@ -212,10 +224,70 @@ async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_ar
     for _ in 0..2_000 {
         assert_eq!(scene.read().await, "new");
         if scene.cache.status().is_open {
-            return;
+            return assert_eq!(scene.read().await, "new");
         }
         // The clock stands still while the directory is being opened.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("it never opens");
+}
+
+#[tokio::test]
+async fn the_ttl_of_a_confirmed_object_counts_from_before_origin_was_asked() {
+    let scene = Scene::new(|builder| builder.ttl(Duration::from_secs(100)));
+    scene.origin.save("a", "same").await.unwrap();
+    scene.keep().await;
+    scene.pass(100);
+    let held = scene.faults.on(Operation::Stat).hold();
+    let read = tokio::spawn({
+        let storage = scene.storage.clone();
+        async move { storage.open("a").await.unwrap().text().await.unwrap() }
+    });
+    held.reached().await;
+    // Origin has confirmed the object, and takes a while for its metadata.
+    scene.pass(60);
+    held.release();
+    assert_eq!(read.await.unwrap(), "same");
+    let calls = scene.origin_opens();
+    scene.pass(39);
+    assert_eq!((scene.read().await.as_str(), scene.origin_opens()), ("same", calls));
+    scene.pass(1);
+    held.release();
+    assert_eq!((scene.read().await.as_str(), scene.origin_opens()), ("same", calls + 1));
+}
+
+#[tokio::test]
+async fn the_ttl_of_a_fetched_object_counts_from_before_origin_was_asked() {
+    let scene = Scene::new(|builder| builder.ttl(Duration::from_secs(100)));
+    scene.origin.save("a", "old").await.unwrap();
+    let held = scene.faults.on(Operation::Open).call(1).hold();
+    let read = tokio::spawn({
+        let storage = scene.storage.clone();
+        async move { storage.open("a").await.unwrap().text().await.unwrap() }
+    });
+    held.reached().await;
+    scene.pass(60);
+    held.release();
+    assert_eq!(read.await.unwrap(), "old");
+    scene.keep().await;
+    scene.origin.save("a", "new").await.unwrap();
+    scene.pass(39);
+    assert_eq!(scene.read().await, "old");
+    scene.pass(1);
+    assert_eq!(scene.read().await, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_stale_if_error_a_stale_object_is_served_if_origin_is_slow() {
+    let scene = Scene::new(|builder| {
+        builder.ttl(Duration::from_secs(100)).stale_if_error(Duration::from_secs(50))
+    });
+    scene.origin.save("a", "old").await.unwrap();
+    scene.keep().await;
+    scene.pass(100);
+    let slow = scene.faults.on(Operation::Open).delay(Duration::from_secs(90));
+    for _ in 0..2 {
+        assert_eq!(scene.read().await, "old");
+    }
+    assert_eq!((scene.cache.status().stale_hits, slow.fired()), (2, 1));
 }

@@ -1,28 +1,32 @@
 //! [`FetchTask`]: one request to origin for an object.
 //!
 //! A fetch that breaks off ends the [`Progress`] of its readers, who go on at origin. The next
-//! request begins another fetch.
+//! request begins another fetch. So does one that receives nothing for a minute: an origin without
+//! timeouts of its own must not hold up all readers of a key.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::ReadyChunks;
 use storage_core::internal::escape_invisible;
-use storage_core::{Error, ErrorKind, Key, Object, Result};
+use storage_core::{Error, ErrorKind, Key, Object, ObjectStream, Result};
 use tokio::sync::watch;
 
 use super::fetches::{Arrival, Fetch, FetchState};
 use super::freshness;
-use super::off_thread::off_thread;
+use super::off_thread::{drop_off_thread, off_thread};
 use super::origin::{log_failure, rest};
 use super::progress::{Progress, ProgressSender};
 use super::shared::Shared;
 use super::version::CachedObject;
 use crate::store::{EntryMeta, Fill, Filling};
 
-/// How long origin may take to respond, besides the timeouts of its own driver.
+/// How long a fetch waits for origin's response, and for each next chunk of its body.
 const ORIGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Why an object is not kept: origin did not respond within [`ORIGIN_TIMEOUT`].
+pub(super) const SLOW: &str = "origin is slow";
 /// How often a body that breaks off is resumed.
 const MAX_RESUMPTIONS: u32 = 3;
 /// How many chunks that have arrived already are written together.
@@ -37,6 +41,7 @@ pub(super) fn begin(shared: &Arc<Shared>, key: &Key, cached: Option<CachedObject
         key: key.clone(),
         number: fetch.number(),
         cached,
+        requested_at: (Instant::now(), shared.options.clock.now()),
         sender,
     };
     let fill = shared.store.begin(key.as_str());
@@ -50,6 +55,9 @@ struct FetchTask {
     key: Key,
     number: u64,
     cached: Option<CachedObject>,
+    /// When the request was sent, at the latest moment at which what origin sends is known to be
+    /// current. Ages count from here (RFC 9111, section 4.2.3).
+    requested_at: (Instant, SystemTime),
     sender: watch::Sender<Option<FetchState>>,
 }
 
@@ -65,9 +73,10 @@ impl Drop for DeregisterOnDrop<'_> {
 impl FetchTask {
     async fn run(self, fill: Fill) {
         let _registered = DeregisterOnDrop(&self);
-        let state = match self.request().await {
-            Ok(object) => self.receive(object, fill).await,
-            Err(error) => self.refused(error).await,
+        let state = match tokio::time::timeout(ORIGIN_TIMEOUT, self.request()).await {
+            Ok(Ok(object)) => self.receive(object, fill).await,
+            Ok(Err(error)) => self.refused(error).await,
+            Err(_) => self.timed_out().await,
         };
         if state.is_some() {
             self.sender.send_replace(state);
@@ -86,12 +95,17 @@ impl FetchTask {
                 (None, None) => {}
             }
         }
-        match tokio::time::timeout(ORIGIN_TIMEOUT, open).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                Err(Error::new(ErrorKind::Timeout, "origin did not respond within 60 seconds"))
-            }
+        open.await
+    }
+
+    /// Handles an origin that has not responded in time.
+    async fn timed_out(&self) -> Option<FetchState> {
+        if self.shared.options.passes_if_slow {
+            self.shared.counters.origin_failures.add(1);
+            return Some(self.not_cached(SLOW));
         }
+        let message = "origin did not respond within 60 seconds";
+        self.refused(Error::new(ErrorKind::Timeout, message)).await
     }
 
     /// Handles an error instead of an object: not modified, missing, or a failure.
@@ -115,7 +129,7 @@ impl FetchTask {
                     response = now.response;
                     meta.object.metadata = now.metadata;
                 }
-                meta.validated(self.shared.options.clock.now(), response);
+                meta.validated(self.requested_at.1, response);
                 let current =
                     CachedObject { entry: Arc::clone(&cached.entry), meta: Arc::new(meta.clone()) };
                 let (store, entry) = (shared.store.clone(), Arc::clone(&cached.entry));
@@ -155,8 +169,7 @@ impl FetchTask {
     /// Receives an object and keeps it. Returns `None` if the progress has ended with an error that
     /// its readers have.
     async fn receive(&self, mut object: Object, fill: Fill) -> Option<FetchState> {
-        // The age of the response counts from here, also if its body is received before it is kept.
-        let (received_at, fetched_at) = (Instant::now(), self.shared.options.clock.now());
+        let received_at = Instant::now();
         if !freshness::may_keep(object.meta()) {
             self.remove_cached().await;
             return Some(self.not_cached("origin forbids it"));
@@ -170,6 +183,7 @@ impl FetchTask {
             object = match self.spool(object).await {
                 Ok(object) => object,
                 Err(SpoolError::Origin(error)) => return self.refused(error).await,
+                Err(SpoolError::Stalled) => return self.timed_out().await,
                 Err(SpoolError::Store(error)) => {
                     self.remove_cached().await;
                     return Some(self.not_cached(reason(&error)));
@@ -181,7 +195,7 @@ impl FetchTask {
             self.remove_cached().await;
             return Some(self.not_cached("origin sent a part"));
         }
-        let entry_meta = EntryMeta::fetched((*meta).clone(), fetched_at);
+        let entry_meta = EntryMeta::fetched((*meta).clone(), self.requested_at.1);
         let filling = match off_thread(move || fill.create(entry_meta)).await {
             Ok(filling) => filling,
             Err(error) => {
@@ -191,7 +205,8 @@ impl FetchTask {
                 return Some(self.not_cached(reason(&error)));
             }
         };
-        let (sender, progress) = Progress::new(meta, filling.tail(), received_at);
+        let (sender, progress) =
+            Progress::new(meta, filling.tail(), self.requested_at.0, received_at);
         self.sender.send_replace(Some(FetchState::Filling(Arc::new(progress))));
         match self.fill(object, filling, &sender).await {
             // The readers of an entry that has left already have its progress.
@@ -211,9 +226,22 @@ impl FetchTask {
         let store = self.shared.store.clone();
         let mut spool = off_thread(move || store.spool()).await.map_err(SpoolError::Store)?;
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
-        while let Some(ready) = chunks.next().await {
-            let ready = ready.into_iter().collect::<Result<Vec<Bytes>>>();
-            let ready = ready.map_err(SpoolError::Origin)?;
+        loop {
+            let ready = match tokio::time::timeout(ORIGIN_TIMEOUT, chunks.next()).await {
+                Ok(Some(ready)) => ready.into_iter().collect::<Result<Vec<Bytes>>>(),
+                Ok(None) => break,
+                Err(_) => {
+                    drop_off_thread(spool);
+                    return Err(SpoolError::Stalled);
+                }
+            };
+            let ready = match ready {
+                Ok(ready) => ready,
+                Err(error) => {
+                    drop_off_thread(spool);
+                    return Err(SpoolError::Origin(error));
+                }
+            };
             let written = off_thread(move || {
                 ready.iter().try_for_each(|chunk| spool.write(chunk))?;
                 Ok(spool)
@@ -238,7 +266,7 @@ impl FetchTask {
         let meta = object.meta().clone();
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
         let mut resumed = 0;
-        while let Some(mut ready) = chunks.next().await {
+        while let Some(mut ready) = next_chunks(&mut chunks).await {
             // The chunks before the failure are good.
             let failed = ready.iter().position(Result::is_err);
             let failure = failed.and_then(|at| ready.split_off(at).into_iter().next());
@@ -252,13 +280,23 @@ impl FetchTask {
             sender.advance(filling.written().min(end));
             if let Some(Err(error)) = failure {
                 resumed += 1;
-                if resumed > MAX_RESUMPTIONS || !error.is_retryable() {
-                    return Err(error);
+                let resumption = if resumed > MAX_RESUMPTIONS || !error.is_retryable() {
+                    Err(error)
+                } else {
+                    tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "a fetch is resumed");
+                    let rest = rest(&self.shared.origin, &meta, filling.written());
+                    tokio::time::timeout(ORIGIN_TIMEOUT, rest)
+                        .await
+                        .unwrap_or_else(|_| Err(stalled()))
+                };
+                match resumption {
+                    Ok(rest) => chunks = rest.ready_chunks(CHUNKS_AT_A_TIME),
+                    Err(error) => {
+                        // The removal of a large file takes time.
+                        drop_off_thread(filling);
+                        return Err(error);
+                    }
                 }
-                tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "a fetch is resumed");
-                chunks = rest(&self.shared.origin, &meta, filling.written())
-                    .await?
-                    .ready_chunks(CHUNKS_AT_A_TIME);
             }
         }
         let is_whole = filling.written() == meta.size;
@@ -279,8 +317,21 @@ impl FetchTask {
 /// Why an object of unknown size could not be received.
 enum SpoolError {
     Origin(Error),
+    /// Origin sent nothing for [`ORIGIN_TIMEOUT`].
+    Stalled,
     /// It is too large, or the disk failed.
     Store(Error),
+}
+
+/// Returns the next chunks of a body. If there are none within [`ORIGIN_TIMEOUT`], returns an error
+/// that is not retryable: the readers go on at origin, with origin's own timeouts.
+async fn next_chunks(chunks: &mut ReadyChunks<ObjectStream>) -> Option<Vec<Result<Bytes>>> {
+    let next = tokio::time::timeout(ORIGIN_TIMEOUT, chunks.next()).await;
+    next.unwrap_or_else(|_| Some(vec![Err(stalled())]))
+}
+
+fn stalled() -> Error {
+    Error::new(ErrorKind::Timeout, "origin sent nothing for 60 seconds").with_retryable(false)
 }
 
 /// Why an object is not kept, as `Cache-Status` names it.

@@ -2,17 +2,18 @@
 //!
 //! A fetch belongs to no request: it goes on when the request that began it is dropped.
 //!
-//! While a key is being written, no fetch of it begins, so that a version which the write replaces
-//! is not kept.
+//! While a key is being written, or is uncertain because a write of it failed or was dropped, no
+//! fetch of it begins, so that a version which the write replaces is not kept.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use storage_core::{Error, Key};
 use tokio::sync::watch;
 
 use super::progress::Progress;
+use super::uncertain::UncertainKeys;
 use super::version::CachedObject;
 
 /// Upper bound for the fetches under way. Each has a task, a connection and a file.
@@ -20,6 +21,8 @@ pub(super) const MAX_FETCHES: usize = 512;
 
 /// Why no fetch begins: there are as many as may be under way.
 pub(super) const BUSY: &str = "busy";
+/// Why no fetch of a key begins: see [`UncertainKeys`].
+pub(super) const UNCERTAIN: &str = "its state at origin is uncertain";
 
 /// What a fetch has come to.
 #[derive(Debug, Clone)]
@@ -83,6 +86,8 @@ impl Fetch {
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
     inner: Mutex<Inner>,
+    /// Whether a key was ever uncertain. If not, look-ups take no lock.
+    has_uncertain: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +95,7 @@ struct Inner {
     by_key: HashMap<Key, Fetch>,
     /// How many writes of each key are under way.
     writes: HashMap<Key, usize>,
+    uncertain: UncertainKeys,
 }
 
 /// Why no fetch may begin.
@@ -111,8 +117,8 @@ impl Fetches {
     /// Returns the fetch of a key. Begins one if there is none.
     ///
     /// # Errors
-    /// The reason if no fetch may begin: the key is being written, or the fetch would exceed the
-    /// bound.
+    /// The reason if no fetch may begin: the key is being written or uncertain, or the fetch would
+    /// exceed the bound.
     pub(super) fn join(&self, key: &Key, begin: impl FnOnce() -> Fetch) -> Result<Joined, Refused> {
         let mut inner = self.lock();
         if inner.by_key.len() >= MAX_FETCHES && !inner.by_key.contains_key(key) {
@@ -142,6 +148,29 @@ impl Fetches {
                 }
             }
         }
+    }
+
+    /// Makes keys uncertain for a minute. Their fetches are deregistered, and no new ones begin.
+    pub(super) fn set_uncertain(&self, keys: &[Key]) {
+        let mut inner = self.lock();
+        for key in keys {
+            inner.by_key.remove(key);
+            inner.uncertain.insert(key);
+        }
+        self.has_uncertain.store(true, Ordering::SeqCst);
+    }
+
+    /// As [`set_uncertain`](Self::set_uncertain), for all keys.
+    pub(super) fn set_all_uncertain(&self) {
+        let mut inner = self.lock();
+        inner.by_key.clear();
+        inner.uncertain.insert_all();
+        self.has_uncertain.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a key is uncertain.
+    pub(super) fn is_uncertain(&self, key: &Key) -> bool {
+        self.has_uncertain.load(Ordering::SeqCst) && self.lock().uncertain.contains(key)
     }
 
     /// Whether an object is on its way from origin.
@@ -193,6 +222,9 @@ impl Inner {
         }
         if self.writes.contains_key(key) {
             return Err("being written");
+        }
+        if self.uncertain.contains(key) {
+            return Err(UNCERTAIN);
         }
         let fetch = begin();
         self.by_key.insert(key.clone(), fetch.clone());

@@ -12,8 +12,8 @@ use storage_core::{Error, ErrorKind, Key, Object, OpenOptions, Result, Storage};
 
 use super::body;
 use super::counters::Counters;
-use super::fetch_task;
-use super::fetches::{Arrival, BUSY, FetchState, Fetches, Joined};
+use super::fetch_task::{self, SLOW};
+use super::fetches::{Arrival, BUSY, FetchState, Fetches, Joined, UNCERTAIN};
 use super::freshness::{Freshness, State};
 use super::off_thread::off_thread;
 use super::shared::{EngineOptions, Shared, StalePolicy};
@@ -121,9 +121,12 @@ impl Engine {
     /// served.
     pub(crate) async fn find(&self, key: &Key) -> Lookup {
         let cached = self.look_up(key, self.shared.store.get(key.as_str())).await;
-        // After the look-up, so that what was found was there before the write that set it.
+        // After the look-up, so that what was found was there before the write that set these.
         if self.is_off() {
             return Lookup::Pass("off");
+        }
+        if self.shared.fetches.is_uncertain(key) {
+            return Lookup::Pass(UNCERTAIN);
         }
         let Some(cached) = cached else {
             return self.miss(key).await;
@@ -176,8 +179,9 @@ impl Engine {
     pub(crate) async fn find_fresh(&self, key: &Key) -> Option<Version> {
         let cached = self.look_up(key, self.shared.store.get(key.as_str())).await?;
         let (freshness, age) = self.freshness(key, &cached.meta);
-        let is_fresh = freshness.state(age) == State::Fresh && !self.is_off();
-        is_fresh.then_some(Version::Cached(cached))
+        let is_fresh = freshness.state(age) == State::Fresh;
+        let is_barred = self.is_off() || self.shared.fetches.is_uncertain(key);
+        (is_fresh && !is_barred).then_some(Version::Cached(cached))
     }
 
     /// As [`read`](Self::read), or returns `None` if the store cannot supply the first byte.
@@ -314,6 +318,13 @@ impl Engine {
     /// if origin fails.
     async fn revalidate(&self, key: &Key, cached: &CachedObject, may_be_stale: bool) -> Lookup {
         let stale = || Lookup::Version(Version::Cached(cached.clone()), CacheStatus::StaleIfError);
+        let pass = |reason| match reason {
+            SLOW if may_be_stale => stale(),
+            _ => Lookup::Pass(reason),
+        };
+        if let Some(reason) = self.shared.uncached.get(key) {
+            return pass(reason);
+        }
         let joined_at = Instant::now();
         let policy = self.shared.options.stale;
         let Joined { fetch, collapsed } = match self.join(key, Some(cached)) {
@@ -334,6 +345,9 @@ impl Engine {
         };
         if collapsed && self.is_outdated(key, &state, joined_at) {
             return Lookup::Pass(OUTDATED);
+        }
+        if let FetchState::NotCached(reason) = state {
+            return pass(reason);
         }
         lookup(state, CacheStatus::Replaced { collapsed }).unwrap_or_else(|error| {
             // That origin refuses an object is no failure (RFC 5861, section 4): the object may
@@ -454,6 +468,7 @@ mod tests {
             stale: StalePolicy::RetryableErrors,
             requires_strong_etag: true,
             logs_failures: false,
+            passes_if_slow: true,
             clock: Clock::new(std::time::SystemTime::now),
         };
         let engine = Engine::open(directory.path(), origin, options).unwrap();

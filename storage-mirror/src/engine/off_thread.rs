@@ -1,6 +1,7 @@
 //! Work that waits for the disk, away from the threads that serve.
 
 use storage_core::{Error, Result};
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 /// Runs work where waiting is allowed. When the future is dropped, the work goes on.
@@ -10,5 +11,54 @@ pub(super) async fn off_thread<T: Send + 'static>(
     match spawn_blocking(work).await {
         Ok(done) => done,
         Err(join) => Err(Error::unexpected("the cache failed", join)),
+    }
+}
+
+/// Drops a value whose drop waits for the disk, where waiting is allowed. A runtime that is
+/// shutting down, and so runs no further work, drops it too. Without a runtime, it is dropped here.
+pub(crate) fn drop_off_thread(value: impl Send + 'static) {
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(value))),
+        Err(_) => drop(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Sends the thread that drops it.
+    struct Dropped(mpsc::Sender<ThreadId>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_is_dropped_in_another_thread_than_the_one_that_serves() {
+        let (sender, dropped) = mpsc::channel();
+        drop_off_thread(Dropped(sender));
+        assert_ne!(dropped.recv_timeout(Duration::from_secs(60)).unwrap(), thread::current().id());
+    }
+
+    #[test]
+    fn a_value_is_dropped_although_the_runtime_has_ended() {
+        let (sender, dropped) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        {
+            let _entered = handle.enter();
+            drop_off_thread(Dropped(sender.clone()));
+        }
+        dropped.recv_timeout(Duration::from_secs(60)).unwrap();
+        drop_off_thread(Dropped(sender));
+        assert_eq!(dropped.recv_timeout(Duration::from_secs(60)).unwrap(), thread::current().id());
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Progress {
     pub(crate) meta: Arc<ObjectMeta>,
     /// Reads the bytes that have arrived.
     pub(crate) tail: Tail,
+    requested_at: Instant,
     received_at: Instant,
     written: watch::Receiver<Written>,
 }
@@ -48,14 +49,15 @@ impl ProgressSender {
 }
 
 impl Progress {
-    /// Creates the progress of an object whose response came at `received_at`.
+    /// Creates the progress of an object that was requested and whose response came then.
     pub(super) fn new(
         meta: Arc<ObjectMeta>,
         tail: Tail,
+        requested_at: Instant,
         received_at: Instant,
     ) -> (ProgressSender, Self) {
         let (sender, written) = watch::channel(Written::default());
-        (ProgressSender(sender), Self { meta, tail, received_at, written })
+        (ProgressSender(sender), Self { meta, tail, requested_at, received_at, written })
     }
 
     /// Waits until the byte at a position has been written. Returns how many bytes there are, or
@@ -82,10 +84,11 @@ impl Progress {
         Ok((written.bytes > position).then_some(written.bytes))
     }
 
-    /// Returns how old the object is: the age of origin's response, and the time since.
+    /// Returns how old the object is: the age of origin's response, and the time since the request
+    /// (`current_age`, RFC 9111, section 4.2.3).
     pub(crate) fn age(&self) -> Duration {
         let came_with = self.meta.response.map_or(Duration::ZERO, |response| response.age);
-        came_with.saturating_add(self.received_at.elapsed())
+        came_with.saturating_add(self.requested_at.elapsed())
     }
 
     /// Returns whether origin's response came before an instant.

@@ -26,6 +26,9 @@ pub(crate) struct EngineOptions {
     pub(crate) requires_strong_etag: bool,
     /// Whether each failure of origin is logged, because no caller gets the error.
     pub(crate) logs_failures: bool,
+    /// Whether requests go to origin on their own, with origin's own timeouts, if a fetch has no
+    /// response after a minute. If not, they fail with `Timeout`.
+    pub(crate) passes_if_slow: bool,
     pub(crate) clock: Clock,
 }
 

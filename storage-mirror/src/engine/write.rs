@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use storage_core::{Key, Result};
 
 use super::lookup::Engine;
-use super::off_thread::off_thread;
+use super::off_thread::{drop_off_thread, off_thread};
 use super::shared::Shared;
 
 /// A write at origin that is under way.
@@ -61,8 +61,8 @@ impl Drop for Write {
 }
 
 impl Engine {
-    /// Removes objects whose state at origin is uncertain, and has their keys bypass the cache for
-    /// a minute. Blocks on the disk if there are such objects.
+    /// Has keys whose state at origin is uncertain bypass the cache for a minute. Their objects are
+    /// removed in another thread.
     pub(crate) fn invalidate(&self, keys: &[Key]) {
         invalidate(&self.shared, keys);
     }
@@ -85,6 +85,15 @@ impl Engine {
         purge_uncertain(&self.shared, keys)
     }
 
+    /// As [`purge_all`](Self::purge_all). All keys bypass the cache for a minute.
+    ///
+    /// # Errors
+    /// As [`Write::begin`].
+    pub(crate) fn purge_all_uncertain(&self) -> Result<()> {
+        self.shared.fetches.set_all_uncertain();
+        self.purge_all()
+    }
+
     /// Removes all objects. Blocks on the disk.
     ///
     /// # Errors
@@ -100,17 +109,29 @@ impl Engine {
     }
 }
 
-fn invalidate(shared: &Shared, keys: &[Key]) {
-    if let Err(error) = purge_uncertain(shared, keys) {
-        tracing::warn!(%error, "the cache could not be purged, and is switched off");
+/// The removal of objects whose state at origin is uncertain. It takes place when this is dropped,
+/// and waits for the disk.
+struct Removal {
+    shared: Arc<Shared>,
+    keys: Vec<Key>,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if let Err(error) = purge(&self.shared, &self.keys) {
+            tracing::warn!(%error, "the cache could not be purged, and is switched off");
+        }
     }
 }
 
+fn invalidate(shared: &Arc<Shared>, keys: &[Key]) {
+    // From here on nothing of these keys is served.
+    shared.fetches.set_uncertain(keys);
+    drop_off_thread(Removal { shared: Arc::clone(shared), keys: keys.to_vec() });
+}
+
 fn purge_uncertain(shared: &Shared, keys: &[Key]) -> Result<()> {
-    for key in keys {
-        shared.fetches.remove(key);
-        shared.uncached.insert(key, "its state at origin is uncertain");
-    }
+    shared.fetches.set_uncertain(keys);
     purge(shared, keys)
 }
 

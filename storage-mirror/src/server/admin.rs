@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
+use storage_core::Result;
 use storage_core::config::Secret;
 use storage_serve::internal::{key_from_path, method_not_allowed, text_response};
 use storage_serve::{ResponseBody, error_response};
@@ -15,10 +16,11 @@ use storage_serve::{ResponseBody, error_response};
 use super::analytics;
 use super::config::MirrorConfig;
 use super::metrics::{Metric, metrics};
+use super::prefetch;
 use super::record::Outcome;
 use super::records::Records;
 use super::responses::json;
-use super::status;
+use super::status::StatusRoute;
 use crate::engine::Engine;
 
 /// The admin routes.
@@ -27,19 +29,24 @@ pub(crate) struct Admin {
     token: Secret,
     engine: Engine,
     records: Arc<Records>,
-    max_size: u64,
+    status: StatusRoute,
 }
 
 impl Admin {
     /// Returns `None` if the configuration has no token: then there are no admin routes.
+    ///
+    /// # Errors
+    /// Fails with `InvalidConfig` if `price_per_gb` or `currency` is invalid.
     pub(super) fn new(
         config: &MirrorConfig,
         engine: &Engine,
         records: &Arc<Records>,
-    ) -> Option<Self> {
-        let token = config.admin_token.clone()?;
+    ) -> Result<Option<Self>> {
+        let Some(token) = config.admin_token.clone() else { return Ok(None) };
         let (engine, records) = (engine.clone(), Arc::clone(records));
-        Some(Self { token, engine, records, max_size: config.max_size })
+        let price = config.price()?;
+        let status = StatusRoute::new(engine.clone(), Arc::clone(&records), config.max_size, price);
+        Ok(Some(Self { token, engine, records, status }))
     }
 
     /// Returns the response to a request that lacks the token or has another method than the
@@ -121,27 +128,23 @@ impl Admin {
         }
     }
 
-    /// Starts a fetch if the object is not cached. Responds with whether it is available, and
-    /// whether it is being fetched.
+    /// Fetches an object ahead of requests, or without a key lists the keys of origin.
     pub(super) async fn prefetch(
         &self,
         method: &Method,
         headers: &HeaderMap,
         path: &str,
+        query: &str,
     ) -> Response<ResponseBody> {
-        if let Some(rejection) = self.rejection(method, &Method::POST, headers) {
+        let required = if path.is_empty() { Method::GET } else { Method::POST };
+        if let Some(rejection) = self.rejection(method, &required, headers) {
             return rejection;
         }
+        if path.is_empty() {
+            return prefetch::keys(self.engine.origin(), query).await;
+        }
         match key_from_path(path) {
-            Ok(key) => {
-                self.engine.forget_missing(&key);
-                let available = self.engine.is_ready(&key).await;
-                let fetching = self.engine.is_fetching(&key);
-                json(
-                    StatusCode::ACCEPTED,
-                    &serde_json::json!({ "available": available, "fetching": fetching }),
-                )
-            }
+            Ok(key) => prefetch::prefetch(&self.engine, &key, query).await,
             Err(error) => error_response(method, &error),
         }
     }
@@ -200,11 +203,12 @@ impl Admin {
         &self,
         method: &Method,
         headers: &HeaderMap,
+        query: &str,
     ) -> Response<ResponseBody> {
         if let Some(rejection) = self.rejection(method, &Method::GET, headers) {
             return rejection;
         }
-        status::status(&self.engine, &self.records, self.max_size, headers).await
+        self.status.respond(headers, query).await
     }
 
     pub(super) async fn analytics(

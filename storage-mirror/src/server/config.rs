@@ -11,6 +11,7 @@ use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
 
+use super::price::Price;
 use crate::engine::{
     Clock, DEFAULT_TTL, EngineOptions, FreshnessPolicy, Matches, Rule, StalePolicy,
 };
@@ -95,6 +96,12 @@ storage_core::options! {
         /// They are stored in `analytics` below `cache_dir` and do not count towards `max_size`.
         #[serde(default = "default_analytics_days")]
         pub analytics_days: usize => "integer", default 400;
+        /// What origin charges for sending one GB (10^9 bytes), as in `0.09`. With it, the status
+        /// page shows how much money the cache saves.
+        pub price_per_gb: Option<f64> => "number";
+        /// The currency of `price_per_gb`, as in `"€"` or `"EUR"`.
+        #[serde(default = "default_currency")]
+        pub currency: String => "text", default "$";
         /// The addresses of proxies in front, whose `Forwarded` or `X-Forwarded-For` names the
         /// client.
         ///
@@ -135,8 +142,9 @@ storage_core::options! {
 pub enum Ttl {
     /// One lifetime for all objects.
     All(Duration),
-    /// Lifetimes by content type (`audio/*`), prefix (`prefix:live/`) and `default`.
-    By(BTreeMap<String, Duration>),
+    /// A lifetime for each content type (`audio/*`), prefix (`prefix:live/`) and for the others
+    /// (`default`).
+    Rules(BTreeMap<String, Duration>),
 }
 
 impl Default for Ttl {
@@ -182,7 +190,7 @@ impl<'de> de::Visitor<'de> for TtlVisitor {
         while let Some((name, TtlValue(span))) = map.next_entry()? {
             table.insert(name, span);
         }
-        Ok(Ttl::By(table))
+        Ok(Ttl::Rules(table))
     }
 }
 
@@ -212,6 +220,10 @@ fn default_stale_if_error() -> Duration {
 
 fn default_analytics_days() -> usize {
     400
+}
+
+fn default_currency() -> String {
+    "$".to_owned()
 }
 
 fn default_max_connections() -> usize {
@@ -263,6 +275,7 @@ impl MirrorConfig {
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
             return bad("allow: is empty, so no object would be served; leave it out for all keys");
         }
+        self.price()?;
         self.signing_key()?;
         self.freshness()?;
         Ok(self)
@@ -293,6 +306,11 @@ impl MirrorConfig {
         self.signing_key.as_ref().map(|secret| SigningKey::new(secret.expose())).transpose()
     }
 
+    /// Returns the price of traffic, or `None` if `price_per_gb` is not set.
+    pub(crate) fn price(&self) -> Result<Option<Price>> {
+        Price::new(self.price_per_gb, &self.currency)
+    }
+
     pub(crate) fn max_object_size(&self) -> u64 {
         self.max_object_size.unwrap_or(self.max_size / 10)
     }
@@ -318,6 +336,7 @@ impl MirrorConfig {
             stale: StalePolicy::AnyFailure,
             requires_strong_etag: false,
             logs_failures: true,
+            passes_if_slow: false,
             clock: Clock::new(SystemTime::now),
         })
     }
@@ -326,7 +345,7 @@ impl MirrorConfig {
         let (mut ttl, mut rules) = (DEFAULT_TTL, Vec::new());
         match &self.ttl {
             Ttl::All(span) => ttl = *span,
-            Ttl::By(table) => {
+            Ttl::Rules(table) => {
                 for (name, span) in table {
                     match name.strip_prefix("prefix:") {
                         Some(prefix) => rules

@@ -5,11 +5,12 @@
 //! | `listen`, `clients`, `paced` | sockets, threads and shutdown; connections per client; slow clients |
 //! | `site` | the routes, and the access to them |
 //! | `delivery`, `sources` | responses for objects, and the bytes that they read |
-//! | `admin`, `status`, `metrics` | responses for operators |
+//! | `admin`, `status`, `metrics`, `prefetch` | responses for operators |
 //! | `responses` | responses that several routes share |
 //! | `records`, `access_log`, `analytics` | the counters, the access log and the analytics of requests |
 //! | `record` | the record of one request, and the outcomes |
 //! | `forwarded` | the client's address behind a proxy |
+//! | `price` | the price of traffic |
 //! | `config`, `check` | the options; checking whether a mirror can start |
 //!
 //! The objects come from the [engine](crate::engine), which has no HTTP types.
@@ -25,6 +26,8 @@ mod forwarded;
 mod listen;
 mod metrics;
 mod paced;
+mod prefetch;
+mod price;
 mod record;
 mod records;
 mod responses;

@@ -6,6 +6,7 @@
 //! | `GET /verify/<key>` | whether the object is cached; fetches it if not |
 //! | `POST /purge/<key>`, `POST /purge?prefix=` | removes objects from the cache, with the token |
 //! | `POST /prefetch/<key>` | fetches the object, with the token |
+//! | `GET /prefetch?prefix=` | the keys of origin to prefetch, with the token |
 //! | `GET /metrics`, `GET /status` | metrics and state, with the token |
 //! | `GET /analytics?from=&to=&format=` | downloads and bytes of each key, with the token |
 //! | `GET /healthz` | whether the server responds |
@@ -84,15 +85,14 @@ impl<'a> Route<'a> {
             ("download", Some(key)) => Self::Object(key),
             ("verify", Some(key)) => Self::Verify(key),
             ("purge", key) => Self::Purge(key.unwrap_or_default()),
-            ("prefetch", Some(key)) => Self::Prefetch(key),
+            ("prefetch", key) => Self::Prefetch(key.unwrap_or_default()),
             ("metrics", None) => Self::Metrics,
             ("status", None) => Self::Status,
             ("analytics", None) => Self::Analytics,
             ("healthz", None) => Self::Health,
-            (
-                "download" | "verify" | "prefetch" | "metrics" | "status" | "analytics" | "healthz",
-                _,
-            ) => Self::Unknown,
+            ("download" | "verify" | "metrics" | "status" | "analytics" | "healthz", _) => {
+                Self::Unknown
+            }
             _ => Self::Object(path),
         }
     }
@@ -111,7 +111,7 @@ impl Site {
             max_connections_per_client: config.max_connections_per_client(),
             min_rate: config.min_rate,
             signing_key: config.signing_key()?,
-            admin: Admin::new(config, &engine, &records),
+            admin: Admin::new(config, &engine, &records)?,
             admin_is_public: config.admin_listen.is_none(),
             engine,
             records,
@@ -162,9 +162,11 @@ impl Site {
                 self.verify(method, path, query).await
             }
             (Route::Purge(path), Some(admin)) => admin.purge(method, headers, path, query).await,
-            (Route::Prefetch(path), Some(admin)) => admin.prefetch(method, headers, path).await,
+            (Route::Prefetch(path), Some(admin)) => {
+                admin.prefetch(method, headers, path, query).await
+            }
             (Route::Metrics, Some(admin)) => admin.metrics(method, headers),
-            (Route::Status, Some(admin)) => admin.status(method, headers).await,
+            (Route::Status, Some(admin)) => admin.status(method, headers, query).await,
             (Route::Analytics, Some(admin)) => admin.analytics(method, headers, query).await,
             _ => not_found(),
         }
@@ -285,15 +287,10 @@ mod tests {
         assert_eq!(Route::parse("/verify/a/b.mp3"), Route::Verify("/a/b.mp3"));
         assert_eq!(Route::parse("/purge"), Route::Purge(""));
         assert_eq!(Route::parse("/purge/a"), Route::Purge("/a"));
-        for unknown in [
-            "/status/a",
-            "/metrics/",
-            "/analytics/a",
-            "/healthz/x",
-            "/download",
-            "/verify",
-            "/prefetch",
-        ] {
+        assert_eq!(Route::parse("/prefetch"), Route::Prefetch(""));
+        for unknown in
+            ["/status/a", "/metrics/", "/analytics/a", "/healthz/x", "/download", "/verify"]
+        {
             assert_eq!(Route::parse(unknown), Route::Unknown, "{unknown}");
         }
     }

@@ -47,6 +47,19 @@ impl Fixture {
         (cache.clone(), Storage::new(cache))
     }
 
+    /// Opens the directory without a read of origin. A slow disk may need more than one attempt.
+    pub(crate) async fn open_directory(&self) {
+        std::fs::create_dir(self.path()).unwrap();
+        for _ in 0..1_000 {
+            self.storage.delete("none").await.unwrap();
+            if self.cache.status().is_open {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the directory is never open");
+    }
+
     /// Returns the number of `open` calls of origin.
     pub(crate) fn origin_opens(&self) -> usize {
         self.faults.calls(Operation::Open)

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use storage_core::signed_url::SigningKey;
-use storage_core::{ErrorKind, Key, Memory, Operation, Storage, async_trait};
+use storage_core::{ErrorKind, Key, Memory, Storage, async_trait};
 use storage_fs::Fs;
 use storage_mirror::cache::{Cache, CacheBuilder};
 use storage_testkit::Harness;
@@ -75,17 +75,7 @@ impl Harness for Cached {
 
     async fn broken_backend(&self) -> Option<Storage> {
         let faults = Faults::new();
-        for verb in [
-            Operation::Open,
-            Operation::Stat,
-            Operation::Exists,
-            Operation::Delete,
-            Operation::List,
-            Operation::Save,
-            Operation::Copy,
-        ] {
-            let _ = faults.on(verb).fail(ErrorKind::Unexpected);
-        }
+        faults.fail_all(ErrorKind::Unexpected);
         Some(self.over(|_| Memory::storage().layer(|inner| faults.layer(inner))))
     }
 }

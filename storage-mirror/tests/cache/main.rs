@@ -9,4 +9,5 @@ mod faults;
 mod gated;
 mod processes;
 mod reading;
+mod slow;
 mod writing;

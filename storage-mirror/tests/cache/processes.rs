@@ -1,87 +1,39 @@
 //! Tests in child processes: killed while they fill, two on one directory, and on a full disk.
 //!
-//! The ignored test [`child`] runs the job that the environment names. It reports in lines on
-//! standard output that begin with [`MARK`].
+//! The ignored test [`child`] runs the job that the environment names.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use storage_core::Storage;
 use storage_fs::Fs;
 use storage_mirror::cache::Cache;
+use storage_testkit::jobs::{self, Running, report};
 
 use super::common::{MIB, entry_files, pattern, read};
 
-const JOB: &str = "STORAGE_CACHE_JOB";
-const PATH: &str = "STORAGE_CACHE_JOB_PATH";
-const MARK: &str = "@ ";
 const KEYS: u64 = 12;
 
 #[test]
 #[ignore = "runs in child processes of the other tests"]
 fn child() {
-    let Ok(job) = std::env::var(JOB) else { return };
-    let path = std::path::PathBuf::from(std::env::var_os(PATH).unwrap());
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        match &*job {
-            "fill" => fill_until_killed(&path).await,
-            "second" => read_beside_another(&path).await,
-            "full disk" => read_on_a_full_disk(&path).await,
-            _ => panic!("no job {job}"),
-        }
-    });
+    jobs::run(&[
+        ("fill", |path| block_on(fill_until_killed(path))),
+        ("second", |path| block_on(read_beside_another(path))),
+        ("full disk", |path| block_on(read_on_a_full_disk(path))),
+    ]);
+}
+
+fn block_on(job: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap().block_on(job);
 }
 
 fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
-    let exe = std::env::current_exe().unwrap();
-    let mut command = match wrapper {
-        [] => Command::new(exe),
-        [program, args @ ..] => {
-            let mut command = Command::new(program);
-            command.args(args).arg(exe);
-            command
-        }
-    };
-    command.args(["processes::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env(JOB, name).env(PATH, path);
-    command
-}
-
-fn report(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(format!("\n{MARK}{line}\n").as_bytes()).unwrap();
-    stdout.flush().unwrap();
-}
-
-/// A running job. Dropping it kills the job.
-struct Running {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    fn next(&mut self) -> Option<String> {
-        let lines = self.lines.by_ref().map_while(Result::ok);
-        lines.into_iter().find_map(|line| line.strip_prefix(MARK).map(str::to_owned))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    jobs::command(concat!(module_path!(), "::child"), wrapper, name, path)
 }
 
 fn origin_in(path: &Path) -> Storage {
@@ -149,7 +101,7 @@ async fn a_killed_process_leaves_a_cache_that_serves_the_objects_of_origin() {
     for kill in 0..12_u64 {
         let mut running = Running::start(job(&[], "fill", scratch.path()));
         for _ in 0..(kill * 5) % 23 + 3 {
-            running.next().expect("it runs until it is killed");
+            running.next_report().expect("it runs until it is killed");
         }
         drop(running);
         // An object whose write the kill interrupted is read as origin has it.
@@ -237,8 +189,8 @@ async fn a_second_process_on_a_directory_reads_from_origin_and_logs_the_reason_o
     read(&storage, &key(0)).await;
     assert!(first.status().is_open);
     let mut second = Running::start(job(&[], "second", scratch.path()));
-    assert_eq!(second.next().as_deref(), Some("warnings 1"));
-    assert!(second.child.wait().unwrap().success());
+    assert_eq!(second.next_report().as_deref(), Some("warnings 1"));
+    second.finish();
     assert!(first.status().is_open);
 }
 
@@ -279,13 +231,7 @@ async fn read_on_a_full_disk(path: &Path) {
 #[test]
 fn a_full_disk_fails_no_read() {
     let scratch = tempfile::tempdir().unwrap();
-    let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
-    let mounts = |way: &&&[&str]| {
-        let mut command = Command::new(way[0]);
-        command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]).arg(scratch.path());
-        command.output().is_ok_and(|output| output.status.success())
-    };
-    let Some(way) = ways.iter().find(mounts) else {
+    let Some(way) = jobs::mount_wrapper() else {
         let _ = writeln!(
             std::io::stderr(),
             "a_full_disk_fails_no_read: SKIPPED: this machine forbids mounts"
@@ -293,7 +239,7 @@ fn a_full_disk_fails_no_read() {
         return;
     };
     let mut running = Running::start(job(way, "full disk", scratch.path()));
-    assert_eq!(running.next().as_deref(), Some("done"));
-    assert!(running.child.wait().unwrap().success());
+    assert_eq!(running.next_report().as_deref(), Some("done"));
+    running.finish();
     assert!(entry_files(&scratch.path().join("cache")).is_empty(), "the mount ended with the job");
 }

@@ -1,10 +1,11 @@
 //! Reads: which come from the cache and which from origin.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_core::{Error, ErrorKind, Memory, Operation, Storage};
 use storage_mirror::cache::Cache;
 
 use super::common::{Fixture, MIB, entry_files, pattern, read};
@@ -17,7 +18,7 @@ async fn the_first_open_creates_the_directory_and_no_earlier_call_does() {
     fixture.storage.stat("a").await.unwrap();
     assert!(fixture.storage.exists("a").await.unwrap());
     assert!(!fixture.path().exists() && !fixture.cache.status().is_open);
-    assert_eq!(read(&fixture.storage, "a").await, b"one");
+    fixture.keep("a").await;
     assert!(fixture.path().exists() && fixture.cache.status().is_open);
 }
 
@@ -42,6 +43,7 @@ async fn an_object_comes_from_the_cache_with_all_its_metadata() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_opens_share_one_fetch() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(1, 3_000_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let held = fixture.faults.on(Operation::Open).hold();
@@ -64,6 +66,7 @@ async fn concurrent_opens_share_one_fetch() {
 #[tokio::test]
 async fn a_fetch_continues_when_its_first_reader_is_dropped() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(2, 1_000_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let held = fixture.faults.on(Operation::Open).hold();
@@ -82,6 +85,7 @@ async fn a_fetch_continues_when_its_first_reader_is_dropped() {
 #[tokio::test]
 async fn a_range_comes_from_the_cache_if_the_object_is_stored_and_otherwise_from_origin() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(3, 700_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let range = || async {
@@ -141,6 +145,7 @@ async fn a_missing_object_is_requested_from_origin_each_time() {
 #[tokio::test]
 async fn an_object_larger_than_max_object_size_is_passed_through() {
     let fixture = Fixture::with(|builder| builder.max_object_size(100_000));
+    fixture.open_directory().await;
     let body = pattern(4, 100_001);
     fixture.origin.save("large", body.clone()).await.unwrap();
     for _ in 0..3 {
@@ -251,6 +256,7 @@ fn restarted(fixture: &mut Fixture) -> (Cache, Storage) {
 #[tokio::test]
 async fn an_interrupted_body_resumes_at_its_offset() {
     let fixture = Fixture::new();
+    fixture.open_directory().await;
     let body = pattern(5, 2_000_000);
     fixture.origin.save("a", body.clone()).await.unwrap();
     let broken =
@@ -276,4 +282,38 @@ async fn a_slow_reader_reads_the_old_version_to_its_end_after_a_write() {
     }
     assert!(read_slowly == *body);
     assert_eq!(read(&fixture.storage, "a").await, b"new");
+}
+
+#[tokio::test]
+async fn all_readers_that_share_a_failed_fetch_get_its_error_whole() {
+    let fixture = Fixture::new();
+    fixture.open_directory().await;
+    let held = fixture.faults.on(Operation::Open).of("a").hold();
+    let failed = fixture.faults.on(Operation::Open).of("a").fail_with(|| {
+        let refused = Error::unexpected("inner", std::io::Error::other("refused"));
+        let busy = Error::new(ErrorKind::RateLimited, "busy").with_source(refused);
+        busy.with_retryable(false).with_retry_after(Duration::from_secs(7))
+    });
+    let readers: Vec<_> = (0..5)
+        .map(|_| {
+            let storage = fixture.storage.clone();
+            tokio::spawn(async move { storage.open("a").await.unwrap_err() })
+        })
+        .collect();
+    held.reached().await;
+    // All readers wait for the fetch.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    held.release();
+    for reader in readers {
+        let error = reader.await.unwrap();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::RateLimited, "busy"));
+        assert!(!error.is_retryable(), "although errors of its kind are");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        let inner = error.source().unwrap();
+        assert_eq!(inner.to_string(), "Unexpected: inner");
+        assert_eq!(inner.source().unwrap().to_string(), "refused");
+    }
+    assert_eq!((fixture.origin_opens(), failed.fired()), (1, 1));
 }

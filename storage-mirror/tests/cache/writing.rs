@@ -231,3 +231,28 @@ async fn a_save_with_a_unique_name_removes_the_stored_version_of_its_key() {
     fixture.origin.save(again.as_str(), "third").await.unwrap();
     assert_eq!(read(&fixture.storage, &again).await, b"third");
 }
+
+#[tokio::test]
+async fn a_key_of_a_failed_write_bypasses_the_cache_whatever_else_fails() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "old").await.unwrap();
+    fixture.keep("a").await;
+    let failed = fixture.faults.on(Operation::Save).fail(ErrorKind::Timeout);
+    fixture.storage.save("a", "new").await.unwrap_err();
+    assert_eq!(failed.fired(), 1);
+    let keys: Vec<_> =
+        (0..100_001).map(|n| storage_core::Key::new(format!("k/{n}")).unwrap()).collect();
+    let _ = fixture.faults.on(Operation::Delete).call(1).fail(ErrorKind::Timeout);
+    let deleted = fixture.storage.driver().delete_many(&keys).await;
+    assert!(deleted.iter().any(Result::is_err));
+    assert_eq!(read(&fixture.storage, "a").await, b"old");
+    // Origin carries the failed write out.
+    fixture.origin.save("a", "happened").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(read(&fixture.storage, "a").await, b"happened");
+        // A fetch that should not have begun would end.
+        while fixture.cache.status().fetching > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Freshness: how long a stored object is served, and how it is revalidated.
 
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,6 +200,13 @@ fn ttl(response: &reqwest::Response) -> u64 {
     ttl.parse().unwrap()
 }
 
+/// Asserts the age of a hit, and for how long it stays fresh, in seconds.
+#[track_caller]
+fn assert_fresh(hit: &reqwest::Response, ages: Range<u64>, ttls: RangeInclusive<u64>) {
+    let is_fresh = ages.contains(&age(hit)) && ttls.contains(&ttl(hit));
+    assert!(is_fresh, "{:?}", hit.headers());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_age_of_origins_response_counts_after_a_restart_too() {
     let cache = tempfile::TempDir::new().unwrap();
@@ -209,19 +217,11 @@ async fn the_age_of_origins_response_counts_after_a_restart_too() {
     arriving.text().await.unwrap();
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();
-    assert!(
-        (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
-        "{:?}",
-        hit.headers()
-    );
+    assert_fresh(&hit, 600..700, 300..=400);
     drop(mirror);
     let mirror = Mirror::at(cache.path(), storage(&origin), json!({}));
     let hit = mirror.get("/a").send().await.unwrap();
-    assert!(
-        (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
-        "{:?}",
-        hit.headers()
-    );
+    assert_fresh(&hit, 600..700, 300..=400);
     assert_eq!(origin.requests().len(), 1);
 }
 
@@ -251,11 +251,7 @@ async fn two_chained_mirrors_serve_an_object_for_one_freshness_lifetime() {
     arriving.text().await.unwrap();
     outer.until("in_flight", 0).await;
     let hit = outer.get("/a").send().await.unwrap();
-    assert!(
-        (600..700).contains(&age(&hit)) && (300..=400).contains(&ttl(&hit)),
-        "{:?}",
-        hit.headers()
-    );
+    assert_fresh(&hit, 600..700, 300..=400);
     assert_eq!(origin.requests().len(), 1);
 }
 
@@ -267,7 +263,7 @@ async fn expires_counts_from_the_date_of_origin() {
     mirror.fetch("/a").await;
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();
-    assert!((500..=600).contains(&ttl(&hit)) && age(&hit) < 100, "{:?}", hit.headers());
+    assert_fresh(&hit, 0..100, 500..=600);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,11 +281,7 @@ async fn two_chained_mirrors_count_expires_from_the_date_of_origin() {
     outer.until("in_flight", 0).await;
     let hit = outer.get("/a").send().await.unwrap();
     assert_eq!(hit.headers()["date"], "Wed, 01 Jan 2098 00:00:00 GMT");
-    assert!(
-        (300..400).contains(&age(&hit)) && (200..=300).contains(&ttl(&hit)),
-        "{:?}",
-        hit.headers()
-    );
+    assert_fresh(&hit, 300..400, 200..=300);
 }
 
 #[tokio::test(flavor = "multi_thread")]

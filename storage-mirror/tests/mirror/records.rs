@@ -194,7 +194,8 @@ async fn the_analytics_files_do_not_identify_clients() {
         );
         files += 1;
     }
-    assert_eq!(files, 1);
+    // The counts of the keys, and the summary.
+    assert_eq!(files, 2);
 }
 
 /// Parses CSV (RFC 4180) into the fields of each line.
@@ -459,6 +460,83 @@ async fn the_status_page_escapes_keys() {
     );
 }
 
+/// Returns the status page, as a browser requests it.
+async fn status_page(mirror: &Mirror, query: &str) -> String {
+    let request = mirror.get(&format!("/status{query}")).header("accept", "text/html");
+    let response = request.basic_auth("user", Some(TOKEN)).send().await.unwrap();
+    assert_eq!(response.headers().get_all("content-type").iter().count(), 1);
+    response.text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_shows_keys_of_any_length_and_direction_as_text() {
+    let origin = Memory::storage();
+    let mirror = Mirror::of(origin.clone(), json!({}));
+    let long = "<".repeat(1024);
+    for key in [&long, "\u{202e}gpj.exe", "ملف"] {
+        origin.save(key, "hello").await.unwrap();
+        let mut url: reqwest::Url = mirror.url.parse().unwrap();
+        url.path_segments_mut().unwrap().push(key);
+        assert_eq!(mirror.client.get(url).send().await.unwrap().text().await.unwrap(), "hello");
+    }
+    counted(&mirror, 3).await;
+    let page = status_page(&mirror, "").await;
+    assert!(page.contains(&format!("<bdi>{}</bdi>", "&lt;".repeat(1024))), "{page}");
+    assert!(page.contains("<bdi>\\u{202e}gpj.exe</bdi>") && !page.contains('\u{202e}'), "{page}");
+    assert!(page.contains("<bdi>ملف</bdi>"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_on_the_status_page_lists_the_keys_that_contain_the_text() {
+    let origin = Memory::storage();
+    let mirror = Mirror::of(origin.clone(), json!({}));
+    for key in ["a/One.mp3", "a/two.mp3"] {
+        origin.save(key, "hello").await.unwrap();
+        mirror.fetch(&format!("/{key}")).await;
+    }
+    counted(&mirror, 2).await;
+    let page = status_page(&mirror, "?q=one&refresh=60").await;
+    assert!(page.contains("<bdi>a/One.mp3</bdi>") && !page.contains("two.mp3"), "{page}");
+    assert!(page.contains("<meta http-equiv=refresh content=60>"), "{page}");
+    let hostile = "?q=%22%3E%3Cscript%3E&day=2025-01-01&days=%3Cb%3E";
+    let page = status_page(&mirror, hostile).await;
+    assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;\"") && !page.contains("<script"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_shows_saved_traffic_and_a_reload_changes_the_price() {
+    let cache = TempDir::new().unwrap();
+    let origin = Memory::storage();
+    origin.save("a", vec![0; 1_000_000]).await.unwrap();
+    let priced = |price: f64| json!({ "price_per_gb": price, "currency": "EUR" });
+    let mirror = Mirror::at(cache.path(), origin, priced(1000.0));
+    mirror.fetch("/a").await;
+    mirror.until("objects", 1).await;
+    mirror.fetch("/a").await;
+    counted(&mirror, 2).await;
+    let page = status_page(&mirror, "").await;
+    for figure in [">50.0 %<", ">1.00 MB<", ">1.00 EUR<", ">2.00 MB<", "memory:"] {
+        assert!(page.contains(figure), "{figure} is not in\n{page}");
+    }
+    mirror.handle.reload(config(cache.path(), priced(2500.0))).unwrap();
+    assert!(status_page(&mirror, "").await.contains(">2.50 EUR<"));
+    let error = mirror.handle.reload(config(cache.path(), priced(-1.0))).unwrap_err();
+    assert!(error.message().contains("price_per_gb"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_analytics_the_status_page_counts_from_the_start() {
+    let origin = Memory::storage();
+    origin.save("a", "hello").await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "analytics_days": 0 }));
+    mirror.fetch("/a").await;
+    mirror.until("objects", 1).await;
+    mirror.fetch("/a").await;
+    let read = async || status_page(&mirror, "").await;
+    let page = until("both are counted", read, |page| page.contains(">50.0 %<")).await;
+    assert!(page.contains("analytics_days = 0"), "{page}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_as_json_contains_the_figures_of_the_page() {
     let origin = Memory::storage();
@@ -466,7 +544,8 @@ async fn the_status_as_json_contains_the_figures_of_the_page() {
     let mirror = Mirror::of(origin, json!({}));
     mirror.fetch("/a").await;
     counted(&mirror, 1).await;
-    let response = mirror.get("/status").bearer_auth(TOKEN).send().await.unwrap();
+    let request = mirror.get("/status?format=json").header("accept", "text/html");
+    let response = request.bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/json");
     let status: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     assert_eq!(status["answers"]["miss"], json!({ "requests": 1, "sent_bytes": 5 }));
@@ -475,6 +554,8 @@ async fn the_status_as_json_contains_the_figures_of_the_page() {
         (&status["today"]["all"]["downloads"], &status["max_size"]),
         (&json!(1), &json!(1 << 30))
     );
+    assert_eq!(status["origin"], json!({ "driver": "memory", "location": "memory:" }));
+    assert_eq!((&status["byte_hit_rate"], &status["saved_bytes"]), (&json!(0.0), &json!(0)));
     assert!(
         status["version"].is_string()
             && status["uptime_seconds"].is_u64()

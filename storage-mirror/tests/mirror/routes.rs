@@ -249,6 +249,58 @@ async fn prefetch_reports_whether_the_object_is_being_fetched() {
     assert_eq!(faults.calls(Operation::Open), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn prefetch_with_wait_responds_when_the_object_is_cached_or_cannot_be() {
+    let (origin, faults) = faulty();
+    origin.save("a", "hello").await.unwrap();
+    origin.save("large", vec![b'x'; 2 << 20]).await.unwrap();
+    let mirror = Mirror::of(origin, json!({ "max_object_size": "1MiB" }));
+    let prefetch = async |path: &str| {
+        let response = mirror.post(path).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap_or_default())
+    };
+    let held = faults.on(Operation::Open).call(1).hold();
+    let pending = json!({ "available": false, "fetching": true });
+    assert_eq!(prefetch("/prefetch/a?wait=1").await, (202, pending));
+    held.reached().await;
+    held.release();
+    let cached = json!({ "available": true, "fetching": false });
+    assert_eq!(prefetch("/prefetch/a?wait=30").await, (200, cached.clone()));
+    // A cached object needs no request to origin.
+    assert_eq!(prefetch("/prefetch/a?wait=30").await, (200, cached));
+    assert_eq!(faults.calls(Operation::Open), 1);
+    let (status, document) = prefetch("/prefetch/none?wait=30").await;
+    assert_eq!((status, &document["reason"]), (200, &json!("origin has no such object")));
+    let (status, document) = prefetch("/prefetch/large?wait=30").await;
+    assert_eq!((status, &document["available"]), (200, &json!(false)));
+    assert!(document["reason"].is_string(), "{document}");
+    for wrong in ["0", "61", "soon", ""] {
+        assert_eq!(prefetch(&format!("/prefetch/a?wait={wrong}")).await.0, 400, "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_origin_are_listed_in_pages() {
+    let origin = Memory::storage();
+    for n in 0..1001 {
+        origin.save(format!("d/{n:04}"), "").await.unwrap();
+    }
+    origin.save("e", "").await.unwrap();
+    let mirror = Mirror::of(origin, json!({}));
+    let keys = async |query: &str| {
+        let url = format!("{}/prefetch?{query}", mirror.url);
+        let request = mirror.client.get(url).bearer_auth(TOKEN);
+        serde_json::from_str::<Value>(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+    };
+    let page = keys("prefix=d/").await;
+    assert_eq!((page["keys"].as_array().unwrap().len(), &page["next"]), (1000, &json!("d/0999")));
+    let page = keys("prefix=d/&after=d/0999").await;
+    assert_eq!(page, json!({ "keys": ["d/1000"], "next": null, "skipped": 0 }));
+    let response = mirror.client.get(format!("{}/prefetch?prefix=d/", mirror.url)).send().await;
+    assert_eq!(response.unwrap().status().as_u16(), 401);
+}
+
 /// Sends a request on a connection and returns whether there was a response. The server closes a
 /// refused connection.
 async fn is_served(stream: &mut TcpStream) -> bool {

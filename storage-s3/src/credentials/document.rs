@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use object_store::aws::AwsCredential;
 use serde::Deserialize;
-use storage_core::{format_time, parse_time};
+use storage_core::format_time;
 
 use super::error::CredentialError;
 use super::http_source::{HttpSource, Response, excerpt};
 use super::keys;
 use super::provider::Fetched;
+use crate::time::parse_time;
 
 /// The largest clock skew that is ignored. S3 refuses requests from a skew of 15 minutes on.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
@@ -84,7 +85,9 @@ impl RawCredentials<'_> {
             keys::credential(self.key_id, self.secret, self.token).map_err(|what| wrong(&what))?;
         let expiration = match self.expiration {
             None => return Ok(Fetched { credential, expires: None }),
-            Some(text) => parse_time(text).map_err(|_| wrong("their expiration is not a time"))?,
+            Some(text) => {
+                parse_time(text).ok_or_else(|| wrong("their expiration is not a time"))?
+            }
         };
         let now = SystemTime::now();
         let expires = match server_time.map(|server| ClockSkew::between(now, server)) {

@@ -235,6 +235,8 @@ pub(crate) async fn names_that_windows_reserves_are_kept_or_refused(kit: &Kit) -
             "a:b",
             "x:stream:$DATA",
             "x.",
+            // Not reserved, so that at least one is stored.
+            "console",
         ],
     )
     .await

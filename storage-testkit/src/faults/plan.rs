@@ -78,6 +78,21 @@ impl Faults {
         Plan { faults: self.clone(), operation, key: None, calls: Calls::Every }
     }
 
+    /// Makes all calls fail that need the backend: of all verbs but `url`.
+    pub fn fail_all(&self, kind: ErrorKind) {
+        for verb in [
+            Operation::Open,
+            Operation::Stat,
+            Operation::Exists,
+            Operation::Delete,
+            Operation::List,
+            Operation::Save,
+            Operation::Copy,
+        ] {
+            self.on(verb).fail(kind);
+        }
+    }
+
     /// Returns the number of calls of a verb, with or without a fault.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> usize {

@@ -80,8 +80,9 @@ impl Retry {
         Self { inner, backoff }
     }
 
-    /// Sets the longest wait before the first retry, which doubles with each further one, and the
-    /// upper bound of the wait before any retry. Default to 100 ms and 10 s.
+    /// Sets the bounds of the random wait. `base` is the longest wait before the first retry and
+    /// doubles with each further one. `cap` bounds the wait before any retry. They default to
+    /// `100ms` and `10s`.
     #[must_use]
     pub fn with_backoff(mut self, base: Duration, cap: Duration) -> Self {
         (self.backoff.base, self.backoff.cap) = (base, cap);

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use storage_core::{Error, ErrorKind, Result};
 
@@ -30,6 +30,27 @@ impl Day {
         // A time that the calendar cannot represent counts as 1970-01-01.
         let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
         Self(TimeZone::UTC.to_datetime(timestamp).date())
+    }
+
+    /// Returns the day that is a number of days earlier. Stops at the first day of the calendar.
+    pub(crate) fn minus(self, days: u32) -> Self {
+        Self(self.0.saturating_sub(Span::new().days(days)))
+    }
+
+    /// Returns the number of days from an earlier day to this one, or 0 if it is not earlier.
+    pub(crate) fn days_since(self, earlier: Self) -> u32 {
+        let days = (self.0 - earlier.0).get_days();
+        u32::try_from(days).unwrap_or_default()
+    }
+
+    /// Returns the first day of the month.
+    pub(crate) fn month(self) -> Self {
+        Self(self.0.first_of_month())
+    }
+
+    /// Writes the day as in "31 January 2025", or the month as in "January 2025".
+    pub(crate) fn in_words(self, has_day: bool) -> String {
+        self.0.strftime(if has_day { "%-d %B %Y" } else { "%B %Y" }).to_string()
     }
 
     /// Returns the time until the next midnight.

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use storage_core::{Error, ErrorKind, Result};
 
+use super::counts::Row;
 use super::day::Day;
 use super::files::Files;
-use super::tally::Row;
 
 /// The format of exported analytics.
 ///

@@ -1,32 +1,42 @@
 //! [`Analytics`]: downloads and bytes for each key and day, kept across restarts.
 //!
 //! The current day is counted in memory ([`tally`]) and saved once a minute and at the end
-//! ([`files`]), so a crash loses at most a minute. [`export`] reads the saved days. Addresses and
-//! user agents are never saved.
+//! ([`files`]), so a crash loses at most a minute. Each day has a [`summary`], so that the status
+//! page does not read the counts of every key. [`export`] reads the saved days. Addresses and user
+//! agents are never saved.
 
+mod counts;
 mod day;
 mod export;
 mod files;
+mod history;
 mod route;
+mod search;
+mod summary;
 mod tally;
+mod top;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use storage_core::{Key, Result};
+use storage_core::Result;
 
 use crate::server::record::Record;
+use counts::Row;
 use files::Files;
+use history::History;
 use tally::{Bounds, Tally};
 
+pub(crate) use counts::Counts;
 pub use day::Day;
 pub use export::{ExportFormat, export};
 pub(crate) use route::respond;
-pub(crate) use tally::Counts;
+pub(crate) use search::Found;
+pub(crate) use summary::{DaySummary, DayTotal};
+pub(crate) use top::TopKey;
 
 /// How often the current day is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -42,15 +52,18 @@ pub(crate) struct Analytics {
     today: Mutex<Tally>,
     /// Past days that are not saved yet. The lock is held while days are saved.
     past: Mutex<VecDeque<Tally>>,
+    history: Mutex<History>,
 }
 
-/// The summary of the current day.
+/// The sums of the kept days.
 #[derive(Debug)]
-pub(crate) struct Today {
-    pub(crate) day: Day,
-    pub(crate) all: Counts,
-    /// The keys with the most downloads, in descending order.
-    pub(crate) top: Vec<(Key, Counts)>,
+pub(crate) struct DayTotals {
+    /// The current day.
+    pub(crate) today: Day,
+    /// The days with requests, including the current day.
+    pub(crate) days: BTreeMap<Day, DayTotal>,
+    /// The number of kept days that are not summed up yet.
+    pub(crate) unread: usize,
 }
 
 impl Analytics {
@@ -67,7 +80,8 @@ impl Analytics {
         files.create_directory()?;
         files.keep_latest(max_days)?;
         let today = Mutex::new(read(&files, Day::of(now), bounds)?);
-        Ok(Self { files, max_days, bounds, today, past: Mutex::default() })
+        let history = Mutex::new(History::read(&files)?);
+        Ok(Self { files, max_days, bounds, today, past: Mutex::default(), history })
     }
 
     /// Counts a completed request in the current day.
@@ -81,8 +95,7 @@ impl Analytics {
     pub(crate) fn keep_saving(&self, stop: &Receiver<()>) {
         loop {
             // Wakes up at midnight, to begin the new day.
-            let wait = SAVE_EVERY.min(Day::left(SystemTime::now()));
-            let is_over = stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+            let is_over = self.wait(stop, SAVE_EVERY.min(Day::left(SystemTime::now())));
             if let Err(error) = self.save(SystemTime::now()) {
                 tracing::error!(%error, "cannot save the analytics; they are kept in memory");
             }
@@ -90,6 +103,32 @@ impl Analytics {
                 return;
             }
         }
+    }
+
+    /// Waits, and meanwhile sums up the days that have no summary. Returns whether to stop.
+    fn wait(&self, stop: &Receiver<()>, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while Instant::now() < end && self.summarize_unread() {
+            if stop.try_recv() != Err(TryRecvError::Empty) {
+                return true;
+            }
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        stop.recv_timeout(left) != Err(RecvTimeoutError::Timeout)
+    }
+
+    /// Sums up one day that has no summary. Returns `false` if there is none.
+    fn summarize_unread(&self) -> bool {
+        let Some(day) = lock(&self.history).take_unread() else { return false };
+        // The lock of `past` is held while days are saved: no save may replace this day meanwhile.
+        let _saving = lock(&self.past);
+        match self.files.summarize(day) {
+            Ok(summary) => lock(&self.history).set(day, summary.total),
+            Err(error) => {
+                tracing::warn!(%day, %error, "cannot sum up the analytics of a day");
+            }
+        }
+        true
     }
 
     /// Begins a new day if the date has changed, and saves all changes. Blocks on the disk.
@@ -101,21 +140,29 @@ impl Analytics {
         self.begin_day(&mut past, Day::of(now))?;
         while let Some(tally) = past.front_mut() {
             if tally.take_changed() {
-                let written = self.files.write(tally.day(), |from| tally.page(from));
+                let summary = tally.summary();
+                let written = self.write(summary, |from| tally.page(from));
                 written.inspect_err(|_| tally.set_changed())?;
-                self.files.keep_latest(self.max_days)?;
             }
             past.pop_front();
         }
-        let (day, has_changed) = {
+        let (summary, has_changed) = {
             let mut today = self.today();
-            (today.day(), today.take_changed())
+            (today.summary(), today.take_changed())
         };
         if has_changed {
-            let written = self.files.write(day, |from| self.today().page(from));
+            let written = self.write(summary, |from| self.today().page(from));
             written.inspect_err(|_| self.today().set_changed())?;
-            self.files.keep_latest(self.max_days)?;
         }
+        Ok(())
+    }
+
+    /// Writes a day and its summary, and removes the oldest days beyond the maximum.
+    fn write(&self, summary: DaySummary, next_rows: impl FnMut(usize) -> Vec<Row>) -> Result<()> {
+        self.files.write(summary.day, next_rows)?;
+        self.files.write_summary(summary)?;
+        let removed = self.files.keep_latest(self.max_days)?;
+        lock(&self.history).remove(&removed);
         Ok(())
     }
 
@@ -127,7 +174,11 @@ impl Analytics {
         }
         let new = read(&self.files, day, self.bounds)?;
         let ended = std::mem::replace(&mut *self.today(), new);
-        past.push_back(ended.into_past());
+        let ended = ended.into_past();
+        if !ended.is_empty() {
+            lock(&self.history).set(ended.day(), ended.summary().total);
+        }
+        past.push_back(ended);
         // The last day always stays. Earlier ones are dropped if there are too many days or keys.
         let keys = |past: &VecDeque<Tally>| past.iter().map(Tally::len).sum::<usize>();
         while past.len() > MAX_UNSAVED_DAYS || (past.len() > 1 && keys(past) > self.bounds.keys) {
@@ -140,54 +191,29 @@ impl Analytics {
         Ok(())
     }
 
-    /// Summarizes the current day, with at most `max` keys.
-    pub(crate) fn summarize_today(&self, max: usize) -> Today {
-        let (mut all, mut from, mut top) = (Counts::default(), 0, BinaryHeap::new());
-        loop {
-            let page = self.today().page(from);
-            if page.is_empty() {
-                break;
-            }
-            from += page.len();
-            for row in page {
-                all.add(&row.counts);
-                let Some(key) = row.key else { continue };
-                top.push(Reverse(Ranked { key, counts: row.counts }));
-                if top.len() > max {
-                    top.pop();
-                }
-            }
-        }
-        let top = top
-            .into_sorted_vec()
-            .into_iter()
-            .map(|Reverse(ranked)| (ranked.key, ranked.counts))
-            .collect();
-        Today { day: self.today().day(), all, top }
+    /// Returns the sums and the top keys of the current day.
+    pub(crate) fn summarize_today(&self) -> DaySummary {
+        self.today().summary()
+    }
+
+    /// Returns the sums and the top keys of a day. Returns `None` if the day has no summary. Blocks
+    /// on the disk.
+    pub(crate) fn summary(&self, day: Day) -> Option<DaySummary> {
+        let today = self.summarize_today();
+        if today.day == day { Some(today) } else { self.files.summary(day) }
+    }
+
+    /// Returns the sums of the kept days.
+    pub(crate) fn day_totals(&self) -> DayTotals {
+        let today = self.summarize_today();
+        let history = lock(&self.history);
+        let (mut days, unread) = (history.totals(), history.unread());
+        days.insert(today.day, today.total);
+        DayTotals { today: today.day, days, unread }
     }
 
     fn today(&self) -> MutexGuard<'_, Tally> {
         lock(&self.today)
-    }
-}
-
-/// A key ordered by downloads, then by requests, then in reverse by name.
-#[derive(Debug, PartialEq, Eq)]
-struct Ranked {
-    key: Key,
-    counts: Counts,
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let rank = |ranked: &Self| (ranked.counts.downloads, ranked.counts.requests);
-        rank(self).cmp(&rank(other)).then_with(|| other.key.cmp(&self.key))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
     }
 }
 

@@ -4,52 +4,16 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use serde::{Deserialize, Serialize};
 use storage_core::Key;
 
+use super::counts::{Counts, Row};
 use super::day::Day;
+use super::summary::{DaySummary, DayTotal};
+use super::top::{Best, Top};
 use crate::server::record::Record;
 
 /// The number of rows on a page. The lock is held for one page at a time.
 const PAGE: usize = 512;
-
-/// The counts of a key on a day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) downloads: u64,
-    /// Those of `downloads` that are requests from the first byte, because there were too many
-    /// clients to keep.
-    pub(crate) downloads_by_request: u64,
-    pub(crate) requests: u64,
-    pub(crate) hit_requests: u64,
-    pub(crate) bytes_hit: u64,
-    pub(crate) bytes_miss: u64,
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.downloads += other.downloads;
-        self.downloads_by_request += other.downloads_by_request;
-        self.requests += other.requests;
-        self.hit_requests += other.hit_requests;
-        self.bytes_hit += other.bytes_hit;
-        self.bytes_miss += other.bytes_miss;
-    }
-
-    fn is_zero(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// The saved counts of a key on a day. The row without a key is the sum of all keys beyond the
-/// bounds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) day: Day,
-    pub(crate) key: Option<Key>,
-    #[serde(flatten)]
-    pub(crate) counts: Counts,
-}
 
 /// Bounds the memory of a day.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +47,9 @@ pub(super) struct Tally {
     key_bytes: usize,
     /// The sum of all keys beyond the bounds.
     other: Counts,
+    /// The sum of all keys.
+    all: Counts,
+    top: Top,
     /// The counted pairs of a client and a key, as hashes with a salt that is dropped with the day.
     seen: HashSet<u64>,
     salt: RandomState,
@@ -98,6 +65,8 @@ impl Tally {
             indices: HashMap::new(),
             key_bytes: 0,
             other: Counts::default(),
+            all: Counts::default(),
+            top: Top::default(),
             seen: HashSet::new(),
             salt: RandomState::new(),
             has_changed: false,
@@ -145,23 +114,29 @@ impl Tally {
     }
 
     fn add(&mut self, key: &Key, counts: &Counts) {
-        let has_room = self.rows.len() < self.bounds.keys
-            && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
-        match self.indices.entry(self.salt.hash_one(key)) {
-            Entry::Occupied(index) => match self.rows.get_mut(*index.get() as usize) {
-                Some((found, row)) if found == key => row.add(counts),
-                // Two keys have one hash, which is very rare. The second counts as beyond the
-                // bounds.
-                _ => self.other.add(counts),
-            },
-            Entry::Vacant(index) if has_room => {
+        self.all.add(counts);
+        let index = match self.indices.entry(self.salt.hash_one(key)) {
+            Entry::Occupied(index) => *index.get() as usize,
+            Entry::Vacant(index) => {
+                let has_room = self.rows.len() < self.bounds.keys
+                    && self.key_bytes + key.as_str().len() <= self.bounds.key_bytes;
+                if !has_room {
+                    self.other.add(counts);
+                    return;
+                }
                 // The conversion does not fail: there are fewer than `bounds.keys` rows.
                 index.insert(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
                 self.key_bytes += key.as_str().len();
-                self.rows.push((key.clone(), *counts));
+                self.rows.push((key.clone(), Counts::default()));
+                self.rows.len() - 1
             }
-            Entry::Vacant(_) => self.other.add(counts),
+        };
+        match self.rows.get_mut(index) {
+            Some((found, row)) if found == key => row.add(counts),
+            // Two keys have one hash, which is very rare. The second counts as beyond the bounds.
+            _ => return self.other.add(counts),
         }
+        self.top.update(&self.rows, index);
     }
 
     /// Returns the number of keys that have a row.
@@ -169,12 +144,44 @@ impl Tally {
         self.rows.len()
     }
 
+    /// Whether no request was counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_zero()
+    }
+
     /// Adds a saved row.
     pub(super) fn restore(&mut self, row: &Row) {
         match &row.key {
             Some(key) => self.add(key, &row.counts),
-            None => self.other.add(&row.counts),
+            None => {
+                self.all.add(&row.counts);
+                self.other.add(&row.counts);
+            }
         }
+    }
+
+    /// Returns the sums and the top keys, without a walk over all keys.
+    pub(super) fn summary(&self) -> DaySummary {
+        let total = DayTotal { keys: self.rows.len() as u64, counts: self.all };
+        DaySummary { day: self.day, total, top: self.top.sorted(&self.rows) }
+    }
+
+    /// Searches some keys from an index on for a text in lower case, and adds the rows to `best`.
+    /// Returns how many keys were searched, and how many contain the text. Both are 0 at the end.
+    pub(super) fn search(&self, text: &str, from: usize, best: &mut Best) -> (usize, usize) {
+        let (mut searched, mut found, mut lower) = (0, 0, String::new());
+        for (key, counts) in self.rows.iter().skip(from).take(PAGE) {
+            searched += 1;
+            lower.clear();
+            lower.push_str(key.as_str());
+            lower.make_ascii_lowercase();
+            // Finds a text in linear time, so a hostile key does not make the search slow.
+            if lower.contains(text) {
+                found += 1;
+                best.add(key.clone(), *counts);
+            }
+        }
+        (searched, found)
     }
 
     /// Returns some rows from an index on, and no rows at the end.

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::jobs::{self, Running};
 use super::*;
+use storage_testkit::jobs::{self, Running};
 
 /// Space for all objects of the test, so that no entry is evicted.
 const ROOM: u64 = 64 * MIB;
@@ -172,12 +172,12 @@ fn kill_again_and_again(job: &str, scratch: &Scratch, room: u64, kills: u64) -> 
     let (mut reports, mut partial) = (Reports::default(), 0);
     for kill in 0..kills {
         let seed = split_mix(kill + room);
-        let mut command = jobs::job(&[], job, &scratch.path());
+        let mut command = super::job(&[], job, &scratch.path());
         command.env(FIRST, (reports.latest() + 1_000 * (kill + 1)).to_string());
         let mut running = Running::start(command);
         // Kills the job after a random number of reports and a random delay.
         for _ in 0..(seed >> 33) % 20 + 1 {
-            reports.take(&running.next().expect("it runs until it is killed"));
+            reports.take(&running.next_report().expect("it runs until it is killed"));
         }
         spin(Duration::from_micros((seed >> 40) % 8_000));
         running.kill().iter().for_each(|line| reports.take(line));

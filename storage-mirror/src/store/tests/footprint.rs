@@ -2,7 +2,6 @@
 
 use storage_core::{Checksum, ChecksumAlgorithm, ETag, Metadata};
 
-use super::jobs;
 use super::*;
 
 const WARM_UP: u64 = 2_000;
@@ -57,7 +56,7 @@ fn a_stored_object_takes_at_most_300_bytes_of_memory() {
         return skip("the system does not report the memory of a process");
     }
     let scratch = Scratch::in_memory();
-    let reports = jobs::finish(jobs::job(&[], "footprint", &scratch.path()));
+    let reports = jobs::finish(job(&[], "footprint", &scratch.path()));
     let each: u64 = reports[0].parse().unwrap();
     print_line(&format!("{each} bytes an object"));
     assert!((1..=MOST_PER_OBJECT).contains(&each), "{each} bytes an object");

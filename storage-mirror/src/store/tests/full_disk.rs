@@ -5,29 +5,15 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use super::jobs;
 use super::*;
 
 /// Runs a job that mounts a file system over the directory. Skips it where mounts are forbidden.
 fn run_with_mount(job: &str) {
-    static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
-    let wrapper = WRAPPER.get_or_init(|| {
-        let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
-        ways.into_iter().find(|way| mounts_with(way))
-    });
-    let Some(wrapper) = wrapper else { return skip("this machine forbids mounts") };
+    let Some(wrapper) = jobs::mount_wrapper() else { return skip("this machine forbids mounts") };
     let scratch = Scratch::new();
     fs::create_dir(scratch.path()).unwrap();
-    assert_eq!(jobs::finish(jobs::job(wrapper, job, &scratch.path())), ["done"]);
-}
-
-fn mounts_with(way: &[&str]) -> bool {
-    let scratch = Scratch::new();
-    let mut command = Command::new(way[0]);
-    command.args(&way[1..]).args(["mount", "-t", "tmpfs", "probe"]).arg(scratch.dir.path());
-    command.output().is_ok_and(|output| output.status.success())
+    assert_eq!(jobs::finish(super::job(wrapper, job, &scratch.path())), ["done"]);
 }
 
 fn mount(options: &str, at: &Path) {

@@ -7,7 +7,6 @@ mod eviction;
 mod filling;
 mod footprint;
 mod full_disk;
-mod jobs;
 mod property;
 mod purging;
 mod reading;
@@ -17,10 +16,12 @@ mod threads;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use storage_core::{ErrorKind, Key, ObjectMeta, Result};
+use storage_testkit::jobs;
 use tempfile::TempDir;
 
 use super::layout::PAGE;
@@ -59,6 +60,23 @@ impl Scratch {
     fn open_with(&self, limits: Limits) -> (Store, Recovered) {
         Store::open(&self.path(), limits).unwrap()
     }
+}
+
+#[test]
+#[ignore = "runs in child processes of the other tests"]
+fn child() {
+    jobs::run(&[
+        ("fill", crash::fill_for_ever),
+        ("churn", crash::churn_for_ever),
+        ("full disk", full_disk::full_disk),
+        ("no inodes", full_disk::no_inodes),
+        ("footprint", footprint::report_growth),
+    ]);
+}
+
+/// Returns a command that runs a job on a directory, under `wrapper` if that is not empty.
+fn job(wrapper: &[&str], name: &str, path: &Path) -> Command {
+    jobs::command(concat!(module_path!(), "::child"), wrapper, name, path)
 }
 
 /// Returns the files of the entries in a directory.

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use object_store::aws::AwsCredential;
-use storage_core::{Error, Result, parse_time};
+use storage_core::{Error, Result};
 
 use super::Profile;
 use crate::credentials::environment::Environment;
 use crate::credentials::keys;
+use crate::time::parse_time;
 
 /// The properties in which login tools store the expiry of keys. AWS defines none.
 const EXPIRY_PROPERTIES: [&str; 3] = ["aws_expiration", "x_security_token_expires", "expiration"];
@@ -124,5 +125,5 @@ impl Profile<'_> {
 /// Parses the forms that tools write: `2026-12-01T00:00:00Z`, `2026-12-01T01:00:00+01:00`, and
 /// `2026-12-01 00:00:00`, which is UTC. Any other text is ignored, so that the keys remain usable.
 fn expiry(text: &str) -> Option<SystemTime> {
-    parse_time(text).or_else(|_| parse_time(&format!("{text}Z"))).ok()
+    parse_time(text).or_else(|| parse_time(&format!("{text}Z")))
 }

@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::io::Errno;
-
 /// The dirty directories of a root.
 #[derive(Debug, Default)]
 pub(crate) struct DirtyDirs {
@@ -45,14 +43,16 @@ impl DirtyDirs {
 
     /// Removes a directory and its mark, as one step for all threads: the mark of a directory that
     /// another thread creates in its place stays.
-    pub(crate) fn remove(
+    /// `is_absent` distinguishes the error for a directory that does not exist.
+    pub(crate) fn remove<E>(
         &self,
         path: &str,
-        remove: impl FnOnce() -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
+        is_absent: impl FnOnce(&E) -> bool,
+        remove: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut state = self.lock();
         let removed = remove();
-        if matches!(removed, Ok(()) | Err(Errno::NOENT)) {
+        if removed.as_ref().err().is_none_or(is_absent) {
             state.generations.remove(path);
         }
         removed
@@ -83,11 +83,17 @@ impl DirtyDirs {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+
+    fn never(_: &Infallible) -> bool {
+        false
+    }
 
     impl DirtyDirs {
         fn mark(&self, path: &str) {
-            self.create(path, || Ok::<_, Errno>(())).unwrap();
+            self.create(path, || Ok::<_, Infallible>(())).unwrap();
         }
     }
 
@@ -107,7 +113,7 @@ mod tests {
         let dirs = DirtyDirs::default();
         dirs.mark("a");
         let (path, generation) = dirs.on_path("a").remove(0);
-        dirs.remove("a", || Ok(())).unwrap();
+        dirs.remove("a", never, || Ok(())).unwrap();
         dirs.mark("a");
         dirs.mark_synced(&path, generation);
         assert_eq!(dirs.on_path("a").len(), 1);
@@ -117,7 +123,7 @@ mod tests {
     fn a_directory_that_could_not_be_removed_stays_dirty() {
         let dirs = DirtyDirs::default();
         dirs.mark("a");
-        dirs.remove("a", || Err(Errno::NOTEMPTY)).unwrap_err();
+        dirs.remove("a", |_| false, || Err("not empty")).unwrap_err();
         assert_eq!(dirs.on_path("a").len(), 1);
     }
 
@@ -127,7 +133,7 @@ mod tests {
         let dirs = DirtyDirs::default();
         dirs.mark("a");
         std::thread::scope(|threads| {
-            dirs.remove("a", || {
+            dirs.remove("a", never, || {
                 let (started, is_started) = std::sync::mpsc::channel();
                 let dirs = &dirs;
                 threads.spawn(move || {

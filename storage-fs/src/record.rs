@@ -1,13 +1,17 @@
-//! The record: the metadata of one version of a file, in its format on disk.
+//! The record: the metadata of one version of a file, in its format on disk. Both implementations
+//! read and write it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use hmac_sha256::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage_core::internal::hex;
-use storage_core::{Checksum, ChecksumAlgorithm, Checksums, ETag, Error, Metadata, Result};
+use storage_core::{
+    Checksum, ChecksumAlgorithm, Checksums, ETag, Error, Key, Metadata, ObjectMeta, Result,
+};
 
-use super::version::{Id, Version};
+use crate::version::{Id, Version};
 
 /// The first byte of an encoded value. Increment it when the format changes.
 const FORMAT_VERSION: u8 = 1;
@@ -93,6 +97,39 @@ impl Record {
         });
         supported.collect()
     }
+}
+
+/// More bytes than any sidecar has. A larger file was written by another program.
+pub(crate) const MAX_SIDECAR_BYTES: usize = 64 * 1024;
+
+/// A record in a sidecar, with the inode of its file.
+///
+/// The sidecar of a key is `.anystorage/meta/<SHA-256 of the key>`. It contains the records of the
+/// present version and of the version before, so that the file in place has a record at every
+/// instant. Only the record of the exact version is used.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SidecarEntry {
+    pub(crate) inode: u64,
+    pub(crate) record: Record,
+}
+
+impl SidecarEntry {
+    /// Returns whether this is the record of exactly this version.
+    pub(crate) fn is_of(&self, version: &Version) -> bool {
+        self.inode == version.inode && self.record.matches(version)
+    }
+}
+
+/// Returns the name of a key's sidecar.
+pub(crate) fn sidecar_name(key: &Key) -> String {
+    hex(&Hash::hash(key.as_str().as_bytes()))
+}
+
+/// Returns what the version of a file alone determines.
+pub(crate) fn meta_without_record(key: &Key, version: &Version) -> ObjectMeta {
+    let mut meta = ObjectMeta::new(key.clone(), version.size);
+    meta.last_modified = Some(version.modified_time());
+    meta
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {

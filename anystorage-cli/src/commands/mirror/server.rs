@@ -1,45 +1,24 @@
-//! `mirror`: runs the mirror server of the cache tier.
+//! `mirror --config FILE`: runs the mirror server, checks its configuration, or exports analytics.
 
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anystorage::mirror::{Day, ExportFormat, Handle, Server, check, export};
+use anystorage::mirror::{Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use super::Args;
 use crate::exit::{ExitStatus, Failure};
+use crate::verbosity::VerbosityArgs;
 
-/// Serve the files of an origin from a self-filling cache, until SIGTERM or Ctrl-C
-///
-/// SIGHUP reads the configuration again.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Args {
-    /// Configuration file of the mirror: listen, cache_dir, max_size, origin, ...
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Only check whether the mirror can start: configuration, directories, addresses, and whether
-    /// origin responds
-    #[arg(long, conflicts_with = "export")]
-    check: bool,
-    /// Only write a table of the downloads by day and key, as csv or jsonl
-    #[arg(long, value_name = "FORMAT")]
-    export: Option<ExportFormat>,
-    /// The first day of the table
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "export")]
-    from: Option<Day>,
-    /// The last day of the table
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "export")]
-    to: Option<Day>,
-}
-
-pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
-    init_logging();
-    let shown = args.config.display();
+pub(super) fn run(
+    args: &Args,
+    path: &Path,
+    verbosity: VerbosityArgs,
+) -> Result<ExitStatus, Failure> {
+    verbosity.init_server_log();
+    let shown = path.display();
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
-    let MirrorSetup { config, origin, .. } = read(&args.config).map_err(failure)?;
+    let MirrorSetup { config, origin, .. } = read(path).map_err(failure)?;
     if args.check {
         check(config, &origin).map_err(failure)?;
         return Ok(ExitStatus::Success);
@@ -53,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Success);
     }
     let server = Server::bind(config, origin).map_err(failure)?;
-    handle_signals(server.handle(), args.config.clone())
+    handle_signals(server.handle(), path.to_owned())
         .map_err(|error| Failure::local("signals", &error.into()))?;
     let (listen, admin) = (server.local_addr(), server.admin_addr());
     tracing::info!(%listen, ?admin, "the mirror is listening");
@@ -64,19 +43,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
 
 fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
     Loader::new().mirror_file(path)
-}
-
-/// Logs to standard error, at the level of the environment variable `RUST_LOG`. Defaults to `info`.
-fn init_logging() {
-    let configured = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
-    let level = configured.unwrap_or(LevelFilter::INFO);
-    // The mirror logs a failure of origin once for all waiting requests. The storage would log it,
-    // too.
-    let storages = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
-    let filter =
-        Targets::new().with_default(level).with_target("storage_core::layers::observed", storages);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 #[cfg(unix)]

@@ -1,0 +1,53 @@
+//! Moves one object: copies it and then deletes the source, if that is certainly another object.
+
+use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result, Storage};
+
+use crate::copy::copy_object;
+use crate::exit::Failure;
+use crate::metadata::MetadataArgs;
+use crate::move_check;
+use crate::place::Place;
+use crate::progress::Progress;
+
+/// Moves an object with its metadata. Keeps the source if anything fails.
+pub(crate) async fn move_object(
+    from: (&Storage, &Key),
+    to: (&Storage, &Key),
+    metadata: &MetadataArgs,
+    progress: &Progress,
+) -> Result<ObjectMeta> {
+    let destination = move_check::check_before_copy(from, to).await?;
+    let copied = copy_object(from, to, metadata, progress).await?;
+    // Only the version that was copied is deleted. A newer object has no copy yet. If the copy
+    // itself replaced the source (the same object at two locations), it is the only one.
+    match from.0.stat(from.1).await {
+        Ok(now) if is_version(&now, &copied) => {
+            move_check::check_after_copy(destination, &now, to).await?;
+            from.0.delete(from.1).await.map(|()| copied)
+        }
+        Ok(_) => Err(Error::new(
+            ErrorKind::Conflict,
+            "the source has changed since it was copied, so it was kept; move it again",
+        )),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(copied),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fails if the storage of the source is read-only, before anything is copied.
+pub(crate) fn refuse_read_only(from: &Place, shown: &str) -> Result<(), Failure> {
+    if from.storage.info().capabilities.write {
+        return Ok(());
+    }
+    let message = "the storage of the source is read-only, so nothing was moved; use anystorage cp";
+    Err(Failure::at(&shown, &Error::new(ErrorKind::PermissionDenied, message)))
+}
+
+fn is_version(now: &ObjectMeta, then: &ObjectMeta) -> bool {
+    // Weak comparison, because the ETag of a file becomes strong some time after its last change.
+    let same_tag = match (&now.etag, &then.etag) {
+        (Some(now), Some(then)) => now.weak_eq(then),
+        (now, then) => now == then,
+    };
+    same_tag && now.last_modified == then.last_modified && now.size == then.size
+}

@@ -1,0 +1,20 @@
+//! The provider of cryptography that an application has installed for its process.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+#![cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+
+use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, ring};
+use storage_client::ClientConfig;
+
+#[test]
+fn a_client_uses_the_provider_that_the_application_has_installed() {
+    let config = ClientConfig::new(Duration::from_secs(1));
+    config.build().unwrap();
+    assert!(CryptoProvider::get_default().is_none(), "a client installs no provider");
+    // No connection is possible with this provider, so a client cannot be built with it.
+    let useless = CryptoProvider { cipher_suites: Vec::new(), ..ring::default_provider() };
+    useless.install_default().unwrap();
+    config.build().unwrap_err();
+}

@@ -1,0 +1,111 @@
+//! [`Fs`]: the driver. One line for each verb.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage_core::{
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+};
+
+use super::name_rules::NameRules;
+use super::shared::Shared;
+use super::{copy, delete, open, save, stat};
+use crate::settings::Settings;
+use crate::walk;
+
+/// Stores objects as files below a root directory. See the [crate's documentation](crate).
+///
+/// Clones share the open root. All methods need a Tokio runtime: a verb makes at most one trip to
+/// its blocking pool, except that streams make one for each batch.
+#[derive(Clone)]
+pub struct Fs {
+    shared: Arc<Shared>,
+}
+
+impl Fs {
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn open(settings: Settings) -> Result<Self> {
+        Self::open_with(settings, NameRules::default())
+    }
+
+    pub(crate) fn open_with(settings: Settings, rules: NameRules) -> Result<Self> {
+        Ok(Self { shared: Shared::open(settings, rules)? })
+    }
+
+    /// Removes files that killed processes left in the staging directory and that are older than
+    /// `age`. Returns the number of removed files.
+    ///
+    /// A file that a living process holds stays. The driver itself sweeps files older than one hour
+    /// when it is opened, and then at most once an hour when it stages a file.
+    ///
+    /// If the future is dropped, the sweep continues in the background.
+    ///
+    /// # Errors
+    /// `PermissionDenied` or `Unexpected` if the staging directory cannot be read.
+    pub async fn sweep(&self, age: Duration) -> Result<usize> {
+        self.shared.run(move |shared, _| shared.staging.sweep(age)).await
+    }
+}
+
+impl fmt::Debug for Fs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fs").field("root", &self.shared.root.path()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Driver for Fs {
+    fn info(&self) -> DriverInfo {
+        let mut capabilities = Capabilities::full();
+        self.shared.links.set_capabilities(&mut capabilities);
+        DriverInfo::new("fs", self.shared.root.path().display().to_string(), capabilities)
+    }
+
+    fn innermost(&self) -> Result<DriverRef<'_>> {
+        Ok(DriverRef::new(self))
+    }
+
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        save::save(&self.shared, key, payload, options).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        open::open(&self.shared, key, options).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        stat::stat(&self.shared, key).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        stat::exists(&self.shared, key).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        delete::delete(&self.shared, key).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
+        storage_core::delete_one_by_one(self, keys).await
+    }
+
+    /// Does nothing: this driver has no folder markers, and a listing contains no empty directory.
+    async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        walk::list(&self.shared.root, prefix, options)
+    }
+
+    async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
+        copy::copy(&self.shared, from, to, options).await
+    }
+
+    async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
+        self.shared.root.check(key)?;
+        self.shared.links.create(key, options)
+    }
+}

@@ -1,0 +1,109 @@
+//! `save`: stages the payload and commits it.
+
+use std::io::ErrorKind as IoKind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cap_std::fs::Metadata as Status;
+use storage_core::{
+    Checksums, Error, ErrorKind, InMemory, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
+};
+
+use super::commit::Commit;
+use super::io_error::{io_error, is_other_name};
+use super::shared::Shared;
+use super::staged::Staged;
+use super::stat::check_version;
+use crate::blocking::{self, CallerAlive};
+use crate::errors;
+use crate::save_stream::{Target, save_stream};
+
+pub(crate) async fn save(
+    shared: &Arc<Shared>,
+    key: &Key,
+    payload: Payload,
+    options: &SaveOptions,
+) -> Result<ObjectMeta> {
+    shared.root.check_new(key)?;
+    let target =
+        SaveTarget { shared: Arc::clone(shared), key: key.clone(), options: options.clone() };
+    match payload.into_memory() {
+        Ok(memory) => blocking::run(move |caller| target.save_memory(memory, caller)).await,
+        Err(payload) => save_stream(target, payload.into_stream()).await,
+    }
+}
+
+/// The object to save and the options of the save.
+#[derive(Clone)]
+struct SaveTarget {
+    shared: Arc<Shared>,
+    key: Key,
+    options: SaveOptions,
+}
+
+impl SaveTarget {
+    fn save_memory(&self, memory: InMemory, caller: &CallerAlive) -> Result<ObjectMeta> {
+        let (bytes, checksums) = memory.checked()?;
+        let mut staged = self.stage()?;
+        staged.write(&[bytes])?;
+        self.commit(staged, checksums, caller)
+    }
+
+    fn stage(&self) -> Result<Staged> {
+        Staged::create(&self.shared.staging, self.shared.file_mode.of_new_file())
+    }
+}
+
+impl Target for SaveTarget {
+    type Staged = Staged;
+
+    fn precheck(&self) -> Result<()> {
+        match self.shared.root.open_parent(&self.key) {
+            Err(error) if error.kind() == IoKind::NotADirectory || is_other_name(&error) => {
+                return Err(io_error(error, "opening the directory of the object"));
+            }
+            _ => {}
+        }
+        let present = self.shared.root.lookup(&self.key)?;
+        let is_object = present.as_ref().is_some_and(Status::is_file);
+        match &self.options.mode {
+            SaveMode::CreateNew if is_object => Err(errors::already_exists()),
+            SaveMode::IfMatch(expected) if is_object => {
+                check_version(&self.shared, &self.key, expected)
+            }
+            SaveMode::IfMatch(_) => {
+                Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace"))
+            }
+            SaveMode::Overwrite
+                if present.is_some_and(|present| !present.is_dir() && !present.is_file()) =>
+            {
+                Err(errors::not_a_regular_file())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, staged: Option<Staged>, chunks: &[Bytes]) -> Result<Staged> {
+        let mut staged = match staged {
+            Some(staged) => staged,
+            None => {
+                let staged = self.stage()?;
+                staged.lock();
+                staged
+            }
+        };
+        staged.write(chunks)?;
+        Ok(staged)
+    }
+
+    fn commit(
+        &self,
+        staged: Staged,
+        checksums: Checksums,
+        caller: &CallerAlive,
+    ) -> Result<ObjectMeta> {
+        let Self { shared, key, options } = self;
+        Commit { shared, key, mode: &options.mode, metadata: &options.metadata, checksums, caller }
+            .run(staged)
+    }
+}

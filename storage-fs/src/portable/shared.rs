@@ -1,0 +1,62 @@
+//! The state that all verbs share.
+
+use std::sync::Arc;
+
+use storage_core::{Error, Result};
+
+use super::locks::Locks;
+use super::name_rules::NameRules;
+use super::root::Root;
+use super::staged::{SWEEP_AGE, Staging};
+use crate::blocking::{self, CallerAlive};
+use crate::links::Links;
+use crate::settings::{CreateMode, MetadataStore, Settings};
+
+/// An open root with its locks and its staging directory.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) root: Arc<Root>,
+    pub(crate) staging: Staging,
+    pub(crate) locks: Locks,
+    pub(crate) durable: bool,
+    pub(crate) file_mode: CreateMode,
+    pub(crate) links: Links,
+}
+
+impl Shared {
+    /// Opens the root and removes debris of killed processes.
+    pub(crate) fn open(settings: Settings, rules: NameRules) -> Result<Arc<Self>> {
+        if settings.metadata == MetadataStore::Xattr {
+            return Err(Error::config(
+                "option metadata: extended attributes are supported on Linux only; set metadata = \
+                 \"auto\" or \"sidecar\"",
+            ));
+        }
+        let root = Arc::new(Root::open(&settings, rules)?);
+        let shared = Self {
+            staging: Staging::new(Arc::clone(&root)),
+            locks: Locks::new(Arc::clone(&root), settings.remove_locks),
+            root,
+            durable: settings.durable,
+            file_mode: settings.file_mode,
+            links: settings.links,
+        };
+        if let Err(error) = shared.staging.sweep(SWEEP_AGE) {
+            tracing::debug!(
+                root = %shared.root.path().display(), %error,
+                "the staging directory could not be swept"
+            );
+        }
+        Ok(Arc::new(shared))
+    }
+
+    /// Runs blocking work on the blocking pool. See [`blocking::run`].
+    pub(crate) async fn run<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self, &CallerAlive) -> Result<T> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        blocking::run(move |caller| work(&shared, caller)).await
+    }
+}

@@ -1,0 +1,90 @@
+//! Saving a stream: it is written in batches, each while the next one is received.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use storage_core::{Checksums, Error, ObjectMeta, PayloadStream, Result};
+use tokio::task::JoinHandle;
+
+use crate::blocking::{self, CallerAlive};
+
+/// How many bytes of a stream are gathered before they are written: 1 MiB. Twice as much is in
+/// memory at a time, because one batch is received while another is written.
+const BATCH_SIZE: usize = 1024 * 1024;
+
+/// What a stream is written to.
+pub(crate) trait Target: Clone + Send + 'static {
+    /// A file that is not visible yet. Dropping it removes it.
+    type Staged: Send + 'static;
+
+    /// Fails early if the commit would fail, before the stream is received. The commit checks
+    /// again.
+    fn precheck(&self) -> Result<()>;
+
+    /// Writes a batch to the staged file, which the first batch creates.
+    fn write(&self, staged: Option<Self::Staged>, chunks: &[Bytes]) -> Result<Self::Staged>;
+
+    /// Makes the staged file the object.
+    fn commit(
+        &self,
+        staged: Self::Staged,
+        checksums: Checksums,
+        caller: &CallerAlive,
+    ) -> Result<ObjectMeta>;
+}
+
+/// Writes a stream to a target, and commits it.
+pub(crate) async fn save_stream<T: Target>(
+    target: T,
+    mut chunks: PayloadStream,
+) -> Result<ObjectMeta> {
+    let checked = target.clone();
+    blocking::run(move |_| checked.precheck()).await?;
+    let mut writing: Option<JoinHandle<Result<T::Staged>>> = None;
+    loop {
+        let received = Batch::receive(&mut chunks).await;
+        // Even if receiving failed, wait for the write, so that the staged file is removed before
+        // this returns.
+        let staged = match writing.take() {
+            Some(writing) => Some(finish_write(writing).await),
+            None => None,
+        };
+        let batch = received?;
+        let staged = staged.transpose()?;
+        if batch.is_last {
+            let checksums = chunks.checksums().cloned().unwrap_or_default();
+            return blocking::run(move |caller| {
+                let staged = target.write(staged, &batch.chunks)?;
+                target.commit(staged, checksums, caller)
+            })
+            .await;
+        }
+        let target = target.clone();
+        writing = Some(tokio::task::spawn_blocking(move || target.write(staged, &batch.chunks)));
+    }
+}
+
+async fn finish_write<S>(writing: JoinHandle<Result<S>>) -> Result<S> {
+    writing.await.unwrap_or_else(|join| Err(Error::unexpected("writing was interrupted", join)))
+}
+
+/// Chunks of a stream that are written together.
+struct Batch {
+    chunks: Vec<Bytes>,
+    is_last: bool,
+}
+
+impl Batch {
+    async fn receive(stream: &mut PayloadStream) -> Result<Self> {
+        let mut batch = Self { chunks: Vec::new(), is_last: false };
+        let mut size = 0;
+        while size < BATCH_SIZE {
+            let Some(chunk) = stream.next().await.transpose()? else {
+                batch.is_last = true;
+                break;
+            };
+            size += chunk.len();
+            batch.chunks.push(chunk);
+        }
+        Ok(batch)
+    }
+}
