@@ -100,6 +100,7 @@ mod mirror;
 mod open;
 mod origin_memo;
 mod purge;
+mod rename;
 mod rendezvous;
 mod save;
 mod shared;

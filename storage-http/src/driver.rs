@@ -7,8 +7,8 @@ use crate::shared::{Inner, Shared};
 use crate::{delete, link, list, open, save, stat};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
-    async_trait, delete_one_by_one,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 /// The files of an HTTP or WebDAV server as a storage.
@@ -25,7 +25,7 @@ use storage_core::{
 /// | `save` | a PUT; MKCOL for missing directories |
 /// | `delete` | a DELETE; a PROPFIND before it if the server supports WebDAV |
 /// | `list` | a PROPFIND for each directory |
-/// | `copy` | none: `Unsupported` |
+/// | `copy`, `rename` | none: `Unsupported` |
 /// | `url` | none |
 ///
 /// # Behaviour
@@ -124,6 +124,15 @@ impl Driver for Http {
         self.check_writable()?;
         Err(Error::unsupported(
             "the http driver does not copy: open the object, and save it under the other key",
+        ))
+    }
+
+    async fn rename(&self, _from: &Key, _to: &Key, _options: &RenameOptions) -> Result<()> {
+        self.check_writable()?;
+        Err(Error::unsupported(
+            "the http driver does not rename, because a WebDAV server may delete the destination \
+             before it moves the source (RFC 4918, section 9.9.3): open the object, save it under \
+             the other key, and delete it",
         ))
     }
 

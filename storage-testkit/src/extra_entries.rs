@@ -131,6 +131,7 @@ impl Driver for ExtraEntries {
     }
 
     forward! {
-        to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, url
+        to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, rename,
+        url
     }
 }

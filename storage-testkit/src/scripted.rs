@@ -39,7 +39,7 @@ use futures_util::{FutureExt, StreamExt};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, Entry, EntryStream, Error,
     ErrorKind, Key, Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload,
-    Prefix, ResponseMeta, Result, SaveOptions, UrlOptions,
+    Prefix, RenameOptions, ResponseMeta, Result, SaveOptions, UrlOptions,
 };
 
 /// Size of the chunks of a streamed body, in bytes.
@@ -624,6 +624,11 @@ impl Driver for Scripted {
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let call = format!("{from} {to} {options:?}");
         self.call(Operation::Copy, call, self.memory.copy(from, to, options)).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let call = format!("{from} {to} {options:?}");
+        self.call(Operation::Rename, call, self.memory.rename(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

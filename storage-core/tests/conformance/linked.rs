@@ -44,6 +44,6 @@ impl Driver for Linked {
 
     forward! {
         to self.inner: innermost, save, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy
+        delete_folder_marker, list, copy, rename
     }
 }
