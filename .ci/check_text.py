@@ -29,7 +29,7 @@ RUST_COMMENT = re.compile(r"(\s*//[/!]?) ?(.*)")
 
 TEXT_SUFFIXES = {".rs", ".md", ".toml", ".py", ".sh", ".txt", ".css", ".mjs", ".html", ".yml", ""}
 # The list of avoided words contains them, and licences are quoted.
-UNCHECKED_WORDS = {".ci/avoided_words.py", "LICENSE-APACHE", "LICENSE-MIT"}
+UNCHECKED_WORDS = {"avoided_words.py", "LICENSE-APACHE", "LICENSE-MIT"}
 
 problems = []
 
@@ -150,7 +150,7 @@ def check_decisions():
 
 def check_words(texts):
     for file, text in texts.items():
-        if str(file) not in UNCHECKED_WORDS:
+        if file.name not in UNCHECKED_WORDS:
             for word, line in find_avoided(without_promised_names(file, text)):
                 problem(file, f"a word to avoid, `{word}`: {AVOIDED[word]}", line)
 

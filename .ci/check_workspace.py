@@ -6,6 +6,7 @@ Checks which crate depends on which, licences, sources, banned crates and Rust v
 """
 
 import json
+import pathlib
 import re
 import sys
 import tomllib
@@ -37,6 +38,7 @@ ALLOWED_DEPENDENCIES = {
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
     "uploads": {"anystorage"},
+    "avatars": {"anystorage"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
 }
@@ -44,10 +46,13 @@ ALLOWED_DEPENDENCIES = {
 # Crates that storage-core never depends on, because every driver and application would build them.
 NOT_IN_CORE = re.compile(
     r"^(reqwest|hyper.*|axum.*|tower.*|toml.*|clap.*|serde_json|serde_yaml|object_store|opendal"
-    r"|aws-.*|rustls.*|ring|openssl.*|native-tls|anyhow|regex|chrono|rand|.*-sys)$"
+    r"|aws-.*|rustls.*|ring|openssl.*|native-tls|anyhow|regex|jiff|time|rand|.*-sys)$"
 )
 # Bindings to operating systems, which other targets than Linux need.
 SYSTEM = re.compile(r"^(linux-raw-sys|windows-sys|js-sys|web-sys|core-foundation-sys)$")
+
+# docs.rs then shows which feature an item needs.
+FEATURE_BADGES = "#![cfg_attr(docsrs, feature(doc_cfg))]"
 
 problems = []
 
@@ -96,8 +101,28 @@ def check_members(members, workspace):
             value = member[key.replace("-", "_")]
             if value != workspace[key]:
                 problem(f"{name}: {key} is {value}, not the workspace's {workspace[key]}")
-        if not member["description"] and member["publish"] is None:
-            problem(f"{name}: it is published and has no description")
+        if member["publish"] is None:
+            check_published(member)
+
+
+def check_published(member):
+    """Checks what crates.io and docs.rs show."""
+    name = member["name"]
+    for key in ["description", "documentation", "homepage", "repository", "readme", "categories"]:
+        if not member[key]:
+            problem(f"{name}: it is published and has no {key}")
+    if not 1 <= len(member["keywords"]) <= 5:
+        problem(f"{name}: it is published and has {len(member['keywords'])} keywords, not 1 to 5")
+    directory = pathlib.Path(member["manifest_path"]).parent
+    for file in ["README.md", "LICENSE-APACHE", "LICENSE-MIT"]:
+        if not (directory / file).exists():
+            problem(f"{name}: it is published and has no {file}")
+    if any("lib" in target["kind"] for target in member["targets"]):
+        docs_rs = (member["metadata"] or {}).get("docs", {}).get("rs", {})
+        if not docs_rs.get("all-features"):
+            problem(f"{name}: docs.rs does not document all features")
+        if FEATURE_BADGES not in (directory / "src/lib.rs").read_text():
+            problem(f"{name}: src/lib.rs does not contain {FEATURE_BADGES}")
 
 
 def check_directions(members):

@@ -24,6 +24,7 @@
 //! | all storages of an application, opened at start-up | [`Storages`] |
 //! | storages in an application's own configuration | [`config::StoragesConfig`] and [`Storages::from_config`] |
 //! | storages that are opened only when they are needed | [`Loader`] and [`Definitions`] |
+//! | objects that rows of a database refer to | [`attachments`] |
 //! | your own driver | [`registry`], [`Registry::register`], then [`Loader::with_registry`] |
 //!
 //! A configuration file has a table for each storage. `driver` selects the driver. The other keys
@@ -49,7 +50,7 @@
 //! | driver | URL | options of its own |
 //! |---|---|---|
 //! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `signing_key`, `metadata` |
-//! | `memory` | `memory:` | none |
+//! | `memory` | `memory:` | `signing_key` |
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
 //! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin` |
@@ -108,6 +109,9 @@
 //! The crate `storage-core` documents the contract that every driver fulfils. This crate re-exports
 //! all of its types.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod attachments;
 mod definitions;
 mod environment;
 mod loader;
@@ -268,3 +272,8 @@ mod tests {
         }
     }
 }
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

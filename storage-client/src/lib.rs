@@ -25,6 +25,8 @@
 //! - A body never contains bytes of two versions: it continues only if a strong ETag proves that
 //!   the version is the same, and that the server sends the positions that were requested.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backoff;
 mod conditions;
 mod connection;

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
+use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{
@@ -194,13 +195,27 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// `Unsupported` if this driver, as it is configured, cannot make such a link; the message says
     /// what to configure.
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link>;
+
+    /// Returns how a server at the public URL verifies the signed links that [`url`](Self::url)
+    /// makes. Must not block.
+    ///
+    /// A driver that signs with a [`SigningKey`](crate::signed_url::SigningKey) returns a verifier
+    /// with that key and its base. A layer returns what the driver that it wraps returns, with its
+    /// effect on keys and uploads: see [`LinkVerifier::with_prefix`] and
+    /// [`LinkVerifier::read_only`].
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the driver can sign such links but is not configured to do so; the
+    /// message says what to configure. `Unsupported` if it cannot, or if a layer changes keys in a
+    /// way that a prefix cannot express.
+    fn link_verifier(&self) -> Result<LinkVerifier>;
 }
 
 #[async_trait]
 impl<D: Driver + ?Sized> Driver for Arc<D> {
     forward! {
         to **self: info, innermost, save, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, rename, url
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }
 

@@ -34,7 +34,7 @@
 ///
 ///     forward! {
 ///         to self.inner: info, innermost, save, open, stat, exists, delete_folder_marker, list,
-///         copy, rename, url
+///         copy, rename, url, link_verifier
 ///     }
 /// }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
@@ -57,7 +57,7 @@
 /// impl Driver for Layer {
 ///     forward! {
 ///         to self.0: info, innermost, save, open, stat, delete, delete_many,
-///         delete_folder_marker, list, copy, rename, url
+///         delete_folder_marker, list, copy, rename, url, link_verifier
 ///     }
 /// }
 /// ```
@@ -73,7 +73,7 @@
 /// impl Driver for Layer {
 ///     forward! {
 ///         to self.0: info, innermost, save, open, stat, exists, delete, delete_many,
-///         delete_folder_marker, list, copy, rename, url, upload
+///         delete_folder_marker, list, copy, rename, url, link_verifier, upload
 ///     }
 /// }
 /// ```
@@ -103,6 +103,11 @@ macro_rules! forward_verb {
     (innermost $self:ident ($($inner:tt)+)) => {
         fn innermost(&$self) -> $crate::Result<$crate::DriverRef<'_>> {
             $crate::Driver::innermost(&$($inner)+)
+        }
+    };
+    (link_verifier $self:ident ($($inner:tt)+)) => {
+        fn link_verifier(&$self) -> $crate::Result<$crate::LinkVerifier> {
+            $crate::Driver::link_verifier(&$($inner)+)
         }
     };
     (list $self:ident ($($inner:tt)+)) => {

@@ -55,7 +55,13 @@ pub fn dated(template: &str, time: SystemTime) -> Result<String> {
 
 #[cfg(feature = "dates")]
 fn formatted(template: &str, time: SystemTime) -> std::result::Result<String, BoxError> {
-    Ok(jiff::fmt::strtime::format(template, jiff::Timestamp::try_from(time)?)?)
+    use std::fmt::Write;
+
+    let time = crate::rfc3339::to_utc(time).ok_or("the time is outside the calendar")?;
+    let mut text = String::new();
+    // Fails for an unknown directive.
+    write!(text, "{}", time.format(template))?;
+    Ok(text)
 }
 
 /// Returns a template without directives, and fails for others.

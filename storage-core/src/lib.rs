@@ -40,6 +40,8 @@
 //! Everything runs on a Tokio runtime: files are read on its blocking pool, and timeouts use its
 //! timers.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod atomic_file;
 mod checksum;
 pub mod config;
@@ -66,6 +68,7 @@ mod key;
 pub mod keys;
 pub mod layers;
 mod link;
+mod link_verifier;
 mod list;
 mod memory;
 mod metadata;
@@ -106,6 +109,7 @@ pub use hasher::Hasher;
 pub use inspect::BodyEvent;
 pub use key::{IntoKey, IntoPrefix, Key, MAX_KEY_BYTES, Prefix};
 pub use link::{Link, LinkBase};
+pub use link_verifier::LinkVerifier;
 pub use list::{Entries, List};
 pub use memory::Memory;
 pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
@@ -129,3 +133,8 @@ pub use unknown_size::UnknownSize;
 pub use url::Url;
 pub use url_builder::UrlBuilder;
 pub use writer::Writer;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

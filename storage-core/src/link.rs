@@ -185,6 +185,13 @@ impl LinkBase {
         }
     }
 
+    /// Returns the path of the base, without a slash at its end: `/media`. It is empty if links
+    /// are below the root of the host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
     /// Returns the base as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 
+use crate::config::Secret;
 use crate::driver::{Capabilities, Driver, DriverInfo};
 use crate::driver_ref::DriverRef;
 use crate::entry::{Entry, EntryStream, ObjectEntry, roll_up};
@@ -18,7 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::key::{Key, Prefix};
 use crate::keys;
-use crate::link::Link;
+use crate::layers::PublicUrl;
+use crate::link::{Link, LinkBase};
+use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{
@@ -26,6 +29,7 @@ use crate::options::{
     SaveOptions, UrlOptions,
 };
 use crate::payload::Payload;
+use crate::signed_url::SigningKey;
 use crate::storage::Storage;
 
 /// How many entries a listing reads from the map at a time.
@@ -34,8 +38,11 @@ const PAGE_SIZE: usize = 256;
 /// Keeps objects in memory until the last clone is dropped. Clones share the objects.
 ///
 /// It is meant for tests, and is the model of the contract that the conformance suite compares
-/// other drivers with. It accepts every valid key. It has no links and no folder markers. A saved
-/// object takes as much memory as it has bytes, without a limit.
+/// other drivers with. It accepts every valid key. It has no folder markers. A saved object takes
+/// as much memory as it has bytes, without a limit.
+///
+/// The layer [`PublicUrl`](crate::layers::PublicUrl) makes its links, public and signed. In a
+/// configuration, the options `public_url` and `signing_key` add it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -62,6 +69,29 @@ struct Stored {
 }
 
 type Objects = BTreeMap<Key, Arc<Stored>>;
+
+crate::options! {
+    /// The options as a configuration contains them.
+    #[derive(Debug)]
+    pub(crate) struct MemoryOptions {
+        /// The secret of signed links. Requires `public_url`.
+        signing_key: Option<Secret> => "secret";
+    }
+}
+
+/// Builds the driver of a configuration.
+pub(crate) fn build(
+    options: MemoryOptions,
+    public_url: Option<LinkBase>,
+) -> Result<Arc<dyn Driver>> {
+    let memory = Arc::new(Memory::new());
+    let Some(secret) = options.signing_key else { return Ok(memory) };
+    let base = public_url.ok_or_else(|| {
+        Error::config("option signing_key needs public_url too: signed links begin with it")
+    })?;
+    let key = SigningKey::new(secret.expose())?;
+    Ok(Arc::new(PublicUrl::new(memory, base).signing_key(key)))
+}
 
 impl Memory {
     /// Creates a driver without objects.
@@ -268,7 +298,15 @@ impl Driver for Memory {
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
         Err(Error::unsupported(
-            "objects in memory have no links; set public_url if a web server shows them",
+            "objects in memory have no links; set public_url for public ones, and signing_key for \
+             signed ones",
+        ))
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        Err(Error::config(
+            "objects in memory have signed links with public_url and signing_key: set both, or add \
+             layers::PublicUrl with a signing key",
         ))
     }
 }

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::{
-    CommonOptions, DeclaredOptions, NoOptions, OptionSpec, Options, StorageConfig, StoragesConfig,
-    Value,
+    CommonOptions, DeclaredOptions, OptionSpec, Options, StorageConfig, StoragesConfig, Value,
 };
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::layers;
-use crate::memory::Memory;
+use crate::memory;
 use crate::storage::Storage;
 
 type Build = Arc<dyn Fn(Options, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync>;
@@ -84,7 +83,9 @@ impl Registry {
     #[must_use]
     pub fn with_memory() -> Self {
         let mut registry = Self::new();
-        registry.register("memory", |_: NoOptions, _| Ok(Arc::new(Memory::new())));
+        registry.register("memory", |options, context| {
+            memory::build(options, context.common().public_url.clone())
+        });
         registry.register_scheme("memory", "memory", "memory:", |url| match url.path() {
             "" if !url.has_authority() => Ok(Options::new()),
             _ => Err(Error::config(
@@ -167,7 +168,7 @@ impl Registry {
     ///
     /// let registry = Registry::with_memory();
     /// let memory = registry.describe("memory").ok_or("not registered")?;
-    /// assert_eq!((memory.url_forms, memory.options.len()), (vec!["memory:"], 0));
+    /// assert_eq!((memory.url_forms, memory.options.len()), (vec!["memory:"], 1));
     /// # Ok::<(), &str>(())
     /// ```
     #[must_use]

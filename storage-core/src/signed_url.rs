@@ -20,7 +20,8 @@
 //! type, the length; an absent parameter is an empty line. Neither keys nor headers can contain a
 //! line feed, so no two requests have the same text. Host and path prefix are not signed, because a
 //! proxy may rewrite them. So give every storage a signing key of its own: otherwise a link to one
-//! storage is valid for the same key of another.
+//! storage is valid for the same key of another. Storages that differ only in their `prefix` may
+//! share one, because the prefix is part of the key ([`LinkVerifier`](crate::LinkVerifier)).
 //!
 //! All six parameters are signed. A verifier refuses any other `X-Storage-` parameter, a parameter
 //! that occurs twice, and a method that is not the signed one: a link for downloading does not

@@ -13,6 +13,7 @@ use crate::driver_ref::DriverRef;
 use crate::error::{Error, Operation, Result};
 use crate::key::{IntoKey, Key};
 use crate::layers;
+use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 
 /// A handle on a place that keeps objects. Cheap to clone; all clones use the same driver.
@@ -98,6 +99,18 @@ impl Storage {
     pub fn driver_as<T: Driver>(&self) -> Result<DriverRef<'_, T>> {
         let driver = self.driver.innermost().and_then(DriverRef::downcast);
         driver.map_err(|error| error.with_driver(self.info.name.clone()))
+    }
+
+    /// Returns a verifier of this storage's signed links, for a server at its `public_url`. It
+    /// takes the signing key, the URL and the prefixes from the driver and its layers.
+    ///
+    /// # Errors
+    /// - `InvalidConfig` if `public_url` or `signing_key` is not set.
+    /// - `Unsupported` if the storage's links lead to a server that verifies them in its own way,
+    ///   as those of S3 do, or if its driver signs none.
+    pub fn link_verifier(&self) -> Result<LinkVerifier> {
+        let verifier = self.driver.link_verifier();
+        verifier.map_err(|error| self.with_driver(error, Operation::Url))
     }
 
     /// Returns the same storage with a layer around it.

@@ -46,6 +46,29 @@ pub fn escape_invisible_in_json(json: &str) -> Cow<'_, str> {
     })
 }
 
+/// Escapes a text for HTML, in elements and in quoted attributes.
+///
+/// ```
+/// use storage_core::internal::escape_html;
+///
+/// assert_eq!(escape_html("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
+/// ```
+#[must_use]
+pub fn escape_html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 fn escape(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
     if !text.chars().any(is_invisible) {
         return Cow::Borrowed(text);

@@ -317,6 +317,17 @@ async fn info_describes_the_driver_and_its_capabilities(layer: Layer) {
     assert_eq!((layer.wrap)(scripted.arc()).info(), expected);
 }
 
+async fn the_link_verifier_has_the_key_of_the_driver_and_the_effect_of_the_layer(layer: Layer) {
+    let scripted = Scripted::new();
+    let verifier = (layer.wrap)(scripted.arc()).link_verifier().unwrap();
+    let linked = key(&format!("{}a", layer.prefix));
+    assert_eq!(verifier.key(&linked).unwrap(), "a");
+    assert_eq!(verifier.accepts_uploads(), layer.writes);
+    assert_eq!(verifier.base().unwrap().as_str(), "https://inner.example/");
+    let is_outside = verifier.key(&key("inside")).is_err();
+    assert_eq!(is_outside, !layer.prefix.is_empty());
+}
+
 macro_rules! cases {
     ($layer:expr; $($case:ident)*) => {
         $(#[tokio::test(start_paused = true)]
@@ -343,6 +354,7 @@ macro_rules! layers {
                 dropping_a_call_drops_the_call_of_the_driver
                 dropping_a_body_drops_the_body_of_the_driver
                 info_describes_the_driver_and_its_capabilities
+                the_link_verifier_has_the_key_of_the_driver_and_the_effect_of_the_layer
             }
         })*
     };

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use storage_core::layers::{Prefixed, PublicUrl};
-use storage_core::{Driver, Key, Operation, Storage, UrlMethod, UrlOptions};
+use storage_core::layers::{Prefixed, PublicUrl, ReadOnly};
+use storage_core::signed_url::SigningKey;
+use storage_core::{Driver, ErrorKind, Key, Memory, Operation, Storage, UrlMethod, UrlOptions};
 use storage_testkit::scripted::Scripted;
 
 fn layer(scripted: &Scripted, base: &str) -> PublicUrl {
@@ -65,4 +66,48 @@ async fn a_prefix_around_the_layer_is_part_of_the_link() {
     let public = layer(&Scripted::new(), "https://cdn.example");
     let storage = Storage::new(Prefixed::new(std::sync::Arc::new(public), "media").unwrap());
     assert_eq!(storage.url("a").await.unwrap().as_str(), "https://cdn.example/media/a");
+}
+
+fn signing(scripted: &Scripted) -> Storage {
+    let key = SigningKey::new("a secret of many bytes").unwrap();
+    Storage::new(layer(scripted, "/media/").signing_key(key))
+}
+
+#[tokio::test]
+async fn a_layer_with_a_signing_key_signs_links_for_get_head_and_put() {
+    let scripted = Scripted::new();
+    let storage = signing(&scripted);
+    for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put] {
+        let link = storage.url("a b").method(method).expires_in(Duration::from_secs(9)).await;
+        let link = link.unwrap();
+        let expected = format!("/media/a%20b?X-Storage-Method={}", method.as_str());
+        assert!(link.as_str().starts_with(&expected), "{link}");
+        assert_eq!(link.method, method);
+        assert!(link.expires_at.is_some());
+    }
+    assert_eq!(storage.url("a b").await.unwrap().as_str(), "/media/a%20b");
+    assert_eq!(scripted.count(Operation::Url), 0);
+}
+
+#[tokio::test]
+async fn forms_are_made_by_the_driver_below_a_layer_with_a_signing_key() {
+    let scripted = Scripted::new();
+    let form =
+        signing(&scripted).url("a").method(UrlMethod::Post).expires_in(Duration::from_secs(9));
+    assert_eq!(form.await.unwrap().as_str(), "https://inner.example/a");
+    assert_eq!(scripted.count(Operation::Url), 1);
+}
+
+#[tokio::test]
+async fn a_layer_with_a_signing_key_around_a_read_only_storage_signs_no_uploads() {
+    let key = SigningKey::new("a secret of many bytes").unwrap();
+    let storage = Memory::storage().layer(ReadOnly::new);
+    let storage =
+        storage.layer(|inner| PublicUrl::new(inner, "/media/".parse().unwrap()).signing_key(key));
+    let link = || storage.url("a").expires_in(Duration::from_secs(9));
+    assert!(!storage.info().capabilities.signed_put);
+    let refused = link().method(UrlMethod::Put).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(!storage.link_verifier().unwrap().accepts_uploads());
+    assert!(link().await.is_ok());
 }

@@ -135,8 +135,8 @@ impl FsBuilder {
 
     /// Sets the secret for signed links, in the format of [`storage_core::signed_url`].
     ///
-    /// The server at the public URL must verify that format, as `storage-serve` does. A plain web
-    /// server does not.
+    /// The server at the public URL must verify that format, as `storage-serve` does:
+    /// `Serve::for_storage` takes the key from here. A plain web server does not verify links.
     #[must_use]
     pub fn signing_key(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);

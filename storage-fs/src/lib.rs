@@ -51,7 +51,8 @@
 //!
 //! <!-- end of options -->
 //!
-//! `public_url` is the base URL of public and signed links.
+//! `public_url` is the base of public and signed links: a URL, or a path such as `/media/`. The
+//! server at that place verifies signed links: `storage_serve::Serve::for_storage(&storage)`.
 //!
 //! [`register`] adds the driver `fs` and the scheme `file` to a registry. [`FsBuilder`] sets the
 //! same options in code.
@@ -174,6 +175,8 @@
 //! | `windows_names.rs`, `name_rules.rs` | names that Windows cannot store; names that differ in case |
 //! | `io_error.rs` | errors of the standard library as errors of the contract |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blocking;
 mod config;
 mod dirty_dirs;
@@ -199,3 +202,8 @@ pub use portable::{Fs as PortableFs, NameRules};
 pub use settings::MetadataStore;
 #[cfg(target_os = "linux")]
 pub use unix::Fs;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

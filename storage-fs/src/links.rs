@@ -1,7 +1,9 @@
 //! `url`: public and signed links below the public URL.
 
 use storage_core::signed_url::SigningKey;
-use storage_core::{Capabilities, Error, Key, Link, LinkBase, Result, UrlMethod, UrlOptions};
+use storage_core::{
+    Capabilities, Error, Key, Link, LinkBase, LinkVerifier, Result, UrlMethod, UrlOptions,
+};
 
 /// Creates links to objects.
 #[derive(Debug)]
@@ -18,6 +20,18 @@ impl Links {
         capabilities.public_url = has_public_url;
         capabilities.signed_get = can_sign;
         capabilities.signed_put = can_sign;
+    }
+
+    /// Returns a verifier of signed links. Fails with `InvalidConfig` if none can be made.
+    pub(crate) fn verifier(&self) -> Result<LinkVerifier> {
+        match (&self.public_url, &self.signing_key) {
+            (Some(base), Some(key)) => Ok(LinkVerifier::new(key.clone()).with_base(base.clone())),
+            (None, _) => Err(Error::config(
+                "signed links need public_url: set it to the URL or the path of the server that \
+                 serves them, as in /media/",
+            )),
+            (_, None) => Err(Error::config("signed links need signing_key: set it to a secret")),
+        }
     }
 
     /// Returns a link to an object, signed if the options contain an expiry.

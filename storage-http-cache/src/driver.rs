@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions, UrlOptions,
-    async_trait,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
+    UrlOptions, async_trait,
 };
 
 use crate::shared::{Inner, Shared};
@@ -121,5 +121,9 @@ impl Driver for HttpCache {
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         link::url(&self.0, key, options).await
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        link::verifier(&self.0)
     }
 }

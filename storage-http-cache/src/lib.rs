@@ -84,6 +84,8 @@
 //! | `origin_memo` | recent responses of origin |
 //! | `link_policy`, `rendezvous`, `status` | forms of links; the order of mirrors; counts and metrics |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod body;
 mod breaker;
 mod bypass;

@@ -1,6 +1,6 @@
 //! `url`: a link to a healthy mirror that has the object, or to origin.
 
-use storage_core::{ErrorKind, Key, Link, Result, UrlOptions};
+use storage_core::{Error, ErrorKind, Key, Link, LinkVerifier, Result, UrlOptions};
 
 use crate::link_policy::LinkForm;
 use crate::mirror::Mirror;
@@ -31,6 +31,17 @@ pub(crate) async fn url(cache: &Shared, key: &Key, options: &UrlOptions) -> Resu
         }
         (link, _) => link,
     }
+}
+
+/// Returns the verifier of origin if all signed links lead to origin.
+pub(crate) fn verifier(cache: &Shared) -> Result<LinkVerifier> {
+    if cache.links.replaces_signed_links() {
+        return Err(Error::unsupported(
+            "signed links of this storage may lead to its mirror, which verifies them; a server for the \
+             links of origin needs the storage of origin",
+        ));
+    }
+    cache.origin.link_verifier()
 }
 
 fn link_to_mirror(

@@ -50,6 +50,11 @@ impl LinkPolicy {
         }
     }
 
+    /// Returns whether a link to a mirror can replace a signed link of origin.
+    pub(crate) fn replaces_signed_links(self) -> bool {
+        self.signs || (self.public && self.origin.signed_get)
+    }
+
     /// Returns whether any link leads to a mirror.
     pub(crate) fn leads_to_mirrors(self) -> bool {
         self.public || self.signs || self.origin.public_url
@@ -130,6 +135,7 @@ mod tests {
                     signed,
                     "signed {method:?}, {policy:?}"
                 );
+                assert_eq!(policy.replaces_signed_links(), signed.is_some(), "{policy:?}");
             }
         }
     }

@@ -7,8 +7,8 @@ use crate::shared::{Inner, Shared};
 use crate::{delete, link, list, open, save, stat};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
-    SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
+    Result, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 /// The files of an HTTP or WebDAV server as a storage.
@@ -138,5 +138,11 @@ impl Driver for Http {
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         link::url(&self.0, key, options)
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        Err(Error::unsupported(
+            "the http driver signs no links: add layers::PublicUrl with a signing key",
+        ))
     }
 }

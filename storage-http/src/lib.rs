@@ -75,6 +75,8 @@
 //! | `upload` | the body of a PUT |
 //! | `webdav`, `multistatus` | PROPFIND and MKCOL; the document of a PROPFIND |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod client;
 mod config;
 mod delete;
@@ -93,3 +95,8 @@ mod webdav;
 
 pub use config::{HttpBuilder, register};
 pub use driver::Http;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

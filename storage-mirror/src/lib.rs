@@ -18,6 +18,8 @@
 //! - **Without `signing_key`, the server shows every object under `allow` to everyone**, whatever
 //!   origin's own permissions are.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod cache;
 // The server uses all of it, the driver a part.
 #[cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]

@@ -106,6 +106,8 @@
 //! services; `object_options` verifies that object options had an effect; `credentials` finds and
 //! renews keys. `probe` and `stale_uploads` are operations of [`S3`] beyond the contract.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod body;
 mod budget;
 mod checksums;
@@ -148,3 +150,8 @@ pub use config::{S3Builder, register};
 pub use driver::S3;
 pub use probe::{ProbeFinding, ProbeOutcome, ProbeReport};
 pub use quirks::Quirks;
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

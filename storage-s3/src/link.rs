@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use object_store::aws::AwsCredential;
-use storage_core::{Error, Key, Link, Result, UrlMethod, UrlOptions};
+use storage_core::{Error, Key, Link, LinkVerifier, Result, UrlMethod, UrlOptions};
 use url::Url;
 
 use crate::post_form;
@@ -30,6 +30,14 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
             other.as_str()
         ))),
     }
+}
+
+/// Fails, because the service verifies its links itself.
+pub(crate) fn verifier() -> Result<LinkVerifier> {
+    Err(Error::unsupported(
+        "signed links of S3 lead to the service, which verifies them; for links to a server of the \
+         application, add layers::PublicUrl with a signing key",
+    ))
 }
 
 fn public_link(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -1,14 +1,12 @@
 //! Times in the documents of S3 and of the services that return credentials (RFC 3339).
-//!
-//! `object_store` brings chrono, so no second library for dates is needed.
 
 use std::time::SystemTime;
 
-use chrono::DateTime;
+use storage_core::internal::parse_rfc3339;
 
 /// Parses a time with `Z` or another offset from UTC. Returns `None` for any other text.
 pub(crate) fn parse_time(text: &str) -> Option<SystemTime> {
-    DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from)
+    parse_rfc3339(text).ok()
 }
 
 #[cfg(test)]

@@ -42,13 +42,13 @@ impl Settings {
         query: &str,
     ) -> Option<Authorized> {
         let public = Authorized { grant: Grant::default(), is_by_link: false };
-        let Some(signing_key) = &self.signing_key else {
+        let Some(links) = &self.links else {
             return (method != UrlMethod::Put).then_some(public);
         };
         if method != UrlMethod::Put && self.public_reads && !is_link(query) {
             return Some(public);
         }
-        match signing_key.verify(method, key, query, SystemTime::now()) {
+        match links.verify(method, key, query, SystemTime::now()) {
             Ok(grant) => Some(Authorized { grant, is_by_link: !self.public_reads }),
             Err(error) => {
                 tracing::debug!(

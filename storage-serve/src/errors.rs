@@ -12,6 +12,14 @@ use crate::body::ResponseBody;
 /// The text of the response to an upload that is too large.
 pub(super) const TOO_LARGE: &str = "The upload is too large.\n";
 
+/// The status and the text of a response.
+type Status = (StatusCode, &'static str);
+
+const BAD_REQUEST: Status = (StatusCode::BAD_REQUEST, "The request cannot be understood.\n");
+const ALREADY_EXISTS: Status = (StatusCode::CONFLICT, "There is such a file already.\n");
+const PRECONDITION_FAILED: Status =
+    (StatusCode::PRECONDITION_FAILED, "The file is not the version that the request is for.\n");
+
 /// Returns a response with a short plain text, which no cache stores.
 #[must_use]
 pub fn text_response(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
@@ -33,14 +41,25 @@ pub fn method_not_allowed(allowed: &'static str) -> Response<ResponseBody> {
     response
 }
 
-/// Returns the response to a request that failed with an error, and logs the error.
+/// Returns the response to a request of an application's own handler that failed with an error, and
+/// logs the error.
 ///
 /// The response contains only the kind of the error, because its message may contain buckets, hosts
 /// and directories. The log contains the message: at level `error` for a status of 500 or above,
 /// otherwise at level `debug`.
 ///
-/// The status depends on the method: kinds that the client of a PUT can correct, such as
-/// `InvalidInput`, are 4xx for it, and 5xx for other methods.
+/// | kind | status |
+/// |-|-|
+/// | `NotFound` | 404 |
+/// | `InvalidInput` | 400 |
+/// | `InvalidKey` | 404; 400 if the method changes something |
+/// | `AlreadyExists` | 409; 412 for PUT, where it is the result of `If-None-Match: *` |
+/// | `PreconditionFailed` | 412 |
+/// | `NotModified` | 304 for GET and HEAD (RFC 9110 section 13.2.2), otherwise 412 |
+/// | `RangeNotSatisfiable` | 416 |
+/// | `Conflict`, `Integrity`, `TooLarge` | 409, 422 and 413 if the method changes something, because the bytes are the client's; otherwise 500 |
+/// | `StorageFull`, `RateLimited`, `Timeout`, `Unsupported` | 507, 503, 504, 501 |
+/// | all others, such as `PermissionDenied` | 500 |
 ///
 /// ```
 /// use http::{Method, StatusCode};
@@ -52,25 +71,52 @@ pub fn method_not_allowed(allowed: &'static str) -> Response<ResponseBody> {
 /// ```
 #[must_use]
 pub fn error_response(method: &Method, error: &Error) -> Response<ResponseBody> {
-    let response = response(error, method == Method::PUT);
-    let status = response.status();
+    let response = match error.kind() {
+        ErrorKind::InvalidInput => response_of(error, BAD_REQUEST),
+        ErrorKind::AlreadyExists if method != Method::PUT => response_of(error, ALREADY_EXISTS),
+        ErrorKind::NotModified if method.is_safe() => not_modified(),
+        ErrorKind::NotModified => response_of(error, PRECONDITION_FAILED),
+        kind => response_of(error, status_of(kind, !method.is_safe())),
+    };
+    log(method, error, response.status());
+    response
+}
+
+/// Returns the response of [`Serve`](crate::Serve) to a request that failed with an error of the
+/// storage, and logs the error.
+///
+/// `Serve` checks conditions, ranges and uploads itself, so kinds such as `NotModified` are not the
+/// client's fault here.
+pub(crate) fn failure_response(method: &Method, error: &Error) -> Response<ResponseBody> {
+    let response = response_of(error, status_of(error.kind(), method == Method::PUT));
+    log(method, error, response.status());
+    response
+}
+
+fn log(method: &Method, error: &Error, status: StatusCode) {
     if status.is_server_error() {
         tracing::error!(%method, %error, status = status.as_u16(), "a request failed");
     } else {
         tracing::debug!(%method, %error, status = status.as_u16(), "a request was refused");
     }
+}
+
+/// Returns a response without the headers of [`text_response`], which a cache would apply to the
+/// version that it has (RFC 9111 section 4.3.4).
+fn not_modified() -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::none());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
     response
 }
 
-/// Returns the response to a GET or HEAD as [`error_response`] does, without logging. For a server
-/// that changes the status and then logs the response.
+/// Returns the response of [`Serve`](crate::Serve) to a GET or HEAD that failed with an error of
+/// the storage, without logging. For a server that changes the status and then logs the response.
 #[must_use]
 pub fn error_response_unlogged(error: &Error) -> Response<ResponseBody> {
-    response(error, false)
+    response_of(error, status_of(error.kind(), false))
 }
 
-fn response(error: &Error, is_upload: bool) -> Response<ResponseBody> {
-    let (status, text) = status_of(error.kind(), is_upload);
+fn response_of(error: &Error, (status, text): Status) -> Response<ResponseBody> {
     let mut response = text_response(status, text);
     if let Some(wait) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
@@ -79,7 +125,7 @@ fn response(error: &Error, is_upload: bool) -> Response<ResponseBody> {
 }
 
 /// Returns the status for a kind of error and the text of the response.
-fn status_of(kind: ErrorKind, is_upload: bool) -> (StatusCode, &'static str) {
+fn status_of(kind: ErrorKind, is_upload: bool) -> Status {
     match kind {
         ErrorKind::InvalidKey if is_upload => {
             (StatusCode::BAD_REQUEST, "No file can have this name.\n")
@@ -87,9 +133,7 @@ fn status_of(kind: ErrorKind, is_upload: bool) -> (StatusCode, &'static str) {
         ErrorKind::Conflict if is_upload => {
             (StatusCode::CONFLICT, "Another file or request is in the way.\n")
         }
-        ErrorKind::InvalidInput if is_upload => {
-            (StatusCode::BAD_REQUEST, "The request cannot be understood.\n")
-        }
+        ErrorKind::InvalidInput if is_upload => BAD_REQUEST,
         ErrorKind::Integrity if is_upload => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "The upload does not match its length or checksum.\n",
@@ -99,10 +143,7 @@ fn status_of(kind: ErrorKind, is_upload: bool) -> (StatusCode, &'static str) {
         ErrorKind::NotFound | ErrorKind::InvalidKey => {
             (StatusCode::NOT_FOUND, "There is no such file.\n")
         }
-        ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed => (
-            StatusCode::PRECONDITION_FAILED,
-            "The file is not the version that the request is for.\n",
-        ),
+        ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed => PRECONDITION_FAILED,
         ErrorKind::RangeNotSatisfiable => {
             (StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n")
         }

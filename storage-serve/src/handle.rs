@@ -12,9 +12,8 @@ use tower_service::Service;
 
 use crate::authorization::Authorized;
 use crate::body::ResponseBody;
-use crate::errors::{error_response, method_not_allowed, text_response};
+use crate::errors::{failure_response, method_not_allowed, text_response};
 use crate::header_policy::HeaderOverrides;
-use crate::key::key_from_path;
 use crate::request_body::RequestBody;
 use crate::serve::Serve;
 use crate::settings::Redirect;
@@ -46,8 +45,10 @@ impl Serve {
     pub async fn handle<B: RequestBody>(&self, request: Request<B>) -> Response<ResponseBody> {
         let method = request.method().clone();
         let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-        let response =
-            self.try_handle(request).await.unwrap_or_else(|error| error_response(&method, &error));
+        let response = self
+            .try_handle(request)
+            .await
+            .unwrap_or_else(|error| failure_response(&method, &error));
         let mut response = responses::finish(&method, response);
         malformed::close_if_chunked(is_chunked, &mut response);
         response
@@ -65,19 +66,20 @@ impl Serve {
         let method = match head.method {
             Method::GET => UrlMethod::Get,
             Method::HEAD => UrlMethod::Head,
-            Method::PUT if settings.signing_key.is_some() => UrlMethod::Put,
+            Method::PUT if settings.accepts_uploads() => UrlMethod::Put,
             Method::OPTIONS => return Ok(self.options()),
             _ => return Ok(method_not_allowed(self.allowed_methods())),
         };
-        let key = key_from_path(head.uri.path())?;
+        let linked = settings.linked_key(head.uri.path())?;
         let Some(authorized) =
-            settings.authorize(method, &key, head.uri.query().unwrap_or_default())
+            settings.authorize(method, &linked, head.uri.query().unwrap_or_default())
         else {
             return Ok(text_response(
                 StatusCode::FORBIDDEN,
                 "This needs a signed link, and one that has not expired.\n",
             ));
         };
+        let key = settings.object_key(linked)?;
         if method == UrlMethod::Put {
             return put::put(settings, &key, &authorized.grant, &head.headers, body).await;
         }
@@ -98,7 +100,7 @@ impl Serve {
     }
 
     fn allowed_methods(&self) -> &'static str {
-        if self.settings.signing_key.is_some() {
+        if self.settings.accepts_uploads() {
             "GET, HEAD, PUT, OPTIONS"
         } else {
             "GET, HEAD, OPTIONS"

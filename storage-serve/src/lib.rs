@@ -41,7 +41,9 @@
 //!
 //! | method | default | meaning |
 //! |-|-|-|
-//! | [`signing_key`](Serve::signing_key) | none | require signed links, and accept signed uploads |
+//! | [`for_storage`](Serve::for_storage) | | require the signed links of a storage |
+//! | [`strip_mount_path`](Serve::strip_mount_path) | off | remove the path of the service |
+//! | [`signing_key`](Serve::signing_key) | none | require links that are signed with this key |
 //! | [`public_reads`](Serve::public_reads) | off | require links only for uploads |
 //! | [`active_content`](Serve::active_content) | `Attachment` | treatment of content with scripts |
 //! | [`cache_control`](Serve::cache_control) | none | `Cache-Control` of objects without one |
@@ -69,6 +71,8 @@
 //! | `header_policy.rs`, `active_content.rs`, `user_metadata.rs` | the headers of an object |
 //! | `responses.rs`, `errors.rs`, `body.rs` | responses, their statuses and their bodies |
 //! | `put.rs`, `request_body.rs` | uploads |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod active_content;
 mod authorization;
@@ -124,3 +128,8 @@ pub mod internal {
         };
     }
 }
+
+// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use storage_core::Storage;
 use storage_core::signed_url::SigningKey;
+use storage_core::{LinkVerifier, Result, Storage};
 
 use crate::active_content::ActiveContent;
 use crate::encoding::EncodingPolicy;
@@ -46,12 +46,96 @@ impl Serve {
                 storage,
                 responder: Responder::default(),
                 redirect: None,
-                signing_key: None,
+                links: None,
+                strips_base_path: false,
                 public_reads: false,
                 max_upload_size: None,
                 upload_idle_timeout: UPLOAD_IDLE_TIMEOUT,
             }),
         }
+    }
+
+    /// Returns a service for the links of a storage: it accepts the signed links that
+    /// [`Storage::url`] makes, and no other request.
+    ///
+    /// The signing key, the URL of the service and the prefixes of keys come from the storage's
+    /// driver, through all layers. So the secret stands once, in the configuration of the storage
+    /// (options `public_url` and `signing_key`). The service serves exactly this storage: not what
+    /// is outside of its prefix, and a read-only storage accepts no upload.
+    ///
+    /// The path of a request begins after the path of `public_url`, with the prefix of the storage.
+    /// Mount the service at [`mount_path`](Self::mount_path), or see
+    /// [`strip_mount_path`](Self::strip_mount_path).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, StatusCode};
+    /// use http_body_util::Empty;
+    /// use storage_core::Registry;
+    /// use storage_core::config::{Options, StorageConfig};
+    /// use storage_serve::Serve;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // As a configuration file contains them.
+    /// let options = Options::new()
+    ///     .with("prefix", "avatars")
+    ///     .with("public_url", "/media/")
+    ///     .with("signing_key", "a secret of many bytes");
+    /// let storage =
+    ///     Registry::with_memory().open_config(&StorageConfig::new("memory", options)?)?;
+    /// storage.save("ada.txt", "hello").await?;
+    ///
+    /// // In axum: Router::new().nest_service(serve.mount_path(), serve.clone())
+    /// let serve = Serve::for_storage(&storage)?.strip_mount_path();
+    /// assert_eq!(serve.mount_path(), "/media");
+    ///
+    /// let link = storage.url("ada.txt").expires_in(Duration::from_secs(60)).await?;
+    /// assert_eq!(link.without_query(), "/media/avatars/ada.txt");
+    /// let request = Request::get(link.as_str()).body(Empty::<bytes::Bytes>::new())?;
+    /// assert_eq!(serve.handle(request).await.status(), StatusCode::OK);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// - `InvalidConfig` if the storage has no `public_url` or no `signing_key`.
+    /// - `Unsupported` if its links lead to a server that verifies them in its own way, as those of
+    ///   S3 do. An application that uses a disk in development and S3 in production needs no
+    ///   service then:
+    ///
+    /// ```
+    /// use storage_core::{ErrorKind, Result, Storage};
+    /// use storage_serve::Serve;
+    ///
+    /// fn media(storage: &Storage) -> Result<Option<Serve>> {
+    ///     match Serve::for_storage(storage) {
+    ///         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+    ///         serve => serve.map(Some),
+    ///     }
+    /// }
+    /// ```
+    pub fn for_storage(storage: &Storage) -> Result<Self> {
+        let links = storage.link_verifier()?;
+        Ok(Self::new(storage.clone()).set(|settings| settings.links = Some(links)))
+    }
+
+    /// Returns the path at which links expect this service: the path of the storage's `public_url`,
+    /// without a slash at its end. `/` if links are below the root of the host, and for a service
+    /// that was not made with [`for_storage`](Self::for_storage).
+    #[must_use]
+    pub fn mount_path(&self) -> &str {
+        match self.settings.base_path() {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// Removes [`mount_path`](Self::mount_path) from the path of each request, and responds with
+    /// 404 to requests for other paths. Defaults to off, because routers such as axum's
+    /// `nest_service` remove it, as many proxies do.
+    #[must_use]
+    pub fn strip_mount_path(self) -> Self {
+        self.set(|settings| settings.strips_base_path = true)
     }
 
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -62,9 +146,11 @@ impl Serve {
     /// Requires that each request has a link that was signed with this key. A link for PUT allows
     /// an upload. Defaults to no key.
     ///
-    /// Give the storage's driver the same key, and the URL of this service as its `public_url`.
-    /// Then its signed links work here. A request whose link is missing, expired, forged or signed
-    /// for another key or method gets 403, whether or not the object exists.
+    /// For links that the storage makes, [`for_storage`](Self::for_storage) takes the key from its
+    /// driver. This method is for links that another program signs: the path contains the key as
+    /// this storage has it, without the prefixes of its layers. A request whose link is missing,
+    /// expired, forged or signed for another key or method gets 403, whether or not the object
+    /// exists.
     ///
     /// ```
     /// use std::time::Duration;
@@ -94,7 +180,11 @@ impl Serve {
     /// ```
     #[must_use]
     pub fn signing_key(self, key: SigningKey) -> Self {
-        self.set(|settings| settings.signing_key = Some(key))
+        let links = LinkVerifier::new(key);
+        self.set(|settings| {
+            let is_writable = settings.storage.info().capabilities.write;
+            settings.links = Some(if is_writable { links } else { links.read_only() });
+        })
     }
 
     /// Allows reading without a link, if a signing key is set. Uploads still need one.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use storage_core::Storage;
-use storage_core::signed_url::{Grant, SigningKey};
+use storage_core::signed_url::Grant;
+use storage_core::{Error, Key, LinkBase, LinkVerifier, Result, Storage};
 
+use crate::key::key_from_path;
 use crate::responder::Responder;
 
 /// Where [`Serve`](crate::Serve) redirects clients instead of sending objects.
@@ -31,8 +32,41 @@ pub(super) struct Settings {
     pub(super) storage: Storage,
     pub(super) responder: Responder,
     pub(super) redirect: Option<Redirect>,
-    pub(super) signing_key: Option<SigningKey>,
+    pub(super) links: Option<LinkVerifier>,
+    pub(super) strips_base_path: bool,
     pub(super) public_reads: bool,
     pub(super) max_upload_size: Option<u64>,
     pub(super) upload_idle_timeout: Duration,
+}
+
+impl Settings {
+    /// Returns the path of the URL below which links are, without a slash at its end.
+    pub(super) fn base_path(&self) -> &str {
+        self.links.as_ref().and_then(LinkVerifier::base).map_or("", LinkBase::path)
+    }
+
+    /// Returns whether an upload can be accepted.
+    pub(super) fn accepts_uploads(&self) -> bool {
+        self.links.as_ref().is_some_and(LinkVerifier::accepts_uploads)
+    }
+
+    /// Returns the key in the path of a request. It begins with the prefixes of the storage if
+    /// `Serve` was made for its links.
+    pub(super) fn linked_key(&self, path: &str) -> Result<Key> {
+        let below = if self.strips_base_path {
+            let rest = path.strip_prefix(self.base_path()).filter(|rest| rest.starts_with('/'));
+            rest.ok_or_else(Error::not_found)?
+        } else {
+            path
+        };
+        key_from_path(below)
+    }
+
+    /// Returns the key that the storage has for a key in a path.
+    pub(super) fn object_key(&self, linked: Key) -> Result<Key> {
+        match &self.links {
+            Some(links) => links.key(&linked),
+            None => Ok(linked),
+        }
+    }
 }

@@ -132,6 +132,6 @@ impl Driver for ExtraEntries {
 
     forward! {
         to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, rename,
-        url
+        url, link_verifier
     }
 }

@@ -54,6 +54,8 @@
 //! The cases about concurrency repeat their races, but no number of repetitions covers all orders
 //! of events. A case that fails occasionally has detected a fault.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod case;
 mod cases;
 pub mod extra_entries;

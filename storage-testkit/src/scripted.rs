@@ -36,10 +36,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
+use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, Entry, EntryStream, Error,
-    ErrorKind, Key, Link, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Operation, Payload,
-    Prefix, RenameOptions, ResponseMeta, Result, SaveOptions, UrlOptions,
+    ErrorKind, Key, Link, LinkVerifier, ListOptions, Memory, Object, ObjectMeta, OpenOptions,
+    Operation, Payload, Prefix, RenameOptions, ResponseMeta, Result, SaveOptions, UrlOptions,
 };
 
 /// Size of the chunks of a streamed body, in bytes.
@@ -635,5 +636,10 @@ impl Driver for Scripted {
         let url = format!("https://inner.example/{key}");
         let link = async { Ok(Link::public(url.parse().map_err(io::Error::other)?)) };
         self.call(Operation::Url, format!("{key} {options:?}"), link).await
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        let key = SigningKey::new("the secret of the script")?;
+        Ok(LinkVerifier::new(key).with_base("https://inner.example/".parse()?))
     }
 }

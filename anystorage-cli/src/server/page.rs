@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anystorage::internal::{escape_invisible, floor_to_second};
+use anystorage::internal::{escape_html, escape_invisible, floor_to_second};
 use anystorage::serve::ResponseBody;
 use anystorage::{Entry, Error, Key, LinkBase, Result, Storage, format_time};
 use http::header::{
@@ -148,17 +148,5 @@ fn html(page: String) -> Response<ResponseBody> {
 
 /// Escapes text for HTML, and invisible characters, which could reverse or hide a name.
 fn escaped(text: &str) -> String {
-    let text = escape_invisible(text);
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    escape_html(&escape_invisible(text))
 }

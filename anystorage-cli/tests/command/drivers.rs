@@ -35,9 +35,11 @@ fn options_of_a_driver_are_listed_with_type_default_and_purpose() {
 }
 
 #[test]
-fn a_driver_without_its_own_options_has_the_common_ones() {
+fn the_option_of_memory_comes_before_the_options_of_every_driver() {
     let printed = Sandbox::new().run(&["drivers", "memory"]).done();
-    assert!(printed.starts_with("memory  memory:\n\nOptions of every driver:\n"), "{printed}");
+    let (own, common) = printed.split_once("\nOptions of every driver:\n").unwrap();
+    assert!(own.starts_with("memory  memory:\n\nOptions:\n"), "{printed}");
+    assert!(own.contains("signing_key") && !common.contains("signing_key"), "{printed}");
 }
 
 #[test]

@@ -29,7 +29,11 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     pub(crate) fn start(sandbox: &Sandbox) -> Self {
-        let mut child = sandbox.command(&["mirror", "--config", "mirror.toml"]).spawn().unwrap();
+        Self::spawn(&mut sandbox.command(&["mirror", "--config", "mirror.toml"]))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut mirror = Self { child, log, address: String::new() };
         let line = mirror.until("the mirror is listening");
@@ -114,6 +118,27 @@ fn the_mirror_serves_the_objects_of_origin_until_a_signal() {
     mirror.signal("TERM");
     assert_eq!(mirror.child.wait().unwrap().code(), Some(0));
     mirror.until("the mirror has stopped");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_receives_the_start_and_the_stop_of_the_mirror() {
+    use std::os::unix::net::UnixDatagram;
+    let sandbox = Sandbox::new();
+    sandbox.write("mirror.toml", configured(FILES, ""));
+    let socket = sandbox.path("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let received = || {
+        let mut state = [0; 200];
+        let length = manager.recv(&mut state).unwrap();
+        String::from_utf8(state[..length].to_vec()).unwrap()
+    };
+    let mut command = sandbox.command(&["mirror", "--config", "mirror.toml"]);
+    let mirror = Mirror::spawn(command.env("NOTIFY_SOCKET", socket));
+    assert_eq!(received(), format!("READY=1\nSTATUS=listening at {}", mirror.address));
+    mirror.signal("TERM");
+    assert_eq!(received(), "STOPPING=1\nSTATUS=finishing responses");
 }
 
 #[test]

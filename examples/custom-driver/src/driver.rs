@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use futures_util::{TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key,
-    Link, ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload, Prefix,
-    RenameOptions, Result, SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one, keys,
-    roll_up,
+    Link, LinkVerifier, ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload,
+    Prefix, RenameOptions, Result, SaveMode, SaveOptions, UrlOptions, async_trait,
+    delete_one_by_one, keys, roll_up,
 };
 
 use crate::RedbOptions;
@@ -182,6 +182,10 @@ impl Driver for Redb {
         Err(Error::unsupported(
             "a database has no links; set public_url if a web server shows its objects",
         ))
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        Err(Error::unsupported("a database signs no links"))
     }
 }
 

@@ -54,6 +54,6 @@ impl Driver for DefaultMetadata {
 
     forward! {
         to self.inner: info, innermost, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, rename, url
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }

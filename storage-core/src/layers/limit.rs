@@ -67,7 +67,7 @@ impl Limit {
 
 #[async_trait]
 impl Driver for Limit {
-    forward! { to self.inner: info, innermost }
+    forward! { to self.inner: info, innermost, link_verifier }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let _permit = self.permit().await;

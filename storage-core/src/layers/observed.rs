@@ -327,7 +327,7 @@ impl Drop for Listing {
 
 #[async_trait]
 impl Driver for Observed {
-    forward! { to self.inner: info, innermost }
+    forward! { to self.inner: info, innermost, link_verifier }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let bytes = self.bytes("in");

@@ -11,6 +11,7 @@ use crate::entry::{Entry, EntryStream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, MAX_KEY_BYTES, Prefix};
 use crate::link::Link;
+use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{
@@ -206,5 +207,9 @@ impl Driver for Prefixed {
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         self.inner.url(&self.inside(key)?, options).await.map_err(|error| self.outside_error(error))
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        Ok(self.inner.link_verifier()?.with_prefix(&self.prefix))
     }
 }

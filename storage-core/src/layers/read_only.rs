@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
+use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::options::{CopyOptions, RenameOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
@@ -98,6 +99,11 @@ impl Driver for ReadOnly {
             UrlMethod::Put | UrlMethod::Post => refused(),
             _ => self.inner.url(key, options).await,
         }
+    }
+
+    /// A link for an upload may have been signed by a handle on the same driver without this layer.
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        Ok(self.inner.link_verifier()?.read_only())
     }
 
     forward! {

@@ -203,7 +203,7 @@ impl Drop for Watched {
 
 #[async_trait]
 impl Driver for Timeout {
-    forward! { to self.inner: info, innermost }
+    forward! { to self.inner: info, innermost, link_verifier }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let progress = Progress::new();

@@ -3,12 +3,11 @@
 // All of it is test code, where a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
-mod linked;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
+use storage_core::signed_url::SigningKey;
 use storage_core::{Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Storage, async_trait};
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
@@ -17,9 +16,13 @@ use storage_testkit::extra_entries::{
 use storage_testkit::faults::Faults;
 use storage_testkit::{Fixture, Harness};
 
-use linked::Linked;
-
 const PREFIX: &str = "some/prefix";
+
+/// Adds links to the memory driver, so that it shows which layer would lose them.
+fn linked(inner: Arc<dyn Driver>) -> PublicUrl {
+    let base = "https://signed.example.com/".parse().unwrap();
+    PublicUrl::new(inner, base).signing_key(SigningKey::new("a secret for tests alone").unwrap())
+}
 
 /// The memory driver with links and something around it.
 struct Layered {
@@ -43,7 +46,7 @@ impl Harness for Layered {
     }
 
     async fn fixture(&self) -> Fixture {
-        let memory = Memory::storage().layer(Linked::new);
+        let memory = Memory::storage().layer(linked);
         let storage = (self.layers)(&memory);
         let seed = if self.seeded_inside { memory } else { storage.clone() };
         Fixture::new(storage, seed)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
-    UrlOptions, async_trait,
+    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, UrlOptions, async_trait,
 };
 
 use super::name_rules::NameRules;
@@ -112,5 +112,9 @@ impl Driver for Fs {
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         self.shared.root.check(key)?;
         self.shared.links.create(key, options)
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        self.shared.links.verifier()
     }
 }

@@ -53,6 +53,29 @@ async fn link(scene: &Scene, key: &str) -> String {
 }
 
 #[tokio::test]
+async fn signed_links_that_lead_to_origin_have_the_verifier_of_origin() {
+    let (scene, _directory) = private(|builder| builder, available);
+    let link = scene.storage.url("a.txt").expires_in(QUARTER).await.unwrap();
+    assert!(link.as_str().starts_with(AT_ORIGIN), "{link}");
+    let (verifier, key) = (scene.storage.link_verifier().unwrap(), Key::new("a.txt").unwrap());
+    let query = link.query().unwrap();
+    assert!(verifier.verify(UrlMethod::Get, &key, query, SystemTime::now()).is_ok());
+}
+
+#[tokio::test]
+async fn signed_links_that_may_lead_to_a_mirror_have_no_verifier() {
+    let key = || SigningKey::new("the signing key of the mirror").unwrap();
+    for (scene, _directory) in [
+        private(|builder| builder.signing_key(key()), available),
+        private(|builder| builder.public(true), available),
+    ] {
+        let error = scene.storage.link_verifier().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("mirror"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_link_leads_to_a_mirror_that_has_the_object_and_one_verification_is_enough() {
     let scene = public(|builder| builder, available);
     let expected = format!("{}download/a%20b/c%3F.mp3", scene.mirror.url());

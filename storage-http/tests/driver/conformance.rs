@@ -293,7 +293,7 @@ impl Driver for Bare {
 
     forward! {
         to self.0: info, innermost, open, stat, exists, delete, delete_many, delete_folder_marker,
-        list, copy, rename, url
+        list, copy, rename, url, link_verifier
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions, Storage,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions, Storage,
     UrlOptions, async_trait,
 };
 
@@ -108,5 +108,9 @@ impl Driver for Cache {
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         self.0.origin.url(key, options).await
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        self.0.origin.link_verifier()
     }
 }

@@ -76,6 +76,11 @@ impl Fetch {
         state.unwrap_or(FetchState::NotCached("interrupted"))
     }
 
+    /// Waits until its task has ended, and is deregistered.
+    pub(super) async fn ended(mut self) {
+        while self.state.changed().await.is_ok() {}
+    }
+
     /// Whether its task has ended without a result.
     fn is_abandoned(&self) -> bool {
         self.state.has_changed().is_err() && self.state.borrow().is_none()
@@ -173,9 +178,9 @@ impl Fetches {
         self.has_uncertain.load(Ordering::SeqCst) && self.lock().uncertain.contains(key)
     }
 
-    /// Whether an object is on its way from origin.
-    pub(super) fn is_fetching(&self, key: &Key) -> bool {
-        self.lock().by_key.get(key).is_some_and(|fetch| !fetch.is_abandoned())
+    /// Returns the fetch of a key that is under way.
+    pub(super) fn get(&self, key: &Key) -> Option<Fetch> {
+        self.lock().by_key.get(key).filter(|fetch| !fetch.is_abandoned()).cloned()
     }
 
     /// Whether a fetch of this key is registered.

@@ -1,14 +1,9 @@
 //! [`Engine::fill`]: fetches an object ahead of the requests for it, and waits for the end.
 
-use std::time::Duration;
-
 use storage_core::{ErrorKind, Key};
 
 use super::lookup::{Engine, Lookup};
 use super::version::Version;
-
-/// How often to check whether the task of a fetch has ended after its last byte.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What has come of filling the cache with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +30,9 @@ impl Engine {
                 if let Err(error) = progress.reaches(u64::MAX).await {
                     return Filled::Failed(error.kind());
                 }
-                while self.is_fetching(key) {
-                    tokio::time::sleep(POLL_INTERVAL).await;
+                // The fetch goes on after its last byte, until the store has the object.
+                if let Some(fetch) = self.shared.fetches.get(key) {
+                    fetch.ended().await;
                 }
                 match self.shared.store.peek(key.as_str()) {
                     Some(_) => Filled::Cached,

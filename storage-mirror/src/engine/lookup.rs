@@ -198,7 +198,7 @@ impl Engine {
 
     /// Whether an object is on its way from origin.
     pub(crate) fn is_fetching(&self, key: &Key) -> bool {
-        self.shared.fetches.is_fetching(key)
+        self.shared.fetches.get(key).is_some()
     }
 
     /// Whether an object is in the store, or on its way.

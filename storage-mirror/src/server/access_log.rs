@@ -25,9 +25,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{HeaderName, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{Method, Version};
-use jiff::Timestamp;
 
 use super::record::Record;
+use super::utc::to_utc;
 use crate::engine::Counter;
 
 /// The maximum number of lines that wait to be written: about 30 MB if all have the maximum length.
@@ -246,10 +246,9 @@ impl Writer {
 }
 
 fn format(buffer: &mut Vec<u8>, line: &Line) {
-    let time = Timestamp::try_from(line.time).unwrap_or(Timestamp::UNIX_EPOCH);
+    let time = to_utc(line.time).format("%d/%b/%Y:%H:%M:%S +0000");
     // Writing to a vector does not fail.
-    let _ =
-        write!(buffer, "{} - - [{}] \"", line.address, time.strftime("%d/%b/%Y:%H:%M:%S +0000"));
+    let _ = write!(buffer, "{} - - [{time}] \"", line.address);
     escape(buffer, &shortened(line.method.as_str().as_bytes(), MAX_METHOD));
     buffer.push(b' ');
     escape(buffer, &line.path);

@@ -34,6 +34,7 @@ mod responses;
 mod site;
 mod sources;
 mod status;
+mod utc;
 
 pub use analytics::{Day, ExportFormat, export};
 pub use check::check;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, ListOptions, Object,
-    ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions, UrlOptions,
-    async_trait,
+    CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
+    UrlOptions, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -116,5 +116,9 @@ impl Driver for Gated {
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         self.inner.url(key, options).await
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        self.inner.link_verifier()
     }
 }

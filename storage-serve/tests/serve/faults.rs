@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use storage_core::{Error, ErrorKind, Operation, Storage};
-use storage_serve::Serve;
+use storage_serve::{Serve, error_response};
 use storage_testkit::faults::Faults;
 
 use crate::common::server::Server;
@@ -59,6 +59,60 @@ async fn an_error_becomes_a_status_without_details_of_the_storage() {
             assert!(fails.fired() > 0);
         }
     }
+}
+
+#[test]
+fn an_error_of_an_applications_handler_is_4xx_if_the_client_can_correct_it() {
+    use ErrorKind::{
+        AlreadyExists, Conflict, Integrity, InvalidInput, InvalidKey, NotFound, NotModified,
+        PermissionDenied, PreconditionFailed, RangeNotSatisfiable, TooLarge,
+    };
+    let get = [
+        (InvalidInput, 400),
+        (InvalidKey, 404),
+        (NotFound, 404),
+        (NotModified, 304),
+        (AlreadyExists, 409),
+        (PreconditionFailed, 412),
+        (RangeNotSatisfiable, 416),
+        (Conflict, 500),
+        (Integrity, 500),
+        (TooLarge, 500),
+        (PermissionDenied, 500),
+    ];
+    let post = [
+        (InvalidInput, 400),
+        (InvalidKey, 400),
+        (NotFound, 404),
+        (NotModified, 412),
+        (AlreadyExists, 409),
+        (PreconditionFailed, 412),
+        (Conflict, 409),
+        (Integrity, 422),
+        (TooLarge, 413),
+        (PermissionDenied, 500),
+    ];
+    let status = |method: &Method, kind| {
+        error_response(method, &Error::new(kind, "canary")).status().as_u16()
+    };
+    for method in [Method::GET, Method::HEAD] {
+        for (kind, expected) in get {
+            assert_eq!(status(&method, kind), expected, "{method} {kind}");
+        }
+    }
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        for (kind, expected) in post {
+            let by_condition = method == Method::PUT && kind == AlreadyExists;
+            let expected = if by_condition { 412 } else { expected };
+            assert_eq!(status(&method, kind), expected, "{method} {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_304_has_no_headers_that_a_cache_would_apply_to_its_version() {
+    let response = error_response(&Method::GET, &Error::new(ErrorKind::NotModified, "current"));
+    assert!(response.headers().is_empty(), "{response:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod ranges;
 mod reading;
 mod redirects;
 mod servers;
+mod storage_links;
 mod uploads;
 mod versions;
 mod wire;

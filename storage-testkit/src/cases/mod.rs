@@ -206,6 +206,7 @@ macro_rules! __all_cases {
                 a_stable_link_is_valid_as_long_as_requested [SignedGet];
                 stable_links_with_different_options_differ [SignedGet];
                 debug_output_hides_the_signature [SignedGet];
+                the_link_verifier_accepts_the_links_of_the_storage_alone [];
             }
             metadata {
                 every_field_is_kept [Seed, Metadata];

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use storage_core::{ErrorKind, Link, Url, UrlMethod};
+use storage_core::{ErrorKind, Key, Link, LinkVerifier, Url, UrlMethod};
 
 use crate::case::Checked;
 use crate::kit::{Kit, refused};
@@ -312,4 +312,49 @@ pub(crate) async fn debug_output_hides_the_signature(kit: &Kit) -> Checked {
     let query = link.query().unwrap_or_default().to_owned();
     assert!(!query.is_empty() && !format!("{link:?}").contains(&query), "{link:?}");
     Ok(())
+}
+
+/// A storage whose links lead to a server that verifies them in its own way has no verifier.
+pub(crate) async fn the_link_verifier_accepts_the_links_of_the_storage_alone(kit: &Kit) -> Checked {
+    use UrlMethod::{Get, Head, Put};
+    let can = kit.storage.info().capabilities;
+    let verifier = match kit.storage.link_verifier() {
+        Ok(verifier) => verifier,
+        Err(error) => {
+            let is_stated =
+                matches!(error.kind(), ErrorKind::InvalidConfig | ErrorKind::Unsupported);
+            assert!(is_stated, "{error}");
+            return Ok(());
+        }
+    };
+    assert!(can.signed_get, "there is a verifier, but no link for it");
+    assert_eq!(verifier.accepts_uploads(), can.signed_put);
+    let accepts = |method: UrlMethod, linked: &Key, link: &Link| {
+        verifier.verify(method, linked, link.query().unwrap_or_default(), SystemTime::now()).is_ok()
+    };
+    for key in ODD {
+        let link = kit.storage.url(*key).expires_in(QUARTER).await?;
+        let linked = linked_key(&verifier, &link);
+        assert_eq!(verifier.key(&linked)?, *key, "{link:?}");
+        assert!(accepts(Get, &linked, &link) && accepts(Head, &linked, &link), "{link:?}");
+        assert!(!accepts(Put, &linked, &link), "a link for GET allows PUT: {link:?}");
+        let other = Key::new(format!("{linked}x"))?;
+        assert!(!accepts(Get, &other, &link), "a link allows another key: {link:?}");
+    }
+    if can.signed_put {
+        let link = kit.storage.url("a/b.png").method(Put).expires_in(QUARTER).await?;
+        let linked = linked_key(&verifier, &link);
+        assert!(accepts(Put, &linked, &link), "{link:?}");
+        assert!(!accepts(Get, &linked, &link), "a link for PUT allows GET: {link:?}");
+    }
+    Ok(())
+}
+
+/// Returns the key in a link, as the server at the base of the links reads it.
+fn linked_key(verifier: &LinkVerifier, link: &Link) -> Key {
+    let base = verifier.base().expect("the verifier of a storage has a base");
+    let url = opened(link);
+    let path = url.path().strip_prefix(base.path()).and_then(|path| path.strip_prefix('/'));
+    let path = path.unwrap_or_else(|| panic!("{link:?} is not below {base}"));
+    Key::new(percent_decoded(path)).unwrap_or_else(|error| panic!("{link:?}: {error}"))
 }

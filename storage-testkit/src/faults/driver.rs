@@ -105,7 +105,7 @@ fn faulty_object(object: Object, due: &Due) -> Object {
 
 #[async_trait]
 impl Driver for Faulty {
-    forward! { to self.inner: info, innermost }
+    forward! { to self.inner: info, innermost, link_verifier }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let due = self.faults.of_call(Operation::Save, key.as_str());

@@ -9,8 +9,8 @@ use futures_util::TryStreamExt;
 use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    LinkBase, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
-    Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
+    LinkBase, LinkVerifier, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix,
+    RenameOptions, Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
@@ -162,6 +162,10 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         inner.link(key, options)
     }
 
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        Ok(LinkVerifier::new(Sound::signer()?).with_base(Sound::base().try_into()?))
+    }
+
     /// See [`Harness::broken_backend`].
     fn broken_backend() -> Option<Storage> {
         None
@@ -248,6 +252,10 @@ impl<F: Flaw> Driver for Broken<F> {
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         self.flaw.url(&self.inner, key, options).await
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
+        self.flaw.link_verifier()
     }
 }
 

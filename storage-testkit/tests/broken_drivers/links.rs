@@ -3,8 +3,10 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use storage_core::signed_url::SigningKey;
 use storage_core::{
-    Capabilities, Driver, Error, Key, Link, Result, UrlMethod, UrlOptions, async_trait,
+    Capabilities, Driver, Error, ErrorKind, Key, Link, LinkVerifier, Result, UrlMethod, UrlOptions,
+    async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught};
@@ -243,4 +245,52 @@ impl Flaw for DeniesLinks {
 #[test]
 fn links_without_their_capability_are_caught() {
     caught::<DeniesLinks>(&["url::each_kind_of_link_is_returned_or_unsupported"]);
+}
+
+/// A flaw of `link_verifier`.
+macro_rules! flawed_verifier {
+    ($flaw:ident, $body:expr) => {
+        #[derive(Default)]
+        struct $flaw;
+
+        impl Flaw for $flaw {
+            fn link_verifier(&self) -> Result<LinkVerifier> {
+                $body
+            }
+        }
+    };
+}
+
+const VERIFIER_CASE: &str = "url::the_link_verifier_accepts_the_links_of_the_storage_alone";
+
+fn verifier(key: SigningKey) -> Result<LinkVerifier> {
+    Ok(LinkVerifier::new(key).with_base(Sound::base().try_into()?))
+}
+
+flawed_verifier!(VerifiesWithAnotherKey, verifier(SigningKey::new("another secret for tests")?));
+
+#[test]
+fn a_verifier_with_another_key_is_caught() {
+    caught::<VerifiesWithAnotherKey>(&[VERIFIER_CASE]);
+}
+
+flawed_verifier!(InventsAPrefix, Ok(verifier(Sound::signer()?)?.with_prefix("in/side/")));
+
+#[test]
+fn a_verifier_with_a_prefix_that_links_lack_is_caught() {
+    caught::<InventsAPrefix>(&[VERIFIER_CASE]);
+}
+
+flawed_verifier!(RefusesUploads, Ok(verifier(Sound::signer()?)?.read_only()));
+
+#[test]
+fn a_verifier_that_refuses_the_uploads_of_a_writable_storage_is_caught() {
+    caught::<RefusesUploads>(&[VERIFIER_CASE]);
+}
+
+flawed_verifier!(FailsWithoutAReason, Err(Error::new(ErrorKind::Unexpected, "no verifier")));
+
+#[test]
+fn a_verifier_that_is_missing_for_no_stated_reason_is_caught() {
+    caught::<FailsWithoutAReason>(&[VERIFIER_CASE]);
 }

@@ -3,8 +3,8 @@
 use futures_util::{StreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, ErrorKind, Key,
-    Link, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
-    SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
+    Link, LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix,
+    RenameOptions, Result, SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught, in_mode};
@@ -99,6 +99,10 @@ impl Driver for InTrouble {
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
+        self.result(Verb::None, Err(Error::not_found()))
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
         self.result(Verb::None, Err(Error::not_found()))
     }
 }

@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, EntryStream, Error, Key, Link,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveMode,
-    SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
+    Result, SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 #[derive(Debug, Default)]
@@ -101,6 +101,10 @@ impl Driver for Spool {
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
+        Err(Error::unsupported("a spool has no links"))
+    }
+
+    fn link_verifier(&self) -> Result<LinkVerifier> {
         Err(Error::unsupported("a spool has no links"))
     }
 }

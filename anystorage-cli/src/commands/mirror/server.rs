@@ -6,7 +6,7 @@ use std::thread;
 use anystorage::mirror::{Handle, Server, check, export};
 use anystorage::{Loader, MirrorSetup};
 
-use super::Args;
+use super::{Args, notify};
 use crate::exit::{ExitStatus, Failure};
 use crate::verbosity::VerbosityArgs;
 
@@ -36,6 +36,7 @@ pub(super) fn run(
         .map_err(|error| Failure::local("signals", &error.into()))?;
     let (listen, admin) = (server.local_addr(), server.admin_addr());
     tracing::info!(%listen, ?admin, "the mirror is listening");
+    notify::ready(&format!("listening at {listen}"));
     server.run().map_err(failure)?;
     tracing::info!("the mirror has stopped");
     Ok(ExitStatus::Success)
@@ -65,6 +66,7 @@ fn handle_signals(handle: Handle, config: PathBuf) -> std::io::Result<()> {
                 _ = hangup.recv() => reload(&handle, &config),
             }
         }
+        notify::stopping();
         handle.stop();
         // A second signal ends the process without waiting for open requests.
         tokio::select! {

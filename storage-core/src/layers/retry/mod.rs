@@ -97,7 +97,7 @@ fn has_no_effect(error: &Error) -> bool {
 
 #[async_trait]
 impl Driver for Retry {
-    forward! { to self.inner: info, innermost }
+    forward! { to self.inner: info, innermost, link_verifier }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut attempts = self.backoff.attempts(Operation::Save);

@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
+use chrono::{Datelike, Days, NaiveDate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use storage_core::{Error, ErrorKind, Result};
+
+use crate::server::utc::to_utc;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -23,34 +23,32 @@ const DAY: u64 = 24 * 60 * 60;
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Day(Date);
+pub struct Day(NaiveDate);
 
 impl Day {
     pub(super) fn of(time: SystemTime) -> Self {
-        // A time that the calendar cannot represent counts as 1970-01-01.
-        let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self(TimeZone::UTC.to_datetime(timestamp).date())
+        Self(to_utc(time).date_naive())
     }
 
     /// Returns the day that is a number of days earlier. Stops at the first day of the calendar.
     pub(crate) fn minus(self, days: u32) -> Self {
-        Self(self.0.saturating_sub(Span::new().days(days)))
+        Self(self.0.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN))
     }
 
     /// Returns the number of days from an earlier day to this one, or 0 if it is not earlier.
     pub(crate) fn days_since(self, earlier: Self) -> u32 {
-        let days = (self.0 - earlier.0).get_days();
+        let days = (self.0 - earlier.0).num_days();
         u32::try_from(days).unwrap_or_default()
     }
 
     /// Returns the first day of the month.
     pub(crate) fn month(self) -> Self {
-        Self(self.0.first_of_month())
+        Self(self.0.with_day(1).unwrap_or(self.0))
     }
 
     /// Writes the day as in "31 January 2025", or the month as in "January 2025".
     pub(crate) fn in_words(self, has_day: bool) -> String {
-        self.0.strftime(if has_day { "%-d %B %Y" } else { "%B %Y" }).to_string()
+        self.0.format(if has_day { "%-d %B %Y" } else { "%B %Y" }).to_string()
     }
 
     /// Returns the time until the next midnight.
@@ -64,7 +62,8 @@ impl FromStr for Day {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let day = text.parse().ok().map(Self);
+        let day = text.parse::<NaiveDate>().ok();
+        let day = day.filter(|day| (0..=9999).contains(&day.year())).map(Self);
         // Only this format is accepted, because it also names the files.
         day.filter(|day| day.to_string() == text).ok_or_else(|| {
             Error::new(
@@ -117,6 +116,8 @@ mod tests {
             "2025-02-30",
             "2025-01-01T00:00:00",
             "+002025-01-01",
+            "+10000-01-01",
+            "-0001-01-01",
             "../2025-01-01",
         ] {
             assert_eq!(text.parse::<Day>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");

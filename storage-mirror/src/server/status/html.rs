@@ -1,25 +1,10 @@
 //! Text from clients and configurations, as HTML.
 
+pub(super) use storage_core::internal::escape_html as escaped;
 use storage_core::internal::escape_invisible;
 
 /// The maximum length of a text that is shown without a click, in characters.
 const MAX_SHOWN: usize = 120;
-
-/// Escapes a text for HTML, in elements and in quoted attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// Returns a key or a location. Invisible characters, and those that change the direction of text,
 /// are escaped as in Rust. `<bdi>` keeps text from right to left apart from what is around it. A

@@ -1,0 +1,89 @@
+//! The routes of the application.
+
+use std::time::Duration;
+
+use anystorage::serve::{Serve, error_response};
+use anystorage::{ErrorKind, Result, Storage, attachments::Stored};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::put;
+use bytes::Bytes;
+
+use crate::avatar::{self, AvatarError};
+use crate::picture::MAX_UPLOAD;
+use crate::users::Users;
+
+/// How long a link to a picture works.
+const LIFETIME: Duration = Duration::from_secs(900);
+
+#[derive(Debug, Clone)]
+struct App {
+    storage: Storage,
+    users: Users,
+}
+
+/// Returns the router of the application, which uses only the prefix `avatars/` of the storage.
+///
+/// # Errors
+/// `InvalidConfig` if the storage cannot sign links.
+pub fn router(storage: &Storage, users: Users) -> Result<Router> {
+    let storage = storage.prefixed("avatars")?;
+    let mut router = Router::new()
+        .route("/users/{user}/avatar", put(upload).get(links).delete(remove))
+        .layer(DefaultBodyLimit::max(MAX_UPLOAD));
+    match Serve::for_storage(&storage) {
+        Ok(serve) => router = router.nest_service(serve.mount_path(), serve.clone()),
+        // Links of S3 lead to S3.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        Err(error) => return Err(error),
+    }
+    Ok(router.with_state(App { storage, users }))
+}
+
+async fn upload(
+    State(App { storage, users }): State<App>,
+    Path(user): Path<u64>,
+    picture: Bytes,
+) -> Result<StatusCode, AvatarError> {
+    avatar::replace(&storage, &users, user, picture).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Responds with links to the variants. The pictures are private, so the links are signed.
+async fn links(
+    State(App { storage, users }): State<App>,
+    Path(user): Path<u64>,
+) -> Result<Response, AvatarError> {
+    let Some(avatar) = users.avatar(user).await? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let link = async |stored: &Stored| storage.url(stored).expires_in(LIFETIME).await;
+    let (large, small) = (link(&avatar.large).await?, link(&avatar.small).await?);
+    let body = serde_json::json!({ "large": large.as_str(), "small": small.as_str() });
+    Ok(([(CONTENT_TYPE, "application/json")], body.to_string()).into_response())
+}
+
+async fn remove(
+    State(App { storage, users }): State<App>,
+    Path(user): Path<u64>,
+) -> Result<StatusCode, AvatarError> {
+    avatar::remove(&storage, &users, user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl IntoResponse for AvatarError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Storage(error) => return error_response(&Method::PUT, error).map(Body::new),
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotAPicture(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnknownUser => StatusCode::NOT_FOUND,
+            Self::Task(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, self.to_string()).into_response()
+    }
+}

@@ -1,0 +1,147 @@
+//! [`Avatar`]: the objects of a user's picture.
+
+use std::fmt;
+
+use anystorage::attachments::{Guard, Stored};
+use anystorage::{Error, Storage, keys};
+use bytes::Bytes;
+use image::{ImageError, ImageFormat};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
+
+use crate::picture::{Encoded, MAX_UPLOAD, Picture};
+use crate::users::{UnknownUser, Users};
+
+/// The sides of the variants, in pixels.
+const LARGE: u32 = 512;
+const SMALL: u32 = 64;
+
+/// The avatar of a user, as the column of the database contains it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Avatar {
+    /// What the user uploaded.
+    pub original: Stored,
+    /// 512 pixels on each side.
+    pub large: Stored,
+    /// 64 pixels on each side.
+    pub small: Stored,
+}
+
+/// Why an avatar could not be replaced.
+#[derive(Debug)]
+pub enum AvatarError {
+    /// The upload has more than [`MAX_UPLOAD`](crate::MAX_UPLOAD) bytes.
+    TooLarge,
+    /// The upload is not a picture in a known format, or too large when it is decoded.
+    NotAPicture(ImageError),
+    /// There is no such user.
+    UnknownUser,
+    /// The storage failed.
+    Storage(Error),
+    /// The task that scales pictures failed.
+    Task(JoinError),
+}
+
+/// Replaces the avatar of a user: saves the picture and its two variants, writes the row, and then
+/// deletes the objects of the avatar before.
+///
+/// If it fails, or its future is dropped, the user has the avatar before, and no new object stays.
+///
+/// # Errors
+/// See [`AvatarError`].
+pub async fn replace(
+    storage: &Storage,
+    users: &Users,
+    user: u64,
+    upload: Bytes,
+) -> Result<Avatar, AvatarError> {
+    if upload.len() > MAX_UPLOAD {
+        return Err(AvatarError::TooLarge);
+    }
+    let (format, large, small) = scale(upload.clone()).await?;
+    let original = Encoded { bytes: upload, format };
+    let (avatar, before) = Guard::scope(storage, async |guard| {
+        let avatar = Avatar {
+            original: guard.add(save(storage, user, "original", original).await?),
+            large: guard.add(save(storage, user, "large", large).await?),
+            small: guard.add(save(storage, user, "small", small).await?),
+        };
+        let before = users.set_avatar(user, Some(&avatar)).await?;
+        Ok::<_, AvatarError>((avatar, before))
+    })
+    .await?;
+    delete(storage, before).await;
+    Ok(avatar)
+}
+
+/// Removes the avatar of a user.
+///
+/// # Errors
+/// There is no such user.
+pub async fn remove(storage: &Storage, users: &Users, user: u64) -> Result<(), AvatarError> {
+    let before = users.set_avatar(user, None).await?;
+    delete(storage, before).await;
+    Ok(())
+}
+
+/// Scales a picture outside of the threads that serve requests, because it takes a while.
+async fn scale(upload: Bytes) -> Result<(ImageFormat, Encoded, Encoded), AvatarError> {
+    let scaled = tokio::task::spawn_blocking(move || {
+        let picture = Picture::decode(&upload)?;
+        Ok((picture.format(), picture.square(LARGE)?, picture.square(SMALL)?))
+    });
+    scaled.await.map_err(AvatarError::Task)?.map_err(AvatarError::NotAPicture)
+}
+
+/// Saves a picture under a key that no other upload has.
+async fn save(
+    storage: &Storage,
+    user: u64,
+    name: &str,
+    Encoded { bytes, format }: Encoded,
+) -> anystorage::Result<Stored> {
+    let extension = format.extensions_str().first().copied().unwrap_or("bin");
+    let key = keys::unique(&user.to_string(), &format!("{name}.{extension}"))?;
+    let saved = storage
+        .save(key, bytes)
+        .content_type(format.to_mime_type())
+        .cache_control("private, max-age=31536000, immutable");
+    saved.await.map(Stored::from)
+}
+
+/// Deletes the objects of an avatar that no row refers to any more. The request has succeeded even
+/// if that fails: a sweep deletes what stays (see `docs/attachments.md`).
+async fn delete(storage: &Storage, avatar: Option<Avatar>) {
+    let Some(Avatar { original, large, small }) = avatar else { return };
+    for stored in [original, large, small] {
+        if let Err(error) = stored.delete(storage).await {
+            tracing::warn!(%error, "an old avatar stays");
+        }
+    }
+}
+
+impl From<Error> for AvatarError {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<UnknownUser> for AvatarError {
+    fn from(_: UnknownUser) -> Self {
+        Self::UnknownUser
+    }
+}
+
+impl fmt::Display for AvatarError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "a picture may have {MAX_UPLOAD} bytes"),
+            Self::NotAPicture(_) => f.write_str("this is not a picture in JPEG or PNG"),
+            Self::UnknownUser => UnknownUser.fmt(f),
+            Self::Storage(error) => error.fmt(f),
+            Self::Task(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AvatarError {}

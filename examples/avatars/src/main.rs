@@ -1,0 +1,31 @@
+//! Pictures of users: each upload is checked, scaled to two sizes and stored with a row that refers
+//! to it.
+//!
+//! ```console
+//! $ export AVATARS_DIR=/tmp/avatars LINK_SECRET=$(openssl rand -hex 32)
+//! $ cargo run -p avatars
+//! $ curl -T ada.jpg http://127.0.0.1:3000/users/1/avatar
+//! $ curl http://127.0.0.1:3000/users/1/avatar
+//! ```
+//!
+//! `app.toml` defines the storage. `LISTEN` defaults to 127.0.0.1:3000. Every client may change
+//! every avatar: a real application adds a login.
+
+use std::env::var;
+use std::error::Error;
+use std::io::Write;
+
+use anystorage::Storages;
+use avatars::Users;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/app.toml");
+    let storage = Storages::from_toml_file(config)?.default_storage()?;
+    let listener =
+        TcpListener::bind(var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned())).await?;
+    writeln!(std::io::stdout(), "listening on http://{}/", listener.local_addr()?)?;
+    axum::serve(listener, avatars::router(&storage, Users::with_ids(1..=3))?).await?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Checks a picture by its content and scales it.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::error::{LimitError, LimitErrorKind};
+use image::imageops::FilterType;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult};
+
+/// The largest upload, in bytes.
+pub const MAX_UPLOAD: usize = 2 * 1024 * 1024;
+
+/// The largest decoded picture, in bytes. A file of a few KiB can describe billions of pixels,
+/// which would fill the memory.
+pub const MAX_DECODED: u64 = 128 * 1024 * 1024;
+
+/// A decoded picture, and the format that it was uploaded in.
+pub(crate) struct Picture {
+    image: DynamicImage,
+    format: ImageFormat,
+}
+
+/// An encoded picture.
+pub(crate) struct Encoded {
+    pub(crate) bytes: Bytes,
+    pub(crate) format: ImageFormat,
+}
+
+impl Picture {
+    /// Decodes a picture. The format is that of the bytes: what the client calls it has no effect.
+    /// Only the formats that are features of the crate `image` are known.
+    ///
+    /// # Errors
+    /// Those of the decoder, for bytes that are no picture and for a picture above [`MAX_DECODED`].
+    pub(crate) fn decode(bytes: &[u8]) -> ImageResult<Self> {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+        let format = reader.format();
+        let mut decoder = reader.into_decoder()?;
+        if decoder.total_bytes() > MAX_DECODED {
+            return Err(ImageError::Limits(LimitError::from_kind(
+                LimitErrorKind::InsufficientMemory,
+            )));
+        }
+        // Cameras store how they were held. Scaled pictures lose that note, so it is applied.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        image.apply_orientation(orientation);
+        Ok(Self { image, format: format.unwrap_or(ImageFormat::Png) })
+    }
+
+    pub(crate) fn format(&self) -> ImageFormat {
+        self.format
+    }
+
+    /// Returns the middle of the picture as a square of this many pixels on each side.
+    ///
+    /// A new file contains only pixels: no place, time or name of a camera.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub(crate) fn square(&self, side: u32) -> ImageResult<Encoded> {
+        let square = self.image.resize_to_fill(side, side, FilterType::Triangle);
+        let (format, square) = match square.color().has_alpha() {
+            true => (ImageFormat::Png, square),
+            false => (ImageFormat::Jpeg, DynamicImage::ImageRgb8(square.into_rgb8())),
+        };
+        let mut bytes = Cursor::new(Vec::new());
+        square.write_to(&mut bytes, format)?;
+        Ok(Encoded { bytes: bytes.into_inner().into(), format })
+    }
+}
