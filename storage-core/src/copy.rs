@@ -67,7 +67,8 @@ impl CopyObject {
         self
     }
 
-    /// Fails with `PreconditionFailed` unless the source is this version. A weak ETag never matches.
+    /// Fails with `PreconditionFailed` unless the source is this version. A weak ETag never
+    /// matches.
     ///
     /// Fails with `Unsupported` if the backend does not evaluate the condition.
     pub fn if_source_match(mut self, etag: ETag) -> Self {

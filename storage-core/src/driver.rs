@@ -158,9 +158,9 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// because some backends report none: [`stat`](Self::stat) returns it. If the future is
     /// dropped, the copy has happened or not.
     ///
-    /// With [`if_source_match`](CopyOptions::if_source_match) the bytes and the metadata of the copy
-    /// are those of that version. The condition is evaluated also if source and destination are the
-    /// same key.
+    /// With [`if_source_match`](CopyOptions::if_source_match) the bytes and the metadata of the
+    /// copy are those of that version. The condition is evaluated also if source and destination
+    /// are the same key.
     ///
     /// # Errors
     /// `NotFound` if there is no source, `PreconditionFailed` if it is not the version of
@@ -175,18 +175,19 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// unless it was saved again. If source and destination are the same key, nothing changes and
     /// the condition is evaluated.
     ///
-    /// A backend that renames in one step does so (a file system). Another driver copies the source,
-    /// and then deletes it only if it is still the version that it copied, as far as the backend can
-    /// compare them. If such a rename fails or is dropped between the two, both objects exist: no
-    /// object is lost. A save of the source during a rename is moved, or stays under `from`.
+    /// A backend that renames in one step does so (a file system). Another driver copies the
+    /// source, and then deletes it only if it is still the version that it copied, as far as the
+    /// backend can compare them. If such a rename fails or is dropped between the two, both objects
+    /// exist: no object is lost. A save of the source during a rename is moved, or stays under
+    /// `from`.
     ///
     /// The ETag and the time of the moved object are those of the source, or new ones.
     ///
     /// # Errors
     /// `NotFound` if there is no source, `PreconditionFailed` if it is not the version of
     /// [`if_source_match`](RenameOptions::if_source_match), `AlreadyExists` by mode; as `save` for
-    /// the destination. An error is retryable only if a second attempt cannot find the effect of the
-    /// first.
+    /// the destination. An error is retryable only if a second attempt cannot find the effect of
+    /// the first.
     async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()>;
 
     /// Makes a link. Does not check whether the object exists.

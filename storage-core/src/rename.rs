@@ -47,8 +47,8 @@ impl Storage {
 ///
 /// - A reader of the destination sees the object that was there or the whole moved one.
 /// - After success there is no object under the source, unless it was saved again.
-/// - No object is lost if the rename fails. The file system and memory rename in one step. S3 has no
-///   such request: the driver copies the object, and then deletes the source if it is still the
+/// - No object is lost if the rename fails. The file system and memory rename in one step. S3 has
+///   no such request: the driver copies the object, and then deletes the source if it is still the
 ///   version that was copied. If the second step fails, or the future is dropped before it, both
 ///   objects exist.
 /// - A save of the source during the rename is moved, or stays under the source.
@@ -79,7 +79,8 @@ impl RenameObject {
         self
     }
 
-    /// Fails with `PreconditionFailed` unless the source is this version. A weak ETag never matches.
+    /// Fails with `PreconditionFailed` unless the source is this version. A weak ETag never
+    /// matches.
     pub fn if_source_match(mut self, etag: ETag) -> Self {
         self.options = self.options.if_source_match(etag);
         self

@@ -76,7 +76,7 @@
 //! | `config` | options, builder, registration |
 //! | `driver`, `shared` | the driver, and the state that its verbs share |
 //! | `open`, `body` | reading from a mirror, and continuing at origin |
-//! | `stat`, `list`, `save`, `copy`, `delete`, `link` | the other verbs |
+//! | `stat`, `list`, `save`, `copy`, `rename`, `delete`, `link` | the other verbs |
 //! | `invalidation` | what a write does to the memo and to each mirror |
 //! | `mirror`, `purge` | one mirror: whether to use it, and its purges |
 //! | `client`, `verify` | requests to one mirror |

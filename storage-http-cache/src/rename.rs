@@ -16,8 +16,8 @@ pub(crate) async fn rename(
     let source = Invalidation::begin(cache, from);
     let target = Invalidation::begin(cache, to);
     let renamed = cache.origin.rename(from, to, options).await;
-    // Origin may copy and delete, so that a rename that failed may have changed one of the keys, and
-    // the source of one that succeeded may have been saved again.
+    // Origin may copy and delete, so that a rename that failed may have changed one of the keys,
+    // and the source of one that succeeded may have been saved again.
     join(source.end(WriteOutcome::Unknown), target.end(WriteOutcome::Unknown)).await;
     renamed
 }

@@ -64,9 +64,10 @@
 //!   a slash is a folder marker.
 //!
 //! - **Renaming**: S3 has no such request, so the driver copies one version of the object, and then
-//!   deletes the source if it still has the ETag of that version. AWS compares the ETag in the DELETE
-//!   itself. Other services do not, so the driver looks it up right before: an object that is saved
-//!   under the source between these two requests is deleted. If the DELETE fails, both objects exist.
+//!   deletes the source if it still has the ETag of that version. AWS compares the ETag in the
+//!   DELETE itself. Other services do not, so the driver looks it up right before: an object that
+//!   is saved under the source between these two requests is deleted. If the DELETE fails, both
+//!   objects exist.
 //!
 //! # Limits
 //!
@@ -98,8 +99,8 @@
 //! # Files
 //!
 //! `driver` has one line for each verb, and each verb has a file: `info`, `save`, `open`, `stat`,
-//! `list`, `copy`, `rename`, `delete`, `link` (with `post_form` and `signing`). `shared` is the state that
-//! they share, `config` sets it up. Below the verbs: `client`, `request`, `endpoint` and
+//! `list`, `copy`, `rename`, `delete`, `link` (with `post_form` and `signing`). `shared` is the
+//! state that they share, `config` sets it up. Below the verbs: `client`, `request`, `endpoint` and
 //! `transport` build, sign, send and retry requests; `parts`, `multipart` and `budget` upload in
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes

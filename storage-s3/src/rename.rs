@@ -1,5 +1,5 @@
-//! `rename`: a copy of one version of the source, and then a delete of the source if it is still that
-//! version.
+//! `rename`: a copy of one version of the source, and then a delete of the source if it is still
+//! that version.
 
 use http::Method;
 use http::header::IF_MATCH;

@@ -1,5 +1,5 @@
-//! `rename`: one rename of the file. Its record is written to the sidecar of the destination before,
-//! as for a save. Both happen under the locks of both keys.
+//! `rename`: one rename of the file. Its record is written to the sidecar of the destination
+//! before, as for a save. Both happen under the locks of both keys.
 
 use std::io;
 use std::sync::Arc;
@@ -148,8 +148,8 @@ impl Step<'_> {
 
     /// Gives the file a vacant name. Returns whether it has the old one too.
     ///
-    /// A link is one exclusive step of the file system. File systems without links (FAT) rely on the
-    /// key's lock.
+    /// A link is one exclusive step of the file system. File systems without links (FAT) rely on
+    /// the key's lock.
     fn take_vacant_name(&self, directory: &Dir) -> io::Result<bool> {
         let (from, to) = (self.from.name(), self.to.name());
         match self.source.hard_link(from, directory, to) {

@@ -1,7 +1,8 @@
 //! `rename`: one atomic rename of the file, with its metadata.
 //!
-//! An extended attribute moves with the file. A record in a sidecar is written to the sidecar of the
-//! destination before the file is renamed, as for a save. Both happen under the locks of both keys.
+//! An extended attribute moves with the file. A record in a sidecar is written to the sidecar of
+//! the destination before the file is renamed, as for a save. Both happen under the locks of both
+//! keys.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `rename`: moves within a storage. No object is lost, whatever fails and whoever else writes.
+//! `rename`: moves within a storage. No object is lost, whatever fails or is written meanwhile.
 
 use storage_core::{Checksum, ChecksumAlgorithm, ETag, ErrorKind};
 
