@@ -96,8 +96,8 @@ impl<'a> CopyTo<'a> {
         self
     }
 
-    /// Gives the copy this metadata in place of the source's. Without a content type, one is
-    /// guessed from the destination's key.
+    /// Gives the copy this metadata in place of the source's. Without a content type, the type is
+    /// detected as for a [`Save`](crate::Save).
     pub fn metadata(self, metadata: Metadata) -> Self {
         self.map_metadata(|_| Ok(metadata))
     }

@@ -40,7 +40,7 @@ async fn given_metadata_replaces_that_of_the_source_and_gets_the_type_of_the_des
     source.save("a", "hello").content_type("text/x-test").await.unwrap();
     let copy = source.copy_to("a", &target, "a.css").metadata(Metadata::new().user("k", "v"));
     let metadata = copy.await.unwrap().metadata;
-    assert_eq!(metadata, Metadata::new().content_type("text/css").user("k", "v"));
+    assert_eq!(metadata, Metadata::new().content_type("text/css; charset=utf-8").user("k", "v"));
 }
 
 #[tokio::test]
