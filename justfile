@@ -62,6 +62,10 @@ doc *args:
 deps:
     cargo metadata --format-version 1 --all-features --locked | python3 .ci/check_workspace.py
 
+# Build the packages of the command in target/packages.
+packages:
+    python3 packaging/build.py
+
 # Run all checks, as CI does.
 ci:
     bash .ci/run

@@ -39,6 +39,10 @@ AVOIDED = {
     "believed": "code holds values: used, accepted, assumed",
     "hears": "receives",
     "thereof": "of it",
+    "came to pass": "occurred",
+    "come to pass": "occur",
+    "comes to pass": "occurs",
+    "without a word": "without an error, without a message",
 }
 
 # How many words may stand between `tell` and the `apart` that makes it the phrase.

@@ -100,8 +100,9 @@ def build(target):
     """Builds the command and returns its path. The binary contains no path of this machine."""
     cargo_home = os.environ.get("CARGO_HOME") or str(pathlib.Path.home() / ".cargo")
     remapped = [f"--remap-path-prefix={ROOT}=anystorage", f"--remap-path-prefix={cargo_home}=cargo"]
-    flags = [os.environ["RUSTFLAGS"]] if os.environ.get("RUSTFLAGS") else []
-    environment = os.environ | {"RUSTFLAGS": " ".join(flags + remapped)}
+    flags = os.environ.get("RUSTFLAGS", "").split() + remapped
+    # Unlike RUSTFLAGS, this variable permits spaces in paths.
+    environment = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags)}
     command = ["cargo", "build", "--profile", "dist", "--locked", "--target", target]
     command += ["-p", "anystorage-cli", "--features", ",".join(FEATURES)]
     subprocess.run(command, check=True, env=environment)

@@ -72,6 +72,16 @@
 //!
 //! <!-- end of options -->
 //!
+//! The option of the driver `memory`; the pages of the other drivers list theirs:
+//!
+//! <!-- options of memory -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `signing_key` | secret | | The secret of signed links. Requires `public_url`. |
+//!
+//! <!-- end of options -->
+//!
 //! - An unknown, missing or invalid option and an unknown driver fail with `InvalidConfig`. The
 //!   message names it and lists the known ones. It contains no values, which may be secrets.
 //! - `${VAR}` in a string of the file is replaced with that environment variable. Write `$${` for a
@@ -138,9 +148,9 @@ pub use storage_mirror as mirror;
 /// The driver `cache`: a disk cache in the process of the application, in front of any storage.
 #[cfg(feature = "cache")]
 pub use storage_mirror::cache;
-/// The S3 driver, for programs that build it in code or use functions outside of the contract, such
-/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads), which [`Storage::driver_as`] gives
-/// access to.
+/// The S3 driver, for programs that build it in code or use methods beyond the contract, such as
+/// [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads). [`Storage::driver_as`] returns the
+/// driver of a storage.
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.

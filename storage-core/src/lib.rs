@@ -28,6 +28,7 @@
 //! | [`ObjectMeta`], [`Metadata`], [`ETag`], [`Checksums`] | what describes an object |
 //! | [`Payload`], [`Object`] | the bytes of a save and of an open |
 //! | [`Writer`], [`PipeWriter`] | objects that are written piece by piece |
+//! | [`Reader`] | objects that are read at any position |
 //! | [`Error`], [`ErrorKind`] | the error type of all drivers |
 //! | [`Link`], [`LinkBase`] | links to objects, and where they lead |
 //! | [`prelude`] | what most applications import |
@@ -81,6 +82,7 @@ mod pipe;
 pub mod prelude;
 mod range;
 mod read;
+mod reader;
 mod registry;
 mod rename;
 mod response;
@@ -93,6 +95,8 @@ mod timestamp;
 mod ttl_cache;
 mod unknown_size;
 mod url_builder;
+mod version;
+mod window;
 mod writer;
 
 pub use async_trait::async_trait;
@@ -125,6 +129,7 @@ pub use payload::{InMemory, Payload, PayloadStream};
 pub use pipe::PipeWriter;
 pub use range::ByteRange;
 pub use read::Read;
+pub use reader::{OpenReader, Reader};
 pub use registry::{BuildContext, DriverDescription, Registry};
 pub use rename::RenameObject;
 pub use response::ResponseMeta;

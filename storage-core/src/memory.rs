@@ -212,7 +212,7 @@ impl Driver for Memory {
         let stored = self.get(key)?;
         options.check(&stored.meta)?;
         let size = stored.meta.size;
-        let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+        let range = options.positions_in_whole(size)?;
         let bytes = match (usize::try_from(range.start), usize::try_from(range.end)) {
             (Ok(start), Ok(end)) => stored.bytes.slice(start..end),
             _ => {

@@ -53,7 +53,13 @@ pub struct Object {
 }
 
 /// A value that is dropped together with the body.
-type Guard = Box<dyn Any + Send + Sync>;
+pub(crate) type Guard = Box<dyn Any + Send + Sync>;
+
+/// The body of a whole object that needs no stream.
+pub(crate) enum WholeBody {
+    Bytes(Bytes),
+    File(Arc<File>),
+}
 
 enum Body {
     Bytes(Bytes),
@@ -76,7 +82,11 @@ impl Object {
     /// drivers.
     #[must_use]
     pub fn from_file(meta: ObjectMeta, range: Range<u64>, file: File) -> Self {
-        Self::new(meta, range, Body::File(Arc::new(file)))
+        Self::from_shared_file(meta, range, Arc::new(file))
+    }
+
+    pub(crate) fn from_shared_file(meta: ObjectMeta, range: Range<u64>, file: Arc<File>) -> Self {
+        Self::new(meta, range, Body::File(file))
     }
 
     /// Creates an object whose bytes of the range arrive as a stream. For drivers.
@@ -227,6 +237,22 @@ impl Object {
             driver: self.driver,
             _guard: self.guard,
         }
+    }
+
+    /// Takes the body and its guard if the body is the whole object, in memory or in a file. Leaves
+    /// an object without a body then.
+    pub(crate) fn take_whole(&mut self) -> Option<(WholeBody, Option<Guard>)> {
+        if self.range != (0..self.meta.size) {
+            return None;
+        }
+        let body = match &mut self.body {
+            Body::Bytes(bytes) if bytes.len() as u64 == self.meta.size => {
+                WholeBody::Bytes(std::mem::take(bytes))
+            }
+            Body::File(file) => WholeBody::File(Arc::clone(file)),
+            _ => return None,
+        };
+        Some((body, self.guard.take()))
     }
 
     /// Splits the object into its metadata and its body.

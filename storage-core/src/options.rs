@@ -4,7 +4,7 @@
 //! `storage.open_with(key, OpenOptions::new().range(0..10))`. Every struct is `#[non_exhaustive]`,
 //! has a [`Default`] and a setter for each field.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -110,6 +110,12 @@ pub struct OpenOptions {
     ///
     /// An object of unknown size is whole, whatever `range` is. Drivers may ignore this option.
     pub allow_unknown_size: bool,
+    /// Whether the object may be whole although a range is requested, if its body is in memory or
+    /// in a file, for callers that read it at several positions. Defaults to `false`.
+    ///
+    /// An empty object is then returned too, although no range of it is satisfiable. Drivers and
+    /// layers may ignore this option. A layer that changes bodies clears it.
+    pub allow_whole: bool,
 }
 
 impl OpenOptions {
@@ -153,6 +159,26 @@ impl OpenOptions {
     pub fn allow_unknown_size(mut self) -> Self {
         self.allow_unknown_size = true;
         self
+    }
+
+    /// Allows a body in memory or in a file to be whole although a range is requested.
+    #[must_use]
+    pub fn allow_whole(mut self) -> Self {
+        self.allow_whole = true;
+        self
+    }
+
+    /// Returns the positions to return of a body in memory or in a file that has this size as a
+    /// whole: those of the range, or all with [`allow_whole`](Self#structfield.allow_whole). For
+    /// drivers.
+    ///
+    /// # Errors
+    /// `RangeNotSatisfiable` if the range has no byte in common with the object.
+    pub fn positions_in_whole(&self, size: u64) -> Result<Range<u64>> {
+        match self.range {
+            Some(range) if !self.allow_whole => range.resolve(size),
+            _ => Ok(0..size),
+        }
     }
 
     /// Returns whether there is any condition.

@@ -55,6 +55,7 @@ fn open_options() -> OpenOptions {
     options.if_none_match = Some(ETag::strong("other").unwrap());
     options.if_modified_since = Some(std::time::UNIX_EPOCH);
     options.allow_unknown_size = true;
+    options.allow_whole = true;
     options
 }
 

@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use storage_core::layers::Timeout;
-use storage_core::{Entry, Error, ErrorKind, Operation, Payload, Result, Storage};
+use storage_core::{
+    Driver, Entry, EntryStream, Error, ErrorKind, Key, ListOptions, Memory, Object, ObjectMeta,
+    OpenOptions, Operation, Payload, Prefix, Result, SaveOptions, Storage, async_trait, forward,
+};
 use storage_testkit::scripted::{End, Fault, Scripted};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
 const AFTER: Duration = Duration::from_secs(10);
@@ -285,4 +290,105 @@ async fn the_longest_duration_never_times_out() {
     storage.save("b", paced(2, LONGER)).content_type("text/plain").await.unwrap();
     storage.save("c", vec![0; 2 * MIB]).await.unwrap();
     assert_eq!(storage.list("").entries().collect().await.unwrap().len(), 3);
+}
+
+/// A driver that needs its caller twice for each response, like one that sends a request when it
+/// has a connection.
+#[derive(Debug, Default)]
+struct InSteps(Memory);
+
+/// Half of the time of one response.
+const STEP: Duration = Duration::from_secs(4);
+
+impl InSteps {
+    async fn respond() {
+        sleep(STEP).await;
+        sleep(STEP).await;
+    }
+}
+
+#[async_trait]
+impl Driver for InSteps {
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let received = payload.map_stream(|chunks| {
+            let chunks = chunks.and_then(|chunk| async {
+                Self::respond().await;
+                Ok(chunk)
+            });
+            chunks.boxed()
+        });
+        self.0.save(key, received, options).await
+    }
+
+    async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
+        Self::respond().await;
+        let object = self.0.open(key, options).await?;
+        let (meta, range) = (object.meta().clone(), object.range());
+        let chunks = object.into_stream().and_then(|chunk| async {
+            Self::respond().await;
+            Ok(chunk)
+        });
+        Ok(Object::from_stream(meta, range, chunks.boxed()))
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        let entries = self.0.list(prefix, options).and_then(|entry| async {
+            Self::respond().await;
+            Ok(entry)
+        });
+        entries.boxed()
+    }
+
+    forward! {
+        to self.0: info, innermost, stat, exists, delete, delete_many, delete_folder_marker, copy,
+        url, link_verifier
+    }
+}
+
+fn in_steps() -> Storage {
+    Storage::new(InSteps::default()).layer(|inner| Timeout::new(inner, AFTER))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_between_two_writes_of_a_writer_does_not_count() {
+    let storage = in_steps();
+    let mut writer = storage.writer("a.bin").content_type("text/plain").await.unwrap();
+    for _ in 0..4 {
+        writer.write_all(&[7; 64 * 1024]).await.unwrap();
+        sleep(LONGER).await;
+    }
+    assert_eq!(writer.finish().await.unwrap().size, 4 * 64 * 1024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_before_a_woken_call_is_polled_does_not_count() {
+    let storage = in_steps();
+    storage.save("a", "hello").await.unwrap();
+
+    let mut open = storage.open("a").into_future();
+    assert!((&mut open).now_or_never().is_none());
+    sleep(LONGER).await;
+    let mut body = open.await.unwrap().into_stream();
+
+    assert!(body.next().now_or_never().is_none());
+    sleep(LONGER).await;
+    assert_eq!(body.next().await.unwrap().unwrap(), "hello");
+
+    let mut entries = storage.list("").entries();
+    assert!(entries.next().now_or_never().is_none());
+    sleep(LONGER).await;
+    assert_eq!(entries.next().await.unwrap().unwrap().name(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_does_not_respond_times_out_for_a_caller_that_is_away_too() {
+    let scripted = Scripted::new();
+    scripted.script(Operation::Open, [Fault::Stall]);
+    let mut open = storage(&scripted).open("a").into_future();
+    assert!((&mut open).now_or_never().is_none());
+    sleep(LONGER).await;
+    let begin = Instant::now();
+    assert_timed_out(open.await);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    scripted.assert_script_done();
 }

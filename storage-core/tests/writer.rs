@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "common/tracing_log.rs"]
+mod tracing_log;
+
 use std::future::IntoFuture;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,6 +20,8 @@ use storage_core::{
 };
 use storage_testkit::faults::Faults;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tracing::Level;
+use tracing_log::Log;
 
 fn is_send_and_unpin<T: Send + Unpin>() {}
 
@@ -95,6 +101,37 @@ async fn shutdown_does_not_save_and_finish_after_it_does() {
     dropped.shutdown().await.unwrap();
     drop(dropped);
     assert!(!storage.exists("b.txt").await.unwrap());
+}
+
+#[test]
+fn only_a_writer_that_is_dropped_between_shutdown_and_finish_is_a_warning_in_the_log() {
+    let (log, storage) = (Log::new(Level::WARN), Memory::storage());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let warnings = |shut_down: bool, finish: bool| {
+        let seen = log.events().len();
+        runtime.block_on(async {
+            let mut writer = storage.writer("a.txt").await.unwrap();
+            writer.write_all(b"hello").await.unwrap();
+            if shut_down {
+                writer.shutdown().await.unwrap();
+            }
+            if finish {
+                writer.finish().await.unwrap();
+            }
+        });
+        log.events().split_off(seen)
+    };
+    tracing::subscriber::with_default(log.clone(), || {
+        assert!(warnings(false, false).is_empty());
+        assert!(warnings(false, true).is_empty());
+        assert!(warnings(true, true).is_empty());
+        let dropped = warnings(true, false);
+        let [warning] = &dropped[..] else { panic!("{} events", dropped.len()) };
+        assert_eq!(warning.level, Level::WARN);
+        assert_eq!(warning.fields["key"], "a.txt");
+        assert_eq!(warning.fields["driver"], "memory");
+        assert!(warning.fields["message"].contains("nothing was saved"));
+    });
 }
 
 #[tokio::test]

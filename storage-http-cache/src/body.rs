@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use storage_client::ResponseBody;
+use storage_core::internal::escape_invisible;
 use storage_core::{
     ByteRange, Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, Object,
     ObjectMeta, OpenOptions, Result,
@@ -232,7 +233,7 @@ impl Body {
         })?;
         self.context.mirror.counts.count_resumed_body();
         tracing::info!(
-            key = self.context.key.as_str(),
+            key = &*escape_invisible(self.context.key.as_str()),
             at = self.remaining.start,
             "a body continues at origin because the mirror failed"
         );

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage_core::internal::TtlCache;
+use storage_core::internal::escape_invisible;
 use storage_core::{Error, ErrorKind, Key, OpenOptions};
 
 use crate::breaker::{Attempt, Breaker, BreakerSettings, MirrorState};
@@ -120,7 +121,7 @@ impl Mirror {
             Reply::Refused(status) => {
                 tracing::warn!(
                     mirror = self.client.host(),
-                    key = key.as_str(),
+                    key = &*escape_invisible(key.as_str()),
                     status = status.as_u16(),
                     "the mirror refuses to send an object: compare allow and signing_key of both sides"
                 );
@@ -196,7 +197,7 @@ impl Mirror {
     pub(crate) fn record_stale(self: &Arc<Self>, key: &Key) {
         tracing::info!(
             mirror = self.client.host(),
-            key = key.as_str(),
+            key = &*escape_invisible(key.as_str()),
             "the mirror has another version than origin"
         );
         self.penalised.insert(key, ());

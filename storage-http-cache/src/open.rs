@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use storage_core::internal::escape_invisible;
 use storage_core::{BodyEvent, ETag, Error, ErrorKind, Key, Object, OpenOptions, Result};
 
 use crate::body::{Body, MirrorBody, read_small};
@@ -142,7 +143,11 @@ async fn from_origin(
     if matches!(reason, OriginReason::OutOfUse | OriginReason::MirrorFailed(_)) {
         cache.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
     }
-    tracing::debug!(key = key.as_str(), reason = reason.as_str(), "an object is read from origin");
+    tracing::debug!(
+        key = &*escape_invisible(key.as_str()),
+        reason = reason.as_str(),
+        "an object is read from origin"
+    );
     let ticket = cache.memo.ticket();
     let object = match cache.origin.open(key, options).await {
         Ok(object) => object,

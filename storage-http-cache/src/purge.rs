@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use storage_core::Key;
+use storage_core::internal::escape_invisible;
 
 use crate::bypass::{DuePurge, Slot};
 use crate::mirror::Mirror;
@@ -90,7 +91,7 @@ impl MirrorWrite {
             && let Err(error) = self.mirror.client.prefetch(&self.key).await
         {
             tracing::info!(
-                key = self.key.as_str(),
+                key = &*escape_invisible(self.key.as_str()),
                 error = error.message(),
                 "a prefetch by the mirror failed"
             );

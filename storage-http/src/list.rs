@@ -38,8 +38,8 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
     roll_up(entries.fuse(), prefix, options)
 }
 
-/// Upper bound for consecutive directories without a file. If a server has a circle of directories,
-/// or invents them, a listing would not end.
+/// Upper bound for consecutive directories without a file. If the directories of a server form a
+/// cycle, or invents them, a listing would not end.
 const MAX_EMPTY_DIRECTORIES: usize = 100_000;
 
 /// A listing under way.

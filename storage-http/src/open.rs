@@ -80,7 +80,7 @@ async fn collected(
     let size = collected.size;
     let mut meta = response.object_meta(key, size);
     keep_out_of_caches(end, &mut meta);
-    let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+    let range = options.positions_in_whole(size)?;
     Ok(Object::from_file(meta, range, collected.file).with_guard(collected.reservation))
 }
 

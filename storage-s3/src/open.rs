@@ -120,7 +120,7 @@ async fn open_spooled(
     check_body_end(&headers)?;
     let Spooled { file, size, reservation } = s3.spool.collect(&mut response.body).await?;
     let meta = meta_without_checksums(key, size, &headers);
-    let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
+    let range = options.positions_in_whole(size)?;
     Ok(Object::from_file(meta, range, file).with_guard(reservation))
 }
 

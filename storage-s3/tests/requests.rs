@@ -9,6 +9,7 @@ mod fault_proxy;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::SeekFrom;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{Error, ErrorKind, Metadata, ObjectStream, Payload, Storage, UrlMethod};
 use storage_s3::{ChecksumMode, Quirks, S3Builder};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
@@ -169,6 +171,69 @@ async fn an_open_is_one_request_however_much_of_the_body_is_read() {
     counting.assert_requests(&documented("open"));
     assert_eq!(counting.storage.open("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
     counting.assert_requests(&documented("open"));
+}
+
+#[tokio::test]
+async fn a_writer_costs_as_much_as_a_save_of_a_stream() {
+    let counting = CountingStorage::new();
+    let small = documented("save, up to `part_size`");
+    let large = numbers(&row("save, more than that", ""), 3);
+    for (size, cost) in [(PART, small), (2 * PART + 1, large)] {
+        let mut writer = counting.storage.writer("a").await.unwrap();
+        for piece in vec![7; size].chunks(100_000) {
+            writer.write_all(piece).await.unwrap();
+        }
+        assert_eq!(writer.finish().await.unwrap().size, size as u64);
+        counting.assert_requests(&cost);
+    }
+}
+
+/// Returns how many windows double from 64 KiB to 8 MiB until they contain this many bytes.
+fn windows(size: usize) -> usize {
+    let (mut window, mut received, mut windows) = (64 * 1024, 0, 0);
+    while received < size {
+        received += window;
+        window = (2 * window).min(8 * MIB);
+        windows += 1;
+    }
+    windows
+}
+
+#[tokio::test]
+async fn a_reader_is_one_request_for_each_window() {
+    const SIZE: usize = 20 * MIB;
+    row("reader", "1 GET for each window");
+    let gets = |number| Counts::from([("GET".to_owned(), number)]);
+    // The driver reads a range above its `part_size` over several connections.
+    let bucket = Server::get().bucket();
+    let proxy = Proxy::below(&Front::before_s3s_fs(&Server::get().endpoint()), "");
+    let storage = Storage::new(bucket.builder().endpoint(proxy.endpoint()).build().unwrap());
+    let counting = CountingStorage { proxy, storage, seen: Cell::new(0), _bucket: bucket };
+    counting.storage.save("a", streaming(SIZE)).await.unwrap();
+    counting.counts();
+
+    let mut reader = counting.storage.reader("a").await.unwrap();
+    counting.assert_requests(&gets(1));
+    assert_eq!(tokio::io::copy(&mut reader, &mut tokio::io::sink()).await.unwrap(), SIZE as u64);
+    counting.assert_requests(&gets(windows(SIZE) - 1));
+
+    let mut reader = counting.storage.reader("a").await.unwrap();
+    reader.seek(SeekFrom::End(-8)).await.unwrap();
+    reader.read_exact(&mut [0; 8]).await.unwrap();
+    reader.seek(SeekFrom::End(-60_000)).await.unwrap();
+    reader.read_exact(&mut [0; 50_000]).await.unwrap();
+    counting.assert_requests(&gets(2));
+
+    counting.storage.save("small", "body").await.unwrap();
+    counting.storage.save("empty", "").await.unwrap();
+    counting.counts();
+    let mut text = String::new();
+    let mut reader = counting.storage.reader("small").await.unwrap();
+    reader.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "body");
+    counting.assert_requests(&gets(1));
+    counting.storage.reader("empty").await.unwrap();
+    counting.assert_requests(&gets(2));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub(crate) enum Command {
 /// Set headers and user metadata of stored objects, and keep those that are not named
 ///
 /// Each object is copied onto itself by its storage, so its bytes are not transferred, and its time
-/// changes. An object that has the metadata already is left as it is. If the object is replaced at
+/// changes. An object that already has the metadata is not changed. If the object is replaced at
 /// the same moment, the command changes the new version. Without a strong ETag it cannot detect
 /// that, and the new version may get the metadata of the older one.
 #[derive(Debug, clap::Args)]
@@ -118,7 +118,8 @@ struct Changes {
 }
 
 impl Changes {
-    /// Returns the new metadata of an object. Fields that are set win over those that are removed.
+    /// Returns the new metadata of an object. Fields that are set take precedence over fields that
+    /// are removed.
     fn apply(&self, old: &Metadata) -> Metadata {
         let mut rest = old.clone();
         for field in &self.unset {
@@ -257,7 +258,7 @@ impl Tally {
         if self.failed == 0 {
             return Ok(ExitStatus::Success);
         }
-        // The line of a single failure says it all.
+        // A single failure needs no summary.
         if self.done > 0 || self.failed > 1 {
             print_line(&format!("{} failed, {} succeeded", self.failed, self.done));
         }

@@ -17,7 +17,7 @@ use crate::transfer::{Action, ManyArgs, TransferOptions};
 /// directories, as for `cp -r`. Within one storage the driver renames the object, if it can.
 /// Otherwise each source is deleted after its copy is complete. If source and destination may be
 /// the same object, the command fails and keeps the source. Reports every object
-/// that could not be moved, and moves the rest; it can be repeated.
+/// that could not be moved, and moves the rest. The command can be repeated.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -30,6 +30,7 @@
 //!     .layer(layers::Observed::new);
 //! ```
 
+mod away;
 mod default_metadata;
 mod limit;
 mod observed;

@@ -1,7 +1,7 @@
 //! [`Timeout`]: a limit on the time without a response or progress.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
-use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
@@ -19,6 +18,7 @@ use crate::entry::EntryStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::forward;
 use crate::key::{Key, Prefix};
+use crate::layers::away::{Away, within};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
@@ -48,8 +48,8 @@ const STEP_KEYS: u64 = 100;
 /// | `delete_many` | each batch returns; the time applies once for each started 100 keys |
 ///
 /// The time in which the driver waits for the caller's own stream does not count, nor does the time
-/// that the caller takes between two chunks or entries. A body in a file is read by the caller and
-/// has no timeout.
+/// that the caller takes between two chunks or entries, or before it polls a future that was woken.
+/// A body in a file is read by the caller and has no timeout.
 ///
 /// A payload in memory shows no progress, so the layer allows time for its size. Save a large one
 /// as a stream to detect a stalled save sooner. A copy or a rename shows no progress either: choose
@@ -80,20 +80,14 @@ impl Timeout {
 
     /// Runs a call that only reads.
     async fn read<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        match tokio::time::timeout(self.after, call).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(timed_out(format!("no response within {:?} (option timeout)", self.after)))
-            }
-        }
+        within(self.after, call).await.unwrap_or_else(|| {
+            Err(timed_out(format!("no response within {:?} (option timeout)", self.after)))
+        })
     }
 
     /// Runs a call that changes something.
     async fn write<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        match tokio::time::timeout(self.after, call).await {
-            Ok(result) => result,
-            Err(_) => Err(write_timed_out(self.after)),
-        }
+        within(self.after, call).await.unwrap_or_else(|| Err(write_timed_out(self.after)))
     }
 }
 
@@ -121,9 +115,9 @@ fn bounded<T: Send + 'static>(
 ) -> BoxStream<'static, Result<T>> {
     let waits = stream::unfold(Some(items), move |items| async move {
         let mut items = items?;
-        match tokio::time::timeout(after, items.next()).await {
-            Ok(item) => item.map(|item| (item, Some(items))),
-            Err(_) => {
+        match within(after, items.next()).await {
+            Some(item) => item.map(|item| (item, Some(items))),
+            None => {
                 Some((Err(timed_out(format!("no {what} within {after:?} (option timeout)"))), None))
             }
         }
@@ -161,6 +155,29 @@ impl Progress {
             Turn::Caller => Duration::ZERO,
             Turn::Driver(since) => since.elapsed(),
         }
+    }
+
+    /// Excludes the last part of the time until now, in which the caller did not poll the save.
+    fn exclude(&self, time: Duration) {
+        if let Turn::Driver(since) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            *since = (*since + time).min(Instant::now());
+        }
+    }
+
+    /// Runs a save. Returns `None` if the driver has been due to act for this long.
+    async fn watch<T>(&self, after: Duration, save: impl Future<Output = T>) -> Option<T> {
+        let away = Away::new();
+        let (mut save, mut stalled) = (pin!(save), pin!(self.stalled(after)));
+        poll_fn(|cx| {
+            let (waker, time) = away.poll(cx);
+            self.exclude(time);
+            let cx = &mut Context::from_waker(&waker);
+            match save.as_mut().poll(cx) {
+                Poll::Ready(saved) => Poll::Ready(Some(saved)),
+                Poll::Pending => stalled.as_mut().poll(cx).map(|()| None),
+            }
+        })
+        .await
     }
 
     /// Completes when the driver has been due to act for this long. It checks only at times at
@@ -213,14 +230,13 @@ impl Driver for Timeout {
         };
         let payload =
             payload.map_stream(|chunks| Watched { chunks, progress: progress.clone() }.boxed());
-        let stalled = std::pin::pin!(progress.stalled(after));
-        match select(self.inner.save(key, payload, options), stalled).await {
-            Either::Left((saved, _)) => saved,
-            Either::Right(_) => Err(timed_out(format!(
+        let saved = progress.watch(after, self.inner.save(key, payload, options)).await;
+        saved.unwrap_or_else(|| {
+            Err(timed_out(format!(
                 "no progress for {after:?} (option timeout {:?}); the save may have happened nevertheless",
                 self.after
-            ))),
-        }
+            )))
+        })
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
@@ -242,9 +258,9 @@ impl Driver for Timeout {
 
     async fn delete_many(&self, keys: &[Key]) -> Vec<Result<()>> {
         let after = allowance(self.after, keys.len() as u64, STEP_KEYS);
-        match tokio::time::timeout(after, self.inner.delete_many(keys)).await {
-            Ok(results) => results,
-            Err(_) => keys.iter().map(|_| Err(write_timed_out(after))).collect(),
+        match within(after, self.inner.delete_many(keys)).await {
+            Some(results) => results,
+            None => keys.iter().map(|_| Err(write_timed_out(after))).collect(),
         }
     }
 

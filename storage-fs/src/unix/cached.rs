@@ -29,7 +29,7 @@ pub(crate) fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> Option<
     if let Err(error) = options.check(&meta) {
         return Some(Err(error));
     }
-    let range = match options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size)) {
+    let range = match options.positions_in_whole(meta.size) {
         Ok(range) => range,
         Err(error) => return Some(Err(error)),
     };

@@ -29,7 +29,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, key: &Key, options: &OpenOptions)
 fn open_blocking(shared: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
     let (file, meta) = metadata::open_with_meta(shared, key)?;
     options.check(&meta)?;
-    let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
+    let range = options.positions_in_whole(meta.size)?;
     if range.end - range.start > MAX_IMMEDIATE_READ {
         return Ok(Object::from_file(meta, range, File::from(file)));
     }

@@ -1,11 +1,11 @@
-//! `open`: from the cache, or from origin.
+//! `open`: opens an object in the cache, or at origin.
 
 use storage_core::{Error, Key, Object, OpenOptions, Result};
 
 use super::shared::Shared;
 use crate::engine::{CacheStatus, Engine, Lookup};
 
-/// How often the cache is asked. The second time the entry has left that could not be read.
+/// The maximum number of lookups. An unreadable entry is removed by the first one.
 const ATTEMPTS: usize = 2;
 
 pub(super) async fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
@@ -24,13 +24,19 @@ pub(super) async fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> R
 }
 
 impl Shared {
-    /// Returns the engine unless the open is conditional or the cache is off.
+    /// Returns the engine unless the open is conditional or the cache is off. A range of a given
+    /// version is not conditional in this sense: the cache has this version or not.
     async fn engine_for(&self, options: &OpenOptions) -> Option<Engine> {
-        if options.is_conditional() { None } else { self.directory.engine().await }
+        let mut others = options.clone();
+        if options.range.is_some() {
+            others.if_match = None;
+        }
+        if others.is_conditional() { None } else { self.directory.engine().await }
     }
 }
 
-/// Returns a range of an object that is in the store and fresh.
+/// Opens a range of an object that is in the store and fresh, if it is the requested version.
+/// Returns `None` otherwise.
 async fn open_range(
     shared: &Shared,
     engine: &Engine,
@@ -38,6 +44,11 @@ async fn open_range(
     options: &OpenOptions,
 ) -> Result<Option<Object>> {
     let Some(version) = engine.find_fresh(key).await else { return Ok(None) };
+    if let Some(wanted) = &options.if_match
+        && !version.meta().etag.as_ref().is_some_and(|etag| etag.strong_eq(wanted))
+    {
+        return Ok(None);
+    }
     let object = engine.try_read(&version, options).await?;
     if object.is_some() {
         shared.opens.hits.add(1);
@@ -45,8 +56,8 @@ async fn open_range(
     Ok(object)
 }
 
-/// Returns an object from the store, or as it arrives from origin. Returns `None` if it is not
-/// kept.
+/// Opens an object in the store, or while it arrives from origin. Returns `None` if it is not
+/// stored.
 async fn open_whole(
     shared: &Shared,
     engine: &Engine,

@@ -23,12 +23,14 @@ mod list;
 mod metadata;
 mod open;
 mod range;
+mod reader;
 mod rename;
 mod save;
 mod stat_exists;
 mod streaming;
 mod unique_name;
 mod url;
+mod writer;
 
 /// Calls a macro with the list of all cases: theme, name, requirements.
 #[doc(hidden)]
@@ -79,6 +81,12 @@ macro_rules! __all_cases {
                 a_failed_stream_creates_no_object [CreateNew];
                 each_of_32_concurrent_saves_gets_its_own_name [CreateNew];
             }
+            writer {
+                an_object_that_is_written_in_pieces_is_read_back [Write];
+                a_writer_saves_its_metadata [Write, Metadata];
+                a_writer_that_is_dropped_before_finish_leaves_the_old_object [Write];
+                a_writer_with_create_new_leaves_an_object_that_appears_meanwhile [CreateNew];
+            }
             open {
                 a_missing_object_is_not_found [Seed];
                 the_body_has_the_size_in_the_metadata [Seed];
@@ -97,6 +105,15 @@ macro_rules! __all_cases {
                 every_range_of_a_small_object_has_the_right_bytes [Seed];
                 ranges_of_a_large_object_have_the_right_bytes [Seed];
                 a_streamed_range_has_the_right_bytes [Seed];
+            }
+            reader {
+                a_reader_reads_an_object_from_its_beginning_to_its_end [Seed];
+                an_index_at_the_end_is_read_before_the_rest [Seed];
+                random_seeks_and_reads_agree_with_the_bytes [Seed];
+                a_reader_of_a_missing_object_is_refused [Seed];
+                a_reader_of_another_version_is_refused [Seed, StrongETags];
+                a_reader_of_an_overwritten_object_reads_the_old_version_or_fails [Seed];
+                a_reader_of_a_deleted_object_reads_the_old_version_or_fails [Seed];
             }
             conditions {
                 if_match_opens_the_matching_version [Seed, StrongETags];
@@ -211,7 +228,7 @@ macro_rules! __all_cases {
             }
             url {
                 each_kind_of_link_is_returned_or_unsupported [];
-                a_public_link_has_no_end_and_contains_the_key [PublicUrl];
+                a_public_link_does_not_expire_and_contains_the_key [PublicUrl];
                 public_links_encode_unusual_keys [PublicUrl];
                 signed_links_encode_unusual_keys [SignedGet];
                 a_link_to_a_missing_object_is_returned [PublicUrl];

@@ -116,7 +116,9 @@ impl Driver for Faulty {
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
         let due = self.faults.of_call(Operation::Open, key.as_str());
         before(&due).await?;
-        let object = after(&due, self.inner.open(key, options).await)?;
+        let mut options = options.clone();
+        options.allow_whole &= !due.iter().any(|(fault, _)| is_in_stream(fault));
+        let object = after(&due, self.inner.open(key, &options).await)?;
         Ok(faulty_object(object, &due))
     }
 

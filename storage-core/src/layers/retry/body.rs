@@ -12,10 +12,8 @@ use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::key::Key;
-use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::OpenOptions;
-use crate::range::ByteRange;
+use crate::version;
 
 type Chunks = BoxStream<'static, Result<Bytes>>;
 
@@ -102,34 +100,10 @@ impl Resuming {
 
     async fn reopen(&self) -> Result<Chunks> {
         // This version has met the other conditions of the first open.
-        let options = OpenOptions {
-            range: Some(ByteRange::from(self.rest.clone())),
-            if_match: Some(self.etag.clone()),
-            ..OpenOptions::default()
-        };
-        let reopened = self.inner.open(&self.key, &options).await;
+        let reopened =
+            version::open_range(&self.inner, &self.key, &self.etag, self.rest.clone()).await;
         let object = reopened
             .map_err(|error| error.with_context("the body broke off and cannot be resumed"))?;
-        self.check_version(object.meta())?;
-        if object.range() != self.rest {
-            let message = format!(
-                "requested the bytes {:?}, and the driver returned {:?}",
-                self.rest,
-                object.range()
-            );
-            return Err(Error::new(ErrorKind::Integrity, message));
-        }
         Ok(object.into_stream().boxed())
-    }
-
-    /// Refuses another version, even if the driver ignores `if_match`.
-    fn check_version(&self, meta: &ObjectMeta) -> Result<()> {
-        if meta.etag.as_ref().is_some_and(|etag| etag.strong_eq(&self.etag)) {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::PreconditionFailed,
-            "the body broke off, and the object has been replaced since: open it again",
-        ))
     }
 }
