@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -50,6 +51,7 @@ impl Body {
     pub(crate) fn new(
         s3: &Shared,
         meta: &ObjectMeta,
+        version_id: Option<Arc<str>>,
         range: Range<u64>,
         response: Response,
     ) -> Self {
@@ -57,6 +59,7 @@ impl Body {
         let version = etag.map(|etag| ObjectVersion {
             client: s3.client.clone(),
             key: meta.key.clone(),
+            version_id,
             etag,
             size: meta.size,
             accepts_gzip: !s3.features.sends_stored_encoding,

@@ -302,6 +302,7 @@ impl S3Builder {
             signing_bucket,
             public_url,
             object_headers: options.object_headers(features)?,
+            tags: None,
             features,
             checksum_policy: ChecksumPolicy {
                 mode: options.checksum.unwrap_or(default),

@@ -1,5 +1,7 @@
 //! `copy`: one request up to 5 GiB, a multipart upload of ranges above.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_client::{content_length, header_value};
 use storage_core::{
@@ -10,13 +12,13 @@ use storage_core::{
 use crate::checksums::{ChecksumMode, ChecksumPolicy};
 use crate::client::FailedRequest;
 use crate::condition::{Condition, version_mismatch};
-use crate::endpoint::in_query;
 use crate::errors::ErrorResponse;
 use crate::headers;
 use crate::multipart::{MAX_PARTS, SentPart, Upload, part_error};
 use crate::request::Request;
 use crate::shared::Shared;
-use crate::{object_options, stat, xml};
+use crate::tag_set::TAGGING;
+use crate::{object_options, stat, tagging, xml};
 
 /// The largest object that one request copies, in bytes ("CopyObject").
 pub(crate) const MAX_SINGLE_COPY: u64 = 5 * 1024 * 1024 * 1024;
@@ -31,7 +33,6 @@ const SOURCE_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-rang
 const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 /// The number of an object's tags. Absent if it has none.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
-const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
     if from == to
@@ -88,9 +89,16 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
         _ => None,
     };
     let request = request(s3, from, to, options, source.as_ref())?;
-    if let Some(source) = source.filter(|source| source.meta.size > s3.largest_copy) {
-        return copy_by_ranges(s3, from, to, options, &source).await;
+    if let Some(source) = source.as_ref().filter(|source| source.meta.size > s3.largest_copy) {
+        return copy_by_ranges(s3, from, to, options, source).await;
     }
+    // Read before the copy, because some services drop the tags with the old metadata.
+    let tags = match &source {
+        Some(source) if source.has_tags && tagging::may_be_dropped(s3) => {
+            Some(tagging::of(s3, from).await?)
+        }
+        _ => None,
+    };
     let response = s3.client.document(&request).await;
     let copied = response.and_then(|response| {
         let _: xml::CopyResult = xml::read_success("CopyObjectResult", &response.body)
@@ -101,6 +109,9 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
         Ok(headers) => {
             object_options::check_encryption_of_saved(&request.headers, &headers)?;
             object_options::check_storage_class(s3, to).await?;
+            if let Some(tags) = &tags {
+                tagging::ensure(s3, to, tags).await?;
+            }
             Ok(Some(()))
         }
         Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => {
@@ -238,8 +249,9 @@ async fn copy_by_ranges(
     };
     let unchecked = ChecksumPolicy { mode: ChecksumMode::None, headers: false };
     let mut headers = source.headers(s3, to, metadata)?;
-    if source.has_tags {
-        headers.insert(TAGGING, tags(s3, from).await?);
+    let tags = if source.has_tags { Some(tagging::of(s3, from).await?) } else { None };
+    if let Some(tags) = &tags {
+        headers.insert(TAGGING, tags.header.clone());
     }
     let mut upload = Upload::create(&s3.client, to, headers, unchecked).await?;
     let copied = upload
@@ -252,6 +264,9 @@ async fn copy_by_ranges(
     match completed {
         Ok(_) => {
             object_options::check_storage_class(s3, to).await?;
+            if let Some(tags) = &tags {
+                tagging::ensure(s3, to, tags).await?;
+            }
             Ok(Some(()))
         }
         Err(error) => {
@@ -259,16 +274,6 @@ async fn copy_by_ranges(
             if error.kind() == ErrorKind::PreconditionFailed { Ok(None) } else { Err(error) }
         }
     }
-}
-
-/// Returns the tags of an object for the header `x-amz-tagging`. A copy in one request keeps them.
-async fn tags(s3: &Shared, key: &Key) -> Result<HeaderValue> {
-    let request = Request::new(Method::GET, key.as_str()).query("tagging", "");
-    let document = s3.client.document(&request).await?;
-    let tagging: xml::Tagging = xml::read_response("Tagging", &document.body)?;
-    let pair = |tag: &xml::Tag| format!("{}={}", in_query(&tag.key), in_query(&tag.value));
-    let pairs: Vec<_> = tagging.tag_set.tags.iter().map(pair).collect();
-    header_value(&pairs.join("&"))
 }
 
 fn range_copies(
@@ -329,5 +334,7 @@ async fn copy_through_client(
     for checksum in meta.checksums.iter() {
         payload = payload.with_expected_checksum(checksum.clone());
     }
-    crate::save::save(s3, to, payload, &save).await.map(|_| ())
+    // As a copy by the service, it does not get the tags of this driver.
+    let s3 = Arc::new(s3.with_tags(None));
+    crate::save::save(&s3, to, payload, &save).await.map(|_| ())
 }

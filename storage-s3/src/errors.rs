@@ -252,7 +252,7 @@ impl ErrorResponse {
 
 fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     Some(match code {
-        "NoSuchKey" => (ErrorKind::NotFound, ""),
+        "NoSuchKey" | "NoSuchVersion" => (ErrorKind::NotFound, ""),
         "NoSuchBucket" => {
             (ErrorKind::InvalidConfig, "create the bucket, or correct the option bucket")
         }

@@ -95,6 +95,9 @@
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | rename | those of a copy; 2 HEAD and 1 DELETE more |
 //! | url | none |
+//! | `S3::tags`, `set_tags`, `delete_version` | 1 |
+//! | `S3::versions` | 1 GET for each 1,000 versions |
+//! | tags of `S3::with_tags`, or of a copy with other metadata, not at AWS | 1 GET or 2 more, and 1 PUT if the service dropped the tags |
 //! | `S3::probe`, `anystorage config check` | about 70 |
 //!
 //! # Files
@@ -106,7 +109,8 @@
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
 //! services; `object_options` verifies that object options had an effect; `credentials` finds and
-//! renews keys. `probe` and `stale_uploads` are operations of [`S3`] beyond the contract.
+//! renews keys. `probe`, `stale_uploads`, `tags` (with `tag_set` and
+//! `tagging`) and `versions` are operations of [`S3`] beyond the contract.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -142,9 +146,13 @@ mod signature;
 mod signing;
 mod stale_uploads;
 mod stat;
+mod tag_set;
+mod tagging;
+mod tags;
 mod time;
 mod transport;
 mod version;
+mod versions;
 mod xml;
 
 pub use checksums::ChecksumMode;
@@ -152,6 +160,7 @@ pub use config::{S3Builder, register};
 pub use driver::S3;
 pub use probe::{ProbeFinding, ProbeOutcome, ProbeReport};
 pub use quirks::Quirks;
+pub use versions::Version;
 
 // Compiles and runs the examples of the README.
 #[cfg(doctest)]

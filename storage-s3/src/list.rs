@@ -218,7 +218,14 @@ fn names_of_page(listing: xml::Listing) -> VecDeque<ListedName> {
     // A service that does not support `encoding-type` omits it from the response.
     let is_encoded = listing.encoding_type.as_deref() == Some("url");
     let named = |name: String, object| match is_encoded {
-        true => decode_name(&name, object),
+        true => match decode_name(&name) {
+            Ok(name) => ListedName { name, object, raw: None },
+            Err(lossy) => ListedName {
+                name: lossy,
+                object,
+                raw: Some(percent_decode_str(&spaced(&name)).collect()),
+            },
+        },
         false => ListedName { name, object, raw: None },
     };
     let is_mixed = !listing.contents.is_empty() && !listing.common_prefixes.is_empty();
@@ -234,18 +241,19 @@ fn names_of_page(listing: xml::Listing) -> VecDeque<ListedName> {
     names.into()
 }
 
-/// Decodes a name. S3 encodes names as forms do: a plus sign is a space.
-fn decode_name(name: &str, object: Option<xml::ListedObject>) -> ListedName {
-    let spaced = name.replace('+', " ");
+/// Decodes a name, or returns its lossy form if it is not UTF-8. S3 encodes names as forms do: a
+/// plus sign is a space.
+pub(crate) fn decode_name(name: &str) -> Result<String, String> {
+    let spaced = spaced(name);
     let bytes = percent_decode_str(&spaced);
     match bytes.clone().decode_utf8() {
-        Ok(name) => ListedName { name: name.into_owned(), object, raw: None },
-        Err(_) => ListedName {
-            name: bytes.clone().decode_utf8_lossy().into_owned(),
-            object,
-            raw: Some(bytes.collect()),
-        },
+        Ok(name) => Ok(name.into_owned()),
+        Err(_) => Err(bytes.decode_utf8_lossy().into_owned()),
     }
+}
+
+fn spaced(name: &str) -> String {
+    name.replace('+', " ")
 }
 
 /// Converts a name to an entry. The listing continues after an invalid name.

@@ -1,6 +1,7 @@
 //! `open`: one GET, whose body resumes if a connection breaks off.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -13,10 +14,12 @@ use storage_core::{
 };
 
 use crate::body::Body;
+use crate::client::FailedRequest;
 use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::stat::{CHECKSUM_MODE, stat};
+use crate::version::VERSION_ID;
 
 /// The largest object without a length that is collected in a temporary file, in bytes.
 pub(crate) const MAX_SPOOLED: u64 = 1024 * 1024 * 1024;
@@ -27,8 +30,23 @@ pub(crate) const SEND_LENGTH: &str =
     "configure the service, or the proxy in front of it, to send Content-Length";
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
-    let response = match s3.client.send(&request(s3, key, options)?).await {
+    open_version(s3, key, None, options).await
+}
+
+/// Opens a version of an object, or the latest one.
+pub(crate) async fn open_version(
+    s3: &Shared,
+    key: &Key,
+    version_id: Option<&str>,
+    options: &OpenOptions,
+) -> Result<Object> {
+    let mut request = request(s3, key, options)?;
+    if let Some(id) = version_id {
+        request = request.query(VERSION_ID, id);
+    }
+    let response = match s3.client.send(&request).await {
         Ok(response) => response,
+        Err(failed) if version_id.is_some() => return Err(version_error(failed)),
         Err(failed) => return Err(check_conditions_first(s3, key, options, failed.error).await),
     };
     let Some((range, size)) = extent(&response, options.range)? else {
@@ -41,8 +59,17 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
     let meta = headers::to_object_meta(key.clone(), size, &response.headers);
     // Some services ignore conditions.
     options.check(&meta)?;
-    let body = Body::new(s3, &meta, range.clone(), response);
+    let body = Body::new(s3, &meta, version_id.map(Arc::from), range.clone(), response);
     Ok(Object::from_stream(meta, range, body.into_stream()))
+}
+
+/// Returns the error of a request for a version. S3 responds with 405 for a delete marker.
+/// Conditions are not checked again, because a `stat` would compare them with the latest version.
+fn version_error(failed: FailedRequest) -> Error {
+    if failed.status() == Some(405) {
+        return Error::new(ErrorKind::NotFound, "this version is a delete marker");
+    }
+    failed.error
 }
 
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {

@@ -14,6 +14,8 @@ use crate::object_options;
 use crate::parts::{Part, PartReader};
 use crate::request::{Chunks, Request};
 use crate::shared::Shared;
+use crate::tag_set::TAGGING;
+use crate::tagging;
 
 /// Hashing a payload in memory of at least this size, in bytes, runs on a blocking thread.
 const OFFLOAD_THRESHOLD: usize = 256 * 1024;
@@ -148,6 +150,9 @@ fn object_headers(s3: &Shared, options: &SaveOptions) -> Result<HeaderMap> {
     let mut headers =
         headers::from_metadata(&options.metadata, &Checksums::new(), s3.features.underscores)?;
     headers.extend(s3.object_headers.clone());
+    if let Some(tags) = &s3.tags {
+        headers.insert(TAGGING, tags.header.clone());
+    }
     Ok(headers)
 }
 
@@ -189,6 +194,7 @@ async fn put(
             let etag = headers::saved_etag(&response.headers)?;
             object_options::check_encryption_of_saved(&request.headers, &response.headers)?;
             object_options::check_storage_class(s3, key).await?;
+            tagging::confirm(s3, key).await?;
             Ok(meta(key, size, Some(etag), options, checksums))
         }
         Err(failed) => Err(lost_race(s3, key, condition, &failed)
@@ -300,6 +306,7 @@ async fn upload(
     match completed {
         Ok(completed) => {
             object_options::check_storage_class(s3, key).await?;
+            tagging::confirm(s3, key).await?;
             Ok(meta(key, completed.size, completed.etag, options, checksums))
         }
         Err(error) => {
