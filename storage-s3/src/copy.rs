@@ -1,4 +1,5 @@
-//! `copy`: one request up to 5 GiB, a multipart upload of ranges above.
+//! `copy`: copies an object of up to 5 GiB by one request, and a larger one by a multipart upload
+//! whose parts are ranges of the source.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::{object_options, stat, tagging, xml};
 pub(crate) const MAX_SINGLE_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// The size of the ranges of a larger copy, in bytes. It grows if there would be too many ranges.
 const COPY_RANGE: u64 = 512 * 1024 * 1024;
-/// How often a copy is tried if the source is replaced meanwhile.
+/// How often a copy is tried if the source is replaced during each attempt.
 pub(crate) const MAX_ATTEMPTS: usize = 5;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
@@ -38,7 +39,7 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
     if from == to
         && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew)
     {
-        // S3 refuses a copy that would change nothing.
+        // S3 refuses a copy that changes nothing, so only check the source.
         options.check_source(&stat::stat(s3, from).await?)?;
         return match options.mode {
             CopyMode::CreateNew => Err(already_exists()),
@@ -78,7 +79,7 @@ pub(crate) async fn copy_at_service(
 }
 
 pub(crate) fn already_exists() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is an object already")
+    Error::new(ErrorKind::AlreadyExists, "the object exists already")
 }
 
 /// Copies once. Returns `None` if the source was replaced between the HEAD and the copy.
@@ -102,7 +103,7 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
     let response = s3.client.document(&request).await;
     let copied = response.and_then(|response| {
         let _: xml::CopyResult = xml::read_success("CopyObjectResult", &response.body)
-            .map_err(|error| error.with_context("the copy may be made"))?;
+            .map_err(|error| error.with_context("the copy may have been made"))?;
         Ok(response.headers)
     });
     match copied {
@@ -151,7 +152,7 @@ async fn resolve_failed_condition(
 struct SourceObject {
     meta: ObjectMeta,
     checksums: Checksums,
-    /// The headers that a copy of an object onto itself repeats.
+    /// The headers that a copy of the object onto itself must repeat.
     in_place: HeaderMap,
     has_tags: bool,
 }
@@ -223,7 +224,7 @@ fn condition(options: &CopyOptions) -> Condition {
     if options.mode == CopyMode::CreateNew { Condition::IfAbsent } else { Condition::None }
 }
 
-/// Copies by ranges whatever the size is, to test the service.
+/// Copies by ranges even if the object is small, to probe the service.
 pub(crate) async fn force_by_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
     let options = CopyOptions::default();
     let source = SourceObject::load(s3, from, &options).await?;
@@ -240,7 +241,7 @@ async fn copy_by_ranges(
 ) -> Result<Option<()>> {
     if !s3.features.part_copy {
         return Err(Error::unsupported(
-            "this service cannot copy an object above 5 GiB: read it and save it",
+            "this service cannot copy an object of more than 5 GiB in this way: read it and save it",
         ));
     }
     let metadata = match &options.metadata {

@@ -1,4 +1,4 @@
-//! `info`: name, location and capabilities.
+//! `info`: returns name, location and capabilities.
 
 use storage_core::{Capabilities, DriverInfo};
 

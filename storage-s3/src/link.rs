@@ -1,4 +1,4 @@
-//! `url`: public links, links with a signature in their query, and signed upload forms.
+//! `url`: creates public links, links with a signature in their query, and signed upload forms.
 
 use object_store::aws::AwsCredential;
 use storage_core::{Error, Key, Link, LinkVerifier, Result, UrlMethod, UrlOptions};
@@ -17,7 +17,7 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
     let window = SigningWindow::new(options)?;
     let Some(credential) = s3.client.credential().await? else {
         return Err(Error::unsupported(
-            "a link cannot be signed without credentials (anonymous = true)",
+            "a link cannot be signed without credentials: remove anonymous = true and set credentials",
         ));
     };
     match options.method {

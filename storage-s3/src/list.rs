@@ -1,4 +1,4 @@
-//! `list`: pages of 1,000 keys. The next page is requested while one is read.
+//! `list`: requests pages of 1,000 keys. While one page is read, the next one is requested.
 
 use std::collections::VecDeque;
 
@@ -17,8 +17,9 @@ use crate::shared::Shared;
 use crate::time::parse_time;
 use crate::xml;
 
-/// The largest number of consecutive pages without a new name. Services send empty truncated pages
-/// where many names were deleted lately. The limit ends a listing that would otherwise never end.
+/// Upper bound for consecutive pages without a new name. Services send empty truncated pages if
+/// many names were deleted recently. Without the limit, a listing of a faulty service might never
+/// end.
 pub(crate) const MAX_PAGES_WITHOUT_PROGRESS: usize = 100;
 
 pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
@@ -69,7 +70,7 @@ impl PageCounter {
         if self.without_progress == MAX_PAGES_WITHOUT_PROGRESS {
             let message = format!(
                 "the service sent {MAX_PAGES_WITHOUT_PROGRESS} consecutive pages without a new name \
-                 and announced more: the listing is aborted"
+                 and announced more, so the listing was ended"
             );
             return Err(Error::new(ErrorKind::Unexpected, message));
         }
@@ -166,10 +167,12 @@ impl Listing {
         }
     }
 
-    /// Verifies the byte order, which the contract promises and merging callers rely on.
+    /// Verifies the byte order, which is part of the contract.
     fn check_order(&mut self, name: &[u8]) -> Result<()> {
         if self.last.as_deref().is_some_and(|last| name <= last) {
-            return Err(Error::unsupported("this service does not list in byte order, as S3 does"));
+            return Err(Error::unsupported(
+                "this service does not list keys in byte order, as S3 does: listings are not supported",
+            ));
         }
         self.last = Some(name.to_vec());
         Ok(())

@@ -1,4 +1,4 @@
-//! `open`: one GET, whose body resumes if a connection breaks off.
+//! `open`: sends a GET. Its body resumes if a connection breaks off.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -118,11 +118,12 @@ fn open_with_unknown_size(key: &Key, options: &OpenOptions, response: Response) 
     Ok(Object::from_stream_of_unknown_size(meta, response.body.into_stream()))
 }
 
-/// A chunked body has an end of its own (RFC 9112, section 7.1). A body that ends with its
-/// connection may be incomplete.
+/// Checks that the end of a body without a length can be detected. A chunked body ends with a last
+/// chunk (RFC 9112, section 7.1).
 ///
 /// # Errors
-/// `Unsupported` for such a body, and for one that is compressed for its transfer.
+/// `Unsupported` for a body that ends with its connection, because it may be incomplete, and for
+/// one that is compressed for its transfer.
 fn check_body_end(headers: &HeaderMap) -> Result<()> {
     match body_end(headers)? {
         BodyEnd::LastChunk => Ok(()),
@@ -142,7 +143,7 @@ async fn open_spooled(
     mut response: Response,
 ) -> Result<Object> {
     let headers = response.headers.clone();
-    // Fails before the body is received.
+    // Checks the conditions before the body is received.
     options.check(&headers::to_object_meta(key.clone(), 0, &headers))?;
     check_body_end(&headers)?;
     let Spooled { file, size, reservation } = s3.spool.collect(&mut response.body).await?;
@@ -184,14 +185,14 @@ fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Rang
     };
     if range != expected {
         let message =
-            format!("the response contains the bytes {range:?} of {size} in place of {expected:?}");
+            format!("the response contains the bytes {range:?} of {size} instead of {expected:?}");
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((range, size)))
 }
 
-/// Whether a response has no length. Beside a transfer coding, a length has no meaning (RFC 9112,
-/// section 6.3).
+/// Whether a response has no length. A `Transfer-Encoding` overrides the length (RFC 9112, section
+/// 6.3).
 fn has_no_length(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH)
 }

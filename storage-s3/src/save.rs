@@ -1,4 +1,4 @@
-//! `save`: one PUT for a payload of at most one part, a multipart upload for a larger one.
+//! `save`: sends a payload of at most one part by one PUT, and a larger one by a multipart upload.
 
 use http::{HeaderMap, Method};
 use storage_core::{
@@ -46,7 +46,7 @@ pub(crate) async fn save(
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
     let condition = condition_of(s3, &options.mode)?;
-    // Fails before the payload is read, if it can.
+    // Refuses invalid metadata before the payload is read.
     let headers = object_headers(s3, options)?;
     let mut started = start_reading(s3, payload).await?;
     if started.rest.is_at_end_after(&mut started.first).await? {
@@ -214,8 +214,8 @@ async fn lost_race(
     if s3.features.reports_lost_races || failed.code() != "UnknownError" {
         return None;
     }
-    let there = crate::stat::stat(s3, key).await;
-    let is_another = there.is_ok_and(|meta| meta.etag.as_ref() != Some(etag));
+    let present = crate::stat::stat(s3, key).await;
+    let is_another = present.is_ok_and(|meta| meta.etag.as_ref() != Some(etag));
     is_another.then(|| version_mismatch(etag))
 }
 
@@ -254,11 +254,14 @@ async fn free_name(s3: &Shared, key: &Key) -> Result<Key> {
 }
 
 fn no_free_name() -> Error {
-    Error::new(ErrorKind::Conflict, "no free name was found for the key")
+    Error::new(
+        ErrorKind::Conflict,
+        "the key and 20 alternatives with a random suffix are taken: choose another key",
+    )
 }
 
-/// Maps `AlreadyExists` to a retryable `Conflict`: an upload belongs to one key, so that another
-/// key cannot be tried with its parts.
+/// Converts `AlreadyExists` to a retryable `Conflict`. An upload belongs to one key, so its parts
+/// cannot be used for another key.
 fn as_conflict(error: Error) -> Error {
     if error.kind() == ErrorKind::AlreadyExists {
         return Error::new(

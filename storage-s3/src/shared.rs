@@ -33,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) concurrency: usize,
     /// Limits the memory of parts that are being saved. Saves wait for it.
     pub(crate) save_budget: Budget,
-    /// Limits the memory of ranges that are read ahead. Reads do without if it is exhausted.
+    /// Limits the memory of ranges that are read ahead. If it is exhausted, nothing is read ahead.
     pub(crate) read_budget: Budget,
     /// Collects objects without a length in temporary files.
     pub(crate) spool: Arc<Spool>,

@@ -23,7 +23,7 @@ pub(crate) struct ObjectVersion {
     pub(crate) key: Key,
     /// The version of a bucket with versions. `None` for the latest.
     pub(crate) version_id: Option<Arc<str>>,
-    /// A strong ETag: bytes of two responses with this ETag may be joined.
+    /// A strong ETag, so that bytes of two responses with this ETag may be joined.
     pub(crate) etag: ETag,
     pub(crate) size: u64,
     /// See [`Request::accepts_gzip`].
@@ -56,7 +56,7 @@ impl Reopen for ObjectVersion {
             let unmet = Error::new(ErrorKind::PreconditionFailed, "the ETag differs");
             return Err(changed_while_read(unmet));
         }
-        // Every service supports ranges, so that a response with the whole object is an error.
+        // Every service supports ranges, so a response with the whole object is an error.
         let stated = content_range(&response.headers);
         if response.status != StatusCode::PARTIAL_CONTENT
             || stated != Some((rest.clone(), self.size))

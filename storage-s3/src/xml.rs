@@ -47,7 +47,7 @@ fn wrong_document(expected: &str, found: Option<&str>) -> Error {
         None => "is not XML".to_owned(),
     };
     let message = format!(
-        "the service's response should be a document {expected}, but {found}: is the endpoint an S3 service?"
+        "the service's response should be a {expected} document, but {found}: is the endpoint an S3 service?"
     );
     Error::unexpected(message, "unreadable XML").with_retryable(true)
 }

@@ -73,7 +73,7 @@ async fn a_large_object_a_copy_and_a_link_have_the_tags_that_they_should() {
 
     let link = tagged.url(key("by-link")).method(UrlMethod::Put);
     let link = link.expires_in(std::time::Duration::from_secs(60)).await.unwrap();
-    if curl::is_there() {
+    if curl::is_installed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert_eq!(curl::put(&link, file.path(), &[]).status, 200);
         assert_eq!(s3.tags(&key("by-link")).await.unwrap(), given);
@@ -90,7 +90,7 @@ struct Versioned {
 impl Versioned {
     fn create() -> Option<Self> {
         let external = External::get()?;
-        if !curl::is_there() {
+        if !curl::is_installed() {
             return None;
         }
         let name = format!("anystorage-versions-{}", std::process::id());
