@@ -135,9 +135,7 @@ impl<'a> CopyTo<'a> {
         let to = self.target.checked_key(Operation::Save, self.to)?;
         let object = self.source.open_with(from, self.open).await?;
         let checksums = object.meta().checksums.clone();
-        let mut options = SaveOptions::default();
-        options.mode = self.mode;
-        options.metadata = (self.metadata)(object.meta())?;
+        let options = SaveOptions { mode: self.mode, metadata: (self.metadata)(object.meta())? };
         let mut save = self.target.save_with(to, (self.payload)(object.into()), options);
         for checksum in checksums.iter() {
             save = save.expect_checksum(checksum.clone());

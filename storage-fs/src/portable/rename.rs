@@ -129,7 +129,8 @@ impl Step<'_> {
         }
         let (from, to) = (self.from.name(), self.to.name());
         let taken = match has_file {
-            true => platform::patiently(|| self.source.rename(from, directory, to)).map(|()| false),
+            true => platform::retry_while_denied(|| self.source.rename(from, directory, to))
+                .map(|()| false),
             false => self.take_vacant_name(directory),
         };
         if let (Ok(_), Some(sidecar)) = (&taken, &mut self.sidecar) {
@@ -165,7 +166,7 @@ impl Step<'_> {
             Err(_) => match directory.symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    platform::patiently(|| self.source.rename(from, directory, to))?;
+                    platform::retry_while_denied(|| self.source.rename(from, directory, to))?;
                     Ok(false)
                 }
                 Err(error) => Err(error),
@@ -174,7 +175,7 @@ impl Step<'_> {
     }
 
     fn remove_old_name(&self) -> Result<()> {
-        match platform::patiently(|| self.source.remove_file(self.from.name())) {
+        match platform::retry_while_denied(|| self.source.remove_file(self.from.name())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let message = "the object has its new name, but its old one was not removed";
                 Err(io_error(error, message))

@@ -71,7 +71,7 @@ fn rename_blocking(
     let mut step =
         Step { from, to, source, stat, sidecar: SidecarWriter::new(shared, to, &record), caller };
     with_parent_dir(shared, to, |directory| match options.mode {
-        CopyMode::CreateNew => step.to_vacant_place(directory),
+        CopyMode::CreateNew => step.take_vacant_place(directory),
         _ => step.replace(directory),
     })?;
     let source = step.source;
@@ -131,7 +131,7 @@ impl Step<'_> {
     }
 
     /// Renames the file to a vacant name. Fails with `AlreadyExists` if an object is there.
-    fn to_vacant_place(&mut self, directory: &OwnedFd) -> Result<Result<(), Errno>> {
+    fn take_vacant_place(&mut self, directory: &OwnedFd) -> Result<Result<(), Errno>> {
         self.caller.check()?;
         for _ in 0..MAX_ATTEMPTS {
             ensure_vacant(directory, self.to)?;

@@ -269,7 +269,7 @@ impl ProbeRun {
     async fn conditional_source(&mut self, from: &Key) -> CheckResult {
         let to = self.key("copied-if-unchanged")?;
         let mut options = CopyOptions::default();
-        options.if_source_match = Some(ETag::strong(NO_ETAG)?);
+        options.if_source_match = Some(ETag::strong(WRONG_ETAG)?);
         match copy::copy_at_service(&self.unrestricted, from, &to, &options).await {
             Ok(()) => return ignored("an object of another ETag was copied"),
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
