@@ -22,6 +22,7 @@ ALLOWED_DEPENDENCIES = {
     "storage-http": {"storage-core", "storage-client"},
     "storage-serve": {"storage-core"},
     "storage-http-cache": {"storage-core", "storage-client"},
+    "storage-actix": {"storage-core", "storage-serve"},
     "storage-axum": {"storage-core", "storage-serve"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
@@ -39,7 +40,7 @@ ALLOWED_DEPENDENCIES = {
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
     "uploads": {"anystorage", "storage-axum"},
-    "avatars": {"anystorage", "storage-axum"},
+    "avatars": {"anystorage", "storage-actix", "storage-axum"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
 }
@@ -152,6 +153,7 @@ def may_use_in_tests(name, used):
     if used in {name, "storage-testkit"} or not both_in_storage:
         return True
     return name in {
+        "storage-actix",
         "storage-axum",
         "storage-http",
         "storage-http-cache",
