@@ -95,17 +95,17 @@ fn an_object_is_read_at_any_position() {
 #[test]
 fn only_a_finished_writer_saves() {
     let storage = storage();
-    storage.save("a.txt", "old").unwrap();
-    let mut writer = storage.writer("a.txt").unwrap();
+    storage.save("a.bin", "old").unwrap();
+    let mut writer = storage.writer("a.bin").unwrap();
     writer.write_all(&[7; 200_000]).unwrap();
     writer.flush().unwrap();
     drop(writer);
-    assert_eq!(storage.read_text("a.txt").unwrap(), "old");
-    let mut writer = storage.writer("a.txt").unwrap();
+    assert_eq!(storage.read_text("a.bin").unwrap(), "old");
+    let mut writer = storage.writer("a.bin").unwrap();
     writer.write_all(&[7; 200_000]).unwrap();
     assert_eq!(writer.finish().unwrap().size, 200_000);
-    assert_eq!(storage.read("a.txt").unwrap(), vec![7; 200_000]);
-    let refused = storage.writer_with("a.txt", SaveOptions::new().create_new());
+    assert_eq!(storage.read("a.bin").unwrap(), vec![7; 200_000]);
+    let refused = storage.writer_with("a.bin", SaveOptions::new().create_new());
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::AlreadyExists);
 }
 
