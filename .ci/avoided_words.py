@@ -39,6 +39,15 @@ AVOIDED = {
     "believed": "code holds values: used, accepted, assumed",
     "hears": "receives",
     "thereof": "of it",
+    "anew": "again",
+    "brings": "say what happens: contains, includes, requires, sends",
+    "to be had": "say what is available",
+    "lately": "recently",
+    "lest": "so that ... does not",
+    "came to pass": "occurred",
+    "come to pass": "occur",
+    "comes to pass": "occurs",
+    "without a word": "without an error, without a message",
 }
 
 # How many words may stand between `tell` and the `apart` that makes it the phrase.

@@ -1,17 +1,17 @@
-"""Checks that no more than three files of a crate import each other in a circle.
+"""Checks that no more than three files of a crate import each other in a cycle.
 
 Usage: python3 .ci/check_modules.py [--list]   (in the root of the repository)
 
 Reads the `use` declarations and the paths in the source files of every crate, without tests, and
-finds circles: sets of files that all reach each other by imports. A larger circle is a problem,
-because none of its files can be read or changed alone. `--list` also prints the smaller circles.
+finds cycles: sets of files that all reach each other by imports. A larger cycle is a problem,
+because none of its files can be read or changed alone. `--list` also prints the smaller cycles.
 """
 
 import pathlib
 import re
 import sys
 
-LARGEST_CIRCLE = 3
+LARGEST_CYCLE = 3
 IDENT = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
@@ -132,7 +132,7 @@ class Crate:
         return targets - {module}
 
 
-def circles(graph):
+def cycles(graph):
     """Returns the strongly connected components with more than one node (Tarjan)."""
     index, low, stack, found = {}, {}, [], []
 
@@ -166,19 +166,19 @@ def main():
         crate = Crate(root)
         files += len(crate.files)
         graph = {module: crate.imports(module) for module in crate.files}
-        for circle in circles(graph):
-            found.append((crate, graph, circle))
-    too_large = [entry for entry in found if len(entry[2]) > LARGEST_CIRCLE]
+        for cycle in cycles(graph):
+            found.append((crate, graph, cycle))
+    too_large = [entry for entry in found if len(entry[2]) > LARGEST_CYCLE]
     shown = found if "--list" in sys.argv else too_large
-    for crate, graph, circle in shown:
-        print(f"  {len(circle)} files import each other in a circle:", file=sys.stderr)
-        for module in sorted(circle):
-            targets = [str(crate.files[target]) for target in sorted(graph[module] & circle)]
+    for crate, graph, cycle in shown:
+        print(f"  {len(cycle)} files import each other in a cycle:", file=sys.stderr)
+        for module in sorted(cycle):
+            targets = [str(crate.files[target]) for target in sorted(graph[module] & cycle)]
             print(f"    {crate.files[module]} imports {', '.join(targets)}", file=sys.stderr)
     if too_large:
         sys.exit(1)
-    sizes = sorted((len(circle) for _, _, circle in found), reverse=True)
-    print(f"{files} modules; circles of {sizes} files, none larger than {LARGEST_CIRCLE}")
+    sizes = sorted((len(cycle) for _, _, cycle in found), reverse=True)
+    print(f"{files} modules; cycles of {sizes} files, none larger than {LARGEST_CYCLE}")
 
 
 main()

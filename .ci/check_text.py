@@ -1,4 +1,4 @@
-"""Checks what is written: documents, links, line widths, words, and paths of one machine.
+"""Checks what is written: documents, links, widths, words, log lines, and paths of one machine.
 
 Usage: python3 .ci/check_text.py   (in the root of a git clone)
 """
@@ -19,6 +19,11 @@ MAX_WIDTH = 100
 # Directories that exist on one machine only. Examples use /var, /srv, /etc, /tmp and Ada's home.
 MACHINE_PATH = re.compile(
     r"(?<![\w./-])/(root|Users|mnt|work|workspaces?|builds|runner|home/(?!ada\b))(/|\b(?=[\"'`]))"
+)
+# A call of a logging macro, and in it a field with a key that has not passed `escape_invisible`.
+LOG = re.compile(r"tracing::(?:error|warn|info|debug|trace|event)!\(.*?\);", re.DOTALL)
+UNESCAPED_KEY = re.compile(
+    r"[%?]key\b|\(key,|\bkey = (?!&\*escape_invisible\()|^\s*key,", re.MULTILINE
 )
 PUBLISHED_NAMES = r"(anystorage_mirror_)?an[s]wers(_total|\")"
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
@@ -55,6 +60,19 @@ def check_lines(file, text):
             problem(file, f"a path of one machine: {line.strip()}", number)
         if file.suffix == ".rs" and re.match(r"\s*//[/!] ```.*\bignore\b", line):
             problem(file, "an example that is never compiled", number)
+
+
+def check_logs(file, text):
+    """Checks that log lines of the libraries do not contain keys as they are.
+
+    A key may contain characters that change the direction of text or are not visible. The command
+    escapes its whole log.
+    """
+    if file.suffix == ".rs" and "src" in file.parts and file.parts[0] != "anystorage-cli":
+        for log in LOG.finditer(text):
+            if UNESCAPED_KEY.search(log[0]):
+                number = text.count("\n", 0, log.start()) + 1
+                problem(file, "a log line with a key without `escape_invisible`", number)
 
 
 def check_widths(texts):
@@ -170,6 +188,9 @@ def self_check():
     assert wide_lines(rust, f"/// ```\n/// {wide}\n/// ```\n/// {wide}") == [4]
     assert wide_lines(markdown, f"| {wide} |\n- {wide}\n[a]: {unbreakable}\n") == [2]
     assert wide_lines(pathlib.Path("a.py"), f"# {wide}\n") == [1]
+    for field in ["key,", "%key,", "key = key.as_str(),"]:
+        assert UNESCAPED_KEY.search(f"tracing::info!({field} error);"), field
+    assert not UNESCAPED_KEY.search("tracing::info!(key = &*escape_invisible(key), error);")
 
 
 def main():
@@ -180,6 +201,7 @@ def main():
         if file.suffix in TEXT_SUFFIXES and file.is_file():
             text = texts[file] = file.read_text()
             check_lines(file, text)
+            check_logs(file, text)
             if file.suffix == ".md":
                 check_links(file, text)
     check_widths(texts)

@@ -36,7 +36,7 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
-/// Why a command failed: its exit code and the line to print.
+/// The failure of a command: its exit code and the line to print.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: ExitStatus,
@@ -70,7 +70,7 @@ impl Failure {
         Self { exit: ExitStatus::Failed, not_found: false, line: Some(describe(what, error)) }
     }
 
-    /// Returns the quiet, successful end of a command whose output is read no further.
+    /// Returns the silent, successful end of a command whose output was closed by its reader.
     pub(crate) fn output_closed() -> Self {
         Self::silent(ExitStatus::Success)
     }
@@ -137,7 +137,7 @@ fn describe(place: &str, error: &Error) -> String {
 /// Returns what to do, for kinds whose messages do not contain it.
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::NotFound => Some("anystorage ls shows what is there"),
+        ErrorKind::NotFound => Some("anystorage ls lists the objects that exist"),
         ErrorKind::AlreadyExists => Some("omit --create-new to replace it"),
         ErrorKind::PreconditionFailed => Some("anystorage stat shows its current ETag"),
         _ => None,

@@ -1,9 +1,9 @@
 //! Verifies that the source and the destination of a move are different objects, before the source
 //! is deleted.
 //!
-//! Names are no proof. A bucket has several host names, a directory may be mounted twice, a server
-//! shows files that also have a local path, and a cache shows the objects of another storage. So a
-//! move compares the objects:
+//! The names do not prove this. A bucket has several host names, a directory may be mounted twice,
+//! a server shows files that also have a local path, and a cache shows the objects of another
+//! storage. So a move compares the objects:
 //!
 //! 1. Before the copy it calls `stat` for the destination. If there is no object, it is not the
 //!    source. If there is one whose size and time may be those of the source, it may be the source,
@@ -12,8 +12,8 @@
 //!    ([`crate::commands::mv`]). If there was an object at the destination before, source and
 //!    destination must also have different times.
 //!
-//! Different ETags are no proof, because each server makes its own ETag for the same object. See
-//! `docs/decisions/0075-mv-verifies-that-its-two-locations-differ.md`.
+//! Different ETags do not prove it either, because each server makes its own ETag for the same
+//! object. See `docs/decisions/0075-mv-verifies-that-its-two-locations-differ.md`.
 
 use std::time::{Duration, SystemTime};
 

@@ -12,7 +12,7 @@ use crate::exit::Failure;
 /// Standard output, locked.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// Writes each line at once, because a user reads along.
+    /// Writes each line at once, so that the user sees it.
     Terminal(StdoutLock<'static>),
     Buffered(BufWriter<StdoutLock<'static>>),
 }
@@ -106,7 +106,7 @@ pub(crate) fn stdout_is_file() -> bool {
     copy.map(std::fs::File::from).and_then(|file| file.metadata()).is_ok_and(|meta| meta.is_file())
 }
 
-/// Returns `false`, because this system has no way to find out.
+/// Returns `false`, because this check exists only on Unix.
 #[cfg(not(unix))]
 pub(crate) fn stdout_is_file() -> bool {
     false

@@ -13,7 +13,7 @@ use crate::location::{self, Location};
 use crate::pattern::Pattern;
 use crate::place::Place;
 
-/// What a command does at a location, which decides where the storage of a local path is rooted.
+/// What a command does at a location. Determines the root of the storage of a local path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Reads or deletes what exists.

@@ -30,7 +30,7 @@ impl Source {
         }
     }
 
-    /// Returns the objects that the text of a place matches. Returns `None` if the text is no
+    /// Returns the objects that the text of a place matches. Returns `None` if the text is not a
     /// pattern, or if it is the name of an object, or with `recursive` of a directory.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl fmt::Display for Source {
 /// Whether there is an object of this name, or with `recursive` something below it.
 async fn is_literal(place: &Place, recursive: bool) -> Result<bool, Failure> {
     if !recursive {
-        // A name that is no key, such as one that ends in a slash, is no object.
+        // A name that is not a key, such as one that ends in a slash, is not an object.
         let Ok(key) = place.key() else { return Ok(false) };
         return place.storage.exists(key).await.map_err(|error| place.failure(&error));
     }

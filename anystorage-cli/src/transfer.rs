@@ -213,7 +213,8 @@ impl Transfer<'_> {
     async fn source(&mut self, source: &Source, to: &Place) -> Result<(), Failure> {
         let progress = self.tally.progress.clone();
         let many = self.options.many;
-        // In a dry run nothing is waited for, and the lines have the order of the keys.
+        // A dry run sends no requests for the objects, and prints the lines in the order of the
+        // keys.
         let concurrency = if many.dry_run { 1 } else { usize::from(many.concurrency) };
         let from = &source.directory;
         let (options, source_below) = (self.options, self.source_below.as_deref());
@@ -355,7 +356,7 @@ impl TransferOptions<'_> {
     }
 }
 
-/// Whether a key begins with a path, also where names of another case are the same file.
+/// Whether a key begins with a path. Ignores case, because some file systems do.
 fn begins_with(key: &str, path: &str) -> bool {
     key.get(..path.len()).is_some_and(|start| start.eq_ignore_ascii_case(path))
 }

@@ -24,7 +24,7 @@ pub(crate) struct VerbosityArgs {
     /// Print errors only: no progress bar and no notes
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     quiet: bool,
-    /// Show no progress bar, which only a terminal shows
+    /// Show no progress bar; without a terminal there is none
     #[arg(long, global = true, help_heading = "Global options")]
     no_progress: bool,
 }
@@ -38,8 +38,8 @@ impl VerbosityArgs {
         PROGRESS.store(bar, Ordering::Relaxed);
     }
 
-    /// Starts the log of a command that ends by itself. Without `-v` there is none, because errors
-    /// are printed anyway.
+    /// Starts the log of a command that ends by itself. Without `-v` there is no log, because
+    /// errors are printed without it.
     pub(crate) fn init_log(self) {
         let level = match self.verbose {
             0 => return,
@@ -94,7 +94,7 @@ const OUR_TARGETS: [&str; 9] = [
     "storage_serve",
 ];
 
-/// Prints a line that is no error, unless `-q` is set.
+/// Prints a line that is not an error, unless `-q` is set.
 pub(crate) fn note(line: &str) {
     if NOTES.load(Ordering::Relaxed) {
         print_line(line);

@@ -1,18 +1,19 @@
-//! Objects that the rows of a database refer to: [`Stored`] for the column, and [`Guard`], which
-//! deletes what was saved if the row is not written.
+//! Objects that rows of a database refer to: [`Stored`] is the reference in the row, and [`Guard`]
+//! deletes saved objects if the row is not written.
 //!
 //! [docs/attachments.md](https://github.com/anystorage/anystorage/blob/main/docs/attachments.md)
-//! shows the columns of databases, replacing, variants and sweeping.
+//! shows how to store the reference, replace an object, create variants and delete objects without
+//! a row.
 
 use serde::{Deserialize, Serialize};
+use storage_core::internal::escape_invisible;
 use storage_core::{ETag, Key, ObjectMeta, Result, Storage};
 
-/// A saved object, as a database refers to it: key, size, content type and ETag.
+/// A reference to a saved object, for a row of a database: key, size, content type and ETag. It
+///   converts from the [`ObjectMeta`] that a save returns, and serializes with serde, for example
+///   to a JSON column. The methods of [`Storage`] accept it as a key: `storage.open(&stored)`.
 ///
-/// It converts from the [`ObjectMeta`] that a save returns, serialises with serde (a JSON column is
-/// enough), and is a key for the verbs of [`Storage`]: `storage.open(&stored)`.
-///
-/// Deserialising fails for a text that is not a valid key or ETag, and ignores unknown fields.
+/// Deserialization fails if the key or the ETag is invalid, and ignores unknown fields.
 ///
 /// ```
 /// use anystorage::Storage;
@@ -38,7 +39,7 @@ pub struct Stored {
     /// The content type that the object was saved with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// The version that was saved. `None` if the driver returned none.
+    /// The ETag of the saved version. `None` if the driver returned none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<ETag>,
 }
@@ -46,12 +47,12 @@ pub struct Stored {
 impl Stored {
     /// Deletes the object, unless another save has replaced it. Returns whether it was deleted.
     ///
-    /// Compares the ETag with that of a `stat` before the deletion, if the save returned one,
-    /// because storages delete without conditions. A save between the two is lost, so give each
-    /// upload a key of its own: [`keys::unique`](crate::keys::unique), or `unique_name` of the
+    /// Storages have no conditional deletion, so this method compares the ETag with that of a
+    /// `stat` before the deletion, if the save returned one. A save between the two is lost, so use
+    /// a new key for each upload: [`keys::unique`](crate::keys::unique), or `unique_name` of the
     /// save.
     ///
-    /// If the future is dropped, the object is still there or gone.
+    /// If the future is dropped, the object may or may not be deleted.
     ///
     /// # Errors
     /// Those of [`Storage::stat`] except `NotFound`, and of [`Storage::delete`].
@@ -90,17 +91,18 @@ impl From<&Stored> for Key {
     }
 }
 
-/// Deletes saved objects, unless [`commit`](Self::commit) is called: for a handler that saves
-/// objects and then writes a row that refers to them, and may fail between the two.
+/// Deletes saved objects unless [`commit`](Self::commit) is called. Use it in a handler that saves
+/// objects and then writes a row that refers to them.
 ///
-/// Dropping the guard deletes what was added to it. That covers `?`, a panic, and a request whose
-/// client has gone, so that its future is dropped. As dropping cannot wait, the deletions run as a
-/// task of the current Tokio runtime. Without a runtime, or if the runtime or the process ends
-/// first, the objects stay; the log contains their keys where that is known. [`scope`](Self::scope)
-/// and [`roll_back`](Self::roll_back) wait for the deletions.
+/// Dropping the guard deletes the objects that were added to it. That covers `?`, a panic, and a
+/// client that disconnects, because the future of its request is dropped. A destructor cannot wait,
+/// so the deletions run as a task of the current Tokio runtime. Without a runtime, the objects
+/// remain and their keys are logged. The objects also remain, without a log entry, if the runtime
+/// or the process ends before the task. [`scope`](Self::scope) and [`roll_back`](Self::roll_back)
+/// wait for the deletions.
 ///
-/// An object that another save has replaced is not deleted: see [`Stored::delete`]. An object that
-/// the save itself replaced does not come back, so save under new keys.
+/// An object that another save has replaced is not deleted: see [`Stored::delete`]. The guard does
+/// not restore an object that the save replaced, so save under new keys.
 ///
 /// ```
 /// use anystorage::attachments::{Guard, Stored};
@@ -123,19 +125,19 @@ impl From<&Stored> for Key {
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping the guard deletes what was added to it"]
+#[must_use = "dropping the guard deletes the objects that were added to it"]
 pub struct Guard {
     storage: Storage,
     stored: Vec<Stored>,
 }
 
 impl Guard {
-    /// Returns a guard of no objects.
+    /// Returns a guard without objects.
     pub fn new(storage: &Storage) -> Self {
         Self { storage: storage.clone(), stored: Vec::new() }
     }
 
-    /// Adds an object that was saved to the storage of the guard, and returns it for the row.
+    /// Adds an object that was saved to the guard's storage, and returns the reference for the row.
     pub fn add(&mut self, saved: impl Into<Stored>) -> Stored {
         let stored = saved.into();
         self.stored.push(stored.clone());
@@ -147,14 +149,15 @@ impl Guard {
         self.stored.clear();
     }
 
-    /// Deletes the objects and waits for it. If the future is dropped, the rest is deleted as if
-    /// the guard was dropped.
+    /// Deletes the objects and waits for the deletions. If the future is dropped, the remaining
+    /// objects are deleted as when the guard is dropped.
     ///
     /// # Errors
-    /// The first error of [`Stored::delete`]. The other objects are deleted even so.
+    /// The first error of [`Stored::delete`]. The other objects are still deleted.
     pub async fn roll_back(mut self) -> Result<()> {
         let mut result = Ok(());
-        // Removed after its deletion, so that dropping this future loses none.
+        // Each object is removed from the guard after its deletion, so if this future is dropped,
+        // the guard still deletes it.
         while let Some(stored) = self.stored.last() {
             let deleted = delete_or_log(stored, &self.storage).await;
             result = result.and(deleted);
@@ -163,8 +166,8 @@ impl Guard {
         result
     }
 
-    /// Runs a closure with a guard: keeps the objects if it returns `Ok`, and deletes them before
-    /// returning its error.
+    /// Runs a closure with a guard. Keeps the objects if the closure returns `Ok`; otherwise
+    /// deletes them and then returns the error.
     ///
     /// If the future is dropped, or the closure panics, the guard is dropped.
     ///
@@ -192,7 +195,7 @@ impl Guard {
         let result = work(&mut guard).await;
         match &result {
             Ok(_) => guard.commit(),
-            // Logged.
+            // `roll_back` has logged the error.
             Err(_) => drop(guard.roll_back().await),
         }
         result
@@ -207,8 +210,8 @@ impl Drop for Guard {
         let (storage, stored) = (self.storage.clone(), std::mem::take(&mut self.stored));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                // Not `roll_back`, whose guard would spawn again when a runtime that shuts down
-                // drops the task.
+                // Not `roll_back`: if a runtime that shuts down drops the task, its guard would
+                // spawn another one.
                 runtime.spawn(async move {
                     for stored in &stored {
                         let _logged = delete_or_log(stored, &storage).await;
@@ -218,8 +221,8 @@ impl Drop for Guard {
             Err(_) => {
                 for Stored { key, .. } in stored {
                     tracing::warn!(
-                        %key,
-                        "an object without a row stays, because no Tokio runtime is there to delete it"
+                        key = &*escape_invisible(key.as_str()),
+                        "an object without a row remains, because there is no Tokio runtime to delete it"
                     );
                 }
             }

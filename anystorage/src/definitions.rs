@@ -83,7 +83,7 @@ impl Definitions {
     }
 
     /// Returns the configuration of a storage, with `${VAR}` replaced. Returns `None` if there is
-    /// no such storage, or if its definition is invalid, with [`open`](Self::open) reporting the
+    /// no such storage, or if its definition is invalid. [`open`](Self::open) then reports the
     /// reason.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&StorageConfig> {
@@ -94,7 +94,7 @@ impl Definitions {
     ///
     /// # Errors
     /// `InvalidConfig` if there is no such storage, if its definition is invalid, or if storages
-    /// refer to each other in a circle, which the message contains. Also the errors of the drivers.
+    /// refer to each other in a cycle; the message contains it. Also the errors of the drivers.
     pub fn open(&self, name: &str) -> Result<Storage> {
         if let Some(reason) = self.invalid.get(name) {
             return Err(self.with_origin(name, Error::config(reason.clone())));
@@ -126,8 +126,8 @@ impl Definitions {
         }
     }
 
-    /// Adds to an error where the storage is defined, and the errors of invalid definitions,
-    /// because the storage may have failed for lack of them.
+    /// Adds the place of the definition to an error, and the errors of invalid definitions, because
+    /// the storage may need one of them.
     fn with_notes(&self, name: &str, error: Error) -> Error {
         let mut error = self.with_origin(name, error);
         if error.kind() == ErrorKind::InvalidConfig {

@@ -63,12 +63,22 @@
 //!
 //! | option | type | default | purpose |
 //! |-|-|-|-|
-//! | `prefix` | text | | The first segments of every key. The storage shows the objects below them alone. |
+//! | `prefix` | text | | The first segments of every key. Only the objects below them belong to the storage. |
 //! | `read_only` | boolean | `false` | Whether the storage refuses everything that would change it. |
-//! | `public_url` | URL or path | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
-//! | `timeout` | duration | | The longest time without a response or progress. |
-//! | `retries` | integer | `0` | How many times a failure that may pass is tried again. |
+//! | `public_url` | URL or path | | The public address of the backend's root, which is the base of public links: a URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` is appended to it. |
+//! | `timeout` | duration | | Time limit for each step of a call: the longest time without a response or progress. |
+//! | `retries` | integer | `0` | How many times a call that failed for a temporary reason is repeated. |
 //! | `default_headers` | table of texts | | Metadata of objects that are saved without it, by header name (`Cache-Control` or `cache_control`). |
+//!
+//! <!-- end of options -->
+//!
+//! The option of the driver `memory`; the pages of the other drivers list theirs:
+//!
+//! <!-- options of memory -->
+//!
+//! | option | type | default | purpose |
+//! |-|-|-|-|
+//! | `signing_key` | secret | | The secret of signed links. Requires `public_url`. |
 //!
 //! <!-- end of options -->
 //!
@@ -139,9 +149,9 @@ pub use storage_mirror as mirror;
 /// The driver `cache`: a disk cache in the process of the application, in front of any storage.
 #[cfg(feature = "cache")]
 pub use storage_mirror::cache;
-/// The S3 driver, for programs that build it in code or use functions outside of the contract, such
-/// as [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads), which [`Storage::driver_as`] gives
-/// access to.
+/// The S3 driver, for programs that build it in code or use methods beyond the contract, such as
+/// [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads). [`Storage::driver_as`] returns the
+/// driver of a storage.
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.

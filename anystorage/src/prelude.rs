@@ -1,9 +1,9 @@
-//! What most applications import: `use anystorage::prelude::*;`.
+//! The names that most applications import: `use anystorage::prelude::*;`.
 //!
 //! Contains [`Storages`], which opens the storages of an application, and the types that appear in
 //! calls of [`Storage`] and in their results. No name in it hides one of the standard library's
-//! prelude: `Result` and `Error` are not included, so write `anystorage::Result`. What drivers and
-//! layers need is not included either.
+//! prelude: `Result` and `Error` are not included, so write `anystorage::Result`. The items for
+//! drivers and layers are not included either.
 //!
 //! ```
 //! use anystorage::prelude::*;

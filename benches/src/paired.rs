@@ -71,7 +71,7 @@ impl Table {
     pub fn print_times(&self) {
         println!("\n### {}\n", self.title);
         println!(
-            "| | median ms (min to max) | this / ours (median of the rounds, min to max) |\n|-|-|-|"
+            "| | median ms (min to max) | peer / anystorage (median of the rounds, min to max) |\n|-|-|-|"
         );
         let Some(ours) = self.rows.first() else { return };
         for row in &self.rows {
@@ -90,8 +90,8 @@ impl Table {
     pub fn print(&self) {
         println!("\n### {}\n", self.title);
         println!(
-            "| | median {} | ours / this (median of the rounds, min to max) \
-             | processor time, this / ours |",
+            "| | median {} | anystorage / peer (median of the rounds, min to max) \
+             | processor time, peer / anystorage |",
             self.unit
         );
         println!("|-|-|-|-|");

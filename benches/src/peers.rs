@@ -22,7 +22,7 @@ pub trait Peer: Send + Sync {
     /// bytes.
     async fn read(&self, key: &str) -> Result<u64>;
 
-    /// Opens a small object and reads it into memory, in the fastest way of the peer.
+    /// Opens a small object and reads it into memory, in the peer's fastest way.
     async fn read_small(&self, key: &str) -> Result<usize>;
 
     /// Lists all objects in order. Returns their number.

@@ -208,7 +208,7 @@ impl Registry {
     /// Builds one of the named storages, and the storages that it refers to.
     ///
     /// # Errors
-    /// `InvalidConfig` if the name is unknown, if storages refer to each other in a circle, which
+    /// `InvalidConfig` if the name is unknown, if storages refer to each other in a cycle, which
     /// the message shows, or if a chain of references is longer than 16. Errors of the drivers.
     pub fn open_named(&self, configs: &StoragesConfig, name: &str) -> Result<Storage> {
         Building::new(self, configs).named(name)
@@ -375,10 +375,8 @@ impl<'a> Building<'a> {
     fn enter(&self, name: &str) -> Result<()> {
         let mut in_progress = self.in_progress.borrow_mut();
         if let Some(start) = in_progress.iter().position(|other| other == name) {
-            let circle = [&in_progress[start..], &[name.to_owned()]].concat().join(" -> ");
-            return Err(Error::config(format!(
-                "storages refer to each other in a circle: {circle}"
-            )));
+            let cycle = [&in_progress[start..], &[name.to_owned()]].concat().join(" -> ");
+            return Err(Error::config(format!("storages refer to each other in a cycle: {cycle}")));
         }
         in_progress.push(name.to_owned());
         Ok(())

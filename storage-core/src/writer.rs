@@ -20,6 +20,7 @@ use crate::payload::Payload;
 use crate::pipe::PipeWriter;
 use crate::save::Save;
 use crate::storage::Storage;
+use crate::text::escape_invisible;
 
 impl Storage {
     /// Begins an object that is written piece by piece: see [`Writer`]. All options of a
@@ -312,7 +313,7 @@ impl Drop for Writer {
             let key = self.key.as_ref().map_or("", Key::as_str);
             tracing::warn!(
                 driver = self.driver,
-                key,
+                key = &*escape_invisible(key),
                 "a writer was dropped after `shutdown` and before `finish`: nothing was saved, and \
                  the old object is unchanged"
             );

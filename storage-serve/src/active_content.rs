@@ -4,13 +4,14 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ActiveContent {
-    /// As a download (`Content-Disposition: attachment`). A browser that displays it anyway runs it
-    /// without rights (`Content-Security-Policy: sandbox`). Use it for files that users upload.
-    /// This is the default.
+    /// Sends it as a download (`Content-Disposition: attachment`) that browsers display only in a
+    /// sandbox without scripts (`Content-Security-Policy: sandbox`). Use it for files that users
+    /// upload. This is the default.
     #[default]
     Attachment,
-    /// Like any other content. Use it only for files that are as trusted as the application itself:
-    /// a script in them runs with the rights of every user who opens it.
+    /// Sends it like any other content. Use it only for files that are as trusted as the
+    /// application itself, because a script in them runs with the rights of every user who opens
+    /// it.
     Inline,
 }
 

@@ -1,4 +1,4 @@
-//! Which requests are allowed: all of them, or those with a signed link.
+//! Decides which requests are allowed: all of them, or those with a signed link.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,9 +11,9 @@ use crate::settings::Settings;
 
 /// The permission of a request.
 pub(super) struct Authorized {
-    /// What the link of the request allows; empty without a link.
+    /// The grant of the request's link. Empty without a link.
     pub(super) grant: Grant,
-    /// Whether the request needed its link, so that shared caches must not store the response.
+    /// Whether the request needs its link. Shared caches must not store the response then.
     pub(super) is_by_link: bool,
 }
 

@@ -18,13 +18,13 @@ use storage_core::{Error, Object, Result};
 /// The chunks of a range of an object.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// Opens a range of the object that is being sent. Fails if that version was replaced.
+/// Opens a range of the version that is being sent. Fails if it was replaced.
 pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>> + Send + Sync>;
 
-/// The body of a response. Bytes of a storage are not copied.
+/// The body of a response. Passes on the chunks of a storage without copying them.
 ///
-/// Implements `http_body::Body` for servers, and `Stream` of chunks. An error is the last item and
-/// is logged. A server then closes the connection, so that the client detects that the body is
+/// Implements `http_body::Body` for servers, and `Stream` of chunks. An error is logged and ends
+/// the body. A server then closes the connection, so that the client detects that the body is
 /// incomplete. Dropping the body stops reading from the storage.
 ///
 /// ```
@@ -112,7 +112,7 @@ impl ResponseBody {
         self.left
     }
 
-    /// Returns whether the body certainly has no more bytes.
+    /// Returns whether no bytes remain. Returns `false` if that is not known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self.kind, Kind::Empty) || self.left == Some(0)
@@ -182,7 +182,7 @@ struct Parts {
     state: PartState,
 }
 
-/// What the body does now.
+/// The state of the current part.
 enum PartState {
     Between,
     Opening(BoxFuture<'static, Result<Chunks>>),

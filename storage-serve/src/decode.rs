@@ -24,20 +24,20 @@ const CHUNK: usize = 64 * 1024;
 /// How many bytes of input are decoded before the task yields.
 const YIELD_AFTER: usize = 16 * 1024;
 
-/// Upper bounds for an object. In each, the first number is a constant allowance, and the second
-/// one relates input to output.
+/// Upper bounds for an object. The first number of each is a constant allowance. The second one is
+/// a ratio of input and output.
 ///
-/// Ordinary objects are far below them: a member of gzip has at most 20 bytes more than its content
-/// plus a few bytes for each 64 KiB, and text is compressed to between a tenth and a fiftieth.
+/// Ordinary objects are far below them. A gzip member adds at most 20 bytes and a few bytes for
+/// each 64 KiB to its content, and text shrinks to between a tenth and a fiftieth.
 struct Limits {
-    /// Bytes of input: the allowance, plus this many for each decoded byte. Empty blocks and
-    /// members decode to nothing.
+    /// Bytes of input: the allowance, plus this many for each decoded byte. Limits empty blocks and
+    /// members, which decode to nothing.
     input: (u64, u64),
-    /// Members of gzip: the allowance, plus one for this many decoded bytes. Each costs about 3 µs,
-    /// however small it is.
+    /// Gzip members: the allowance, plus one for each of this many decoded bytes. A member costs
+    /// about 3 µs, however small it is.
     members: (u64, u64),
-    /// Decoded bytes: the allowance, plus this many for each byte of input. Zeros are compressed to
-    /// a thousandth.
+    /// Decoded bytes: the allowance, plus this many for each byte of input. Zeros shrink to a
+    /// thousandth.
     output: (u64, u64),
 }
 
@@ -46,14 +46,14 @@ const LIMITS: Limits =
 
 /// Returns the decoded body of an object.
 ///
-/// If the object does not have its encoding or exceeds the limits, the body ends with `Integrity`
-/// or `Unexpected`, and the server closes the connection.
+/// The body ends with `Integrity` or `Unexpected`, and the server closes the connection, if the
+/// object is not valid in its encoding or exceeds the limits.
 pub(super) fn decode(coding: Coding, object: Object) -> ResponseBody {
     decode_within(&LIMITS, coding, object)
 }
 
 fn decode_within(limits: &'static Limits, coding: Coding, object: Object) -> ResponseBody {
-    // An empty file is not valid gzip, but some programs store one.
+    // An empty file is not valid gzip, but some programs store one with that encoding.
     if object.content_length() == 0 {
         return ResponseBody::empty();
     }
@@ -134,7 +134,7 @@ impl Decoding {
         self.members += 1;
         let (free, bytes_each) = input.limits.members;
         if self.members > free + input.decoded / bytes_each {
-            return Err(out_of_proportion("it has too many members for what they decode to"));
+            return Err(out_of_proportion("it has too many gzip members for its decoded size"));
         }
         self.decoder = Some(Decoder::new(Coding::Gzip, input));
         Ok(())
@@ -158,7 +158,7 @@ impl Input {
         self.decoded += bytes as u64;
         let (free, ratio) = self.limits.output;
         if self.decoded > self.read.saturating_mul(ratio).saturating_add(free) {
-            return Err(out_of_proportion("it decodes to too many times its size"));
+            return Err(out_of_proportion("its decoded size is too large for its stored size"));
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Input {
     fn check_read(&self) -> Result<()> {
         let (free, ratio) = self.limits.input;
         if self.read > self.decoded.saturating_mul(ratio).saturating_add(free) {
-            return Err(out_of_proportion("it decodes to next to nothing"));
+            return Err(out_of_proportion("its stored size is too large for its decoded size"));
         }
         Ok(())
     }
@@ -289,14 +289,14 @@ mod tests {
     async fn too_much_input_for_the_output_is_an_error() {
         let error = outcome(Coding::Deflate, empty_blocks(400_000)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
-        assert!(error.message().contains("next to nothing"), "{error}");
+        assert!(error.message().contains("its stored size is too large"), "{error}");
     }
 
     #[tokio::test]
     async fn too_many_members_for_the_output_are_an_error() {
         let error = outcome(Coding::Gzip, NOTHING.repeat(20_000)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
-        assert!(error.message().contains("too many members"), "{error}");
+        assert!(error.message().contains("too many gzip members"), "{error}");
     }
 
     #[tokio::test]
@@ -309,7 +309,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{error}");
-        assert!(error.message().contains("times its size"), "{error}");
+        assert!(error.message().contains("its decoded size is too large"), "{error}");
     }
 
     #[tokio::test]

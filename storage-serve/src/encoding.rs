@@ -1,4 +1,4 @@
-//! Stored encodings that a client does not accept (RFC 9110 sections 8.4 and 12.5.3).
+//! Chooses how an encoded object is sent to a client (RFC 9110 sections 8.4 and 12.5.3).
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
@@ -65,7 +65,8 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// Returns `None` for any other encoding, and for a list of encodings.
+    /// Returns the coding of a stored encoding, or `None` for any other and for a list of
+    /// encodings.
     pub(crate) fn of(encoding: &str) -> Option<Self> {
         match encoding.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Some(Self::Gzip),

@@ -1,4 +1,4 @@
-//! Errors of a storage as responses.
+//! Converts the errors of a storage to responses.
 
 use bytes::Bytes;
 use http::header::{
@@ -15,12 +15,12 @@ pub(super) const TOO_LARGE: &str = "The upload is too large.\n";
 /// The status and the text of a response.
 type Status = (StatusCode, &'static str);
 
-const BAD_REQUEST: Status = (StatusCode::BAD_REQUEST, "The request cannot be understood.\n");
-const ALREADY_EXISTS: Status = (StatusCode::CONFLICT, "There is such a file already.\n");
+const BAD_REQUEST: Status = (StatusCode::BAD_REQUEST, "The request is malformed.\n");
+const ALREADY_EXISTS: Status = (StatusCode::CONFLICT, "The file already exists.\n");
 const PRECONDITION_FAILED: Status =
-    (StatusCode::PRECONDITION_FAILED, "The file is not the version that the request is for.\n");
+    (StatusCode::PRECONDITION_FAILED, "The file is not the version that the request requires.\n");
 
-/// Returns a response with a short plain text, which no cache stores.
+/// Returns a response with a short plain text and `Cache-Control: no-store`.
 #[must_use]
 pub fn text_response(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::bytes(Bytes::from_static(text.as_bytes())));
@@ -110,7 +110,8 @@ fn not_modified() -> Response<ResponseBody> {
 }
 
 /// Returns the response of [`Serve`](crate::Serve) to a GET or HEAD that failed with an error of
-/// the storage, without logging. For a server that changes the status and then logs the response.
+/// the storage, without logging it. Use it in a server that changes the status and then logs the
+/// response.
 #[must_use]
 pub fn error_response_unlogged(error: &Error) -> Response<ResponseBody> {
     response_of(error, status_of(error.kind(), false))
@@ -128,10 +129,10 @@ fn response_of(error: &Error, (status, text): Status) -> Response<ResponseBody> 
 fn status_of(kind: ErrorKind, is_upload: bool) -> Status {
     match kind {
         ErrorKind::InvalidKey if is_upload => {
-            (StatusCode::BAD_REQUEST, "No file can have this name.\n")
+            (StatusCode::BAD_REQUEST, "The path is not a valid file name.\n")
         }
         ErrorKind::Conflict if is_upload => {
-            (StatusCode::CONFLICT, "Another file or request is in the way.\n")
+            (StatusCode::CONFLICT, "The upload conflicts with another file or request.\n")
         }
         ErrorKind::InvalidInput if is_upload => BAD_REQUEST,
         ErrorKind::Integrity if is_upload => (
@@ -145,16 +146,18 @@ fn status_of(kind: ErrorKind, is_upload: bool) -> Status {
         }
         ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed => PRECONDITION_FAILED,
         ErrorKind::RangeNotSatisfiable => {
-            (StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n")
+            (StatusCode::RANGE_NOT_SATISFIABLE, "The file has none of the requested bytes.\n")
         }
-        ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "There is no room left.\n"),
+        ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "The storage is full.\n"),
         ErrorKind::RateLimited => {
             (StatusCode::SERVICE_UNAVAILABLE, "Too many requests: try again later.\n")
         }
         ErrorKind::Timeout => {
             (StatusCode::GATEWAY_TIMEOUT, "The storage did not respond in time.\n")
         }
-        ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "The storage cannot do this.\n"),
+        ErrorKind::Unsupported => {
+            (StatusCode::NOT_IMPLEMENTED, "The storage does not support this request.\n")
+        }
         // Includes `PermissionDenied`: the server's access to its storage does not concern clients.
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "The storage failed.\n"),
     }

@@ -1,4 +1,4 @@
-//! How [`Serve`] handles a request.
+//! [`Serve::handle`]: handles a request.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -20,10 +20,10 @@ use crate::settings::Redirect;
 use crate::{malformed, put, responses};
 
 impl Serve {
-    /// Handles a request. Use it without `tower`; the service does the same.
+    /// Handles a request like the `tower` service. Use it where there is no `tower`.
     ///
-    /// Every failure is a response. If the future of an upload is dropped, the upload changes
-    /// nothing, unless it is already complete.
+    /// Every failure is a response. Dropping the future of an upload changes nothing, unless the
+    /// upload is already complete.
     ///
     /// | status | reason |
     /// |---|---|
@@ -31,13 +31,13 @@ impl Serve {
     /// | 201 | an upload is stored; the response contains its `ETag` if the storage returns one |
     /// | 204 | OPTIONS |
     /// | 302 | [`redirect`](Self::redirect) |
-    /// | 400 | the request is malformed (RFC 9112 sections 3.2 and 6.3), or an upload broke off |
+    /// | 400 | the request is malformed (RFC 9112 sections 3.2 and 6.3); an upload broke off, has an unsupported condition or `Content-Range`, or has a path that is not a valid key |
     /// | 403, 415 | the link is missing or invalid, or does not allow this upload |
-    /// | 404 | the object does not exist, or the path is not a valid key |
+    /// | 404 | the object does not exist, or the path of a GET or HEAD is not a valid key |
     /// | 405 | the method is not supported |
-    /// | 406 | [`encoding_policy`](Self::encoding_policy) |
+    /// | 406 | the client does not accept the encoding, by the [`encoding_policy`](Self::encoding_policy) |
     /// | 408 | an upload stalled |
-    /// | 409, 422 | the key conflicts with another, or the upload has another length |
+    /// | 409, 422 | the key conflicts with another, or the upload does not match its length or checksum |
     /// | 412 | a precondition failed |
     /// | 413, 507 | the upload is too large, or the storage is full |
     /// | 416 | the object has none of the requested bytes |
@@ -76,7 +76,7 @@ impl Serve {
         else {
             return Ok(text_response(
                 StatusCode::FORBIDDEN,
-                "This needs a signed link, and one that has not expired.\n",
+                "This request needs a signed link that has not expired.\n",
             ));
         };
         let key = settings.object_key(linked)?;

@@ -1,4 +1,4 @@
-//! The headers of an object: its stored metadata, and headers that protect browsers.
+//! Builds the headers of an object from its stored metadata, and adds those that protect browsers.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -43,11 +43,11 @@ impl From<Grant> for HeaderOverrides {
 
 impl HeaderPolicy {
     /// Returns the headers of an object: its metadata, its validators, `Accept-Ranges` and
-    /// `nosniff`. They do not include `Content-Length` and others that depend on the request.
+    /// `nosniff`. Headers that depend on the request, such as `Content-Length`, are not among them.
     ///
-    /// Other programs may have stored metadata that is not a valid header; it is not sent. Each
-    /// response has a type (`application/octet-stream` if the stored one is invalid or missing),
-    /// and active content is an attachment even if its disposition is invalid.
+    /// Metadata that is not a valid header value, which other programs may store, is left out.
+    /// `Content-Type` is always present, and is `application/octet-stream` if the stored type is
+    /// invalid or missing. Active content is an attachment even if its disposition is invalid.
     #[must_use]
     pub fn headers(&self, meta: &ObjectMeta, overrides: &HeaderOverrides) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
@@ -108,8 +108,8 @@ fn header(text: Option<&str>) -> Option<HeaderValue> {
     text.filter(|text| !text.is_empty()).and_then(|text| HeaderValue::from_str(text).ok())
 }
 
-/// Formats a time as an HTTP date. Returns `None` for years before 1970 and after 9999, which file
-/// systems have but an HTTP date does not.
+/// Formats a time as an HTTP date. Returns `None` for years before 1970 and after 9999, which an
+/// HTTP date cannot express.
 fn date(time: SystemTime) -> Option<HeaderValue> {
     const YEAR_10000: u64 = 253_402_300_800;
     let since = time.duration_since(UNIX_EPOCH).ok()?;
@@ -125,7 +125,7 @@ fn disposition(
     match (&overrides.content_disposition, is_active) {
         (Some(chosen), false) => header(Some(chosen)),
         (None, false) => header(stored),
-        // An invalid disposition may have been that of an attachment.
+        // An invalid disposition may have meant an attachment.
         (Some(chosen), true) => Some(header(Some(chosen)).unwrap_or(ATTACHMENT)),
         (None, true) => Some(header(Some(&as_attachment(stored))).unwrap_or(ATTACHMENT)),
     }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_is_no_valid_header_is_not_sent_and_active_content_stays_an_attachment() {
+    fn metadata_that_is_not_a_valid_header_is_not_sent_and_active_content_stays_an_attachment() {
         let invalid = Metadata::new()
             .content_type("text/html\n")
             .content_disposition("inline; filename=\"\u{1}\"")

@@ -1,12 +1,12 @@
-//! The key in the path of a request.
+//! [`key_from_path`]: converts the path of a request to a key.
 
 use percent_encoding::percent_decode_str;
 use storage_core::{Error, ErrorKind, Key, Result};
 
 /// Converts the path of a request to a key: removes the first `/` and decodes percent escapes once.
 ///
-/// The path is not normalised. `//`, `..` (encoded or not), NUL and a trailing `/` are in no valid
-/// key, so such a path fails here and never reaches the storage.
+/// The path is not normalised. A path with `//`, `..` (encoded or not), NUL or a trailing `/` fails
+/// here and never reaches the storage, because no valid key contains them.
 ///
 /// # Errors
 /// `InvalidKey` if the path is not a valid key.
@@ -29,8 +29,8 @@ pub fn key_from_path(path: &str) -> Result<Key> {
     Key::new(text)
 }
 
-/// Returns whether each `%` begins an escape. The decoder accepts others, so two different paths
-/// would name one key.
+/// Returns whether each `%` begins an escape. The decoder passes other ones through, so that two
+/// different paths would name one key.
 fn is_well_encoded(path: &str) -> bool {
     path.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes().get(..2);

@@ -30,12 +30,12 @@
 //! - **Bounded memory.** Bodies stream. Dropping the future or the body stops reading.
 //! - **Complete or visibly incomplete.** If a body fails, the server closes the connection, so that
 //!   the client detects that the body is incomplete.
-//! - **Safe for uploaded files.** Each response has `nosniff`, and content that can execute scripts
-//!   is downloaded rather than displayed ([`ActiveContent`]).
+//! - **Safe for uploaded files.** Each response with content has `X-Content-Type-Options: nosniff`.
+//!   Content that can execute scripts is downloaded rather than displayed ([`ActiveContent`]).
 //! - **Signed links** ([`storage_core::signed_url`]) allow exactly their method and key. A link for
 //!   an upload binds the length and the type if it contains them.
-//! - **No leak through errors.** A response contains only the kind of a failure. The log
-//!   (`tracing`) contains the rest.
+//! - **No internals in errors.** A response contains only the kind of a failure. The log
+//!   (`tracing`) contains the message.
 //!
 //! # Options
 //!
@@ -48,15 +48,15 @@
 //! | [`active_content`](Serve::active_content) | `Attachment` | treatment of content with scripts |
 //! | [`cache_control`](Serve::cache_control) | none | `Cache-Control` of objects without one |
 //! | [`user_metadata`](Serve::user_metadata) | `false` | send user metadata as headers |
-//! | [`encoding_policy`](Serve::encoding_policy) | `Decode` | encodings that a client rejects |
+//! | [`encoding_policy`](Serve::encoding_policy) | `Decode` | objects whose encoding a client does not accept |
 //! | [`redirect`](Serve::redirect) | none | redirect to the storage instead of sending objects |
 //! | [`max_upload_size`](Serve::max_upload_size) | none | upper bound for uploads, in bytes |
 //! | [`upload_idle_timeout`](Serve::upload_idle_timeout) | `30s` | time without data in an upload |
 //!
 //! # Limits
 //!
-//! `Serve` does not list keys, delete objects, terminate TLS or limit connections. The server that
-//! contains it does.
+//! `Serve` does not list keys or delete objects. TLS and limits on connections are up to the server
+//! that runs it.
 //!
 //! # The source in reading order
 //!

@@ -25,7 +25,7 @@ pub fn reject_malformed(head: &Parts, accepts_body: bool) -> Option<Response<Res
     reject_ambiguous(head, accepts_body)
 }
 
-/// As [`reject_malformed`], but accepts a request without `Host`.
+/// Rejects requests like [`reject_malformed`], but accepts a request without `Host`.
 pub(super) fn reject_ambiguous(head: &Parts, accepts_body: bool) -> Option<Response<ResponseBody>> {
     if head.headers.get_all(HOST).iter().nth(1).is_some() {
         return Some(refusal("The request has more than one Host.\n"));

@@ -1,4 +1,4 @@
-//! Preconditions of requests (RFC 9110 section 13).
+//! Evaluates the preconditions of requests (RFC 9110 section 13).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,8 +20,8 @@ pub enum Preconditions {
     PreconditionFailed,
 }
 
-/// Returns whether a request has preconditions, so that evaluating it needs the object's metadata.
-/// If-Range is not one, because it concerns only the range.
+/// Returns whether a request has preconditions, which need the object's metadata. Ignores If-Range,
+/// which concerns only the range.
 #[must_use]
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
@@ -154,7 +154,7 @@ mod tests {
     fn meta(etag: ETag) -> ObjectMeta {
         let mut meta = ObjectMeta::new(Key::new("a").unwrap(), 10);
         meta.etag = Some(etag);
-        // A fraction of a second, which no header contains.
+        // HTTP dates have no fractions of a second.
         meta.last_modified =
             Some(httpdate::parse_http_date(DATE).unwrap() + Duration::from_millis(500));
         meta

@@ -1,4 +1,4 @@
-//! PUT: uploads with a signed link.
+//! Handles PUT: uploads with a signed link.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
@@ -108,8 +108,8 @@ fn refuse_early(
     None
 }
 
-/// Refuses headers that describe the object and that no link binds. `Cache-Control` is not one: in
-/// a request it concerns the caches on the way (RFC 9111 section 5.2.1), and browsers add it.
+/// Refuses headers that describe the object and that no link binds. Accepts `Cache-Control`, which
+/// concerns the caches on the way in a request (RFC 9111 section 5.2.1) and which browsers add.
 fn refuse_unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
     let is_given = |name: &HeaderName| {
         headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
@@ -169,7 +169,7 @@ fn condition(headers: &HeaderMap) -> Result<Option<Condition>> {
     let unsupported = || {
         Error::new(
             ErrorKind::InvalidInput,
-            "an upload takes If-None-Match: * or If-Match with one ETag",
+            "the only conditions of an upload are If-None-Match: * and If-Match with one ETag",
         )
     };
     if headers.contains_key(IF_UNMODIFIED_SINCE) {
@@ -178,7 +178,7 @@ fn condition(headers: &HeaderMap) -> Result<Option<Condition>> {
     match (one(headers, &IF_NONE_MATCH)?, one(headers, &IF_MATCH)?) {
         (None, None) => Ok(None),
         (Some("*"), None) => Ok(Some(Condition::New)),
-        // A storage has no condition for `If-Match: *`, which would otherwise parse as an ETag.
+        // `*` would parse as an ETag, and a storage has no condition for `If-Match: *`.
         (None, Some(etag)) if etag != "*" => {
             etag.parse().map(|etag| Some(Condition::Version(etag))).map_err(|_| unsupported())
         }
@@ -192,9 +192,10 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>>
     match (values.next().map(text_of), values.next()) {
         (None, _) => Ok(None),
         (Some(Some(text)), None) => Ok(Some(text.trim())),
-        _ => {
-            Err(Error::new(ErrorKind::InvalidInput, format!("{name} occurs twice or is not UTF-8")))
-        }
+        _ => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{name} occurs more than once or is not UTF-8"),
+        )),
     }
 }
 

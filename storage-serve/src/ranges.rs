@@ -1,4 +1,4 @@
-//! The Range header (RFC 9110 section 14.2): which bytes of an object to send.
+//! Parses the Range header and resolves it to the bytes of an object (RFC 9110 section 14.2).
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use http::HeaderMap;
 use http::header::RANGE;
 use storage_core::ByteRange;
 
-/// How many ranges a request may contain.
+/// The maximum number of ranges in a request.
 const MAX_RANGES: usize = 64;
 
-/// How many parts a response may have. Beyond that, the whole object costs less.
+/// The maximum number of parts in a response. For more, the whole object is sent.
 const MAX_PARTS: usize = 16;
 
 /// Returns the ranges of a request.
@@ -60,8 +60,7 @@ fn parse(range: &str) -> Option<ByteRange> {
     }
 }
 
-/// Parses a number. A number beyond 64 bits is larger than any object, so it becomes the largest
-/// number.
+/// Parses a number. A number of more than 64 bits becomes `u64::MAX`, which exceeds any object.
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
@@ -81,8 +80,8 @@ pub enum ResolvedRanges {
 
 /// Applies requested ranges to an object of a size, in bytes.
 ///
-/// Overlapping ranges are merged, and more than 16 parts become the whole object. So no request
-/// makes a response much larger than the object.
+/// Merges overlapping ranges, and returns `Whole` for more than 16 parts, so that no response is
+/// much larger than the object.
 #[must_use]
 pub fn resolve_ranges(requested: &[ByteRange], size: u64) -> ResolvedRanges {
     let mut parts: Vec<_> = requested.iter().filter_map(|range| range.resolve(size).ok()).collect();

@@ -1,4 +1,4 @@
-//! [`Responder`]: GET and HEAD of an object of any source.
+//! [`Responder`]: responds to GET and HEAD with objects of any source.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -23,13 +23,16 @@ use crate::responses::{self, Decision};
 use crate::source::Source;
 use crate::{preconditions, ranges};
 
-/// How often an object may change between its `stat` and its `open` before the response is 503.
+/// The maximum number of attempts to open the version that `stat` returned. Then the response
+/// is 503.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Responds to GET and HEAD with objects of any [`Source`]: ranges, conditions, encodings, headers.
+/// Responds to GET and HEAD with objects of any [`Source`]. Handles ranges, conditions, encodings
+/// and headers.
 ///
 /// A request for the whole object or for one range, without conditions, is one `open` of the
-/// source. HEAD is one `stat`. Other requests are a `stat` and then what they need.
+/// source. HEAD is one `stat`. Other requests are one `stat`, followed by an `open` for each part
+/// that is sent.
 ///
 /// An object of unknown size is sent whole and without a length. If `stat` fails because the size
 /// is unknown ([`UnknownSize`]), HEAD opens the object without reading it.
@@ -126,7 +129,7 @@ impl<S: Source> ReadRequest<'_, S> {
 
     /// Returns whether the response depends on the metadata of the object.
     fn needs_stat(&self, requested: &[ByteRange]) -> bool {
-        // Storages reject a range that no object of any size has as a mistake of the program.
+        // Storages reject a range that no object can have as an error of the caller.
         let is_impossible = |range: &ByteRange| range.validated().is_err();
         preconditions::is_conditional(self.headers)
             || requested.len() > 1
@@ -199,8 +202,8 @@ impl<S: Source> ReadRequest<'_, S> {
         }
     }
 
-    /// Decides by the metadata from `stat`, and sends exactly that version. If the object changed
-    /// in between, tries again.
+    /// Decides by the metadata from `stat`, and sends exactly that version. Tries again if the
+    /// object changed in between.
     async fn stat_and_get(&self) -> Result<Response<ResponseBody>> {
         for _ in 0..MAX_ATTEMPTS {
             if let Some(response) = self.try_stat_and_get().await? {

@@ -98,8 +98,8 @@ pub fn part(
     response
 }
 
-/// Returns a 206 response with several parts (RFC 9110 section 14.6). Each part is opened when the
-/// one before it has been sent. No range may be empty.
+/// Returns a 206 response with several parts (RFC 9110 section 14.6). Opens each part when the one
+/// before it has been sent. No range may be empty.
 ///
 /// The object must not have a `Content-Encoding`, which would apply to the whole multipart document
 /// instead of its parts.
@@ -134,10 +134,10 @@ pub fn parts(
     Ok(response)
 }
 
-/// Returns a 304 response with the headers that a cache must update (RFC 9110 section 15.4.5).
+/// Returns a 304 response. Removes the headers that describe the body (RFC 9110 section 15.4.5).
 #[must_use]
 pub fn not_modified(mut headers: HeaderMap) -> Response<ResponseBody> {
-    let of_the_body = [
+    let body_headers = [
         ACCEPT_RANGES,
         CONTENT_DISPOSITION,
         CONTENT_ENCODING,
@@ -147,7 +147,7 @@ pub fn not_modified(mut headers: HeaderMap) -> Response<ResponseBody> {
         CONTENT_TYPE,
         X_CONTENT_TYPE_OPTIONS,
     ];
-    for name in of_the_body {
+    for name in body_headers {
         headers.remove(name);
     }
     let mut response = Response::new(ResponseBody::none());
@@ -161,20 +161,22 @@ pub fn not_modified(mut headers: HeaderMap) -> Response<ResponseBody> {
 pub fn precondition_failed() -> Response<ResponseBody> {
     text_response(
         StatusCode::PRECONDITION_FAILED,
-        "The file is not the version that the request is for.\n",
+        "The file is not the version that the request requires.\n",
     )
 }
 
 /// Returns a 416 response with the size (RFC 9110 section 15.5.17).
 #[must_use]
 pub fn not_satisfiable(size: u64) -> Response<ResponseBody> {
-    let mut response =
-        text_response(StatusCode::RANGE_NOT_SATISFIABLE, "The file has no such bytes.\n");
+    let mut response = text_response(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "The file has none of the requested bytes.\n",
+    );
     response.headers_mut().insert(CONTENT_RANGE, value(&format!("bytes */{size}")));
     response
 }
 
-/// Removes the body of a response and keeps its length, for HEAD.
+/// Removes the body of a response to HEAD and keeps its `Content-Length`.
 #[must_use]
 pub fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let mut response = response;
@@ -238,7 +240,7 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Returns a random boundary, so that no object can contain it on purpose.
+/// Returns a random boundary, so that an object cannot be crafted to contain it.
 fn boundary() -> Result<String> {
     let number = getrandom::u64().map_err(|cause| Error::unexpected("no random numbers", cause))?;
     Ok(format!("anystorage-{number:016x}"))

@@ -20,16 +20,17 @@ const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A `tower` service for GET and HEAD of `/<key>`, and with a signing key for PUT. See the [crate's
 /// documentation](crate) for an example and its guarantees. Cheap to clone.
 ///
-/// A GET without conditions, of the whole object or of one range, is one `open` of the storage. A
-/// HEAD is one `stat`. A GET with conditions is both.
+/// A GET of the whole object or of one range, without conditions, is one `open` of the storage. A
+/// HEAD is one `stat`. A GET with conditions or several ranges is one `stat`, followed by an `open`
+/// for each part that is sent.
 ///
 /// Of the headers of an upload, only `Content-Type` is stored, because a link binds no other.
 /// `Content-Encoding` is rejected with 415, `Content-Disposition` and `Content-Language` with 403,
 /// and `Cache-Control` is ignored. To set them for all uploads, add the layer
 /// [`DefaultMetadata`](storage_core::layers::DefaultMetadata) to the storage.
 ///
-/// A response to a request that needs a link has `Cache-Control: private` or `no-store`, whatever
-/// the object's metadata contains.
+/// A response to a request that needs a link has `Cache-Control: private` or `no-store`, regardless
+/// of the object's metadata.
 #[derive(Clone)]
 pub struct Serve {
     pub(crate) settings: Arc<Settings>,
@@ -55,16 +56,17 @@ impl Serve {
         }
     }
 
-    /// Returns a service for the links of a storage: it accepts the signed links that
-    /// [`Storage::url`] makes, and no other request.
+    /// Returns a service for the links of a storage. It accepts the signed links that
+    /// [`Storage::url`] returns and refuses all other requests.
     ///
     /// The signing key, the URL of the service and the prefixes of keys come from the storage's
-    /// driver, through all layers. So the secret stands once, in the configuration of the storage
-    /// (options `public_url` and `signing_key`). The service serves exactly this storage: not what
-    /// is outside of its prefix, and a read-only storage accepts no upload.
+    /// driver, through all layers. The secret is therefore configured in one place, the options
+    /// `public_url` and `signing_key` of the storage. The service serves exactly the objects of
+    /// this storage: objects outside of its prefix are 404, and a read-only storage accepts no
+    /// upload.
     ///
-    /// The path of a request begins after the path of `public_url`, with the prefix of the storage.
-    /// Mount the service at [`mount_path`](Self::mount_path), or see
+    /// The path of a request is the part of the URL after `public_url`; it begins with the prefix
+    /// of the storage. Mount the service at [`mount_path`](Self::mount_path), or use
     /// [`strip_mount_path`](Self::strip_mount_path).
     ///
     /// ```
@@ -77,7 +79,7 @@ impl Serve {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// // As a configuration file contains them.
+    /// // The options are usually in a configuration file.
     /// let options = Options::new()
     ///     .with("prefix", "avatars")
     ///     .with("public_url", "/media/")
@@ -99,9 +101,8 @@ impl Serve {
     ///
     /// # Errors
     /// - `InvalidConfig` if the storage has no `public_url` or no `signing_key`.
-    /// - `Unsupported` if its links lead to a server that verifies them in its own way, as those of
-    ///   S3 do. An application that uses a disk in development and S3 in production needs no
-    ///   service then:
+    /// - `Unsupported` if another server verifies its links, as S3 does. An application that uses a
+    ///   disk in development and S3 in production does not need the service with S3:
     ///
     /// ```
     /// use storage_core::{ErrorKind, Result, Storage};
@@ -119,9 +120,9 @@ impl Serve {
         Ok(Self::new(storage.clone()).set(|settings| settings.links = Some(links)))
     }
 
-    /// Returns the path at which links expect this service: the path of the storage's `public_url`,
-    /// without a slash at its end. `/` if links are below the root of the host, and for a service
-    /// that was not made with [`for_storage`](Self::for_storage).
+    /// Returns the path at which this service must be mounted: the path of the storage's
+    /// `public_url`, without a slash at its end. Returns `/` if that path is empty, and for a
+    /// service that was not created with [`for_storage`](Self::for_storage).
     #[must_use]
     pub fn mount_path(&self) -> &str {
         match self.settings.base_path() {
@@ -146,11 +147,11 @@ impl Serve {
     /// Requires that each request has a link that was signed with this key. A link for PUT allows
     /// an upload. Defaults to no key.
     ///
-    /// For links that the storage makes, [`for_storage`](Self::for_storage) takes the key from its
-    /// driver. This method is for links that another program signs: the path contains the key as
-    /// this storage has it, without the prefixes of its layers. A request whose link is missing,
-    /// expired, forged or signed for another key or method gets 403, whether or not the object
-    /// exists.
+    /// Use this method for links that another program signs. The path of such a link contains the
+    /// object's key in this storage, without the prefixes of its layers. For links of the storage
+    /// itself, use [`for_storage`](Self::for_storage), which takes the key from the driver. A
+    /// request whose link is missing, expired, forged or signed for another key or method gets 403,
+    /// whether or not the object exists.
     ///
     /// ```
     /// use std::time::Duration;
@@ -189,7 +190,7 @@ impl Serve {
 
     /// Allows reading without a link, if a signing key is set. Uploads still need one.
     ///
-    /// A link for reading is verified even so, because it may set headers of the response.
+    /// A link for reading is still verified, because it may set headers of the response.
     #[must_use]
     pub fn public_reads(self) -> Self {
         self.set(|settings| settings.public_reads = true)
@@ -202,8 +203,8 @@ impl Serve {
         self.set(|settings| settings.responder.headers.active_content = active)
     }
 
-    /// Sets the `Cache-Control` of objects that have none. Defaults to none, and to `private` for
-    /// responses to signed links.
+    /// Sets the `Cache-Control` of objects that have none. Defaults to no header. Responses to
+    /// requests that need a link always contain `private` or `no-store`.
     #[must_use]
     pub fn cache_control(self, value: HeaderValue) -> Self {
         self.set(|settings| settings.responder.headers.cache_control = Some(value))
@@ -223,12 +224,12 @@ impl Serve {
         self.set(|settings| settings.responder.encoding_policy = policy)
     }
 
-    /// Redirects clients to the storage instead of sending objects. Defaults to none.
+    /// Redirects clients to the storage instead of sending objects. Defaults to sending them.
     ///
-    /// The redirect does not check that the object exists, and the headers that protect browsers
-    /// are up to the server of the storage. If the storage cannot create such links, the response
-    /// is 501. If a signed link sets the type or the disposition of the response, which a public
-    /// URL cannot pass on, the object is sent instead.
+    /// The redirect does not check that the object exists, and the server of the storage decides
+    /// which headers protect browsers. The response is 501 if the storage cannot create such links.
+    /// With [`Redirect::Public`], the object is sent after all if the signed link sets the type or
+    /// the disposition of the response, because a public URL cannot pass them on.
     #[must_use]
     pub fn redirect(self, to: Redirect) -> Self {
         self.set(|settings| settings.redirect = Some(to))

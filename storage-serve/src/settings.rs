@@ -12,10 +12,10 @@ use crate::responder::Responder;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Redirect {
-    /// To the public URL of the object (302).
+    /// Redirects to the public URL of the object (302).
     Public,
-    /// To a link that the storage signs (302). It expires after this time, or when the link of the
-    /// request expires, if that is earlier.
+    /// Redirects to a link that the storage signs (302). It expires after this time, or when the
+    /// link of the request expires, if that is earlier.
     Signed(Duration),
 }
 

@@ -1,8 +1,8 @@
-//! User metadata as headers `X-Storage-Meta-<name>`, which the driver `http` reads.
+//! Sends user metadata as headers `X-Storage-Meta-<name>`, which the driver `http` reads.
 //!
-//! A header contains only visible ASCII, and metadata any text, so a value is percent-encoded
-//! UTF-8. Spaces are encoded too, because some proxies remove those at the ends of a value or in a
-//! row.
+//! A value is percent-encoded UTF-8, because metadata is any text and a header contains only
+//! visible ASCII. Spaces are encoded too, because some proxies remove leading, trailing and
+//! repeated ones.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};

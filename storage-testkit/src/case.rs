@@ -1,4 +1,4 @@
-//! [`Case`]: one promise of the contract, and the test that a driver keeps it.
+//! [`Case`]: the test of one guarantee of the contract.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location};
@@ -45,8 +45,8 @@ impl Case {
         self.requirements.contains(&Requirement::BodiesOutsideMemory)
     }
 
-    /// Runs the case on a new storage of the harness. Does not panic if the driver violates the
-    /// contract, so that a test can prove that the case detects a fault.
+    /// Runs the case on a new storage of the harness. Returns `Failed` instead of panicking if the
+    /// driver violates the contract, so that a test can prove that the case detects a fault.
     ///
     /// Fails a case that takes more than 300 s.
     ///
@@ -96,13 +96,13 @@ impl fmt::Debug for Case {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The driver keeps the promise.
+    /// The driver gives the guarantee.
     Passed,
-    /// The promise does not apply, because driver or harness lack this.
+    /// The case does not apply, because the driver or the harness does not meet this requirement.
     NotApplicable(Requirement),
     /// The harness skips the case, for this reason: see [`Harness::skip_reason`].
     Skipped(String),
-    /// The driver violates the promise, in this way.
+    /// The driver violates the guarantee. Contains the failed assertion.
     Failed(String),
 }
 
@@ -118,7 +118,7 @@ impl Outcome {
     }
 }
 
-/// Why a case failed, other than by a panic.
+/// The reason why a case failed without a panic.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 

@@ -1,5 +1,4 @@
-//! [`ExtraEntries`]: folder markers and unreadable directories in the listings of any driver, as
-//! other programs leave them in a backend.
+//! [`ExtraEntries`]: adds folder markers and unreadable directories to the listings of any driver, as other programs leave them in a backend.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

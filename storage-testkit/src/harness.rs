@@ -1,4 +1,4 @@
-//! [`Harness`]: how the suite gets storages of a driver.
+//! [`Harness`]: creates the storages of a driver for the suite.
 
 use async_trait::async_trait;
 use storage_core::{Key, Storage};
@@ -86,9 +86,9 @@ pub trait Harness: Send + Sync + 'static {
         None
     }
 
-    /// Returns why a case, such as `"list::all_keys_are_listed_in_byte_order"`, is skipped: a known
-    /// fault of the server that the tests use, in a few words. The suite prints the reason. Faults
-    /// of the driver are no reason. Defaults to `None`.
+    /// Returns why a case, such as `"list::all_keys_are_listed_in_byte_order"`, is skipped, in a
+    /// few words. The suite prints the reason. Skip a case only because of a known defect of the
+    /// server that the tests use, never because of a defect of the driver. Defaults to `None`.
     fn skip_reason(&self, _case: &str) -> Option<&str> {
         None
     }

@@ -107,7 +107,7 @@ pub(crate) fn names_of(entries: Vec<Entry>) -> Vec<String> {
 #[track_caller]
 pub(crate) fn refused<T>(result: Result<T>, kind: ErrorKind) -> storage_core::Error {
     match result {
-        Ok(_) => panic!("it succeeded, where {kind} was due"),
+        Ok(_) => panic!("the call succeeded, but it should have failed with {kind}"),
         Err(error) => {
             assert_eq!(error.kind(), kind, "{error}");
             error

@@ -1,7 +1,7 @@
 //! The conformance suite for drivers of anystorage, and drivers and servers for tests.
 //!
 //! A driver's author adds this crate to the dev-dependencies and implements [`Harness`], which
-//! makes storages. [`conformance!`] then makes a test of every promise of the contract:
+//! makes storages. [`conformance!`] then generates a test for each guarantee of the contract:
 //!
 //! ```
 //! // tests/conformance.rs
@@ -29,9 +29,9 @@
 //!
 //! The suite runs the cases that apply to the driver. It derives them from the driver's
 //! [`Capabilities`](storage_core::Capabilities) and from the [`Harness`]. It skips the others, and
-//! the test `my_driver::skipped_cases_are_named` prints each with the reason (`cargo test --
-//! --nocapture`). A harness can also skip a case itself, if a known fault of the server under the
-//! driver makes it fail: see [`Harness::skip_reason`].
+//! the test `my_driver::skipped_cases_are_named` prints each with the reason
+//! (`cargo test -- --nocapture`). A harness can also skip a case itself, if it fails because of a
+//! known defect of the server that the driver uses: see [`Harness::skip_reason`].
 //!
 //! # Where to look
 //!
@@ -39,7 +39,7 @@
 //! |---|---|
 //! | [`conformance!`], [`Harness`], [`Fixture`] | run the suite on a driver |
 //! | [`property::agrees_with_memory`] | compare random operations with the memory driver |
-//! | [`cases`], [`case`], [`Case`], [`Outcome`] | run single cases, to prove that they detect a fault |
+//! | [`cases`], [`case`], [`Case`], [`Outcome`] | run single cases, for example to check that they detect a defect |
 //! | [`extra_entries::ExtraEntries`] | a layer that adds folder markers and unreadable directories to listings |
 //! | [`faults::Faults`] | a layer that fails, delays, truncates or corrupts as planned, for testing applications |
 //! | [`scripted::Scripted`] | a driver that follows a script and records its calls, for testing layers and servers |
@@ -47,12 +47,12 @@
 //!
 //! # Failures
 //!
-//! A failed case prints the call and the values that violate the contract. To run it again: `cargo
-//! test my_driver::list`. Cases share nothing: each makes its own harness, its own storage and its
-//! own runtime with several threads.
+//! A failed case prints the call and the values that violate the contract. To run it again:
+//! `cargo test my_driver::list`. Cases share nothing: each creates its own harness, its own storage
+//! and its own runtime with several threads.
 //!
 //! The cases about concurrency repeat their races, but no number of repetitions covers all orders
-//! of events. A case that fails occasionally has detected a fault.
+//! of events. A case that fails occasionally has found a defect.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

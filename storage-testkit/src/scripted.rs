@@ -78,7 +78,7 @@ pub enum Fault {
 pub enum End {
     /// With an error.
     Error(Error),
-    /// As if it were complete.
+    /// Without an error, as at the end of the data.
     Early,
     /// Never.
     Stall,
@@ -191,7 +191,7 @@ impl Scripted {
         scripted
     }
 
-    /// Saves an object, past script and record.
+    /// Saves an object. The call is not recorded and takes no fault of the script.
     ///
     /// # Panics
     /// If the key is invalid.
@@ -200,7 +200,7 @@ impl Scripted {
         self.memory.save(&key, Payload::from(text), &options).await.expect("memory saves");
     }
 
-    /// Returns the text of an object, past script and record.
+    /// Returns the text of an object. The call is not recorded and takes no fault of the script.
     ///
     /// # Panics
     /// If there is no such object, or if it is not text.
@@ -209,7 +209,7 @@ impl Scripted {
         opened.expect("the object exists").text().await.expect("the object is text")
     }
 
-    /// Returns the driver as layers take it.
+    /// Returns the driver in the type that layers wrap.
     #[must_use]
     pub fn arc(&self) -> Arc<dyn Driver> {
         Arc::new(self.clone())
@@ -258,14 +258,14 @@ impl Scripted {
         self.shared().abandoned
     }
 
-    /// Asserts that every fault of the script came to pass, and empties the script.
+    /// Asserts that every fault of the script occurred, and empties the script.
     ///
     /// # Panics
     /// If a fault is left.
     #[track_caller]
     pub fn assert_script_done(&self) {
         let left = std::mem::take(&mut self.shared().script);
-        assert!(left.values().all(VecDeque::is_empty), "never happened: {left:?}");
+        assert!(left.values().all(VecDeque::is_empty), "faults that did not occur: {left:?}");
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

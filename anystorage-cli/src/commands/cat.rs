@@ -56,7 +56,7 @@ async fn write(place: &Place, range: Option<ByteRange>) -> Result<(), Failure> {
 }
 
 fn range(text: &str) -> Result<ByteRange, String> {
-    let bad = || "write A-B, A- or -N with positions counted from 0, A not beyond B".to_owned();
+    let bad = || "write A-B, A- or -N, with positions counted from 0 and A at most B".to_owned();
     let number = |text: &str| {
         // `parse` would accept `+5`.
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -79,7 +79,7 @@ pub(crate) async fn check(args: &Args, resolver: &mut Resolver) -> Result<ExitSt
     Ok(exit)
 }
 
-/// One storage, as it is checked.
+/// The check of one storage.
 struct StorageCheck<'a> {
     name: &'a str,
     fetch_links: bool,
@@ -153,8 +153,8 @@ impl StorageCheck<'_> {
         Ok(read.is_some() && links && deleted.is_some())
     }
 
-    /// Makes a public and a signed link. Returns whether none of them fails. A storage without
-    /// links is no failure.
+    /// Makes a public and a signed link. Returns whether neither fails. A storage without links is
+    /// not a failure.
     async fn links(&mut self, storage: &Storage, key: &Key) -> Result<bool, Failure> {
         let public = storage.url(key).await;
         let signed = storage.url(key).expires_in(LINK_LIFETIME).await;
@@ -180,7 +180,7 @@ impl StorageCheck<'_> {
         Ok(works)
     }
 
-    /// Deletes the object that a failed save may have stored, as it does if a service ignores an
+    /// Deletes the object that a failed save may have stored. That happens if a service ignores an
     /// option.
     async fn delete_leftover(&mut self, storage: &Storage, key: &Key) -> Result<(), Failure> {
         match storage.delete(key.clone()).await {
@@ -305,7 +305,7 @@ async fn fetch(link: &Link) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     if body != BODY.as_bytes() {
-        let message = "the server of the link sends something else than the test object";
+        let message = "the server of the link sent other bytes than those of the test object";
         return Err(Error::new(ErrorKind::Integrity, message));
     }
     Ok(())

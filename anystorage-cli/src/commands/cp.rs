@@ -18,7 +18,7 @@ use crate::transfer::{Action, ManyArgs, TransferOptions, transfer};
 ///
 /// The object's name is added to a destination that ends in a slash. With -r, both locations are
 /// directories, with or without a slash at the end: `cp -r media:a backup:b` copies `a/1.png` to
-/// `b/1.png`, and neither `a.png` nor `ab/2.png`. Reports every object that could not be copied,
+/// `b/1.png`, but neither `a.png` nor `ab/2.png`. Reports every object that could not be copied,
 /// and every symlink and special file of a local directory.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -31,8 +31,8 @@ Examples:
   pg_dump app | anystorage cp - backup:app.sql    copy standard input
 
 Patterns: * and ? stay in one level, ** is any number of levels, [a-z] and {a,b}. Quote them. The
-keys of the copies are relative to the directory before the first of these characters. An object
-whose name contains the character is copied instead.")]
+keys of the copies are relative to the directory before the first of these characters. If an
+object has exactly this name, it is copied instead.")]
 pub(crate) struct Args {
     /// Copy all objects below a directory
     #[arg(short, long)]

@@ -6,7 +6,7 @@ use crate::resolver::{Purpose, Resolver};
 
 /// Exit with 0 if the object exists, with 1 if it certainly does not, with 2 on any error
 ///
-/// The key is literal: `*` is a character of the key and no pattern.
+/// The key is literal: `*` is a character of the key and not a pattern.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -31,9 +31,9 @@ Examples:
   anystorage ls -r --json media: | jq ...   one JSON object on each line
 
 Patterns are those of cp: see anystorage cp --help. Without -r they also match directories of the
-last level. If keys begin with the text itself, those are listed.")]
+last level. If keys begin with exactly this text, those are listed instead.")]
 pub(crate) struct Args {
-    /// List all levels; with a pattern also what is below matching directories
+    /// List all levels; with a pattern also the contents of matching directories
     #[arg(short, long)]
     recursive: bool,
     /// Show the size in bytes and the time of the last change, too

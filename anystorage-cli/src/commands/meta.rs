@@ -23,7 +23,7 @@ pub(crate) enum Command {
 /// Set headers and user metadata of stored objects, and keep those that are not named
 ///
 /// Each object is copied onto itself by its storage, so its bytes are not transferred, and its time
-/// changes. An object that has the metadata already is left as it is. An object that is replaced at
+/// changes. An object that already has the metadata is not changed. An object that is replaced at
 /// the same moment may get the metadata of its older version.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -111,7 +111,8 @@ struct Changes {
 }
 
 impl Changes {
-    /// Returns the new metadata of an object. Fields that are set win over those that are removed.
+    /// Returns the new metadata of an object. Fields that are set take precedence over fields that
+    /// are removed.
     fn apply(&self, old: &Metadata) -> Metadata {
         let mut rest = old.clone();
         for field in &self.unset {
@@ -223,7 +224,7 @@ impl Tally {
         if self.failed == 0 {
             return Ok(ExitStatus::Success);
         }
-        // The line of a single failure says it all.
+        // A single failure needs no summary.
         if self.done > 0 || self.failed > 1 {
             print_line(&format!("{} failed, {} succeeded", self.failed, self.done));
         }

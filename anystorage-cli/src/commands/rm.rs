@@ -26,7 +26,7 @@ const MAX_DIRECTORY_CHECKS: usize = 8;
 /// eight locations). In both cases nothing is deleted.
 ///
 /// With -r, each location is a directory, with or without a slash at the end: `rm -r media:a`
-/// deletes `a/1` and `a/b/2`, and neither `a` nor `ab`. It also deletes the folder markers of S3
+/// deletes `a/1` and `a/b/2`, but neither `a` nor `ab`. It also deletes the folder markers of S3
 /// consoles. Reports what could not be deleted, and deletes the rest.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -38,8 +38,8 @@ Examples:
   anystorage rm -rn media:tmp                  show what would be deleted
   anystorage rm -r --everything media:         delete all objects of a storage
 
-Patterns are those of cp: see anystorage cp --help. An object whose name contains the character is
-deleted instead, and nothing else.")]
+Patterns are those of cp: see anystorage cp --help. If an object has exactly this name,
+only that object is deleted.")]
 pub(crate) struct Args {
     /// Delete everything below a directory
     #[arg(short, long)]
@@ -56,8 +56,8 @@ pub(crate) struct Args {
     locations: Vec<Location>,
 }
 
-/// The objects that a pattern matches. The listing has begun, because a pattern that matches
-/// nothing deletes nothing of what the command line names.
+/// The objects that a pattern matches. The listing has begun, so that a pattern that matches
+/// nothing fails before anything is deleted.
 struct Matches {
     source: Source,
     entries: BoxStream<'static, anystorage::Result<Entry>>,
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
             objects.push(checked_object(place)?);
         }
     }
-    // A directory is a mistake, too.
+    // The name of a directory is a mistake, too.
     if args.locations.len() <= MAX_DIRECTORY_CHECKS {
         for (key, place) in &objects {
             refuse_directory(key, place).await?;
@@ -123,8 +123,8 @@ fn checked_directory(place: &Place, args: &Args) -> Result<Place, Failure> {
     Ok(directory)
 }
 
-/// Begins to list what a pattern matches. Fails if that is nothing, or a whole storage without
-/// `--everything`.
+/// Begins to list the objects that a pattern matches. Fails if there are none, or if the pattern
+/// matches a whole storage and `--everything` is not set.
 async fn find_matches(source: Source, args: &Args) -> Result<Matches, Failure> {
     let is_everything = source.pattern.as_ref().is_some_and(Pattern::matches_everything);
     if is_everything && !args.everything {
@@ -168,7 +168,8 @@ async fn plan(
     Ok(exit)
 }
 
-/// Deletes what a pattern matches. Reports what could not be deleted, and continues.
+/// Deletes the objects that a pattern matches. Reports those that could not be deleted, and
+/// continues.
 async fn delete_matches(matches: Matches) -> ExitStatus {
     let Matches { source, entries } = matches;
     let directory = &source.directory;
@@ -183,7 +184,7 @@ async fn delete_matches(matches: Matches) -> ExitStatus {
             failure.report();
         }
     };
-    // Markers are no keys. There are few of them, and only directories have them.
+    // The names of folder markers are not keys, so they are deleted one by one. There are few.
     let (sender, mut markers) = tokio::sync::mpsc::unbounded_channel();
     let keys = entries.filter_map(move |entry| {
         let is_key = match entry {
@@ -197,7 +198,7 @@ async fn delete_matches(matches: Matches) -> ExitStatus {
     });
     let mut deleted = directory.storage.delete_many(keys);
     loop {
-        // Also deletes the markers that were found up to now, so that their number is bounded.
+        // Deletes the markers that were found so far, so that their number is bounded.
         let next = deleted.next().await;
         while let Ok(marker) = markers.try_recv() {
             let deleted = directory.storage.delete_folder_marker(marker.clone()).await;

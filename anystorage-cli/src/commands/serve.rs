@@ -16,8 +16,8 @@ use crate::verbosity::note;
 ///
 /// Directories have pages, or their index.html. Ranges and conditions work. HTML, SVG and scripts
 /// run in the browser, so serve only content that you trust: `anystorage::serve` in an application
-/// protects against the files of others. The server is read-only without --writable. It has no TLS
-/// and no password. -v logs the requests.
+/// protects browsers from untrusted files. The server is read-only without --writable. It has no
+/// TLS and no password. -v logs the requests.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     Ok(ExitStatus::Success)
 }
 
-/// Fails if the place is no directory of a storage that can be served.
+/// Fails if the place is not a directory of a storage that can be served.
 async fn check(directory: &Place, writable: bool) -> Result<(), Failure> {
     let info = directory.storage.info();
     let failure = |kind, message: &'static str| Failure::at(directory, &Error::new(kind, message));

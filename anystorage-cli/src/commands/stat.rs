@@ -19,7 +19,7 @@ Examples:
   anystorage stat --json 'media:2024/*.png' | jq -r .content_type
   anystorage stat -r media:avatars
 
-Patterns are those of cp: see anystorage cp --help. Without --json, an empty line is between objects.
+Patterns are those of cp: see anystorage cp --help. Without --json, an empty line separates objects.
 anystorage meta set changes the metadata.")]
 pub(crate) struct Args {
     /// Show all objects below a directory

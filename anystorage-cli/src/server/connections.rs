@@ -27,7 +27,7 @@ pub(crate) async fn serve(listener: TcpListener, site: Site) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        // Removes the ended tasks, so that their results do not pile up.
+        // Removes the ended tasks, so that their results take no memory.
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {

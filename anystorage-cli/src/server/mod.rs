@@ -1,4 +1,4 @@
-//! The server of `serve`: shows a storage in a browser, as a developer expects it.
+//! The server of `serve`: shows a storage in a browser, for development.
 //!
 //! | module | job |
 //! |---|---|

@@ -20,7 +20,7 @@ use super::page::{directory_page, path_of};
 const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 const WRITE_METHODS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 
-/// How long the link is valid with which the server accepts its own upload.
+/// The lifetime of the link that the server signs for each upload.
 const UPLOAD_LINK_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Responds to requests. Objects are sent by [`Serve`].
@@ -70,7 +70,8 @@ impl Site {
 
     async fn route(&self, head: Parts, body: Incoming) -> Result<Response<ResponseBody>> {
         if self.is_loopback && !names_this_machine(&head) {
-            // The name may be one that another site has pointed here, to read with its scripts.
+            // Another site may have changed its host name to this address, so that its scripts can
+            // read the objects (DNS rebinding).
             return Ok(text_response(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This server listens on a loopback address, so use localhost or 127.0.0.1.\n",
@@ -185,8 +186,8 @@ fn header_value(text: &str) -> Result<HeaderValue> {
         .map_err(|cause| anystorage::Error::unexpected("the path is not valid", cause))
 }
 
-/// Whether the host of a request is this machine. A request without one (HTTP/1.0) comes from no
-/// browser.
+/// Whether the host of a request is this machine. Accepts a request without one (HTTP/1.0), which
+/// no browser sends.
 fn names_this_machine(head: &Parts) -> bool {
     let Some(host) = head.headers.get(HOST) else { return true };
     let Some(authority) = host.to_str().ok().and_then(|host| host.parse().ok()) else {

@@ -16,7 +16,7 @@ fn an_error_is_one_line_with_place_kind_and_hint() {
     let error = Sandbox::new().run(&["stat", "media:a/b.txt"]).failed(1);
     assert_eq!(
         error,
-        "anystorage: media:a/b.txt: no such object (NotFound, stat on fs); anystorage ls shows what is there"
+        "anystorage: media:a/b.txt: no such object (NotFound, stat on fs); anystorage ls lists the objects that exist"
     );
 }
 
@@ -45,7 +45,7 @@ fn a_usage_error_contains_the_mistake_and_the_help_command() {
         ),
         (
             &["cat", "--range", "x", "media:a"],
-            "invalid value 'x' for '--range <A-B>': write A-B, A- or -N with positions counted from 0, A not beyond B; \
+            "invalid value 'x' for '--range <A-B>': write A-B, A- or -N, with positions counted from 0 and A at most B; \
              see anystorage cat --help",
         ),
     ] {

@@ -140,7 +140,7 @@ fn rm_of_a_pattern_reports_a_failure_and_continues() {
     assert_eq!(run.code, Some(1));
     assert!(run.err.contains(r"media:x/line\nbreak.png: "), "{}", run.err);
     assert!(run.err.ends_with("anystorage: 1 not deleted, 2 deleted\n"), "{}", run.err);
-    // An invalid name that does not match is none of this command's business.
+    // An invalid name that does not match has no effect on the command.
     sandbox.run(&["rm", "media:x/*.txt"]).done();
 }
 

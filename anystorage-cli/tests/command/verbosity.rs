@@ -76,6 +76,7 @@ fn every_command_has_examples_in_its_help() {
         let arguments: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let help = sandbox.run(&arguments).done();
         assert!(help.contains("Examples:\n"), "{command}: {help}");
+        assert!(!help.contains('\\'), "an escape is printed as it is: {command}: {help}");
         let is_narrow = |line: &str| line.chars().count() <= 100 || line.starts_with("Usage: ");
         assert!(help.lines().all(is_narrow), "{command}: {help}");
     }

@@ -42,14 +42,14 @@ fn a_reference_to_a_missing_storage_lists_the_known_names() {
 }
 
 #[test]
-fn a_circle_of_references_is_an_error_that_contains_the_circle() {
+fn a_cycle_of_references_is_an_error_that_contains_the_cycle() {
     let error = refusal(
         "[storages.default]\ndriver='alias'\norigin='b'\n[storages.b]\ndriver='alias'\norigin='c'\n\
          [storages.c]\ndriver='alias'\norigin={driver='alias', origin='b'}",
     );
-    assert!(error.ends_with("storages refer to each other in a circle: b -> c -> b"), "{error}");
+    assert!(error.ends_with("storages refer to each other in a cycle: b -> c -> b"), "{error}");
     let error = refusal("[storages.default]\ndriver='alias'\norigin='default'");
-    assert!(error.ends_with("in a circle: default -> default"), "{error}");
+    assert!(error.ends_with("in a cycle: default -> default"), "{error}");
 }
 
 /// Storages `s0000`, `s0001`, ... that refer to the next one, and the last to a probe.

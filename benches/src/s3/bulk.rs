@@ -41,12 +41,12 @@ pub async fn run(plan: &Plan<'_>, only: &str) -> Result<()> {
     if "save a file".contains(only) {
         up_file(plan).await?;
     }
-    if !"open a large object, to nowhere, to a file".contains(only) {
+    if !"open a large object, discarding the bytes, to a file".contains(only) {
         return Ok(());
     }
     let key = "large/read";
     plan.server.storage()?.save(key, storage_core::Payload::from_stream(chunks(plan.size))).await?;
-    if "open a large object, to nowhere".contains(only) {
+    if "open a large object, discarding the bytes".contains(only) {
         down(plan, key).await?;
     }
     if "open a large object, to a file".contains(only) {
@@ -88,7 +88,7 @@ async fn up_file(plan: &Plan<'_>) -> Result<()> {
 
 async fn down(plan: &Plan<'_>, key: &str) -> Result<()> {
     let peers = libraries(plan.server)?;
-    let mut table = plan.table("open a large object, to nowhere");
+    let mut table = plan.table("open a large object, discarding the bytes");
     for round in 0..plan.rounds {
         for peer in rotated(&peers, round) {
             assert_eq!(table.time(peer.name(), peer.read(key)).await?, plan.size);

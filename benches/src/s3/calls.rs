@@ -117,7 +117,7 @@ fn print(verb: Verb, rows: &[Row]) {
     println!("\n### {}: what a call costs\n", verb.title());
     println!(
         "| | requests | allocations | KiB allocated | processor time, µs \
-         | processor time, this / ours |"
+         | processor time, peer / anystorage |"
     );
     println!("|-|-|-|-|-|-|");
     for Row { name, requests, allocations, bytes, times } in rows {

@@ -16,7 +16,7 @@ const STREAM: u64 = 64 << 20;
 
 const SAVE_STREAM: &str = "save a stream";
 const SAVE_FILE: &str = "save a file";
-const OPEN: &str = "open, to nowhere";
+const OPEN: &str = "open, discarding the bytes";
 const OPEN_TO_FILE: &str = "open, to a file";
 const MANY: &str = "save 64 streams of 64 MiB at once";
 

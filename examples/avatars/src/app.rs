@@ -37,7 +37,7 @@ pub fn router(storage: &Storage, users: Users) -> Result<Router> {
         .layer(DefaultBodyLimit::max(MAX_UPLOAD));
     match Serve::for_storage(&storage) {
         Ok(serve) => router = router.nest_service(serve.mount_path(), serve.clone()),
-        // Links of S3 lead to S3.
+        // The links lead to another server, such as S3.
         Err(error) if error.kind() == ErrorKind::Unsupported => {}
         Err(error) => return Err(error),
     }

@@ -16,14 +16,14 @@ use crate::users::{UnknownUser, Users};
 const LARGE: u32 = 512;
 const SMALL: u32 = 64;
 
-/// The avatar of a user, as the column of the database contains it.
+/// The avatar of a user, as stored in the column of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Avatar {
-    /// What the user uploaded.
+    /// The picture that the user uploaded.
     pub original: Stored,
-    /// 512 pixels on each side.
+    /// A square of 512 pixels on each side.
     pub large: Stored,
-    /// 64 pixels on each side.
+    /// A square of 64 pixels on each side.
     pub small: Stored,
 }
 
@@ -43,9 +43,10 @@ pub enum AvatarError {
 }
 
 /// Replaces the avatar of a user: saves the picture and its two variants, writes the row, and then
-/// deletes the objects of the avatar before.
+/// deletes the objects of the old avatar.
 ///
-/// If it fails, or its future is dropped, the user has the avatar before, and no new object stays.
+/// If it fails, or its future is dropped before the row is written, the user keeps the old avatar
+/// and the new objects are deleted.
 ///
 /// # Errors
 /// See [`AvatarError`].
@@ -84,7 +85,7 @@ pub async fn remove(storage: &Storage, users: &Users, user: u64) -> Result<(), A
     Ok(())
 }
 
-/// Scales a picture outside of the threads that serve requests, because it takes a while.
+/// Scales a picture in a thread for blocking work, because scaling would delay other requests.
 async fn scale(upload: Bytes) -> Result<(ImageFormat, Encoded, Encoded), AvatarError> {
     let scaled = tokio::task::spawn_blocking(move || {
         let picture = Picture::decode(&upload)?;
@@ -109,13 +110,13 @@ async fn save(
     saved.await.map(Stored::from)
 }
 
-/// Deletes the objects of an avatar that no row refers to any more. The request has succeeded even
-/// if that fails: a sweep deletes what stays (see `docs/attachments.md`).
+/// Deletes the objects of an avatar that no row refers to any more. The request succeeds even if
+/// this fails: a sweep deletes the remaining objects (see `docs/attachments.md`).
 async fn delete(storage: &Storage, avatar: Option<Avatar>) {
     let Some(Avatar { original, large, small }) = avatar else { return };
     for stored in [original, large, small] {
         if let Err(error) = stored.delete(storage).await {
-            tracing::warn!(%error, "an old avatar stays");
+            tracing::warn!(%error, "an old avatar could not be deleted");
         }
     }
 }
@@ -135,8 +136,8 @@ impl From<UnknownUser> for AvatarError {
 impl fmt::Display for AvatarError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge => write!(f, "a picture may have {MAX_UPLOAD} bytes"),
-            Self::NotAPicture(_) => f.write_str("this is not a picture in JPEG or PNG"),
+            Self::TooLarge => write!(f, "a picture may have at most {MAX_UPLOAD} bytes"),
+            Self::NotAPicture(_) => f.write_str("the upload is not a JPEG or PNG picture"),
             Self::UnknownUser => UnknownUser.fmt(f),
             Self::Storage(error) => error.fmt(f),
             Self::Task(error) => error.fmt(f),

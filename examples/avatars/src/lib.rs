@@ -1,4 +1,4 @@
-//! The application: see `main.rs` for how to run it.
+//! The application. `main.rs` describes how to run it.
 //!
 //! | file | content |
 //! |-|-|

@@ -1,5 +1,5 @@
-//! Pictures of users: each upload is checked, scaled to two sizes and stored with a row that refers
-//! to it.
+//! An application with avatars: it checks each uploaded picture, scales it to two sizes, and saves
+//! the three objects and a row that refers to them.
 //!
 //! ```console
 //! $ export AVATARS_DIR=/tmp/avatars LINK_SECRET=$(openssl rand -hex 32)

@@ -11,8 +11,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Im
 /// The largest upload, in bytes.
 pub const MAX_UPLOAD: usize = 2 * 1024 * 1024;
 
-/// The largest decoded picture, in bytes. A file of a few KiB can describe billions of pixels,
-/// which would fill the memory.
+/// The largest decoded picture, in bytes. A file of a few KiB can decode to gigabytes.
 pub const MAX_DECODED: u64 = 128 * 1024 * 1024;
 
 /// A decoded picture, and the format that it was uploaded in.
@@ -28,11 +27,12 @@ pub(crate) struct Encoded {
 }
 
 impl Picture {
-    /// Decodes a picture. The format is that of the bytes: what the client calls it has no effect.
-    /// Only the formats that are features of the crate `image` are known.
+    /// Decodes a picture. The format is detected from the bytes; the content type from the client
+    /// has no effect. The formats are those that are enabled as features of the crate `image`.
     ///
     /// # Errors
-    /// Those of the decoder, for bytes that are no picture and for a picture above [`MAX_DECODED`].
+    /// Those of the decoder, for example if the bytes are not a picture or it exceeds
+    /// [`MAX_DECODED`].
     pub(crate) fn decode(bytes: &[u8]) -> ImageResult<Self> {
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
         let format = reader.format();
@@ -42,7 +42,7 @@ impl Picture {
                 LimitErrorKind::InsufficientMemory,
             )));
         }
-        // Cameras store how they were held. Scaled pictures lose that note, so it is applied.
+        // Scaled pictures lose the EXIF orientation of the camera, so it is applied here.
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
@@ -53,9 +53,8 @@ impl Picture {
         self.format
     }
 
-    /// Returns the middle of the picture as a square of this many pixels on each side.
-    ///
-    /// A new file contains only pixels: no place, time or name of a camera.
+    /// Returns the middle of the picture as a square of this many pixels on each side. The result
+    ///   has no metadata, such as the place, the time or the name of the camera.
     ///
     /// # Errors
     /// Those of the encoder.

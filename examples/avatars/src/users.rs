@@ -12,7 +12,7 @@ pub struct Users {
     avatars: Arc<Mutex<BTreeMap<u64, Option<String>>>>,
 }
 
-/// There is no user of this id.
+/// There is no user with this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownUser;
 
@@ -37,7 +37,7 @@ impl Users {
         Ok(parse(avatars.get(&id).ok_or(UnknownUser)?.as_deref()))
     }
 
-    /// Replaces the avatar of a user, and returns the one before. As one transaction, so that two
+    /// Replaces the avatar of a user and returns the old one, in one transaction, so that two
     /// requests do not return the same.
     ///
     /// # Errors

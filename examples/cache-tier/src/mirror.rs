@@ -51,7 +51,7 @@ impl MirrorProcess {
         Ok(Self { config, child, address })
     }
 
-    /// Kills the process without a chance to clean up.
+    /// Kills the process, so that it cannot clean up.
     pub(crate) fn kill(&mut self) {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         assert!(killed.is_ok(), "the mirror could not be killed");

@@ -68,8 +68,8 @@ async fn run() -> Result<()> {
     }
     match finished {
         0 => return Err("all storages are read-only, so there is nothing to show".into()),
-        1 => report.end("1 storage, no surprises."),
-        _ => report.end(&format!("{finished} storages, one application, no surprises.")),
+        1 => report.end("1 storage, the expected results."),
+        _ => report.end(&format!("{finished} storages, one application, the same results.")),
     }
     Ok(())
 }

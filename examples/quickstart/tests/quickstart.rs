@@ -44,7 +44,7 @@ fn quickstart_runs_on_every_storage_of_its_configuration() {
     assert_eq!(stdout.matches("4 objects            0 left").count(), storages, "{stdout}");
     assert_eq!(stdout.matches(" 19699 bytes, the same as saved").count(), storages, "{stdout}");
     assert!(
-        stdout.ends_with(&format!("{storages} storages, one application, no surprises.\n")),
+        stdout.ends_with(&format!("{storages} storages, one application, the same results.\n")),
         "{stdout}"
     );
 }
@@ -93,7 +93,7 @@ fn quickstart_runs_on_the_storages_of_a_configuration_file() {
         stdout.contains("here at memory:") && stdout.contains("there at memory:\n  skipped"),
         "{stdout}"
     );
-    assert!(stdout.ends_with("1 storage, no surprises.\n"), "{stdout}");
+    assert!(stdout.ends_with("1 storage, the expected results.\n"), "{stdout}");
 }
 
 #[test]

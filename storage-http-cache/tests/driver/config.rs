@@ -128,7 +128,7 @@ fn a_token_without_tls_needs_allow_http() {
 
 #[test]
 fn a_circle_of_origins_is_refused() {
-    refused(options().with("origin", "default"), &["circle", "default -> default"]);
+    refused(options().with("origin", "default"), &["cycle", "default -> default"]);
 }
 
 #[test]

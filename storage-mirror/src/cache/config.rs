@@ -1,4 +1,4 @@
-//! The options, [`CacheBuilder`], and [`register`].
+//! [`CacheBuilder`], the options of a configuration, and [`register`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::engine::{Clock, DEFAULT_TTL, EngineOptions, FreshnessPolicy, StalePolicy};
 use crate::store::{DEFAULT_INDEX_MEMORY, DEFAULT_MEMORY, Limits, OPEN_FILES};
 
-/// Builds a [`Cache`]. From [`Cache::builder`].
+/// Builds a [`Cache`]. Returned by [`Cache::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CacheBuilder {
@@ -41,28 +41,29 @@ impl CacheBuilder {
         }
     }
 
-    /// Sets the size in bytes above which objects are not kept. Defaults to a tenth of `max_size`.
+    /// Sets the size in bytes above which objects are not stored. Defaults to a tenth of
+    /// `max_size`.
     pub fn max_object_size(mut self, bytes: u64) -> Self {
         self.max_object_size = Some(bytes);
         self
     }
 
     /// Sets how long an object is served without a request to origin. With zero, each open that
-    /// does not share a fetch asks origin whether the object has changed. Defaults to 1 hour.
+    /// does not share a fetch revalidates the object at origin. Defaults to `1h`.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Sets how many bytes of memory small objects that are read often, and metadata, may take.
-    /// Defaults to 64 MiB.
+    /// Sets the upper bound in bytes for the memory of metadata and of objects that are read often.
+    /// Defaults to `64MiB`.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
     }
 
     /// Sets how long after its `ttl` an object is served if origin fails with a retryable error.
-    /// Defaults to zero: not at all.
+    /// Defaults to `0s`, which serves no stale object.
     pub fn stale_if_error(mut self, time: Duration) -> Self {
         self.stale_if_error = time;
         self
@@ -77,20 +78,20 @@ impl CacheBuilder {
     /// Builds the driver. Does no I/O.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the option: `max_size` is 0 or less than `max_object_size`, or
-    /// `cache_dir` is empty.
+    /// Fails with `InvalidConfig` and the name of the option if `max_size` is 0 or less than
+    /// `max_object_size`, or if `cache_dir` is empty.
     pub fn build(self) -> Result<Cache> {
         let bad = |text: &'static str| Err(Error::config(text));
         if self.max_size == 0 {
             return bad(
-                "option max_size: is 0; set how much of the disk may be used, as in \"10GiB\"",
+                "option max_size: must be more than 0; set an upper bound, as in \"10GiB\"",
             );
         }
         if self.max_object_size.is_some_and(|size| size > self.max_size) {
-            return bad("option max_object_size: is more than max_size");
+            return bad("option max_object_size: must be at most max_size");
         }
         if self.cache_dir.as_os_str().is_empty() {
-            return bad("option cache_dir: is empty; set the directory");
+            return bad("option cache_dir: must not be empty; set a directory");
         }
         let of_origin = self.origin.info();
         let location = format!("{} -> {}", self.cache_dir.display(), of_origin.location);
@@ -131,25 +132,25 @@ impl CacheBuilder {
 }
 
 storage_core::options! {
-    /// The options as a configuration contains them.
+    /// The options of the driver in a configuration.
     struct CacheOptions {
         /// The storage that holds the objects: the name of another storage, or a table.
         origin: Value => "name or table", required;
-        /// The directory of the cache, which belongs to one storage of one process.
+        /// The directory of the cache. Only one storage of one process can use it.
         #[serde(deserialize_with = "local_path::deserialize")]
         cache_dir: PathBuf => "path", required;
-        /// Upper bound for what the directory takes on the disk.
+        /// Upper bound for the disk space of the objects.
         #[serde(deserialize_with = "byte_size::deserialize")]
         max_size: u64 => "size", required;
-        /// Larger objects are read from origin and not kept.
+        /// Larger objects are read from origin and not stored.
         #[serde(default, deserialize_with = "byte_size::option")]
         max_object_size: Option<u64> => "size", otherwise "a tenth of `max_size`";
         /// How long an object is served without a request to origin, unless its `Cache-Control` or
-        /// `Expires` is shorter.
+        /// `Expires` sets a shorter time.
         #[serde(default, deserialize_with = "duration::option")]
         ttl: Option<Duration> => "duration", default "1h";
-        /// The memory for small objects that are read often, and for metadata. The index takes up
-        /// to 512 MiB more.
+        /// Upper bound for the memory of metadata and of objects that are read often. The index
+        /// takes up to 512 MiB more.
         #[serde(default, deserialize_with = "byte_size::option")]
         memory: Option<u64> => "size", default "64MiB";
         /// How long after its `ttl` an object is served if origin fails with a retryable error.

@@ -1,4 +1,4 @@
-//! `copy`: at origin.
+//! `copy`: copies at origin, and removes the target from the cache.
 
 use storage_core::{CopyOptions, Key, Result};
 

@@ -1,4 +1,4 @@
-//! `delete` and `delete_many`: at origin.
+//! `delete` and `delete_many`: delete at origin, and remove the objects from the cache.
 
 use storage_core::{Key, Result};
 

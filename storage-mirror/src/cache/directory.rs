@@ -1,10 +1,10 @@
-//! [`Directory`]: the cache's directory, which is opened on first use and may be off.
+//! [`Directory`]: the directory of the cache, which is opened on first use and may be unusable.
 //!
-//! The first `open` opens it. A write opens it if it exists, because it may hold versions from an
-//! earlier process. While it is not open, reads go to origin, and the keys that are written are
-//! remembered. They are removed when it is opened, before anything is served.
+//! The first `open` opens it. A write opens it if it exists, because it may contain versions from
+//! an earlier process. While it is not open, reads go to origin, and written keys are recorded.
+//! Opening it removes the recorded keys before any object is served.
 //!
-//! The file `origin` in the directory names the origin that the objects come from. If the cache has
+//! The file `origin` in the directory identifies the origin of the objects. If the cache has
 //! another origin, all objects are removed.
 
 use std::collections::HashMap;
@@ -21,14 +21,14 @@ use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineOptions, Write, drop_off_thread};
 
-/// How long a read waits for the first opening before origin serves it.
+/// How long a read waits for the directory to open before it goes to origin.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the cache stays off after trouble with its directory.
+/// How long the cache stays off after a failure of its directory.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-/// How many written keys are remembered while the directory is not open. If there are more, all
-/// objects are removed when it is opened.
+/// The maximum number of written keys that are recorded while the directory is not open. If there
+/// are more, opening it removes all objects.
 const MAX_UNPURGED: usize = 10_000;
-/// The file that holds the SHA-256 of origin's location, in hex.
+/// The file with the SHA-256 of origin's location, in hexadecimal.
 const ORIGIN_FILE: &str = "origin";
 
 /// Creates the options of the engine.
@@ -52,7 +52,7 @@ struct Inner {
 #[derive(Debug)]
 enum State {
     Closed,
-    /// A thread opens it. The channel closes when that ends.
+    /// A thread is opening it. The channel closes when the thread ends.
     Opening {
         ended: watch::Receiver<()>,
         is_retry: bool,
@@ -90,7 +90,7 @@ impl Unpurged {
         }
     }
 
-    /// Adds keys again that were taken and could not be purged.
+    /// Adds keys back that were taken and could not be purged.
     fn put_back(&mut self, taken: Self) {
         match taken {
             Self::Keys(keys) => {
@@ -139,13 +139,14 @@ impl Directory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the engine, or `None` if the cache is off. Begins to open the directory if that is
-    /// due, and waits for the first opening for up to 2 seconds.
+    /// Returns the engine, or `None` if the cache is off. Begins to open the directory if it is
+    /// closed or the next attempt is due. Waits up to 2 seconds for the first attempt.
     pub(super) async fn engine(self: &Arc<Self>) -> Option<Engine> {
         let engine = self.opened().await?;
         if engine.is_off() {
             self.lock().unpurged = Unpurged::All;
-            let error = Error::new(ErrorKind::Unexpected, "an object could not be removed from it");
+            let error =
+                Error::new(ErrorKind::Unexpected, "an object could not be removed from the cache");
             self.turn_off(&error);
             return None;
         }
@@ -168,11 +169,11 @@ impl Directory {
                     }
                     ended.clone()
                 }
-                // An opening can be lost with the runtime that it began on.
+                // An attempt ends without a result if its runtime shuts down.
                 State::Closed | State::Opening { .. } => self.begin_opening(&mut inner, false),
             }
         };
-        // The channel never changes. It closes.
+        // The channel closes without a change.
         let _ = tokio::time::timeout(OPENING_TIMEOUT, ended.changed()).await;
         match &self.lock().state {
             State::Open(engine) => Some(engine.clone()),
@@ -199,7 +200,8 @@ impl Directory {
         ended
     }
 
-    /// Opens the directory, and removes what was written meanwhile. Blocks on the disk.
+    /// Opens the directory, and removes the keys that were written in the meantime. Blocks on the
+    /// disk.
     fn open(&self) {
         let opened = Engine::open(&self.path, self.origin.clone(), (self.options)())
             .and_then(|engine| self.check_origin(&engine).map(|()| engine));
@@ -209,7 +211,7 @@ impl Directory {
         }
     }
 
-    /// Removes all objects unless they come from this origin.
+    /// Removes all objects if they come from another origin.
     fn check_origin(&self, engine: &Engine) -> Result<()> {
         let location = self.origin.info().location.as_bytes();
         let hash = Checksum::of(ChecksumAlgorithm::Sha256, location).to_hex();
@@ -223,11 +225,11 @@ impl Directory {
         }
         if engine.usage().objects > 0 {
             let cache_dir = self.path.display();
-            tracing::warn!(%cache_dir, "the cache was filled from another origin, and is emptied");
+            tracing::warn!(%cache_dir, "the cache contains objects of another origin, and is emptied");
             engine.purge_all()?;
         }
-        // On the disk before the first object of this origin is. A file that is cut off is that of
-        // no origin.
+        // Synced before the first object of this origin is stored. A truncated file matches no
+        // origin.
         let mut written = File::create(&file).map_err(in_context)?;
         written.write_all(hash.as_bytes()).map_err(in_context)?;
         written.sync_all().map_err(in_context)
@@ -253,7 +255,7 @@ impl Directory {
         }
     }
 
-    /// Lets origin serve everything for a minute, and logs the reason unless it was logged.
+    /// Turns the cache off for a minute, and logs the reason the first time.
     fn turn_off(&self, error: &Error) {
         let replaced = {
             let mut inner = self.lock();
@@ -264,12 +266,12 @@ impl Directory {
             let off = State::Off { until: Instant::now() + RETRY_AFTER };
             std::mem::replace(&mut inner.state, off)
         };
-        // An engine that is dropped writes to the disk.
+        // Dropping an engine writes to the disk.
         drop_off_thread(replaced);
     }
 
-    /// Opens the directory if it exists and is not open. As [`engine`](Self::engine), waits for up
-    /// to 2 seconds.
+    /// Opens the directory if it exists and is not open. Waits up to 2 seconds, like
+    /// [`engine`](Self::engine).
     async fn open_existing(self: &Arc<Self>) {
         match &self.lock().state {
             State::Open(_) => return,
@@ -283,7 +285,7 @@ impl Directory {
         }
     }
 
-    /// Begins a write of keys at origin. The write may begin when this returns.
+    /// Prepares a write of keys at origin. Start the write after this returns.
     pub(super) async fn begin_write(directory: &Arc<Self>, keys: Vec<Key>) -> DirectoryWrite {
         directory.open_existing().await;
         let engine = {
@@ -323,8 +325,7 @@ impl fmt::Debug for Directory {
     }
 }
 
-/// A write at origin that is under way. Dropped before [`end`](Self::end), its outcome is
-/// uncertain.
+/// A running write at origin. If it is dropped before [`end`](Self::end), its outcome is uncertain.
 #[derive(Debug)]
 pub(super) struct DirectoryWrite {
     directory: Arc<Directory>,
@@ -337,7 +338,7 @@ pub(super) struct DirectoryWrite {
 }
 
 impl DirectoryWrite {
-    /// Ends the write. `succeeded` if its outcome is certain.
+    /// Ends the write. `succeeded` states that its outcome is certain.
     pub(super) async fn end(mut self, succeeded: bool) {
         self.has_succeeded = succeeded;
         if let Some(write) = self.at_engine.take()
@@ -351,7 +352,7 @@ impl DirectoryWrite {
 
 impl Drop for DirectoryWrite {
     fn drop(&mut self) {
-        // First the engine's part, if the write was dropped.
+        // Ends the engine's write first, if this write was dropped.
         self.at_engine = None;
         let opened = {
             let mut inner = self.directory.lock();
@@ -364,7 +365,8 @@ impl Drop for DirectoryWrite {
                 }
             }
         };
-        // The directory was opened during the write, and may have what it replaces.
+        // The directory was opened during the write, and may contain a version that the write
+        // replaces.
         if let Some(engine) = opened {
             engine.invalidate(&self.keys);
         }

@@ -1,4 +1,4 @@
-//! [`Cache`]: the driver, one line a verb.
+//! [`Cache`]: the driver, with one line for each verb.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::status::Status;
 use super::{copy, delete, open, save};
 
-/// A storage with a disk cache in front. The [module](super) describes what it guarantees.
+/// A storage with a disk cache in front of it. The [module](super) describes its guarantees.
 ///
 /// Cheap to clone; clones share the cache.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl Cache {
         CacheBuilder::new(origin, cache_dir.into(), max_size)
     }
 
-    /// Returns what the cache has done since it was built, and what it holds. Sends no request.
+    /// Returns the counters since the cache was built, and its content. Sends no request.
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.status()
@@ -89,7 +89,7 @@ impl Driver for Cache {
         delete::delete_many(&self.0, keys).await
     }
 
-    // No key is the name of a folder marker, so the cache has none.
+    // The cache contains no folder markers, because their names are not keys.
     async fn delete_folder_marker(&self, marker: &Prefix) -> Result<()> {
         self.0.origin.delete_folder_marker(marker).await
     }

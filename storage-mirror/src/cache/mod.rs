@@ -1,8 +1,8 @@
-//! The driver `cache`: a disk cache inside an application's own process, in front of any storage.
+//! The driver `cache`: a disk cache inside the application's process, in front of any storage.
 //!
-//! Objects that are opened again come from a local directory instead of from origin. All verbs
-//! work, and writes go to origin. The mirror server has the same engine, for many processes and
-//! machines at once.
+//! Repeated opens of an object read it from a local directory instead of from origin. All verbs
+//! work, and writes go to origin. The mirror server uses the same engine to serve many processes
+//! and machines.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -17,7 +17,7 @@
 //!
 //! storage.save("report.pdf", "%PDF").await?;
 //! assert_eq!(storage.open("report.pdf").await?.text().await?, "%PDF"); // fetched and kept
-//! # // The object is kept a moment after its body has ended. An open before that shares the fetch.
+//! # // The object is stored shortly after its body has ended. An open before that shares the fetch.
 //! # for _ in 0..10_000 {
 //! #     let status = cache.status();
 //! #     if status.objects > 0 && status.fetching == 0 { break; }
@@ -30,27 +30,29 @@
 //!
 //! # Guarantees
 //! - **Fresh within `ttl`.** An object is served from the cache for at most `ttl` after origin sent
-//!   or confirmed it, and shorter if its `Cache-Control` or `Expires` says so. Then origin is asked
-//!   whether it has changed. `stat`, `exists` and `list` always ask origin, and so does a
-//!   conditional `open`, except for a range with `if_match` of the version that is in the cache and
-//!   fresh. That an object is missing is never cached.
-//! - **A storage reads what it wrote.** `save`, `copy`, `delete` and `delete_many` remove the key
-//!   from the cache before and after, also if their future is dropped. Meanwhile the key bypasses
-//!   the cache, and a fetch that began before the write is not kept. If a write fails or is
-//!   dropped, origin may still carry it out, so the key bypasses the cache for a minute.
-//! - **The bytes are origin's, of one version.** Each block is compared with its checksum when it
-//!   is read. A broken object is fetched again, also in the middle of a body: the body continues at
-//!   origin, at the next byte of the same version, or ends with a retryable `Integrity` error.
+//!   or confirmed it, or for the shorter time that its `Cache-Control` or `Expires` sets. After
+//!   that it is revalidated at origin. `stat`, `exists`, `list`, `url` and conditional opens always
+//!   go to origin, except a range with `if_match` of the version that is in the cache and fresh. A
+//!   missing object is never cached as missing.
+//! - **Reads follow writes.** `save`, `copy`, `delete` and `delete_many` remove the key from the
+//!   cache before and after the write, also if their future is dropped. During the write the key
+//!   bypasses the cache, and a fetch that began before it is not stored. After a failed or dropped
+//!   write, which origin may still carry out, the key bypasses the cache for a minute.
+//! - **Checked bytes of one version.** Each block is compared with its checksum when it is read. A
+//!   broken object is removed and fetched again. A body that finds a broken block continues at
+//!   origin with the next byte of the same version, or ends with a retryable `Integrity` error if
+//!   origin no longer has that version.
 //! - **One fetch for each key.** Concurrent opens of one object share a request to origin, and read
-//!   along as it arrives. The fetch goes on if its first reader is dropped.
-//! - **Trouble with the cache fails no read.** If the directory is locked by another process,
-//!   cannot be opened, or is full, reads go to origin. The reason is logged once. Opening the
-//!   directory is tried again each minute.
-//! - **Bounded.** The directory takes at most `max_size` bytes. Memory stays bounded: `memory`, and
-//!   up to 512 MiB for the index, of 200 bytes and the key for each object.
-//! - **Origin keeps its timeouts.** A fetch that receives nothing for 60 seconds ends, and is not
-//!   kept. Its readers then read from origin on their own, for as long as origin allows. So do
-//!   later ones for a minute, if origin has not responded at all.
+//!   the object while it arrives. The fetch continues if its first reader is dropped.
+//! - **Failures of the cache fail no read.** Reads go to origin if another process has locked the
+//!   directory, or if it cannot be opened or is full. The reason is logged once if the directory
+//!   cannot be opened, and the next attempt follows after a minute.
+//! - **Bounded.** The objects take at most `max_size` of the disk. The cache takes at most
+//!   `memory`, and up to 512 MiB for the index: about 200 bytes and the key for each object.
+//! - **Origin keeps its timeouts.** A fetch that receives nothing for 60 seconds ends, and its
+//!   object is not stored. Its readers then read from origin themselves, with origin's own
+//!   timeouts. If origin did not respond at all, later opens of the object also go to origin for a
+//!   minute.
 //!
 //! # Options
 //!
@@ -59,31 +61,31 @@
 //! | option | type | default | purpose |
 //! |-|-|-|-|
 //! | `origin` | name or table | required | The storage that holds the objects: the name of another storage, or a table. |
-//! | `cache_dir` | path | required | The directory of the cache, which belongs to one storage of one process. |
-//! | `max_size` | size | required | Upper bound for what the directory takes on the disk. |
-//! | `max_object_size` | size | a tenth of `max_size` | Larger objects are read from origin and not kept. |
-//! | `ttl` | duration | `"1h"` | How long an object is served without a request to origin, unless its `Cache-Control` or `Expires` is shorter. |
-//! | `memory` | size | `"64MiB"` | The memory for small objects that are read often, and for metadata. The index takes up to 512 MiB more. |
+//! | `cache_dir` | path | required | The directory of the cache. Only one storage of one process can use it. |
+//! | `max_size` | size | required | Upper bound for the disk space of the objects. |
+//! | `max_object_size` | size | a tenth of `max_size` | Larger objects are read from origin and not stored. |
+//! | `ttl` | duration | `"1h"` | How long an object is served without a request to origin, unless its `Cache-Control` or `Expires` sets a shorter time. |
+//! | `memory` | size | `"64MiB"` | Upper bound for the memory of metadata and of objects that are read often. The index takes up to 512 MiB more. |
 //! | `stale_if_error` | duration | `"0s"` | How long after its `ttl` an object is served if origin fails with a retryable error. |
 //!
 //! <!-- end of options -->
 //!
 //! # Limits
-//! - Writes that do not pass through the storage are seen after `ttl`: those of other processes and
-//!   machines, through links for uploading, and directly at origin.
-//! - A range is served from the cache if the object is there and fresh. Otherwise it is read from
-//!   origin, and does not fill the cache.
-//! - Objects without a strong ETag are not kept, nor those with `no-store` or `private` in their
-//!   `Cache-Control`. They, and objects larger than `max_object_size`, cost a second request to
-//!   origin once a minute.
-//! - Objects survive a restart. A process that is killed during a write leaves nothing of the key,
-//!   unless the cache was off. Then the next process may read the old version until its `ttl` is
-//!   over.
-//! - If another process has locked the directory, what this storage writes is not removed from it.
-//!   The other process serves its objects for at most `ttl`.
-//! - Needs a Tokio runtime. Building the driver does no I/O. The first `open` creates the directory
-//!   or opens it, and waits for up to 2 seconds before origin serves it. A write opens the
-//!   directory if it exists, because it may hold the object from an earlier run. Reading back takes
+//! - Writes that do not pass through this storage become visible after `ttl`: those of other
+//!   processes and machines, uploads through links, and changes made directly at origin.
+//! - A range is served from the cache if the object is stored and fresh. Otherwise it is read from
+//!   origin and does not fill the cache.
+//! - Objects without a strong ETag are not stored, and neither are objects with `no-store` or
+//!   `private` in their `Cache-Control` or objects larger than `max_object_size`. Once a minute, an
+//!   open of such an object costs a second request to origin.
+//! - Objects survive a restart. If a process is killed during a write, the cache contains no
+//!   version of the key, unless the cache was off. In that case the next process may read the old
+//!   version until its `ttl` is over.
+//! - If another process has locked the directory, writes of this storage do not remove objects from
+//!   it. The other process serves the old versions for at most `ttl`.
+//! - The driver needs a Tokio runtime. Building it does no I/O. The first `open` creates or opens
+//!   the directory, and goes to origin if that takes more than 2 seconds. A write opens the
+//!   directory if it exists, because it may contain the object from an earlier run. Opening takes
 //!   about a second for ten thousand objects.
 
 mod config;

@@ -1,11 +1,11 @@
-//! `open`: from the cache, or from origin.
+//! `open`: opens an object in the cache, or at origin.
 
 use storage_core::{Error, Key, Object, OpenOptions, Result};
 
 use super::shared::Shared;
 use crate::engine::{CacheStatus, Engine, Lookup};
 
-/// How often the cache is asked. The second time the entry has left that could not be read.
+/// The maximum number of lookups. An unreadable entry is removed by the first one.
 const ATTEMPTS: usize = 2;
 
 pub(super) async fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
@@ -35,7 +35,8 @@ impl Shared {
     }
 }
 
-/// Returns a range of an object that is in the store and fresh, if it is the requested version.
+/// Opens a range of an object that is in the store and fresh, if it is the requested version.
+/// Returns `None` otherwise.
 async fn open_range(
     shared: &Shared,
     engine: &Engine,
@@ -55,8 +56,8 @@ async fn open_range(
     Ok(object)
 }
 
-/// Returns an object from the store, or as it arrives from origin. Returns `None` if it is not
-/// kept.
+/// Opens an object in the store, or while it arrives from origin. Returns `None` if it is not
+/// stored.
 async fn open_whole(
     shared: &Shared,
     engine: &Engine,

@@ -1,4 +1,4 @@
-//! `save`: to origin.
+//! `save`: saves at origin, and removes the object from the cache.
 
 use storage_core::{Key, ObjectMeta, Payload, Result, SaveOptions};
 
@@ -14,8 +14,8 @@ pub(super) async fn save(
     let write = Directory::begin_write(&shared.directory, vec![key.clone()]).await;
     let saved = shared.origin.save(key, payload, options).await;
     write.end(saved.is_ok()).await;
-    // With `SaveMode::UniqueName` the object has another key, which another process may have
-    // deleted a short while ago.
+    // With `SaveMode::UniqueName` the object has another key. The cache may still contain an older
+    // object of it that another process has deleted.
     if let Ok(meta) = &saved
         && meta.key != *key
     {

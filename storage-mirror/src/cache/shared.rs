@@ -1,4 +1,4 @@
-//! [`Shared`]: what all verbs share.
+//! [`Shared`]: the state that all verbs share.
 
 use std::sync::Arc;
 

@@ -1,32 +1,32 @@
-//! [`Status`]: what a cache has done.
+//! [`Status`]: the counters and the content of a cache.
 
 use crate::engine::Counter;
 
-/// What a cache has done since it was built, and what it holds. From
+/// The counters of a cache since it was built, and its content. Returned by
 /// [`Cache::status`](super::Cache::status).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether the directory is open. It is not before the first `open`, and while the cache is
-    /// off because of trouble with the directory.
+    /// Whether the directory is open. It is not before the first use, and while the cache is off
+    /// because the directory cannot be used.
     pub is_open: bool,
-    /// Opens that the cache served.
+    /// The number of opens that the cache served.
     pub hits: u64,
-    /// Of these, opens of objects whose `ttl` was over, because origin failed.
+    /// The number of those `hits` that served a stale object because origin failed.
     pub stale_hits: u64,
-    /// Opens of objects that were fetched into the cache, also those that shared a fetch.
+    /// The number of opens that fetched an object into the cache or shared such a fetch.
     pub fetched: u64,
-    /// Opens that origin served without the cache.
+    /// The number of opens that were passed to origin.
     pub bypassed: u64,
-    /// Fetches from origin that are under way.
+    /// The number of running fetches from origin.
     pub fetching: u64,
-    /// Objects in the cache.
+    /// The number of objects in the cache.
     pub objects: u64,
-    /// Bytes of the directory that they take.
+    /// The disk space of the objects, in bytes.
     pub bytes: u64,
 }
 
-/// Opens by how they were served.
+/// Counts opens by how they were served.
 #[derive(Debug, Default)]
 pub(super) struct Opens {
     pub(super) hits: Counter,

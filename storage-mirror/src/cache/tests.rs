@@ -1,4 +1,4 @@
-//! What depends on the clock: `ttl` and `stale_if_error`.
+//! Tests of the options that depend on the clock: `ttl` and `stale_if_error`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ impl Scene {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("it is never kept");
+        panic!("the object is never stored");
     }
 
     fn origin_opens(&self) -> usize {
@@ -72,7 +72,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn an_object_is_served_until_its_ttl_is_over_and_then_origin_is_asked() {
+async fn an_object_is_served_until_its_ttl_is_over_and_then_revalidated() {
     let scene = Scene::new(|builder| builder.ttl(Duration::from_secs(100)));
     scene.origin.save("a", "old").await.unwrap();
     scene.keep().await;
@@ -85,7 +85,7 @@ async fn an_object_is_served_until_its_ttl_is_over_and_then_origin_is_asked() {
 }
 
 #[tokio::test]
-async fn the_ttl_is_an_hour_unless_it_is_set() {
+async fn the_ttl_defaults_to_an_hour() {
     let scene = Scene::new(|builder| builder);
     scene.origin.save("a", "old").await.unwrap();
     scene.keep().await;
@@ -163,7 +163,7 @@ async fn with_stale_if_error_a_stale_object_is_served_if_origin_fails_for_a_whil
     scene.pass(149);
     assert_eq!(scene.read().await, "old");
     assert_eq!(scene.cache.status().stale_hits, 1);
-    // An error that another attempt would not change is returned.
+    // An error that is not retryable is returned.
     scene.faults.clear();
     let _ = scene.faults.on(Operation::Open).fail(ErrorKind::PermissionDenied);
     assert_eq!(scene.try_read().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
@@ -176,7 +176,7 @@ async fn with_stale_if_error_a_stale_object_is_served_if_origin_fails_for_a_whil
 }
 
 #[tokio::test]
-async fn an_object_that_origin_has_no_longer_is_missing_once_its_ttl_is_over() {
+async fn an_object_that_was_deleted_at_origin_is_missing_once_its_ttl_is_over() {
     let scene = Scene::new(|builder| {
         builder.ttl(Duration::from_secs(100)).stale_if_error(Duration::from_secs(50))
     });
@@ -197,7 +197,7 @@ fn until(is_done: impl Fn() -> bool) {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("it is never done");
+    panic!("the condition never holds");
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,14 +226,14 @@ async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_ar
         if scene.cache.status().is_open {
             return assert_eq!(scene.read().await, "new");
         }
-        // The clock stands still while the directory is being opened.
+        // Tokio's clock is paused while the directory is being opened.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    panic!("it never opens");
+    panic!("the directory never opens");
 }
 
 #[tokio::test]
-async fn the_ttl_of_a_confirmed_object_counts_from_before_origin_was_asked() {
+async fn the_ttl_of_a_confirmed_object_counts_from_before_the_request_to_origin() {
     let scene = Scene::new(|builder| builder.ttl(Duration::from_secs(100)));
     scene.origin.save("a", "same").await.unwrap();
     scene.keep().await;
@@ -244,7 +244,7 @@ async fn the_ttl_of_a_confirmed_object_counts_from_before_origin_was_asked() {
         async move { storage.open("a").await.unwrap().text().await.unwrap() }
     });
     held.reached().await;
-    // Origin has confirmed the object, and takes a while for its metadata.
+    // Origin has confirmed the object, and the response to `stat` takes a while.
     scene.pass(60);
     held.release();
     assert_eq!(read.await.unwrap(), "same");
@@ -257,7 +257,7 @@ async fn the_ttl_of_a_confirmed_object_counts_from_before_origin_was_asked() {
 }
 
 #[tokio::test]
-async fn the_ttl_of_a_fetched_object_counts_from_before_origin_was_asked() {
+async fn the_ttl_of_a_fetched_object_counts_from_before_the_request_to_origin() {
     let scene = Scene::new(|builder| builder.ttl(Duration::from_secs(100)));
     scene.origin.save("a", "old").await.unwrap();
     let held = scene.faults.on(Operation::Open).call(1).hold();

@@ -1,6 +1,6 @@
-//! Reading a version, wherever its bytes are: in the store, arriving, or at origin.
+//! Reads a version from the store, while it arrives, or from origin.
 //!
-//! A version that is evicted or purged meanwhile is read to its end. Where the store can no longer
+//! A version can be read to its end after it is evicted or purged. If the store can no longer
 //! supply it, the body continues at origin with the same version, or ends with an error.
 
 use std::ops::Range;
@@ -17,14 +17,15 @@ use super::shared::Shared;
 use super::version::{CachedObject, Version};
 use crate::store::{BLOCK, Entry, MAX_IN_MEMORY, Reader};
 
-/// A range that begins this far beyond what has arrived is fetched by a request of its own, so that
-/// seeking in a long recording does not wait for the bytes before.
+/// A range that begins this many bytes beyond what has arrived gets its own request to origin, so
+/// that seeking in a long recording does not wait for the bytes before it.
 const FAR_AHEAD: u64 = 32 << 20;
 
 /// Opens a version.
 ///
 /// # Errors
-/// `NotModified` and `PreconditionFailed` by the conditions of the options; `RangeNotSatisfiable`.
+/// Fails with `NotModified` or `PreconditionFailed` if a condition of the options does not hold,
+/// and with `RangeNotSatisfiable` if the object has none of the bytes.
 pub(super) async fn open(
     shared: &Arc<Shared>,
     version: &Version,
@@ -43,7 +44,7 @@ pub(super) async fn open(
     Ok(Object::from_stream(meta, range, body.into_stream()))
 }
 
-/// As [`open`], or returns `None` if the store cannot supply the first byte.
+/// Opens a version like [`open`]. Returns `None` if the store cannot supply the first byte.
 ///
 /// # Errors
 /// As [`open`].
@@ -121,18 +122,18 @@ fn index(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
 
-/// A body under way.
+/// A body that is being read.
 struct Body {
     shared: Arc<Shared>,
     version: Version,
     source: ByteSource,
     /// The next bytes, if they have been read already.
     ready: Option<Bytes>,
-    /// What has not been handed out.
+    /// The range that has not been returned.
     rest: Range<u64>,
 }
 
-/// Where the next bytes come from.
+/// The source of the next bytes.
 enum ByteSource {
     Store(Reader),
     Arriving(Arc<Progress>),
@@ -210,7 +211,7 @@ fn changed(error: Error) -> Error {
     Error::new(ErrorKind::Integrity, message).with_retryable(true).with_source(error)
 }
 
-/// Whether a range is better fetched by a request of its own. Without a strong ETag it cannot be.
+/// Returns whether a range gets its own request to origin, which needs a strong ETag.
 fn is_far_ahead(progress: &Progress, rest: &Range<u64>) -> bool {
     progress.meta.strong_etag().is_some()
         && rest.start > progress.written().saturating_add(FAR_AHEAD)
@@ -222,11 +223,12 @@ async fn reader(shared: &Shared, entry: &Arc<Entry>) -> Option<Reader> {
     }
     let (store, entry) = (shared.store.clone(), Arc::clone(entry));
     let opened = off_thread(move || store.reader(&entry)).await;
-    // It was evicted, or is broken.
+    // The entry was evicted, or is broken.
     opened.inspect_err(|error| tracing::debug!(%error, "an entry cannot be opened")).ok()
 }
 
-/// Returns the next bytes of a body in the store, of one block, or `None` if it cannot be read.
+/// Returns the next bytes of a body in the store, from one block. Returns `None` if the block
+/// cannot be read.
 async fn read_block(reader: &Reader, rest: &Range<u64>) -> Option<Bytes> {
     let number = rest.start / BLOCK as u64;
     let block = match reader.try_read_block(number) {
@@ -245,15 +247,14 @@ async fn read_block(reader: &Reader, rest: &Range<u64>) -> Option<Bytes> {
     Some(block.slice(start..end))
 }
 
-/// Logs that the store cannot be read. It logs broken entries itself.
+/// Logs an error of reading the store, which logs broken entries itself.
 fn log(error: &storage_core::Error) {
     if error.kind() != ErrorKind::Integrity {
         tracing::warn!(%error, "the cache cannot be read");
     }
 }
 
-/// Returns the next bytes of an arriving body, once they are there, or `None` if they will not
-/// come.
+/// Waits for the next bytes of an arriving body. Returns `None` if they will not arrive.
 async fn read_arrived(progress: &Progress, rest: &Range<u64>) -> Result<Option<Bytes>> {
     let Some(written) = progress.reaches(rest.start).await? else { return Ok(None) };
     let len = index(written.min(rest.end) - rest.start).min(BLOCK);

@@ -1,8 +1,8 @@
-//! What an engine counts.
+//! The counters of an engine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -16,14 +16,14 @@ impl Counter {
     }
 }
 
-/// Fetches and purges since the start.
+/// Counts fetches and purges since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Fetches from origin, those that failed, and the bytes that they received.
+    /// Fetches from origin, failed fetches, and the bytes that all fetches received.
     pub(crate) origin_requests: Counter,
     pub(crate) origin_failures: Counter,
     pub(crate) origin_bytes: Counter,
-    /// Fetches that broke off.
+    /// Fetches that ended before the object was complete.
     pub(crate) broken_fills: Counter,
     /// Bodies that continued at origin.
     pub(crate) rescued: Counter,

@@ -1,8 +1,8 @@
 //! [`FetchTask`]: one request to origin for an object.
 //!
-//! A fetch that breaks off ends the [`Progress`] of its readers, who go on at origin. The next
-//! request begins another fetch. So does one that receives nothing for a minute: an origin without
-//! timeouts of its own must not hold up all readers of a key.
+//! If a fetch fails, or receives nothing for a minute, it ends the [`Progress`] of its readers,
+//! which continue at origin. The next request begins another fetch. The minute bounds the wait at
+//! an origin that has no timeouts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,17 +23,17 @@ use super::shared::Shared;
 use super::version::CachedObject;
 use crate::store::{EntryMeta, Fill, Filling};
 
-/// How long a fetch waits for origin's response, and for each next chunk of its body.
+/// How long a fetch waits for the response of origin, and for each chunk of its body.
 const ORIGIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Why an object is not kept: origin did not respond within [`ORIGIN_TIMEOUT`].
+/// The reason not to store an object if origin does not respond within [`ORIGIN_TIMEOUT`].
 pub(super) const SLOW: &str = "origin is slow";
-/// How often a body that breaks off is resumed.
+/// The maximum number of times that an interrupted body is resumed.
 const MAX_RESUMPTIONS: u32 = 3;
-/// How many chunks that have arrived already are written together.
+/// The maximum number of available chunks that are written together.
 const CHUNKS_AT_A_TIME: usize = 16;
 
-/// Begins a fetch. `cached` is the version in the store: origin then sends the object only if it
-/// has another one.
+/// Begins a fetch. With `cached`, the version in the store, origin sends the object only if it has
+/// another version.
 pub(super) fn begin(shared: &Arc<Shared>, key: &Key, cached: Option<CachedObject>) -> Fetch {
     let (sender, fetch) = Fetch::new();
     let task = FetchTask {
@@ -55,13 +55,13 @@ struct FetchTask {
     key: Key,
     number: u64,
     cached: Option<CachedObject>,
-    /// When the request was sent, at the latest moment at which what origin sends is known to be
-    /// current. Ages count from here (RFC 9111, section 4.2.3).
+    /// The time before the request. Ages count from it (RFC 9111 section 4.2.3), because the object
+    /// may change at origin at any time after.
     requested_at: (Instant, SystemTime),
     sender: watch::Sender<Option<FetchState>>,
 }
 
-/// Deregisters the fetch, however it ends.
+/// Deregisters the fetch when it ends or is cancelled.
 struct DeregisterOnDrop<'a>(&'a FetchTask);
 
 impl Drop for DeregisterOnDrop<'_> {
@@ -83,7 +83,7 @@ impl FetchTask {
         }
     }
 
-    /// Sends the request, with the condition of the version in the store.
+    /// Sends the request, on the condition that origin has another version than the store.
     async fn request(&self) -> Result<Object> {
         self.shared.counters.origin_requests.add(1);
         let mut open = self.shared.origin.open(&self.key).allow_unknown_size();
@@ -114,15 +114,15 @@ impl FetchTask {
         Some(match (error.kind(), &self.cached) {
             (ErrorKind::NotModified, Some(cached)) => {
                 let mut meta = (*cached.meta).clone();
-                // That nothing has changed concerns the bytes. Whether they may still be kept, and
-                // for how long, depends on the metadata and its age. If `stat` fails, the age is
-                // taken to be the earlier one.
+                // The response confirms only the bytes. Whether they may still be stored, and for
+                // how long, depends on the metadata and its age. If `stat` fails, the stored age is
+                // used.
                 let mut response = meta.response();
                 if let Ok(Ok(now)) =
                     tokio::time::timeout(ORIGIN_TIMEOUT, shared.origin.stat(&self.key)).await
                     && (now.size, &now.etag) == (meta.object.size, &meta.object.etag)
                 {
-                    if !freshness::may_keep(&now) {
+                    if !freshness::may_store(&now) {
                         self.remove_cached().await;
                         return Some(self.not_cached("origin forbids it"));
                     }
@@ -133,7 +133,7 @@ impl FetchTask {
                 let current =
                     CachedObject { entry: Arc::clone(&cached.entry), meta: Arc::new(meta.clone()) };
                 let (store, entry) = (shared.store.clone(), Arc::clone(&cached.entry));
-                // Metadata that cannot be written is used for as long as it is in memory.
+                // Metadata that cannot be written is used while it is in memory.
                 if let Err(error) = off_thread(move || store.refresh(&entry, meta)).await {
                     tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "the new metadata of a cache entry could not be written");
                 }
@@ -154,23 +154,22 @@ impl FetchTask {
         })
     }
 
-    /// Removes the version that origin has no longer.
+    /// Removes the stored version, which origin no longer has.
     async fn remove_cached(&self) {
         if let Some(cached) = &self.cached {
             let (store, entry) = (self.shared.store.clone(), Arc::clone(&cached.entry));
-            // A file that stays on the disk is not fresh: it is validated again before it is
-            // served.
+            // A file that stays on the disk is not fresh. It is revalidated before it is served.
             if let Err(error) = off_thread(move || store.remove(&entry)).await {
                 tracing::warn!(key = &*escape_invisible(self.key.as_str()), %error, "an entry could not be removed");
             }
         }
     }
 
-    /// Receives an object and keeps it. Returns `None` if the progress has ended with an error that
-    /// its readers have.
+    /// Receives an object and stores it. Returns `None` if it failed after the readers got its
+    /// progress, which then reports the error.
     async fn receive(&self, mut object: Object, fill: Fill) -> Option<FetchState> {
         let received_at = Instant::now();
-        if !freshness::may_keep(object.meta()) {
+        if !freshness::may_store(object.meta()) {
             self.remove_cached().await;
             return Some(self.not_cached("origin forbids it"));
         }
@@ -179,7 +178,7 @@ impl FetchTask {
             return Some(self.not_cached("no strong ETag"));
         }
         if object.meta().known_size().is_none() {
-            // It is served once it is whole, because only then its size is known.
+            // It is served once it is complete, because its size is not known before.
             object = match self.spool(object).await {
                 Ok(object) => object,
                 Err(SpoolError::Origin(error)) => return self.refused(error).await,
@@ -200,7 +199,7 @@ impl FetchTask {
             Ok(filling) => filling,
             Err(error) => {
                 tracing::debug!(key = &*escape_invisible(self.key.as_str()), %error, "not kept");
-                // Origin has another version than the store by now.
+                // Origin now has another version than the store.
                 self.remove_cached().await;
                 return Some(self.not_cached(reason(&error)));
             }
@@ -209,7 +208,7 @@ impl FetchTask {
             Progress::new(meta, filling.tail(), self.requested_at.0, received_at);
         self.sender.send_replace(Some(FetchState::Filling(Arc::new(progress))));
         match self.fill(object, filling, &sender).await {
-            // The readers of an entry that has left already have its progress.
+            // If the entry was removed already, its readers use the progress.
             Ok(cached) => cached.map(|cached| FetchState::Cached(cached, Arrival::Fetched)),
             Err(error) => {
                 self.shared.counters.broken_fills.add(1);
@@ -220,7 +219,7 @@ impl FetchTask {
         }
     }
 
-    /// Receives an object of unknown size. Requests for it wait until it is whole.
+    /// Receives an object of unknown size. Requests for it wait until it is complete.
     async fn spool(&self, object: Object) -> std::result::Result<Object, SpoolError> {
         let meta = object.meta().clone();
         let store = self.shared.store.clone();
@@ -256,7 +255,8 @@ impl FetchTask {
         FetchState::NotCached(reason)
     }
 
-    /// Receives the body and keeps it. Returns `None` if the entry has left the store already.
+    /// Receives the body and stores it. Returns `None` if the entry was removed from the store
+    /// already.
     async fn fill(
         &self,
         object: Object,
@@ -267,14 +267,14 @@ impl FetchTask {
         let mut chunks = object.into_stream().ready_chunks(CHUNKS_AT_A_TIME);
         let mut resumed = 0;
         while let Some(mut ready) = next_chunks(&mut chunks).await {
-            // The chunks before the failure are good.
+            // The chunks before the failure are valid.
             let failed = ready.iter().position(Result::is_err);
             let failure = failed.and_then(|at| ready.split_off(at).into_iter().next());
             let good: Vec<Bytes> = ready.into_iter().filter_map(Result::ok).collect();
             let received: usize = good.iter().map(Bytes::len).sum();
             self.shared.counters.origin_bytes.add(received as u64);
             filling = write(filling, good).await?;
-            // If there is a checksum, readers get the last byte after it was compared.
+            // If there is a checksum, readers get the last byte after the comparison.
             let end =
                 if meta.checksums.is_empty() { meta.size } else { meta.size.saturating_sub(1) };
             sender.advance(filling.written().min(end));
@@ -292,7 +292,7 @@ impl FetchTask {
                 match resumption {
                     Ok(rest) => chunks = rest.ready_chunks(CHUNKS_AT_A_TIME),
                     Err(error) => {
-                        // The removal of a large file takes time.
+                        // Removing a large file takes time.
                         drop_off_thread(filling);
                         return Err(error);
                     }
@@ -303,28 +303,28 @@ impl FetchTask {
         let committed = off_thread(move || filling.commit()).await;
         let is_wrong = committed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity);
         if is_whole && !is_wrong {
-            // Kept or not, the bytes are right.
+            // The bytes are valid, whether they were stored or not.
             sender.advance(meta.size);
         }
         let (store, entry) = (self.shared.store.clone(), committed?);
-        // A newer version may have been committed first. Then its metadata is returned.
+        // If a newer version was committed first, this returns its metadata.
         let cached =
             off_thread(move || store.meta(&entry).map(|meta| CachedObject { entry, meta })).await;
-        Ok(cached.inspect_err(|error| tracing::debug!(%error, "the entry has left again")).ok())
+        Ok(cached.inspect_err(|error| tracing::debug!(%error, "the entry was removed again")).ok())
     }
 }
 
-/// Why an object of unknown size could not be received.
+/// The reason why an object of unknown size could not be received.
 enum SpoolError {
     Origin(Error),
     /// Origin sent nothing for [`ORIGIN_TIMEOUT`].
     Stalled,
-    /// It is too large, or the disk failed.
+    /// The object is too large, or the disk failed.
     Store(Error),
 }
 
-/// Returns the next chunks of a body. If there are none within [`ORIGIN_TIMEOUT`], returns an error
-/// that is not retryable: the readers go on at origin, with origin's own timeouts.
+/// Returns the next chunks of a body. If none arrive within [`ORIGIN_TIMEOUT`], returns an error
+/// that is not retryable, so that the readers continue at origin with its own timeouts.
 async fn next_chunks(chunks: &mut ReadyChunks<ObjectStream>) -> Option<Vec<Result<Bytes>>> {
     let next = tokio::time::timeout(ORIGIN_TIMEOUT, chunks.next()).await;
     next.unwrap_or_else(|_| Some(vec![Err(stalled())]))
@@ -334,12 +334,12 @@ fn stalled() -> Error {
     Error::new(ErrorKind::Timeout, "origin sent nothing for 60 seconds").with_retryable(false)
 }
 
-/// Why an object is not kept, as `Cache-Status` names it.
+/// Returns the reason why an object is not stored, for `Cache-Status`.
 fn reason(error: &Error) -> &'static str {
     if error.kind() == ErrorKind::TooLarge { "too large" } else { "no room" }
 }
 
-/// Writes chunks, where blocking is allowed.
+/// Writes chunks on a thread that may block.
 async fn write(mut filling: Filling, chunks: Vec<Bytes>) -> Result<Filling> {
     off_thread(move || {
         for chunk in &chunks {

@@ -1,9 +1,9 @@
-//! [`Fetches`]: the fetches under way, at most one for each key, and their states.
+//! [`Fetches`]: the running fetches, at most one for each key, and their states.
 //!
-//! A fetch belongs to no request: it goes on when the request that began it is dropped.
+//! A fetch continues when the request that began it is dropped.
 //!
-//! While a key is being written, or is uncertain because a write of it failed or was dropped, no
-//! fetch of it begins, so that a version which the write replaces is not kept.
+//! No fetch of a key begins while the key is being written, or is uncertain because a write of it
+//! failed or was dropped. Otherwise the version that the write replaces could be stored.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,22 +16,22 @@ use super::progress::Progress;
 use super::uncertain::UncertainKeys;
 use super::version::CachedObject;
 
-/// Upper bound for the fetches under way. Each has a task, a connection and a file.
+/// Upper bound for the running fetches. Each has a task, a connection and a file.
 pub(super) const MAX_FETCHES: usize = 512;
 
-/// Why no fetch begins: there are as many as may be under way.
+/// The reason if no fetch begins because [`MAX_FETCHES`] are running.
 pub(super) const BUSY: &str = "busy";
-/// Why no fetch of a key begins: see [`UncertainKeys`].
+/// The reason if no fetch begins because the key is in [`UncertainKeys`].
 pub(super) const UNCERTAIN: &str = "its state at origin is uncertain";
 
-/// What a fetch has come to.
+/// The state of a fetch.
 #[derive(Debug, Clone)]
 pub(crate) enum FetchState {
-    /// Bytes are arriving.
+    /// The body is arriving.
     Filling(Arc<Progress>),
     /// The object is in the store.
     Cached(CachedObject, Arrival),
-    /// Origin has the object, and it is not kept, for this reason.
+    /// Origin has the object, and it is not stored, for this reason.
     NotCached(&'static str),
     /// Origin has no such object.
     Missing,
@@ -39,15 +39,15 @@ pub(crate) enum FetchState {
     Failed(Arc<Error>),
 }
 
-/// How an object in the store has come there.
+/// How the fetch made an object in the store current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     Fetched,
-    /// It was there, and origin confirmed it.
+    /// It was in the store, and origin confirmed it.
     NotModified,
 }
 
-/// One fetch, as the requests see it that wait for it.
+/// A fetch, shared by the requests that wait for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
     number: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    /// Creates a fetch, and the end at which its task reports.
+    /// Creates a fetch, and the sender with which its task sets the state.
     pub(super) fn new() -> (watch::Sender<Option<FetchState>>, Self) {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -72,45 +72,45 @@ impl Fetch {
     /// Waits until origin has responded.
     pub(crate) async fn state(mut self) -> FetchState {
         let state = self.state.wait_for(Option::is_some).await.ok().and_then(|state| state.clone());
-        // The task panicked, or the runtime that it ran on has ended.
+        // The task panicked, or its runtime has shut down.
         state.unwrap_or(FetchState::NotCached("interrupted"))
     }
 
-    /// Waits until its task has ended, and is deregistered.
+    /// Waits until the task has ended and is deregistered.
     pub(super) async fn ended(mut self) {
         while self.state.changed().await.is_ok() {}
     }
 
-    /// Whether its task has ended without a result.
+    /// Returns whether the task has ended without a result.
     fn is_abandoned(&self) -> bool {
         self.state.has_changed().is_err() && self.state.borrow().is_none()
     }
 }
 
-/// The fetches under way, and the writes.
+/// The running fetches and writes.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
     inner: Mutex<Inner>,
-    /// Whether a key was ever uncertain. If not, look-ups take no lock.
+    /// Whether a key was ever uncertain. If not, lookups take no lock.
     has_uncertain: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     by_key: HashMap<Key, Fetch>,
-    /// How many writes of each key are under way.
+    /// The number of running writes of each key.
     writes: HashMap<Key, usize>,
     uncertain: UncertainKeys,
 }
 
-/// Why no fetch may begin.
+/// The reason why no fetch may begin.
 type Refused = &'static str;
 
 /// A fetch that a request waits for.
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) fetch: Fetch,
-    /// Whether the fetch was under way already.
+    /// Whether the fetch was running already.
     pub(crate) collapsed: bool,
 }
 
@@ -122,8 +122,8 @@ impl Fetches {
     /// Returns the fetch of a key. Begins one if there is none.
     ///
     /// # Errors
-    /// The reason if no fetch may begin: the key is being written or uncertain, or the fetch would
-    /// exceed the bound.
+    /// Fails with the reason if no fetch may begin: the key is being written or uncertain, or
+    /// [`MAX_FETCHES`] are running.
     pub(super) fn join(&self, key: &Key, begin: impl FnOnce() -> Fetch) -> Result<Joined, Refused> {
         let mut inner = self.lock();
         if inner.by_key.len() >= MAX_FETCHES && !inner.by_key.contains_key(key) {
@@ -132,7 +132,7 @@ impl Fetches {
         inner.join(key, begin)
     }
 
-    /// Begins a write of keys: their fetches are deregistered, and no new ones begin until
+    /// Begins a write of keys. Deregisters their fetches, and prevents new ones until
     /// [`end_write`](Self::end_write).
     pub(super) fn begin_write(&self, keys: &[Key]) {
         let mut inner = self.lock();
@@ -155,7 +155,7 @@ impl Fetches {
         }
     }
 
-    /// Makes keys uncertain for a minute. Their fetches are deregistered, and no new ones begin.
+    /// Makes keys uncertain for a minute. Deregisters their fetches, and prevents new ones.
     pub(super) fn set_uncertain(&self, keys: &[Key]) {
         let mut inner = self.lock();
         for key in keys {
@@ -165,7 +165,7 @@ impl Fetches {
         self.has_uncertain.store(true, Ordering::SeqCst);
     }
 
-    /// As [`set_uncertain`](Self::set_uncertain), for all keys.
+    /// Makes all keys uncertain, like [`set_uncertain`](Self::set_uncertain).
     pub(super) fn set_all_uncertain(&self) {
         let mut inner = self.lock();
         inner.by_key.clear();
@@ -173,32 +173,32 @@ impl Fetches {
         self.has_uncertain.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a key is uncertain.
+    /// Returns whether a key is uncertain.
     pub(super) fn is_uncertain(&self, key: &Key) -> bool {
         self.has_uncertain.load(Ordering::SeqCst) && self.lock().uncertain.contains(key)
     }
 
-    /// Returns the fetch of a key that is under way.
+    /// Returns the running fetch of a key.
     pub(super) fn get(&self, key: &Key) -> Option<Fetch> {
         self.lock().by_key.get(key).filter(|fetch| !fetch.is_abandoned()).cloned()
     }
 
-    /// Whether a fetch of this key is registered.
+    /// Returns whether a fetch of this key is registered.
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.lock().by_key.contains_key(key)
     }
 
-    /// How many fetches are under way.
+    /// Returns the number of running fetches.
     pub(super) fn len(&self) -> usize {
         self.lock().by_key.len()
     }
 
-    /// Deregisters the fetch of a key: the next request begins another.
+    /// Deregisters the fetch of a key, so that the next request begins another one.
     pub(super) fn remove(&self, key: &Key) {
         self.lock().by_key.remove(key);
     }
 
-    /// As [`remove`](Self::remove), for all keys with a prefix.
+    /// Deregisters the fetches of all keys with a prefix, like [`remove`](Self::remove).
     pub(super) fn remove_prefix(&self, prefix: &str) {
         self.lock().by_key.retain(|key, _| !key.as_str().starts_with(prefix));
     }
@@ -211,7 +211,7 @@ impl Fetches {
         }
     }
 
-    /// Calls `act` if no purge of the key came since this fetch began. No purge comes meanwhile.
+    /// Calls `act` if the key was not purged since this fetch began. No purge runs during the call.
     pub(super) fn if_current(&self, key: &Key, number: u64, act: impl FnOnce()) {
         let inner = self.lock();
         if inner.is_current(key, number) {

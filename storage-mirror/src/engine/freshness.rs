@@ -1,37 +1,38 @@
-//! How long what is kept may be served without asking origin (RFC 9111, section 4; RFC 5861).
+//! Computes how long a stored object may be served without a request to origin (RFC 9111 section 4;
+//! RFC 5861).
 
 use std::time::{Duration, SystemTime};
 
 use storage_core::{Key, Metadata, ObjectMeta};
 
-/// How long an object is fresh unless configured.
+/// The default lifetime of an object.
 pub(crate) const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// What to do where origin says nothing.
+/// The times that apply if the headers of origin set none.
 #[derive(Debug, Clone)]
 pub(crate) struct FreshnessPolicy {
-    /// For all objects, and for those that a rule is for.
+    /// The lifetime of objects that match no rule.
     pub(crate) ttl: Duration,
     pub(crate) rules: Vec<Rule>,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) stale_if_error: Duration,
-    /// Whether these times are upper bounds. Origin can then shorten them and not extend them.
+    /// Whether these times are upper bounds, which origin can shorten and not extend.
     pub(crate) is_upper_bound: bool,
 }
 
-/// A freshness of its own for some objects.
+/// A separate lifetime for some objects.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     pub(crate) matches: Matches,
     pub(crate) ttl: Duration,
 }
 
-/// Which objects a rule is for.
+/// The objects that a rule applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Matches {
-    /// Those whose key begins so.
+    /// Objects whose key begins with this prefix.
     Prefix(String),
-    /// Those of a content type; `audio/*` is every kind of audio.
+    /// Objects of this content type. `audio/*` matches all subtypes.
     ContentType(String),
 }
 
@@ -47,21 +48,21 @@ impl Matches {
     }
 }
 
-/// What may be done with an object, for how long after origin last vouched for it.
+/// How long an object may be served after origin last sent or confirmed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Freshness {
-    /// Served as it is for so long.
+    /// How long it is served without a request to origin.
     pub(crate) lifetime: Duration,
-    /// Then served for so long while origin is asked behind the client's back.
+    /// How long after its lifetime it is served while it is revalidated in the background.
     pub(crate) while_revalidate: Duration,
-    /// Served for so long when origin fails.
+    /// How long after its lifetime it is served if origin fails.
     pub(crate) if_error: Duration,
 }
 
-/// What origin says of keeping an object.
+/// The directives of `Cache-Control` that this cache follows.
 #[derive(Debug, Default, Clone, Copy)]
 struct Directives {
-    forbids: bool,
+    no_store: bool,
     no_cache: bool,
     must_revalidate: bool,
     max_age: Option<Duration>,
@@ -70,11 +71,12 @@ struct Directives {
     if_error: Option<Duration>,
 }
 
-/// The greatest number of seconds that is counted with (RFC 9111, section 1.2.2).
+/// The maximum time, in seconds (RFC 9111 section 1.2.2).
 const MAX_SECONDS: u64 = 1 << 31;
 
 impl Directives {
-    /// Of two times for the same, the first counts (RFC 9111, section 4.2.1).
+    /// Parses the value of `Cache-Control`. If a directive occurs twice, the first one counts (RFC
+    /// 9111 section 4.2.1).
     fn read(text: &str) -> Self {
         let mut found = Self::default();
         for directive in split_outside_quotes(text) {
@@ -87,15 +89,16 @@ impl Directives {
                 "stale-while-revalidate" => &mut found.while_revalidate,
                 "stale-if-error" => &mut found.if_error,
                 "s-maxage" => {
-                    // It also forbids stale responses from a shared cache (section 5.2.2.10).
+                    // It also forbids stale responses from a shared cache (RFC 9111 section
+                    // 5.2.2.10).
                     found.must_revalidate = true;
                     &mut found.s_maxage
                 }
                 other => {
                     match other {
-                        "no-store" => found.forbids = true,
-                        "private" => found.forbids |= value.is_none_or(names_a_kept_field),
-                        "no-cache" => found.no_cache |= value.is_none_or(names_a_kept_field),
+                        "no-store" => found.no_store = true,
+                        "private" => found.no_store |= value.is_none_or(names_stored_field),
+                        "no-cache" => found.no_cache |= value.is_none_or(names_stored_field),
                         "must-revalidate" | "proxy-revalidate" => found.must_revalidate = true,
                         _ => {}
                     }
@@ -108,17 +111,17 @@ impl Directives {
     }
 }
 
-/// A number that cannot be read is the shortest time (RFC 9111, section 4.2.1), and one that is
-/// beyond all integers the longest.
+/// Parses a time. An invalid number is zero (RFC 9111 section 4.2.1), and a number that overflows
+/// is the maximum (section 1.2.2).
 fn seconds(value: &str) -> Duration {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Duration::ZERO;
     }
-    // Digits alone fail to parse only if they are too many.
+    // Digits fail to parse only if the number overflows.
     Duration::from_secs(value.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS))
 }
 
-/// The parts between commas, of which those in a quoted string are none.
+/// Splits a text at the commas that are not in a quoted string.
 fn split_outside_quotes(text: &str) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |c: char| {
@@ -132,18 +135,17 @@ fn split_outside_quotes(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text in a quoted string. Quotes inside are left as they are: neither numbers nor names have
-/// any.
+/// Removes the quotes around a value. Escaped quotes stay, because numbers and names have none.
 fn unquoted(value: &str) -> &str {
     let value = value.trim();
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
 }
 
-/// Whether `no-cache="..."` or `private="..."` is of a header that is kept and sent again (RFC
-/// 9111, sections 5.2.2.4 and 5.2.2.7). Of the others, such as `Set-Cookie`, nothing is kept, so
-/// that what these directives ask for is done.
-fn names_a_kept_field(fields: &str) -> bool {
-    const KEPT: [&str; 8] = [
+/// Returns whether `no-cache="..."` or `private="..."` names a header that is stored and sent again
+/// (RFC 9111 sections 5.2.2.4 and 5.2.2.7). Other headers, such as `Set-Cookie`, are never stored,
+/// which satisfies these directives.
+fn names_stored_field(fields: &str) -> bool {
+    const STORED: [&str; 8] = [
         "cache-control",
         "content-disposition",
         "content-encoding",
@@ -153,38 +155,38 @@ fn names_a_kept_field(fields: &str) -> bool {
         "expires",
         "last-modified",
     ];
-    let is_kept = |field: &str| {
-        KEPT.contains(&field) || (field.starts_with("x-") && field.contains("-meta-"))
+    let is_stored = |field: &str| {
+        STORED.contains(&field) || (field.starts_with("x-") && field.contains("-meta-"))
     };
-    // A list that names nothing is read as if there were none.
+    // An empty list counts as no list.
     fields.trim().is_empty()
-        || fields.split(',').any(|field| is_kept(&field.trim().to_ascii_lowercase()))
+        || fields.split(',').any(|field| is_stored(&field.trim().to_ascii_lowercase()))
 }
 
-/// Whether a cache that many share may keep an object that origin has sent like this.
-pub(crate) fn may_keep(object: &ObjectMeta) -> bool {
+/// Returns whether a shared cache may store an object with these headers.
+pub(crate) fn may_store(object: &ObjectMeta) -> bool {
     let varies = object.response.is_some_and(|response| response.varies_always);
     !varies
         && !object
             .metadata
             .cache_control
             .as_deref()
-            .is_some_and(|text| Directives::read(text).forbids)
+            .is_some_and(|text| Directives::read(text).no_store)
 }
 
 impl FreshnessPolicy {
-    /// The freshness of an object that origin vouched for in a response of this date, by origin's
-    /// clock.
+    /// Returns the freshness of an object. `date` is the time of the response by the clock of
+    /// origin, from which `Expires` counts.
     pub(crate) fn of(&self, key: &Key, metadata: &Metadata, date: SystemTime) -> Freshness {
-        let said = Directives::read(metadata.cache_control.as_deref().unwrap_or_default());
+        let directives = Directives::read(metadata.cache_control.as_deref().unwrap_or_default());
         let until_expires = metadata.expires.map(|at| at.duration_since(date).unwrap_or_default());
         let ttl = self.ttl(key, metadata.content_type.as_deref());
-        let lifetime = match said.s_maxage.or(said.max_age).or(until_expires) {
-            _ if said.no_cache => Duration::ZERO,
+        let lifetime = match directives.s_maxage.or(directives.max_age).or(until_expires) {
+            _ if directives.no_cache => Duration::ZERO,
             Some(lifetime) => self.bounded(lifetime, ttl),
             None => ttl,
         };
-        if said.must_revalidate || said.no_cache {
+        if directives.must_revalidate || directives.no_cache {
             return Freshness {
                 lifetime,
                 while_revalidate: Duration::ZERO,
@@ -193,18 +195,20 @@ impl FreshnessPolicy {
         }
         Freshness {
             lifetime,
-            while_revalidate: said.while_revalidate.map_or(self.stale_while_revalidate, |time| {
-                self.bounded(time, self.stale_while_revalidate)
-            }),
-            if_error: said
+            while_revalidate: directives
+                .while_revalidate
+                .map_or(self.stale_while_revalidate, |time| {
+                    self.bounded(time, self.stale_while_revalidate)
+                }),
+            if_error: directives
                 .if_error
                 .map_or(self.stale_if_error, |time| self.bounded(time, self.stale_if_error)),
         }
     }
 
     /// Returns origin's time, or the configured one if that is an upper bound and less.
-    fn bounded(&self, of_origin: Duration, configured: Duration) -> Duration {
-        if self.is_upper_bound { of_origin.min(configured) } else { of_origin }
+    fn bounded(&self, from_origin: Duration, configured: Duration) -> Duration {
+        if self.is_upper_bound { from_origin.min(configured) } else { from_origin }
     }
 
     fn ttl(&self, key: &Key, content_type: Option<&str>) -> Duration {
@@ -213,13 +217,13 @@ impl FreshnessPolicy {
     }
 }
 
-/// What an age means.
+/// The freshness of an object at an age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Fresh,
-    /// To be served, and asked about.
+    /// Serve it, and revalidate it in the background.
     StaleWhileRevalidate,
-    /// To be asked about before it is served.
+    /// Revalidate it before it is served.
     Stale,
 }
 
@@ -234,8 +238,8 @@ impl Freshness {
         }
     }
 
-    /// Whether it may be served although origin fails.
-    pub(crate) fn serves_errors(&self, age: Duration) -> bool {
+    /// Returns whether the object may be served if origin fails.
+    pub(crate) fn may_serve_on_error(&self, age: Duration) -> bool {
         age < self.lifetime.saturating_add(self.if_error)
     }
 }
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_says_how_long() {
+    fn the_headers_of_origin_set_the_lifetime() {
         assert_eq!(lifetime(&Metadata::new().cache_control("public, max-age=60")), 60);
         assert_eq!(lifetime(&Metadata::new().cache_control("max-age=60, s-maxage=\"7\"")), 7);
         assert_eq!(lifetime(&Metadata::new().cache_control("Max-Age = 60")), 60);
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_counts_only_where_origin_says_nothing() {
+    fn the_configured_lifetime_applies_if_origin_sets_none() {
         assert_eq!(lifetime(&Metadata::new()), 100);
         assert_eq!(lifetime(&Metadata::new().content_type("audio/mpeg")), 1000);
         assert_eq!(lifetime(&Metadata::new().content_type("Text/HTML; charset=utf-8")), 10);
@@ -306,38 +310,40 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_cache_keeps_nothing_private() {
-        let may_keep = |said: &str| may_keep(&sent_with(Metadata::new().cache_control(said)));
-        assert!(!may_keep("private, max-age=60"));
-        assert!(!may_keep("No-Store"));
-        assert!(!may_keep("private=\"Set-Cookie, ETag\""));
-        assert!(may_keep("no-cache"));
-        assert!(may_keep("private=\"set-cookie\", max-age=60"));
+    fn a_private_object_is_not_stored() {
+        let may_store = |cache_control: &str| {
+            may_store(&sent_with(Metadata::new().cache_control(cache_control)))
+        };
+        assert!(!may_store("private, max-age=60"));
+        assert!(!may_store("No-Store"));
+        assert!(!may_store("private=\"Set-Cookie, ETag\""));
+        assert!(may_store("no-cache"));
+        assert!(may_store("private=\"set-cookie\", max-age=60"));
         assert!(
-            may_keep("max-age=60, extension=\"a, no-store, b\""),
-            "a quoted string holds no directives"
+            may_store("max-age=60, extension=\"a, no-store, b\""),
+            "directives in a quoted string do not count"
         );
         assert!(
-            may_keep("max-age=60, extension=\"a\\\", no-store, b\""),
-            "nor behind an escaped quote"
+            may_store("max-age=60, extension=\"a\\\", no-store, b\""),
+            "an escaped quote does not end the string"
         );
-        assert!(!may_keep("extension=\"a\", no-store"));
-        assert!(super::may_keep(&sent_with(Metadata::new())));
+        assert!(!may_store("extension=\"a\", no-store"));
+        assert!(super::may_store(&sent_with(Metadata::new())));
     }
 
     #[test]
-    fn a_response_that_varies_with_everything_is_not_kept() {
+    fn a_response_that_always_varies_is_not_stored() {
         let mut object = sent_with(Metadata::new().cache_control("max-age=60"));
         let mut response = ResponseMeta::new(Duration::ZERO, NOW);
         object.response = Some(response);
-        assert!(may_keep(&object));
+        assert!(may_store(&object));
         response.varies_always = true;
         object.response = Some(response);
-        assert!(!may_keep(&object));
+        assert!(!may_store(&object));
     }
 
     #[test]
-    fn a_time_beyond_all_integers_is_the_longest_and_one_that_is_no_number_the_shortest() {
+    fn a_number_that_overflows_is_the_maximum_and_an_invalid_number_is_zero() {
         let max_age =
             |value: &str| lifetime(&Metadata::new().cache_control(format!("max-age={value}")));
         for beyond in
@@ -353,15 +359,16 @@ mod tests {
     }
 
     #[test]
-    fn of_two_times_the_first_counts() {
+    fn the_first_of_two_equal_directives_counts() {
         assert_eq!(lifetime(&Metadata::new().cache_control("max-age=1, max-age=60")), 1);
         assert_eq!(lifetime(&Metadata::new().cache_control("max-age=60, MAX-AGE=1")), 60);
     }
 
     #[test]
-    fn no_cache_with_the_names_of_headers_that_are_not_kept_is_no_no_cache() {
-        let with =
-            |said: &str| lifetime(&Metadata::new().cache_control(format!("max-age=60, {said}")));
+    fn no_cache_for_headers_that_are_not_stored_has_no_effect() {
+        let with = |cache_control: &str| {
+            lifetime(&Metadata::new().cache_control(format!("max-age=60, {cache_control}")))
+        };
         assert_eq!(with("no-cache=\"set-cookie, x-trace\""), 60);
         assert_eq!(with("no-cache=\"Set-Cookie, Content-Type\""), 0);
         assert_eq!(with("no-cache=\"x-amz-meta-author\""), 0);
@@ -370,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn expires_counts_from_the_date_of_the_response_and_not_from_our_clock() {
+    fn expires_counts_from_the_date_of_the_response() {
         let origin_is_ahead = NOW + Duration::from_secs(3600);
         let metadata = Metadata::new().expires(origin_is_ahead + Duration::from_secs(30));
         let freshness = defaults().of(&Key::new("a").unwrap(), &metadata, origin_is_ahead);
@@ -379,39 +386,39 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_revalidated_is_never_stale() {
-        for said in [
+    fn an_object_that_must_be_revalidated_is_never_served_stale() {
+        for cache_control in [
             "max-age=10, must-revalidate",
             "s-maxage=10",
             "max-age=10, proxy-revalidate",
             "no-cache",
         ] {
-            let freshness = of("a", &Metadata::new().cache_control(said));
+            let freshness = of("a", &Metadata::new().cache_control(cache_control));
             assert_eq!(
                 (freshness.while_revalidate, freshness.if_error),
                 (Duration::ZERO, Duration::ZERO),
-                "{said}"
+                "{cache_control}"
             );
         }
     }
 
     #[test]
     fn origin_may_allow_stale_responses() {
-        let said = "max-age=10, stale-while-revalidate=20, stale-if-error=30";
-        let freshness = of("a", &Metadata::new().cache_control(said));
+        let cache_control = "max-age=10, stale-while-revalidate=20, stale-if-error=30";
+        let freshness = of("a", &Metadata::new().cache_control(cache_control));
         let at = |seconds| freshness.state(Duration::from_secs(seconds));
         assert_eq!(
             (at(9), at(10), at(29), at(30)),
             (State::Fresh, State::StaleWhileRevalidate, State::StaleWhileRevalidate, State::Stale)
         );
         assert!(
-            freshness.serves_errors(Duration::from_secs(39))
-                && !freshness.serves_errors(Duration::from_secs(40))
+            freshness.may_serve_on_error(Duration::from_secs(39))
+                && !freshness.may_serve_on_error(Duration::from_secs(40))
         );
     }
 
     #[test]
-    fn an_upper_bound_can_be_shortened_by_origin_and_not_extended() {
+    fn origin_can_shorten_an_upper_bound_and_not_extend_it() {
         let policy = FreshnessPolicy { is_upper_bound: true, ..defaults() };
         let of = |text: &str| {
             let metadata = Metadata::new().cache_control(text);

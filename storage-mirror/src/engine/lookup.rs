@@ -20,16 +20,16 @@ use super::shared::{EngineOptions, Shared, StalePolicy};
 use super::version::{CachedObject, Version};
 use crate::store::{Entry, EntryMeta, Store, Usage};
 
-/// How many keys are remembered that have no object, or one that is not kept.
+/// The maximum number of recorded keys of missing objects, and of objects that are not stored.
 const MAX_REMEMBERED: usize = 100_000;
-/// How long it is remembered that an object is not kept.
+/// How long an object is passed to origin after it could not be stored.
 const UNCACHED_TTL: Duration = Duration::from_secs(60);
-/// How long a request waits for origin if there is a stale version that may be served.
+/// How long a request waits for origin if a stale version may be served.
 const REVALIDATION_TIMEOUT: Duration = Duration::from_millis(800);
-/// Why a fetch under way is not joined.
+/// The reason if a running fetch is not joined.
 const OUTDATED: &str = "the fetch is older than the object may be";
 
-/// A cache of an origin's objects. Cheap to clone; clones share everything.
+/// A cache of the objects of an origin. Cheap to clone; clones share the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
     pub(super) shared: Arc<Shared>,
@@ -40,34 +40,34 @@ pub(crate) struct Engine {
 pub(crate) enum Lookup {
     /// A version of the object.
     Version(Version, CacheStatus),
-    /// Origin has the object, and it is not kept, for this reason.
+    /// The object is not stored, for this reason. Pass the request to origin.
     Pass(&'static str),
-    /// There is no such object. `asked` if origin responded so to this request.
+    /// The object does not exist. `asked` states that this request was sent to origin.
     Missing { asked: bool },
-    /// Origin failed. `had_stale` if there is a version that must not be served without origin's
-    /// consent.
+    /// Origin failed. `had_stale` states that the store has a stale version that must not be
+    /// served.
     Failed { error: Error, had_stale: bool },
 }
 
-/// How a version was found, as the header `Cache-Status` reports it (RFC 9211).
+/// How a version was found, for the header `Cache-Status` (RFC 9211).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CacheStatus {
     /// It was in the store, and remains fresh for `ttl`.
     Hit { ttl: Duration },
-    /// It was in the store and stale, and is served while origin is asked.
+    /// It was in the store and stale, and is served while it is revalidated.
     StaleWhileRevalidate,
     /// It was in the store and stale, and is served because origin failed.
     StaleIfError,
     /// It was in the store and stale, and origin confirmed it.
     Revalidated,
-    /// A stale version was in the store, and origin had another one.
+    /// A stale version was in the store, and origin sent another one.
     Replaced { collapsed: bool },
     /// It was not in the store.
     Miss { collapsed: bool },
 }
 
 impl Engine {
-    /// Opens the cache's directory. Blocks on the disk.
+    /// Opens the cache directory. Blocks on the disk.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -102,17 +102,17 @@ impl Engine {
         &self.shared.counters
     }
 
-    /// Returns what is in the store.
+    /// Returns the figures of the store.
     pub(crate) fn usage(&self) -> Usage {
         self.shared.store.usage()
     }
 
-    /// Returns the `n` entries with the most hits since the start. Walks over all entries.
+    /// Returns the `n` entries with the most hits since the start. Visits all entries.
     pub(crate) fn top(&self, n: usize) -> Vec<Arc<Entry>> {
         self.shared.store.top(n)
     }
 
-    /// How many fetches from origin are under way.
+    /// Returns the number of running fetches from origin.
     pub(crate) fn in_flight(&self) -> usize {
         self.shared.fetches.len()
     }
@@ -121,7 +121,7 @@ impl Engine {
     /// served.
     pub(crate) async fn find(&self, key: &Key) -> Lookup {
         let cached = self.look_up(key, self.shared.store.get(key.as_str())).await;
-        // After the look-up, so that what was found was there before the write that set these.
+        // After the lookup, so that a write that ended before it is taken into account.
         if self.is_off() {
             return Lookup::Pass("off");
         }
@@ -141,16 +141,16 @@ impl Engine {
                 let _refresh = self.join(key, Some(&cached));
                 Lookup::Version(Version::Cached(cached), CacheStatus::StaleWhileRevalidate)
             }
-            State::Stale => self.revalidate(key, &cached, freshness.serves_errors(age)).await,
+            State::Stale => self.revalidate(key, &cached, freshness.may_serve_on_error(age)).await,
         }
     }
 
-    /// Reads a version that [`find`](Self::find) has found. The body continues at origin if the
+    /// Reads a version that [`find`](Self::find) returned. The body continues at origin if the
     /// store can no longer supply it.
     ///
     /// # Errors
-    /// `NotModified` and `PreconditionFailed` by the conditions of the options;
-    /// `RangeNotSatisfiable`.
+    /// Fails with `NotModified` or `PreconditionFailed` if a condition of the options does not
+    /// hold, and with `RangeNotSatisfiable` if the object has none of the bytes.
     pub(crate) async fn read(&self, version: &Version, options: &OpenOptions) -> Result<Object> {
         body::open(&self.shared, version, options).await
     }
@@ -164,7 +164,7 @@ impl Engine {
                 if freshness.state(age) != State::Fresh {
                     let _refresh = self.join(key, Some(&cached));
                 }
-                freshness.serves_errors(age) || freshness.state(age) != State::Stale
+                freshness.may_serve_on_error(age) || freshness.state(age) != State::Stale
             }
             None => {
                 if !self.is_known_missing(key) && !self.shared.uncached.contains(key) {
@@ -175,16 +175,17 @@ impl Engine {
         }
     }
 
-    /// Returns a version if the store has one that is fresh. Sends no request to origin.
+    /// Returns the version in the store if it is fresh. Sends no request to origin.
     pub(crate) async fn find_fresh(&self, key: &Key) -> Option<Version> {
         let cached = self.look_up(key, self.shared.store.get(key.as_str())).await?;
         let (freshness, age) = self.freshness(key, &cached.meta);
         let is_fresh = freshness.state(age) == State::Fresh;
-        let is_barred = self.is_off() || self.shared.fetches.is_uncertain(key);
-        (is_fresh && !is_barred).then_some(Version::Cached(cached))
+        let bypasses_cache = self.is_off() || self.shared.fetches.is_uncertain(key);
+        (is_fresh && !bypasses_cache).then_some(Version::Cached(cached))
     }
 
-    /// As [`read`](Self::read), or returns `None` if the store cannot supply the first byte.
+    /// Reads a version like [`read`](Self::read). Returns `None` if the store cannot supply the
+    /// first byte.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -196,36 +197,36 @@ impl Engine {
         body::try_open(&self.shared, version, options).await
     }
 
-    /// Whether an object is on its way from origin.
+    /// Returns whether an object is being fetched from origin.
     pub(crate) fn is_fetching(&self, key: &Key) -> bool {
         self.shared.fetches.get(key).is_some()
     }
 
-    /// Whether an object is in the store, or on its way.
+    /// Returns whether an object is in the store or being fetched.
     pub(crate) fn contains(&self, key: &Key) -> bool {
         self.shared.store.peek(key.as_str()).is_some() || self.shared.fetches.contains(key)
     }
 
-    /// Whether origin reported the object as missing less than `negative_ttl` ago.
+    /// Returns whether origin reported the object as missing less than `negative_ttl` ago.
     pub(crate) fn is_known_missing(&self, key: &Key) -> bool {
         self.shared.missing.contains(key)
     }
 
-    /// Makes the next request for a missing object go to origin.
+    /// Forgets that an object is missing, so that the next request goes to origin.
     pub(crate) fn forget_missing(&self, key: &Key) {
         self.shared.missing.remove(key);
     }
 
-    /// Removes an object from the cache. Fetches under way serve the requests that wait for them
-    /// and are not kept. Returns whether there was an object.
+    /// Removes an object from the cache. A running fetch still serves the requests that wait for
+    /// it, and its object is not stored. Returns whether there was an object.
     ///
     /// # Errors
     /// As [`Store::purge`].
     pub(crate) async fn purge(&self, key: &Key) -> Result<bool> {
         let shared = &self.shared;
         shared.counters.purges.add(1);
-        // First, so that later requests begin a new fetch, and no earlier one changes what is
-        // remembered.
+        // First, so that later requests begin a new fetch, and no earlier fetch adds to the records
+        // below.
         shared.fetches.remove(key);
         shared.missing.remove(key);
         shared.uncached.remove(key);
@@ -233,7 +234,7 @@ impl Engine {
         off_thread(move || store.purge(key.as_str())).await
     }
 
-    /// Removes all objects with a prefix. Returns how many there were.
+    /// Removes all objects with a prefix. Returns their number.
     ///
     /// # Errors
     /// As [`Store::purge_prefix`].
@@ -247,7 +248,8 @@ impl Engine {
         off_thread(move || store.purge_prefix(&prefix)).await
     }
 
-    /// Returns an entry with its metadata, or `None` if there is none or it cannot be read.
+    /// Returns an entry with its metadata. Returns `None` if there is no entry or its metadata
+    /// cannot be read.
     async fn look_up(&self, key: &Key, entry: Option<Arc<Entry>>) -> Option<CachedObject> {
         let entry = entry?;
         let meta = match self.shared.store.try_meta(&entry) {
@@ -272,22 +274,22 @@ impl Engine {
         (freshness, meta.age_at(self.shared.options.clock.now()))
     }
 
-    /// Whether a purge has failed, so that nothing is served any more.
+    /// Returns whether a purge has failed. Then the cache serves nothing.
     pub(crate) fn is_off(&self) -> bool {
         self.shared.is_off.load(Ordering::SeqCst)
     }
 
-    fn join(&self, key: &Key, cached: Option<&CachedObject>) -> Joining {
+    fn join(&self, key: &Key, cached: Option<&CachedObject>) -> JoinResult {
         let shared = &self.shared;
         shared.fetches.join(key, || fetch_task::begin(shared, key, cached.cloned()))
     }
 
-    /// Whether a fetch that was joined at an instant brings an object whose freshness lifetime,
-    /// where that is an upper bound, was over by then. The body may take long to arrive.
+    /// Returns whether a fetch that was joined at an instant receives an object that was stale by
+    /// then, where the freshness lifetime is an upper bound. The body may take long to arrive.
     fn is_outdated(&self, key: &Key, state: &FetchState, joined_at: Instant) -> bool {
         let FetchState::Filling(progress) = state else { return false };
         let EngineOptions { freshness, clock, .. } = &self.shared.options;
-        if !freshness.is_upper_bound || !progress.came_before(joined_at) {
+        if !freshness.is_upper_bound || !progress.received_before(joined_at) {
             return false;
         }
         let date = progress.meta.response.map_or_else(|| clock.now(), |response| response.date);
@@ -314,8 +316,8 @@ impl Engine {
             .unwrap_or_else(|error| Lookup::Failed { error: duplicate(&error), had_stale: false })
     }
 
-    /// Asks origin for a newer version. `may_be_stale` if the version in the store may be served
-    /// if origin fails.
+    /// Revalidates the version in the store. `may_be_stale` states that it may be served if origin
+    /// fails.
     async fn revalidate(&self, key: &Key, cached: &CachedObject, may_be_stale: bool) -> Lookup {
         let stale = || Lookup::Version(Version::Cached(cached.clone()), CacheStatus::StaleIfError);
         let pass = |reason| match reason {
@@ -329,13 +331,13 @@ impl Engine {
         let policy = self.shared.options.stale;
         let Joined { fetch, collapsed } = match self.join(key, Some(cached)) {
             Ok(joined) => joined,
-            // As if origin did not respond in time.
+            // Treated like an origin that does not respond in time.
             Err(BUSY) if may_be_stale && policy == StalePolicy::AnyFailure => return stale(),
             Err(reason) => return Lookup::Pass(reason),
         };
         let state = if may_be_stale && policy == StalePolicy::AnyFailure {
-            // The fetch goes on. A client with a short timeout of its own would give up here, and
-            // go to the same origin.
+            // The fetch continues. A client with a short timeout would otherwise go to the same
+            // origin.
             match tokio::time::timeout(REVALIDATION_TIMEOUT, fetch.state()).await {
                 Ok(state) => state,
                 Err(_) => return stale(),
@@ -350,8 +352,8 @@ impl Engine {
             return pass(reason);
         }
         lookup(state, CacheStatus::Replaced { collapsed }).unwrap_or_else(|error| {
-            // That origin refuses an object is no failure (RFC 5861, section 4): the object may
-            // have been withdrawn or deleted.
+            // A refusal is not a failure (RFC 5861 section 4), because the object may have been
+            // withdrawn or deleted.
             let is_refused = error.kind() == ErrorKind::PermissionDenied;
             let is_failure = match policy {
                 StalePolicy::AnyFailure => !is_refused,
@@ -365,8 +367,8 @@ impl Engine {
     }
 }
 
-/// A fetch, or why none may begin.
-type Joining = std::result::Result<Joined, &'static str>;
+/// A fetch, or the reason why none may begin.
+type JoinResult = std::result::Result<Joined, &'static str>;
 
 /// Converts the state of a fetch. `fetched` is the status of an object that origin sent.
 fn lookup(state: FetchState, fetched: CacheStatus) -> std::result::Result<Lookup, Arc<Error>> {

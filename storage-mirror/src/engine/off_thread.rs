@@ -1,21 +1,21 @@
-//! Work that waits for the disk, away from the threads that serve.
+//! Runs work that waits for the disk on other threads than those that serve.
 
 use storage_core::{Error, Result};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-/// Runs work where waiting is allowed. When the future is dropped, the work goes on.
+/// Runs work on a thread that may block. Dropping the future does not stop the work.
 pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     match spawn_blocking(work).await {
         Ok(done) => done,
-        Err(join) => Err(Error::unexpected("the cache failed", join)),
+        Err(join) => Err(Error::unexpected("a task of the cache failed", join)),
     }
 }
 
-/// Drops a value whose drop waits for the disk, where waiting is allowed. A runtime that is
-/// shutting down, and so runs no further work, drops it too. Without a runtime, it is dropped here.
+/// Drops a value, whose drop waits for the disk, on a thread that may block. A runtime that is
+/// shutting down drops it without a thread. Without a runtime, this thread drops it.
 pub(crate) fn drop_off_thread(value: impl Send + 'static) {
     match Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn_blocking(move || drop(value))),
@@ -31,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends the thread that drops it.
+    /// Sends the id of the thread that drops it.
     struct Dropped(mpsc::Sender<ThreadId>);
 
     impl Drop for Dropped {
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_dropped_although_the_runtime_has_ended() {
+    fn a_value_is_dropped_after_the_runtime_has_ended() {
         let (sender, dropped) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let handle = runtime.handle().clone();

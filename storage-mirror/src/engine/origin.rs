@@ -1,4 +1,4 @@
-//! Parts of a version, from origin.
+//! Opens parts of a version at origin.
 
 use storage_core::internal::escape_invisible;
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, ObjectStream, Result, Storage};
@@ -11,11 +11,12 @@ pub(crate) async fn rest(origin: &Storage, meta: &ObjectMeta, from: u64) -> Resu
     part(origin, meta, from, meta.size).await
 }
 
-/// Opens a part of a version at origin, and never of another version.
+/// Opens a part of exactly this version at origin.
 ///
 /// # Errors
-/// `Unexpected` if the version has no strong ETag; `PreconditionFailed` if origin has another
-/// version by now; `Integrity` if origin sends another part or another size; origin's own errors.
+/// Fails with `Unexpected` if the version has no strong ETag, with `PreconditionFailed` if origin
+/// has another version, with `Integrity` if origin sends another range or size, and with the errors
+/// of origin.
 pub(crate) async fn part(
     origin: &Storage,
     meta: &ObjectMeta,
@@ -25,7 +26,7 @@ pub(crate) async fn part(
     let Some(etag) = meta.strong_etag() else {
         return Err(Error::new(
             ErrorKind::Unexpected,
-            "without a strong ETag the rest cannot be fetched from origin, because it might be of \
+            "the rest cannot be fetched from origin without a strong ETag, because it might be of \
              another version",
         ));
     };
@@ -39,10 +40,10 @@ pub(crate) async fn part(
     Ok(object.into_stream())
 }
 
-/// Logs that origin failed: one line for all requests that waited for the same fetch. `status` is
-/// the response's, if one client alone waited.
+/// Logs a failure of origin, once for all requests that waited for the same fetch. `status` is that
+/// of the response, if only one client waited.
 pub(crate) fn log_failure(key: &Key, error: &Error, status: Option<u16>) {
-    // As text, which subscribers escape: it may quote what a stranger sent.
+    // As text, which subscribers escape, because it may quote input from clients or origin.
     let cause = std::error::Error::source(error).map(ToString::to_string);
     tracing::warn!(key = &*escape_invisible(key.as_str()), %error, cause, status, "origin failed");
 }

@@ -1,4 +1,4 @@
-//! [`Progress`]: an object that is arriving, as its readers see it.
+//! [`Progress`]: an object that is arriving, shared with its readers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ pub(crate) struct Progress {
     written: watch::Receiver<Written>,
 }
 
-/// How much has arrived.
+/// The bytes that have arrived, and how the fetch failed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Written {
     bytes: u64,
     is_broken: bool,
-    /// The bytes do not have the checksum that origin reported. No reader may take them for whole,
-    /// and none may go on with the rest from origin.
+    /// Whether the bytes do not have the checksum that origin reported. Then readers fail, and do
+    /// not continue with the rest from origin.
     is_wrong: bool,
 }
 
@@ -39,7 +39,7 @@ impl ProgressSender {
         self.0.send_modify(|written| written.bytes = bytes);
     }
 
-    /// Ends the progress, because the fetch broke off with this error.
+    /// Ends the progress with the error of the fetch.
     pub(super) fn fail(&self, error: &Error) {
         self.0.send_modify(|written| {
             written.is_broken = true;
@@ -49,7 +49,7 @@ impl ProgressSender {
 }
 
 impl Progress {
-    /// Creates the progress of an object that was requested and whose response came then.
+    /// Creates the progress of an object, with the times of the request and of the response.
     pub(super) fn new(
         meta: Arc<ObjectMeta>,
         tail: Tail,
@@ -60,11 +60,11 @@ impl Progress {
         (ProgressSender(sender), Self { meta, tail, requested_at, received_at, written })
     }
 
-    /// Waits until the byte at a position has been written. Returns how many bytes there are, or
-    /// `None` if that byte will not come.
+    /// Waits until the byte at a position has been written. Returns the number of written bytes, or
+    /// `None` if that byte will not arrive.
     ///
     /// # Errors
-    /// `Integrity` if the bytes do not have the checksum that origin reported.
+    /// Fails with `Integrity` if the bytes do not have the checksum that origin reported.
     pub(crate) async fn reaches(&self, position: u64) -> Result<Option<u64>> {
         let mut written = self.written.clone();
         let reached = written
@@ -72,7 +72,7 @@ impl Progress {
             .await;
         let written = match reached {
             Ok(written) => *written,
-            // The writing end is gone.
+            // The sender was dropped.
             Err(_) => *self.written.borrow(),
         };
         if written.is_wrong {
@@ -84,19 +84,19 @@ impl Progress {
         Ok((written.bytes > position).then_some(written.bytes))
     }
 
-    /// Returns how old the object is: the age of origin's response, and the time since the request
-    /// (`current_age`, RFC 9111, section 4.2.3).
+    /// Returns the age of the object: that of origin's response plus the time since the request
+    /// (`current_age`, RFC 9111 section 4.2.3).
     pub(crate) fn age(&self) -> Duration {
         let came_with = self.meta.response.map_or(Duration::ZERO, |response| response.age);
         came_with.saturating_add(self.requested_at.elapsed())
     }
 
-    /// Returns whether origin's response came before an instant.
-    pub(super) fn came_before(&self, instant: Instant) -> bool {
+    /// Returns whether the response of origin was received before an instant.
+    pub(super) fn received_before(&self, instant: Instant) -> bool {
         self.received_at <= instant
     }
 
-    /// Returns how many bytes have been written.
+    /// Returns the number of written bytes.
     pub(crate) fn written(&self) -> u64 {
         self.written.borrow().bytes
     }

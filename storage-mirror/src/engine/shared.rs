@@ -1,4 +1,4 @@
-//! [`Shared`]: what the engine and its fetches share.
+//! [`EngineOptions`], and [`Shared`]: the state that the engine and its fetches share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use super::fetches::Fetches;
 use super::freshness::FreshnessPolicy;
 use crate::store::{Limits, Store};
 
-/// What the users of an engine want to differ.
+/// The options of an engine.
 #[derive(Debug)]
 pub(crate) struct EngineOptions {
     pub(crate) limits: Limits,
-    /// How long a missing object counts as missing without a request to origin. Zero: not at all.
+    /// How long a missing object counts as missing without a request to origin. Zero disables this.
     pub(crate) negative_ttl: Duration,
     pub(crate) freshness: FreshnessPolicy,
     pub(crate) stale: StalePolicy,
-    /// Whether only objects with a strong ETag are kept. Bodies of others cannot continue at origin
-    /// if the cache fails.
+    /// Whether only objects with a strong ETag are stored. Bodies of others cannot continue at
+    /// origin if the cache fails.
     pub(crate) requires_strong_etag: bool,
     /// Whether each failure of origin is logged, because no caller gets the error.
     pub(crate) logs_failures: bool,
-    /// Whether requests go to origin on their own, with origin's own timeouts, if a fetch has no
-    /// response after a minute. If not, they fail with `Timeout`.
+    /// Whether requests are passed to origin, with its own timeouts, if a fetch has no response
+    /// after a minute. If not, they fail with `Timeout`.
     pub(crate) passes_if_slow: bool,
     pub(crate) clock: Clock,
 }
 
-/// When a stale version is served because origin fails.
+/// The failures of origin for which a stale version is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StalePolicy {
-    /// For each error but a refusal, and if origin does not respond within 800 ms.
+    /// All errors except `PermissionDenied`, and no response within 800 ms.
     AnyFailure,
-    /// For retryable errors.
+    /// Retryable errors.
     RetryableErrors,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum StalePolicy {
 pub(crate) struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Clock {
-    /// Creates a clock that a function reads.
+    /// Creates a clock from a function that returns the time.
     pub(crate) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
@@ -70,16 +70,16 @@ pub(crate) struct Shared {
     pub(super) options: EngineOptions,
     pub(super) fetches: Fetches,
     pub(super) counters: Counters,
-    /// Keys without an object.
+    /// Keys of missing objects.
     pub(super) missing: TtlCache<()>,
-    /// Keys whose objects are not kept, with the reasons.
+    /// Keys whose objects are not stored, with the reasons.
     pub(super) uncached: TtlCache<&'static str>,
-    /// Set if the store may have an object that a write replaces. Nothing is served from then on.
+    /// Set if the store may contain an object that a write replaces. Then no object is served.
     pub(super) is_off: AtomicBool,
 }
 
 impl Shared {
-    /// Remembers that there is no object, unless the key was purged since this fetch began.
+    /// Records that there is no object, unless the key was purged since this fetch began.
     pub(super) fn remember_missing(&self, key: &Key, number: u64) {
         if !self.options.negative_ttl.is_zero() {
             self.fetches.if_current(key, number, || self.missing.insert(key, ()));
@@ -87,12 +87,12 @@ impl Shared {
     }
 
     /// Deregisters the fetch of a key whose entry cannot be read. The fetch that wrote the entry
-    /// may still be registered for a moment, and later requests must not read along from its file.
+    /// may still be registered, and later requests must not read from its file.
     pub(super) fn forget_fetch(&self, key: &Key) {
         self.fetches.remove(key);
     }
 
-    /// Remembers that an object is not kept, unless the key was purged since this fetch began.
+    /// Records that an object is not stored, unless the key was purged since this fetch began.
     pub(super) fn remember_uncached(&self, key: &Key, number: u64, reason: &'static str) {
         self.fetches.if_current(key, number, || self.uncached.insert(key, reason));
     }

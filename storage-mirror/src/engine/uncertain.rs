@@ -7,10 +7,10 @@ use std::time::Duration;
 use storage_core::Key;
 use tokio::time::Instant;
 
-/// How long a key is uncertain: longer than origin works on a request.
+/// How long a key is uncertain. Exceeds the time that origin takes to carry out a request.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// How many keys are remembered. If there are more, all keys are uncertain, so that no key is
-/// forgotten before its time.
+/// The maximum number of recorded keys. If there are more, all keys are uncertain, so that no key
+/// is dropped early.
 const MAX_KEYS: usize = 10_000;
 
 /// Keys that are uncertain for a minute.
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_key_is_forgotten_before_its_time_however_many_there_are() {
+    async fn any_number_of_keys_stay_uncertain_for_a_minute() {
         let mut uncertain = UncertainKeys::default();
         let count = 3 * MAX_KEYS + 1;
         for number in 0..count {
@@ -74,7 +74,7 @@ mod tests {
         assert!((0..count).all(|number| uncertain.contains(&key(number))));
         tokio::time::advance(LIFETIME).await;
         assert!((0..count).all(|number| !uncertain.contains(&key(number))));
-        // The keys whose time is over make room.
+        // Keys that are no longer uncertain make room.
         uncertain.insert(&key(0));
         assert!(uncertain.contains(&key(0)) && !uncertain.contains(&key(1)));
     }

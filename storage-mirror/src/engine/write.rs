@@ -1,4 +1,4 @@
-//! [`Write`]: a write of objects at origin, which removes what it replaces from the cache.
+//! [`Write`]: a write at origin, which removes the replaced objects from the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,11 +9,11 @@ use super::lookup::Engine;
 use super::off_thread::{drop_off_thread, off_thread};
 use super::shared::Shared;
 
-/// A write at origin that is under way.
+/// A running write at origin.
 ///
-/// From [`begin`](Self::begin) until its end nothing of its keys is in the cache, no fetch of them
-/// begins, and no earlier fetch of them is kept. If it is dropped before [`end`](Self::end), or
-/// fails, origin may still carry it out. The keys then bypass the cache for a minute.
+/// From [`begin`](Self::begin) until its end, its keys are not in the cache, no fetch of them
+/// begins, and no earlier fetch of them is stored. If it fails or is dropped before
+/// [`end`](Self::end), origin may still carry it out, so the keys bypass the cache for a minute.
 #[derive(Debug)]
 pub(crate) struct Write {
     shared: Arc<Shared>,
@@ -22,11 +22,11 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Removes the objects from the cache. The write may begin when this returns `Ok`.
+    /// Removes the objects from the cache. Start the write after this returns `Ok`.
     ///
     /// # Errors
-    /// As [`Store::purge_keys`](crate::store::Store::purge_keys). The store may still have what the
-    /// write replaces, so the engine serves nothing any more.
+    /// As [`Store::purge_keys`](crate::store::Store::purge_keys). The engine then serves nothing,
+    /// because the store may still contain a replaced object.
     pub(crate) async fn begin(engine: &Engine, keys: Vec<Key>) -> Result<Self> {
         let shared = Arc::clone(&engine.shared);
         shared.fetches.begin_write(&keys);
@@ -35,7 +35,7 @@ impl Write {
         Ok(write)
     }
 
-    /// Ends the write. `succeeded` if its outcome is certain.
+    /// Ends the write. `succeeded` states that its outcome is certain.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
@@ -61,8 +61,8 @@ impl Drop for Write {
 }
 
 impl Engine {
-    /// Has keys whose state at origin is uncertain bypass the cache for a minute. Their objects are
-    /// removed in another thread.
+    /// Makes keys with an uncertain state at origin bypass the cache for a minute. Removes their
+    /// objects on another thread.
     pub(crate) fn invalidate(&self, keys: &[Key]) {
         invalidate(&self.shared, keys);
     }
@@ -76,8 +76,8 @@ impl Engine {
         purge(&self.shared, keys)
     }
 
-    /// As [`purge_keys`](Self::purge_keys), for objects whose state at origin is uncertain. Their
-    /// keys bypass the cache for a minute.
+    /// Removes objects like [`purge_keys`](Self::purge_keys). Their state at origin is uncertain,
+    /// so their keys bypass the cache for a minute.
     ///
     /// # Errors
     /// As [`Write::begin`].
@@ -85,7 +85,8 @@ impl Engine {
         purge_uncertain(&self.shared, keys)
     }
 
-    /// As [`purge_all`](Self::purge_all). All keys bypass the cache for a minute.
+    /// Removes all objects like [`purge_all`](Self::purge_all). All keys bypass the cache for a
+    /// minute.
     ///
     /// # Errors
     /// As [`Write::begin`].
@@ -103,14 +104,14 @@ impl Engine {
         self.shared.store.purge_prefix("").map(drop)
     }
 
-    /// Whether two handles are of the same engine.
+    /// Returns whether two handles refer to the same engine.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
-/// The removal of objects whose state at origin is uncertain. It takes place when this is dropped,
-/// and waits for the disk.
+/// Removes objects whose state at origin is uncertain when it is dropped. Its drop waits for the
+/// disk.
 struct Removal {
     shared: Arc<Shared>,
     keys: Vec<Key>,
@@ -119,13 +120,13 @@ struct Removal {
 impl Drop for Removal {
     fn drop(&mut self) {
         if let Err(error) = purge(&self.shared, &self.keys) {
-            tracing::warn!(%error, "the cache could not be purged, and is switched off");
+            tracing::warn!(%error, "an object could not be removed from the cache, which is turned off");
         }
     }
 }
 
 fn invalidate(shared: &Arc<Shared>, keys: &[Key]) {
-    // From here on nothing of these keys is served.
+    // From here on these keys are not served.
     shared.fetches.set_uncertain(keys);
     drop_off_thread(Removal { shared: Arc::clone(shared), keys: keys.to_vec() });
 }

@@ -45,17 +45,17 @@ storage_core::options! {
         /// A directory that only the mirror uses.
         #[serde(deserialize_with = "local_path::deserialize")]
         pub cache_dir: PathBuf => "path", required;
-        /// The upper bound of the cache on disk.
+        /// Upper bound for the disk space of the objects.
         #[serde(deserialize_with = "byte_size::deserialize")]
         pub max_size: u64 => "size", required;
-        /// Larger objects are passed through and not cached.
+        /// Larger objects are passed through and not stored.
         #[serde(default, deserialize_with = "byte_size::option")]
         pub max_object_size: Option<u64> => "size", otherwise "a tenth of `max_size`";
-        /// The memory for small objects that are requested often, and for metadata.
+        /// Upper bound for the memory of metadata and of objects that are requested often.
         #[serde(default = "default_memory", deserialize_with = "byte_size::deserialize")]
         pub memory: u64 => "size", default "64MiB";
-        /// The memory for the index: about 200 bytes and the key for each object. When it is full,
-        /// objects are evicted as if the disk were full.
+        /// Upper bound for the memory of the index: about 200 bytes and the key for each object.
+        /// When it is full, objects are evicted as if the disk were full.
         #[serde(default = "default_index_memory", deserialize_with = "byte_size::deserialize")]
         pub index_memory: u64 => "size", default "512MiB";
         /// The prefixes of the keys that are served.
@@ -64,14 +64,15 @@ storage_core::options! {
         /// content type (`"audio/*"`), prefix (`"prefix:live/"`) and `default`.
         #[serde(default)]
         pub ttl: Ttl => "duration or table", default "1h";
-        /// How long a missing object is remembered.
+        /// How long a missing object counts as missing without a request to origin.
         #[serde(default = "default_negative_ttl", deserialize_with = "duration::deserialize")]
         pub negative_ttl: Duration => "duration", default "10s";
-        /// How long an expired object is served while origin fails, unless origin says otherwise.
+        /// How long an expired object is served while origin fails, unless its `Cache-Control` sets
+        /// another time.
         #[serde(default = "default_stale_if_error", deserialize_with = "duration::deserialize")]
         pub stale_if_error: Duration => "duration", default "24h";
-        /// How long an expired object is served while it is revalidated, unless origin says
-        /// otherwise.
+        /// How long an expired object is served while it is revalidated, unless its `Cache-Control`
+        /// sets another time.
         #[serde(default, deserialize_with = "duration::deserialize")]
         pub stale_while_revalidate: Duration => "duration", default "0s";
         /// Whether the first client is redirected to the URL of origin while the cache fills in the
@@ -96,14 +97,14 @@ storage_core::options! {
         /// They are stored in `analytics` below `cache_dir` and do not count towards `max_size`.
         #[serde(default = "default_analytics_days")]
         pub analytics_days: usize => "integer", default 400;
-        /// What origin charges for sending one GB (10^9 bytes), as in `0.09`. With it, the status
-        /// page shows how much money the cache saves.
+        /// The price that origin charges for sending one GB (10^9 bytes), as in `0.09`. With it,
+        /// the status page shows how much money the cache saves.
         pub price_per_gb: Option<f64> => "number";
         /// The currency of `price_per_gb`, as in `"€"` or `"EUR"`.
         #[serde(default = "default_currency")]
         pub currency: String => "text", default "$";
-        /// The addresses of proxies in front, whose `Forwarded` or `X-Forwarded-For` names the
-        /// client.
+        /// The addresses of proxies in front of the mirror, whose `Forwarded` or `X-Forwarded-For`
+        /// names the client.
         ///
         /// If both headers (RFC 7239) are present and name different clients, neither is used.
         /// Without this option, the access log, the analytics and `max_connections_per_client`
@@ -113,19 +114,19 @@ storage_core::options! {
         /// The key of signed links. With it, only links that are signed with it are served; without
         /// it, every object that `allow` permits is public.
         pub signing_key: Option<Secret> => "secret";
-        /// The number of threads that serve.
+        /// The number of threads that serve requests.
         pub workers: Option<usize> => "integer", otherwise "one for each core";
-        /// The number of concurrent connections.
+        /// The maximum number of concurrent connections.
         #[serde(default = "default_max_connections")]
         pub max_connections: usize => "integer", default 10000;
-        /// The number of concurrent connections of one address (IPv6: one /64). Does not apply to
-        /// `trusted_proxies`.
+        /// The maximum number of concurrent connections of one address (IPv6: one /64). Does not
+        /// apply to `trusted_proxies`.
         ///
         /// Further connections are closed at once.
         pub max_connections_per_client: Option<usize> => "integer",
             otherwise "a tenth of `max_connections`";
-        /// The bytes per second that a client has to read while bytes are ready. 0 disables the
-        /// limit.
+        /// The minimum number of bytes per second that a client has to read while bytes are ready.
+        /// 0 disables the limit.
         ///
         /// Slower clients are disconnected. A client may pause for 60 seconds. Each `min_rate`
         /// bytes that it reads allow one second more, up to 10 minutes, so that a listener can
@@ -241,10 +242,10 @@ impl MirrorConfig {
     pub fn validated(self) -> Result<Self> {
         let bad = |text: &'static str| Err(Error::config(text));
         if self.max_size == 0 {
-            return bad("max_size: is 0; set how much of the disk may be used, as in \"50GiB\"");
+            return bad("max_size: must be more than 0; set an upper bound, as in \"50GiB\"");
         }
         if self.max_object_size.is_some_and(|size| size > self.max_size) {
-            return bad("max_object_size: is more than max_size");
+            return bad("max_object_size: must be at most max_size");
         }
         // Only these characters can be sent in every header.
         let is_fit = |token: &Secret| {

@@ -9,7 +9,7 @@ use storage_serve::internal::text_response;
 use storage_serve::{ResponseBody, error_response};
 
 use super::responses;
-use crate::engine::{Engine, Filled};
+use crate::engine::{Engine, FillOutcome};
 
 /// The maximum number of keys in one response.
 const MAX_KEYS: usize = 1000;
@@ -43,12 +43,12 @@ pub(super) async fn prefetch(engine: &Engine, key: &Key, query: &str) -> Respons
     }
 }
 
-fn document(filled: Filled) -> serde_json::Value {
+fn document(filled: FillOutcome) -> serde_json::Value {
     let reason = match filled {
-        Filled::Cached => return json!({ "available": true, "fetching": false }),
-        Filled::NotCached(reason) => reason.to_owned(),
-        Filled::Missing => "origin has no such object".to_owned(),
-        Filled::Failed(kind) => format!("origin failed: {kind}"),
+        FillOutcome::Cached => return json!({ "available": true, "fetching": false }),
+        FillOutcome::NotCached(reason) => reason.to_owned(),
+        FillOutcome::Missing => "origin has no such object".to_owned(),
+        FillOutcome::Failed(kind) => format!("origin failed: {kind}"),
     };
     json!({ "available": false, "fetching": false, "reason": reason })
 }

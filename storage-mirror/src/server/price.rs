@@ -18,7 +18,7 @@ impl Price {
     /// Returns `None` if there is no price.
     ///
     /// # Errors
-    /// Fails with `InvalidConfig` if the price is negative or no number, or if the currency is
+    /// Fails with `InvalidConfig` if the price is negative or not finite, or if the currency is
     /// empty, longer than 8 characters, or has invisible characters.
     pub(super) fn new(per_gb: Option<f64>, currency: &str) -> Result<Option<Self>> {
         let length = currency.trim().chars().count();

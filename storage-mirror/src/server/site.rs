@@ -244,7 +244,7 @@ fn refusal(method: &Method, error: &Error) -> Response<ResponseBody> {
     let response = match error.kind() {
         ErrorKind::PermissionDenied => text_response(
             StatusCode::FORBIDDEN,
-            "This needs a signed link, and one that has not expired.\n",
+            "This request needs a signed link that has not expired.\n",
         ),
         _ => error_response(method, error),
     };

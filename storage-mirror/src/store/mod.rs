@@ -10,8 +10,8 @@
 //!   and restores the complete ones ([`recover`]).
 //! - **Verified**: every block is compared with its checksum each time it is read ([`read`]). A
 //!   broken entry is removed and fetched again. Keys are compared byte by byte.
-//! - **Bounded**: room is made before a fill begins, so the directory never takes more than
-//!   `max_size`.
+//! - **Bounded**: entries are evicted before a fill reserves its space, so the objects never take
+//!   more than `max_size`.
 //! - **A purge wins** over every fill that began before it ([`purge`]).
 //!
 //! Everything here is synchronous. Functions that may wait for the disk say so; call them only

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use bytes::Bytes;
+use storage_core::internal::escape_invisible;
 use storage_core::{Error, ErrorKind, Result};
 
 use super::buffers::Buffer;
@@ -267,7 +268,7 @@ impl Shared {
         match failure {
             ReadFailure::Broken(Broken(what)) => {
                 tracing::warn!(
-                    key = entry.key(),
+                    key = &*escape_invisible(entry.key()),
                     what,
                     "an entry of the cache is broken and is removed"
                 );

@@ -16,9 +16,9 @@ use super::limits::Recovered;
 use super::meta::EntryMeta;
 use super::sys;
 
-/// What a directory contains.
+/// The content of a directory.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct DirectoryScan {
     /// One for each key, the oldest fill first.
     pub(super) entries: Vec<Entry>,
     pub(super) recovered: Recovered,
@@ -30,12 +30,12 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// Errors of the operating system about reading or removing.
-pub(super) fn recover(directory: &Directory) -> Result<Found> {
+pub(super) fn recover(directory: &Directory) -> Result<DirectoryScan> {
     let in_context = |error: io::Error| {
         Error::from(error)
             .with_context(&format!("reading back the cache in {}", directory.path().display()))
     };
-    let mut found = Found::default();
+    let mut found = DirectoryScan::default();
     remove_fills(directory, &mut found).map_err(in_context)?;
     for shelf in directory.shelves() {
         read_shelf(directory, &shelf, &mut found).map_err(in_context)?;
@@ -46,7 +46,7 @@ pub(super) fn recover(directory: &Directory) -> Result<Found> {
     Ok(found)
 }
 
-fn remove_fills(directory: &Directory, found: &mut Found) -> io::Result<()> {
+fn remove_fills(directory: &Directory, found: &mut DirectoryScan) -> io::Result<()> {
     for file in fs::read_dir(directory.filling())? {
         let file = file?;
         let Some(id) = file.file_name().to_str().and_then(parse_id) else { continue };
@@ -57,7 +57,7 @@ fn remove_fills(directory: &Directory, found: &mut Found) -> io::Result<()> {
     Ok(())
 }
 
-fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Result<()> {
+fn read_shelf(directory: &Directory, shelf: &str, found: &mut DirectoryScan) -> io::Result<()> {
     for file in fs::read_dir(directory.path().join(shelf))? {
         let (file, name) = file.map(|file| (file.path(), file.file_name()))?;
         let Some((rest, id)) = name.to_str().and_then(parse_entry_name) else {
@@ -80,7 +80,7 @@ fn read_shelf(directory: &Directory, shelf: &str, found: &mut Found) -> io::Resu
 
 /// Removes the earlier of two versions of a key. A crash leaves both if it comes after the new file
 /// is renamed and before the old one is removed.
-fn keep_latest(directory: &Directory, found: &mut Found) -> io::Result<()> {
+fn keep_latest(directory: &Directory, found: &mut DirectoryScan) -> io::Result<()> {
     let by_key = |a: &Entry, b: &Entry| a.key().cmp(b.key()).then(b.id().cmp(&a.id()));
     found.entries.sort_unstable_by(by_key);
     let mut latest: Vec<Entry> = Vec::with_capacity(found.entries.len());

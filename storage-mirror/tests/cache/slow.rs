@@ -55,7 +55,7 @@ async fn an_origin_that_takes_more_than_a_minute_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_error_of_a_slow_origin_is_its_own() {
+async fn an_error_of_a_slow_origin_is_returned_unchanged() {
     let fixture = Fixture::new();
     fixture.origin.save("a", "one").await.unwrap();
     let _ = fixture.faults.on(Operation::Open).delay(Duration::from_secs(90));

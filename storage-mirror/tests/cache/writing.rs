@@ -187,7 +187,7 @@ async fn after_too_many_writes_before_the_directory_is_open_all_keys_bypass_it_f
 }
 
 #[tokio::test]
-async fn a_process_that_only_writes_removes_what_an_earlier_one_kept() {
+async fn a_process_that_only_writes_removes_what_an_earlier_one_stored() {
     let mut fixture = Fixture::new();
     fixture.storage.save("a", "old").await.unwrap();
     fixture.storage.save("b", "stays").await.unwrap();
@@ -201,7 +201,7 @@ async fn a_process_that_only_writes_removes_what_an_earlier_one_kept() {
 }
 
 #[tokio::test]
-async fn a_write_before_the_first_open_removes_what_an_earlier_run_kept() {
+async fn a_write_before_the_first_open_removes_what_an_earlier_run_stored() {
     let mut fixture = Fixture::new();
     fixture.storage.save("a", "old").await.unwrap();
     fixture.storage.save("b", "stays").await.unwrap();

@@ -320,7 +320,7 @@ fn a_storage_that_cannot_sign_links_is_refused_with_what_to_configure() {
 }
 
 #[test]
-fn the_options_of_memory_are_those_of_fs() {
+fn the_link_options_of_memory_are_those_of_fs() {
     let secret = ("signing_key", SECRET);
     let error = configured("memory", &[secret]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);

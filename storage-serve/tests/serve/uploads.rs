@@ -279,7 +279,7 @@ async fn an_upload_with_a_wrong_length_stores_nothing() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_leaves_the_old_object_and_no_debris() {
+async fn an_upload_that_breaks_off_leaves_the_old_object_and_no_temporary_file() {
     let root = TempDir::new().unwrap();
     let storage = Storage::new(Fs::builder(root.path()).build().unwrap());
     storage.save("a.txt", "old").await.unwrap();

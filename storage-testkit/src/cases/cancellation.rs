@@ -60,7 +60,7 @@ pub(crate) async fn a_dropped_save_creates_no_object(kit: &Kit) -> Checked {
         refused(kit.storage.open("a/b/c.bin").await, ErrorKind::NotFound);
         kit.holds_only(&[]).await?;
     }
-    // A directory that is left would be in the way of this key.
+    // A directory that is left behind would conflict with this key.
     kit.storage.save("a", "a").await?;
     kit.holds_only(&["a"]).await?;
     Ok(())
@@ -84,7 +84,7 @@ pub(crate) async fn a_stalled_save_is_invisible(kit: &Kit) -> Checked {
     {
         let (payload, waiting) = stalling(chunks);
         let save = until_stalled(kit.storage.save(key, payload), &waiting).await;
-        assert_eq!(kit.read("old.bin").await?, "old", "a save under way shows");
+        assert_eq!(kit.read("old.bin").await?, "old", "an unfinished save is visible");
         kit.holds_only(&["old.bin"]).await?;
         // Later saves do not wait for the stalled one.
         kit.storage.save(key, "between").await?;
@@ -118,8 +118,8 @@ pub(crate) async fn a_save_dropped_at_any_point_takes_effect_completely_or_not_a
                 let meta = object.meta().clone();
                 let is_new = meta.size == new.len() as u64;
                 assert_same(&object.bytes().await?, if is_new { &new } else { &old });
-                assert!(is_new || ended.is_none(), "a save that succeeded is not there");
-                assert!(is_new || polls % 2 == 0, "an old object where none was");
+                assert!(is_new || ended.is_none(), "the object of a successful save is missing");
+                assert!(is_new || polls % 2 == 0, "an old object exists where there was none");
                 if kit.storage.info().capabilities.metadata {
                     assert_eq!(meta.content_type(), Some(if is_new { "a/new" } else { "a/old" }));
                 }

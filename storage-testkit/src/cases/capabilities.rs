@@ -6,8 +6,8 @@ use storage_core::{Capabilities, ETag, Error, ErrorKind, Result};
 use crate::case::Checked;
 use crate::kit::Kit;
 
-/// Fails with `Unsupported` if the driver lacks the capability, and with `PermissionDenied` if a
-/// layer forbids it, such as a read-only storage.
+/// Asserts that a call failed with `Unsupported`, because the driver lacks the capability, or with
+/// `PermissionDenied`, because a layer such as `ReadOnly` forbids it.
 #[track_caller]
 fn denied<T>(what: &str, result: Result<T>) {
     let kind = result.err().as_ref().map(Error::kind);

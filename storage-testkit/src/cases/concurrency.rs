@@ -63,7 +63,7 @@ async fn read_version(storage: &Storage, key: &str) -> Result<usize, Failure> {
     let object = storage.open(key).await?;
     let meta = object.meta().clone();
     let kept = meta.metadata.user_metadata.contains_key("version");
-    assert!(kept || !storage.info().capabilities.metadata, "the metadata was away for a moment");
+    assert!(kept || !storage.info().capabilities.metadata, "the metadata was missing for a moment");
     Ok(version_of(&meta, &object.bytes().await?))
 }
 
@@ -128,7 +128,7 @@ pub(crate) async fn readers_during_1000_overwrites_see_complete_versions(kit: &K
         {
             assert_eq!(meta.size, body_of(version).len() as u64, "stat mixed two versions");
         }
-        assert!(storage.exists(KEY).await?, "an object that is overwritten was away for a moment");
+        assert!(storage.exists(KEY).await?, "an overwritten object was missing for a moment");
         Ok(())
     })
     .await
@@ -208,7 +208,7 @@ pub(crate) async fn copies_during_overwrites_are_complete(kit: &Kit) -> Checked 
     .await
 }
 
-/// The bytes stay the same, and a reader gets all of the old metadata or all of the new.
+/// Readers get either all of the old metadata or all of the new, while the bytes stay the same.
 pub(crate) async fn metadata_that_changes_during_reads_is_consistent(kit: &Kit) -> Checked {
     const CHANGES: usize = 200;
     let bytes = pattern(1, 5000);

@@ -34,28 +34,27 @@ pub(crate) async fn an_error_of_a_writing_verb_names_verb_driver_and_key(kit: &K
     Ok(())
 }
 
-/// Returns the error of a call that must fail.
+/// Returns the storage of the harness whose backend fails.
 async fn broken(kit: &Kit) -> Storage {
     let broken = kit.harness.broken_backend().await;
-    broken.unwrap_or_else(|| {
-        panic!("the harness made a broken backend a moment ago and now does not")
-    })
+    broken
+        .unwrap_or_else(|| panic!("the harness provided a broken backend before, and does not now"))
 }
 
 #[track_caller]
-fn is_trouble<T>(verb: &str, result: Result<T>) {
+fn assert_fails_visibly<T>(verb: &str, result: Result<T>) {
     match result {
-        Ok(_) => panic!("{verb}: the broken backend was taken for a sound one"),
+        Ok(_) => panic!("{verb} succeeded on a broken backend"),
         Err(error) => assert_ne!(
             error.kind(),
             ErrorKind::NotFound,
-            "{verb}: trouble was taken for absence: {error}"
+            "{verb} reported a failure as a missing object: {error}"
         ),
     }
 }
 
 pub(crate) async fn exists_fails_on_a_broken_backend(kit: &Kit) -> Checked {
-    is_trouble("exists", broken(kit).await.exists("a/b.bin").await);
+    assert_fails_visibly("exists", broken(kit).await.exists("a/b.bin").await);
     Ok(())
 }
 
@@ -63,13 +62,13 @@ pub(crate) async fn stat_and_open_do_not_report_not_found_on_a_broken_backend(
     kit: &Kit,
 ) -> Checked {
     let broken = broken(kit).await;
-    is_trouble("stat", broken.stat("a/b.bin").await);
-    is_trouble("open", broken.open("a/b.bin").await);
+    assert_fails_visibly("stat", broken.stat("a/b.bin").await);
+    assert_fails_visibly("open", broken.open("a/b.bin").await);
     Ok(())
 }
 
 pub(crate) async fn delete_fails_on_a_broken_backend(kit: &Kit) -> Checked {
-    is_trouble("delete", broken(kit).await.delete("a/b.bin").await);
+    assert_fails_visibly("delete", broken(kit).await.delete("a/b.bin").await);
     Ok(())
 }
 
@@ -78,8 +77,12 @@ pub(crate) async fn delete_many_fails_on_a_broken_backend(kit: &Kit) -> Checked 
     let results: Vec<_> = broken.delete_many(stream::iter(["a/b.bin", "c.bin"])).collect().await;
     assert_eq!(results.len(), 2);
     for (result, key) in results.into_iter().zip(["a/b.bin", "c.bin"]) {
-        let Err(error) = result else { panic!("the broken backend was taken for a sound one") };
-        assert_ne!(error.kind(), ErrorKind::NotFound, "trouble was taken for absence: {error}");
+        let Err(error) = result else { panic!("delete_many succeeded on a broken backend") };
+        assert_ne!(
+            error.kind(),
+            ErrorKind::NotFound,
+            "delete_many reported a failure as a missing object: {error}"
+        );
         assert_eq!(
             (error.operation(), error.key()),
             (Some(Operation::Delete), Some(key)),
@@ -91,8 +94,8 @@ pub(crate) async fn delete_many_fails_on_a_broken_backend(kit: &Kit) -> Checked 
 
 pub(crate) async fn list_fails_on_a_broken_backend(kit: &Kit) -> Checked {
     let broken = broken(kit).await;
-    is_trouble("list", broken.list("").entries().collect().await);
-    is_trouble("list", broken.list("a/").delimiter("/").entries().collect().await);
+    assert_fails_visibly("list", broken.list("").entries().collect().await);
+    assert_fails_visibly("list", broken.list("a/").delimiter("/").entries().collect().await);
     Ok(())
 }
 
@@ -103,7 +106,7 @@ pub(crate) async fn errors_and_debug_output_contain_no_secret(kit: &Kit) -> Chec
         for secret in kit.harness.secrets() {
             assert!(
                 !text.contains(&secret),
-                "a secret shows: {}",
+                "a secret is visible: {}",
                 text.replace(&secret, "<secret>")
             );
         }

@@ -16,7 +16,7 @@ async fn all_stay_apart(kit: &Kit, keys: &[&str]) -> Checked {
             expected.push((*key).to_owned());
         }
     }
-    assert!(!expected.is_empty(), "every one of these keys was refused: {keys:?}");
+    assert!(!expected.is_empty(), "all of these keys were refused: {keys:?}");
     for key in &expected {
         assert!(kit.storage.exists(key).await?, "{key:?}");
         assert_eq!(kit.storage.stat(key).await?.key, *key.as_str(), "stat returned another key");
@@ -288,7 +288,7 @@ pub(crate) async fn an_unusual_key_is_copied_and_deleted_unchanged(kit: &Kit) ->
             assert_eq!(
                 kit.read(twin).await?,
                 *twin.as_bytes(),
-                "deleting {key:?} took {twin:?} along"
+                "deleting {key:?} also deleted {twin:?}"
             );
         }
     }

@@ -413,7 +413,7 @@ pub(crate) async fn a_partly_read_listing_can_be_dropped(kit: &Kit) -> Checked {
 
 /// Returns the storage of the harness with folder markers.
 async fn with_folder_markers(kit: &Kit) -> Storage {
-    kit.harness.folder_markers().await.expect("the harness makes folder markers")
+    kit.harness.folder_markers().await.expect("the harness creates folder markers")
 }
 
 /// Returns the storage of the harness with an unreadable directory.
@@ -421,7 +421,7 @@ async fn with_an_unreadable_directory(kit: &Kit) -> Storage {
     kit.harness
         .unreadable_directory()
         .await
-        .expect("the harness makes a directory that cannot be read")
+        .expect("the harness creates a directory that cannot be read")
 }
 
 /// Returns the names in order, and for each error a `!` and its key.
@@ -433,7 +433,7 @@ async fn items(list: List) -> Vec<String> {
             Ok(entry) => entry.name().to_owned(),
             Err(error) => {
                 assert!(error.listing_continues(), "the listing ends with {error}");
-                format!("!{}", error.key().expect("the error names what cannot be read"))
+                format!("!{}", error.key().expect("the error contains the name of the directory"))
             }
         });
     }
@@ -519,11 +519,11 @@ pub(crate) async fn an_unreadable_directory_is_one_error_and_the_listing_continu
     assert_eq!(items(storage.list("c/")).await, ["c/1"]);
     assert!(
         storage.list("b/").entries().collect().await.is_err(),
-        "what cannot be read is listed as empty"
+        "an unreadable directory is listed as empty"
     );
     assert!(
         storage.list("").entries().collect().await.is_err(),
-        "an incomplete listing is taken for a complete one"
+        "an incomplete listing counts as complete"
     );
     Ok(())
 }
@@ -534,8 +534,7 @@ pub(crate) async fn a_listing_of_one_level_contains_an_unreadable_directory(kit:
     Ok(())
 }
 
-/// The names after `b/5` are as unknown as those before. A caller continues after the key of the
-/// error.
+/// The names after `b/5` are unknown too. A caller continues after the key of the error.
 pub(crate) async fn a_listing_that_begins_inside_an_unreadable_directory_reports_it(
     kit: &Kit,
 ) -> Checked {

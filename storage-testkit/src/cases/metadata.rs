@@ -210,7 +210,7 @@ pub(crate) async fn the_content_type_is_detected_from_the_first_bytes(kit: &Kit)
             Some(expected),
             "{key}, streamed in small chunks"
         );
-        assert_eq!(kit.read(key).await?, bytes, "looking at the first bytes took them away");
+        assert_eq!(kit.read(key).await?, bytes, "content type detection consumed the first bytes");
     }
     Ok(())
 }
@@ -262,7 +262,7 @@ pub(crate) async fn metadata_is_kept_or_refused_and_never_dropped(kit: &Kit) -> 
                 let kept = kit.storage.stat(KEY).await?.metadata;
                 let mut expected = metadata;
                 expected.fill_from(&kept);
-                assert_eq!(kept, expected, "dropped or changed without a word");
+                assert_eq!(kept, expected, "metadata was dropped or changed without an error");
                 kit.storage.delete(KEY).await?;
             }
             refusal => {
@@ -282,7 +282,7 @@ pub(crate) async fn a_strong_etag_differs_between_versions(kit: &Kit) -> Checked
         let meta = kit.storage.stat(KEY).await?;
         assert!(
             meta.etag.as_ref().is_some_and(|etag| !etag.is_weak()),
-            "the strong ETag is gone: {:?}",
+            "there is no strong ETag: {:?}",
             meta.etag
         );
         assert!(

@@ -208,7 +208,7 @@ macro_rules! __all_cases {
             }
             url {
                 each_kind_of_link_is_returned_or_unsupported [];
-                a_public_link_has_no_end_and_contains_the_key [PublicUrl];
+                a_public_link_does_not_expire_and_contains_the_key [PublicUrl];
                 public_links_encode_unusual_keys [PublicUrl];
                 signed_links_encode_unusual_keys [SignedGet];
                 a_link_to_a_missing_object_is_returned [PublicUrl];

@@ -23,8 +23,8 @@ pub(crate) async fn a_taken_key_leads_to_a_similar_one_and_both_objects_stay(kit
     let mut keys = vec!["a/photo.png".to_owned()];
     for version in ["22", "333"] {
         let meta = kit.storage.save("a/photo.png", version).unique_name().await?;
-        assert_eq!(meta.key.parent(), Some("a"), "another directory: {}", meta.key);
-        assert_eq!(meta.key.extension(), Some("png"), "another extension: {}", meta.key);
+        assert_eq!(meta.key.parent(), Some("a"), "the directory differs: {}", meta.key);
+        assert_eq!(meta.key.extension(), Some("png"), "the extension differs: {}", meta.key);
         assert_eq!(meta.size, version.len() as u64);
         assert_eq!(kit.read(meta.key.as_str()).await?, version);
         assert_eq!(kit.storage.stat(&meta.key).await?.metadata.cache_control, None);
@@ -105,7 +105,7 @@ pub(crate) async fn each_of_32_concurrent_saves_gets_its_own_name(kit: &Kit) -> 
         assert_eq!(
             saved.iter().filter(|meta| meta.key == *key).count(),
             1,
-            "the name itself was left unused"
+            "the requested name was not used"
         );
         for (racer, meta) in saved.iter().enumerate() {
             assert_same(&kit.read(meta.key.as_str()).await?, &pattern(racer as u8, 1000 + racer));

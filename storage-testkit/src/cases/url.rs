@@ -25,7 +25,7 @@ pub(crate) async fn each_kind_of_link_is_returned_or_unsupported(kit: &Kit) -> C
     ];
     for (kind, supported, link) in links {
         match link {
-            Ok(_) => assert!(supported, "{kind}: made, though the capabilities deny it"),
+            Ok(_) => assert!(supported, "{kind}: a link, although it is not a capability"),
             refusal if !supported => drop(refused(refusal, ErrorKind::Unsupported)),
             Err(error) => panic!("{kind}: {error}"),
         }
@@ -34,7 +34,7 @@ pub(crate) async fn each_kind_of_link_is_returned_or_unsupported(kit: &Kit) -> C
         [(UrlMethod::Put, can.signed_put), (UrlMethod::Post, can.signed_post)]
     {
         match url().method(method).expires_in(QUARTER).await {
-            Ok(_) => assert!(supported, "{method:?}: made, though the capabilities deny it"),
+            Ok(_) => assert!(supported, "{method:?}: a link, although it is not a capability"),
             // A read-only layer forbids uploads.
             Err(error) if !supported && !can.write => {
                 assert!(
@@ -49,7 +49,7 @@ pub(crate) async fn each_kind_of_link_is_returned_or_unsupported(kit: &Kit) -> C
     Ok(())
 }
 
-pub(crate) async fn a_public_link_has_no_end_and_contains_the_key(kit: &Kit) -> Checked {
+pub(crate) async fn a_public_link_does_not_expire_and_contains_the_key(kit: &Kit) -> Checked {
     let link = kit.storage.url("a/b.png").await?;
     assert_eq!(link.expires_at, None);
     assert_eq!(link.method, UrlMethod::Get);
@@ -126,12 +126,13 @@ pub(crate) async fn a_signed_link_states_when_it_expires(kit: &Kit) -> Checked {
     for time in [Duration::from_secs(1), QUARTER, Duration::from_secs(86_400)] {
         let before = SystemTime::now();
         let link = kit.storage.url("a/b.png").expires_in(time).await?;
-        let ends =
-            link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
+        let ends = link
+            .expires_at
+            .unwrap_or_else(|| panic!("a signed link that does not expire: {link:?}"));
         // Whole seconds, on the clock of the signer.
         let slack = Duration::from_secs(5);
-        assert!(ends + slack >= before + time, "it ends too early: {ends:?}");
-        assert!(ends <= SystemTime::now() + time + slack, "it ends too late: {ends:?}");
+        assert!(ends + slack >= before + time, "it expires too early: {ends:?}");
+        assert!(ends <= SystemTime::now() + time + slack, "it expires too late: {ends:?}");
     }
     Ok(())
 }
@@ -150,7 +151,7 @@ pub(crate) async fn a_signed_link_is_never_a_public_link(kit: &Kit) -> Checked {
 pub(crate) async fn an_expiry_is_never_ignored(kit: &Kit) -> Checked {
     for method in [UrlMethod::Get, UrlMethod::Head, UrlMethod::Put, UrlMethod::Post] {
         if let Ok(link) = kit.storage.url("a/b.png").method(method).expires_in(QUARTER).await {
-            assert!(link.expires_at.is_some(), "{method:?} got a link for ever: {link:?}");
+            assert!(link.expires_at.is_some(), "{method:?}: a link that does not expire: {link:?}");
             assert_eq!(link.method, method);
         }
     }
@@ -191,17 +192,13 @@ pub(crate) async fn an_upload_link_is_bound_to_its_options(kit: &Kit) -> Checked
     );
     if kit.storage.info().capabilities.signed_get {
         let download = kit.storage.url("a/b.png").expires_in(QUARTER).await?;
-        assert_ne!(
-            download.as_str(),
-            links[0].as_str(),
-            "a link for downloading is no link for uploading"
-        );
+        assert_ne!(download.as_str(), links[0].as_str(), "a link for downloading accepts uploads");
     }
     Ok(())
 }
 
 pub(crate) async fn a_form_is_bound_to_its_options(kit: &Kit) -> Checked {
-    // Stable links, so that they do not differ in time.
+    // The links are stable, so they do not differ only because of the time.
     let form = |key: &str| {
         kit.storage.url(key).method(UrlMethod::Post).expires_in(QUARTER).stable_for(WINDOW)
     };
@@ -231,10 +228,10 @@ pub(crate) async fn debug_output_hides_the_fields_of_a_form(kit: &Kit) -> Checke
     let form = kit.storage.url("a/b.png").method(UrlMethod::Post).expires_in(QUARTER).await?;
     let shown = format!("{form:?}");
     for (name, value) in form.fields.iter().filter(|(_, value)| value.len() > 16) {
-        assert!(!shown.contains(value), "the field {name} shows");
+        assert!(!shown.contains(value), "the output contains the field {name}");
     }
     if let Some(query) = form.query() {
-        assert!(!shown.contains(query), "the query shows");
+        assert!(!shown.contains(query), "the output contains the query");
     }
     Ok(())
 }
@@ -283,12 +280,13 @@ pub(crate) async fn a_stable_link_is_valid_as_long_as_requested(kit: &Kit) -> Ch
     {
         let before = SystemTime::now();
         let link = kit.storage.url("a/b.png").expires_in(time).stable_for(window).await?;
-        let ends =
-            link.expires_at.unwrap_or_else(|| panic!("a signed link without an end: {link:?}"));
-        assert!(ends >= before + time, "it ends too early: {ends:?}");
+        let ends = link
+            .expires_at
+            .unwrap_or_else(|| panic!("a signed link that does not expire: {link:?}"));
+        assert!(ends >= before + time, "it expires too early: {ends:?}");
         // The clock of the signer may be slightly ahead.
         let latest = SystemTime::now() + time + window + Duration::from_secs(5);
-        assert!(ends <= latest, "it ends too late: {ends:?}");
+        assert!(ends <= latest, "it expires too late: {ends:?}");
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! A layer that injects faults, for testing how an application handles them.
 //!
 //! A [`Faults`] is a set of plans that the test controls. [`Faults::layer`] applies the plans to
-//! any driver. Each plan selects calls of a verb and the fault that they meet. Plans can be added
-//! before the application runs and while it runs. Each counts how often it fired, so that a test
-//! can assert that its fault came to pass.
+//! any driver. Each plan selects calls of a verb and a fault for them. Plans can be added before
+//! the application runs and while it runs. Each plan counts how often it fired, so that a test can
+//! assert that its fault occurred.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {

@@ -78,7 +78,7 @@ impl Faults {
         Plan { faults: self.clone(), operation, key: None, calls: Calls::Every }
     }
 
-    /// Makes all calls fail that need the backend: of all verbs but `url`.
+    /// Makes all calls fail that need the backend: those of all verbs except `url`.
     pub fn fail_all(&self, kind: ErrorKind) {
         for verb in [
             Operation::Open,
@@ -99,7 +99,7 @@ impl Faults {
         self.script().calls.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Returns the number of faults that came to pass, of all plans that were not cleared.
+    /// Returns how often the plans fired that were not cleared.
     #[must_use]
     pub fn fired(&self) -> usize {
         self.script().rules.iter().map(|rule| rule.planned.fired()).sum()
@@ -196,7 +196,7 @@ impl Plan {
         self.plan(Fault::Fail(Box::new(error)))
     }
 
-    /// Fails the call after it took effect, like a response that is lost. The save or delete *has*
+    /// Fails the call after it took effect, as if the response was lost. The save or deletion has
     /// happened.
     ///
     /// # Panics
@@ -219,9 +219,9 @@ impl Plan {
     }
 
     /// Drops everything after this many bytes or entries without an error: a connection that breaks
-    /// during an open, a backend that stores a part of the payload, a listing that ends too early.
-    /// Fires only if something follows. The checks of a save run before, and its checksums are not
-    /// passed on.
+    /// during an open, a backend that stores a part of the payload, or a listing that ends too
+    /// early. Fires only if there are more bytes or entries. The checks of a save run before, and
+    /// its checksums are not passed on.
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -310,14 +310,14 @@ impl Planned {
         Self { state: Arc::new(state) }
     }
 
-    /// Returns how often the fault came to pass.
+    /// Returns how often the plan fired.
     #[must_use]
     pub fn fired(&self) -> usize {
         self.state.fired.load(Ordering::SeqCst)
     }
 
-    /// Waits until the fault comes to pass. Each call waits for one more time. Dropping the future
-    /// loses nothing.
+    /// Waits until the plan fires. Each call waits for one more firing. If the future is dropped,
+    /// the next call waits for the same firing.
     pub async fn reached(&self) {
         if let Ok(permit) = self.state.reached.acquire().await {
             permit.forget();

@@ -106,7 +106,7 @@ impl<T: Piece> Cut<T> {
             End::Truncate => {
                 let following = match self.rest.take() {
                     Some(rest) => Ok(rest),
-                    // Without more items nothing is lost, so the fault does not fire.
+                    // There are no more items to drop, so the fault does not fire.
                     None => self.pieces.next().await?,
                 };
                 self.end = End::Over;

@@ -3,7 +3,7 @@
 //! A [`Peer`] listens on a port of the loopback interface. A function that the test supplies
 //! returns a [`Response`] for each [`Request`]; the response describes every byte on the wire:
 //! status line, headers and body, and where the transmission stops. The peer records all requests,
-//! and counts the faults that it has sent, so that a test can assert that its fault came to pass.
+//! and counts the faults that it has sent, so that a test can assert that its fault occurred.
 //!
 //! The peer runs on a runtime of its own. A test may therefore pause its own clock, and a test
 //! without a runtime can use a peer as well.
@@ -34,11 +34,11 @@
 //!
 //! | response | on the wire |
 //! |---|---|
-//! | [`new`](Response::new), [`ok`](Response::ok), [`in_range`](Response::in_range) | a sound response |
+//! | [`new`](Response::new), [`ok`](Response::ok), [`in_range`](Response::in_range) | a complete response |
 //! | [`raw`](Response::raw) | exactly these bytes |
 //! | [`delay`](Response::delay), [`wait`](Response::wait) | bytes that are held back until the test opens a [`Gate`] |
 //! | [`cut_after`](Response::cut_after), [`reset_after`](Response::reset_after) | a part of the body, then the end of the connection |
-//! | [`stall_after`](Response::stall_after), [`stall`](Response::stall) | a part of the response, then silence |
+//! | [`stall_after`](Response::stall_after), [`stall`](Response::stall) | a part of the response; the connection stays open |
 //! | [`never`](Response::never), [`disconnect`](Response::disconnect) | no response at all |
 
 mod peer;

@@ -17,7 +17,7 @@ use super::request::Request;
 use super::response::Response;
 
 /// How long [`Peer::until_requested`] waits.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Script = Box<dyn FnMut(&Request) -> Response + Send>;
 
@@ -88,31 +88,31 @@ impl Peer {
         self.shared.count(start)
     }
 
-    /// Returns the number of requests that the script met with a fault: see [`Response`].
+    /// Returns the number of responses that were faults: see [`Response`].
     #[must_use]
     pub fn fired(&self) -> usize {
         self.shared.state().fired
     }
 
-    /// Returns the number of requests that the script met with a response that is no fault.
+    /// Returns the number of responses that were not faults.
     #[must_use]
     pub fn sound(&self) -> usize {
         let state = self.shared.state();
         state.requests.len() - state.fired
     }
 
-    /// Asserts that at least one fault came to pass.
+    /// Asserts that at least one fault was sent.
     ///
     /// # Panics
-    /// If none did.
+    /// If none was.
     #[track_caller]
     pub fn assert_fired(&self) {
-        assert!(self.fired() > 0, "the fault never came to pass: {:#?}", self.requests());
+        assert!(self.fired() > 0, "no fault was sent: {:#?}", self.requests());
     }
 
     /// Waits until there are `count` requests whose method and target begin with `start`.
     ///
-    /// The waiting runs on the clock of the peer, so that a test may pause its own.
+    /// It uses the clock of the peer, so a test may pause its own.
     ///
     /// # Panics
     /// If there are fewer after 30 s.
@@ -125,7 +125,7 @@ impl Peer {
                     let _ = news.changed().await;
                 }
             };
-            tokio::time::timeout(PATIENCE, received).await.is_ok()
+            tokio::time::timeout(REQUEST_TIMEOUT, received).await.is_ok()
         });
         let is_received = waiting.await.unwrap_or(false);
         assert!(is_received, "fewer than {count} requests {start:?}: {:#?}", self.requests());
@@ -201,7 +201,7 @@ fn runtime() -> &'static Runtime {
 
 async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
     let listener = TcpListener::from_std(listener).expect("the runtime accepts the listener");
-    // Dropped with this task, and all connections with it.
+    // Dropping this task drops the set, which closes all connections.
     let mut connections = JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };

@@ -254,7 +254,7 @@ impl<'a> Pair<'a> {
         match kind(real) {
             Some(ErrorKind::InvalidKey) if self.harness.rejects_key(&Key::new(key)?) => Ok(true),
             Some(ErrorKind::Conflict) if self.harness.is_tree() => {
-                if self.is_in_the_way(key).await? {
+                if self.has_conflict(key).await? {
                     return Ok(true);
                 }
                 Err(Failure::new(format!(
@@ -265,8 +265,9 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Returns whether an object exists below this key, or at a parent of it.
-    async fn is_in_the_way(&self, key: &str) -> Result<bool> {
+    /// Returns whether an object exists below this key or at a parent of it, so that a tree cannot
+    /// store the key.
+    async fn has_conflict(&self, key: &str) -> Result<bool> {
         let mut ancestors = key.match_indices('/').map(|(at, _)| &key[..at]);
         let taken = list(&self.model, "", None, None).await?;
         let is_taken = |wanted: &str| taken.iter().any(|(key, _)| key == wanted);
@@ -277,8 +278,8 @@ impl<'a> Pair<'a> {
     async fn check_name(&self, requested: &str, got: &Key) -> Checked {
         let requested = Key::new(requested)?;
         let fits = got.parent() == requested.parent() && got.extension() == requested.extension();
-        let is_free = !self.model.exists(&requested).await?
-            && !self.is_in_the_way(requested.as_str()).await?;
+        let is_free =
+            !self.model.exists(&requested).await? && !self.has_conflict(requested.as_str()).await?;
         if (is_free && *got != requested) || (!is_free && !fits) {
             return Err(Failure::new(format!("unique_name made {got} of {requested}")));
         }

@@ -2,7 +2,7 @@
 //! operations.
 //!
 //! A sequence contains saves in every mode, opens with ranges and conditions, copies, deletes and
-//! listings, in any order, on a few keys with difficult names. After each step both drivers must
+//! listings, in any order, on a few keys with unusual names. After each step both drivers must
 //! return the same: results, error kinds, bodies, metadata, listings. If they differ, the test
 //! shortens the sequence as far as possible and prints it.
 //!

@@ -7,7 +7,7 @@ use proptest::prop_oneof;
 use proptest::sample::select;
 use storage_core::{ByteRange, Metadata};
 
-/// The keys: few, so that operations meet, and with difficult names.
+/// The keys. They are few, so that operations affect the same objects, and have unusual names.
 pub(super) const KEYS: &[&str] = &[
     "a",
     "a/b",
@@ -107,7 +107,8 @@ pub(super) enum Version {
     Older,
 }
 
-/// Metadata by number. There are few, so that remains of one show in another.
+/// The metadata of a save. There are few values, so that saves replace them often and remains of an
+/// old value are found.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Given {
     Nothing,

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-/// Returns `len` bytes with a period that no buffer size divides, so that a misplaced piece shows.
-/// Another `seed` gives other bytes at every position.
+/// Returns `len` bytes with a period that no buffer size divides, so that misplaced bytes are
+/// detected. Another `seed` results in other bytes at every position.
 pub(crate) fn pattern(seed: u8, len: usize) -> Bytes {
     const PERIOD: usize = 251;
     let period: Vec<u8> =

@@ -18,13 +18,13 @@ const CHUNK: usize = 64 * 1024;
 
 /// Upper bound for the growth of a process beyond the bytes of the body that it may hold: buffers,
 /// threads and their heaps.
-const MOST_GROWN: u64 = 32 * 1024 * 1024;
+const MAX_GROWTH: u64 = 32 * 1024 * 1024;
 
 /// The default of `Harness::max_body_memory`.
-const USUALLY_HELD: u64 = 32 * 1024 * 1024;
+const DEFAULT_BODY_MEMORY: u64 = 32 * 1024 * 1024;
 
 /// Upper bound for the growth of a process that runs other tests as well.
-const MOST_GROWN_IN_COMPANY: u64 = LARGE - MOST_GROWN;
+const MAX_GROWTH_WITH_OTHER_TESTS: u64 = LARGE - MAX_GROWTH;
 
 /// Counts the bytes that a driver holds, and measures the process.
 pub(crate) struct Watch {
@@ -37,7 +37,8 @@ pub(crate) struct Watch {
 impl Watch {
     /// Creates a watch with an upper bound for the bytes held at a time.
     pub(crate) fn start(may_hold: u64) -> Arc<Self> {
-        let may_grow = if is_own_process() { may_grow(may_hold) } else { MOST_GROWN_IN_COMPANY };
+        let may_grow =
+            if is_own_process() { may_grow(may_hold) } else { MAX_GROWTH_WITH_OTHER_TESTS };
         Arc::new(Self {
             held: AtomicU64::new(0),
             may_hold,
@@ -64,13 +65,13 @@ impl Watch {
 /// Returns the upper bound for the growth of a process whose driver may hold this many bytes of the
 /// body.
 ///
-/// A process grows by more than it holds: read buffers are larger than the pieces that are held of
-/// them, and the allocator keeps freed memory for each thread. What exceeds the default therefore
-/// counts twice. The bound is always below the size of the body, so that a driver that holds the
-/// whole body fails.
+/// A process grows by more than the driver holds: read buffers are larger than the slices of them
+/// that are held, and the allocator keeps freed memory for each thread. The bytes above the default
+/// therefore count twice. The bound is always below the size of the body, so that a driver that
+/// holds the whole body fails.
 fn may_grow(may_hold: u64) -> u64 {
-    let twice = may_hold + may_hold.saturating_sub(USUALLY_HELD);
-    (twice + MOST_GROWN).min(MOST_GROWN_IN_COMPANY)
+    let twice = may_hold + may_hold.saturating_sub(DEFAULT_BODY_MEMORY);
+    (twice + MAX_GROWTH).min(MAX_GROWTH_WITH_OTHER_TESTS)
 }
 
 fn too_much(message: String) -> Error {
@@ -109,8 +110,8 @@ fn shared() -> &'static [u8] {
     SHARED.get_or_init(|| pattern(5, 2 * CHUNK))
 }
 
-/// Returns the start of a chunk in the shared bytes. It differs between neighbours, so that a wrong
-/// order shows.
+/// Returns the start of a chunk in the shared bytes. It differs between consecutive chunks, so that
+/// a wrong order is detected.
 fn window(chunk: u64) -> usize {
     (chunk as usize * 17) % CHUNK
 }
@@ -136,7 +137,7 @@ pub(crate) fn assert_part(position: u64, mut found: &[u8]) {
         let start = window(chunk) + within;
         assert!(
             part == &shared()[start..start + part.len()],
-            "the bytes at position {position} are others"
+            "the bytes at position {position} differ"
         );
         (position, found) = (position + part.len() as u64, rest);
     }

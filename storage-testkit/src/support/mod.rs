@@ -1,4 +1,4 @@
-//! What cases share: bytes to save, payloads that stall or fail, races.
+//! Helpers of several cases: bytes to save, payloads that stall or fail, races.
 
 pub(crate) mod content;
 pub(crate) mod large;

@@ -9,7 +9,7 @@ use storage_core::{Error, ErrorKind, Payload, Result};
 use tokio::sync::Notify;
 
 /// The error message of a failing payload. A save must return it unchanged.
-pub(crate) const SOURCE_FAILED: &str = "the source of the bytes failed, as the case wanted";
+pub(crate) const SOURCE_FAILED: &str = "the source of the bytes failed, as planned by the case";
 
 /// Returns the bytes as a stream of unknown size. It yields to other tasks before each chunk.
 pub(crate) fn streaming(mut bytes: Bytes, chunk: usize) -> Payload {

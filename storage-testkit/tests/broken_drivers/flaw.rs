@@ -291,7 +291,8 @@ impl<F: Flaw> Harness for Of<F> {
     }
 }
 
-/// Asserts that each of the cases finds the flaw. That they pass without it, the control proves.
+/// Asserts that each of the cases detects the flaw. The suite on [`Flawless`] proves that they pass
+/// without it.
 #[track_caller]
 pub(crate) fn caught<F: Flaw>(cases: &[&str]) {
     for name in cases {
@@ -323,7 +324,7 @@ pub(crate) fn in_mode(options: &SaveOptions, mode: SaveMode) -> SaveOptions {
     options
 }
 
-/// A note that a flaw keeps about keys.
+/// The state of a flaw for each key.
 pub(crate) type Notes<T> = Mutex<HashMap<Key, T>>;
 
 /// A flaw of `save` alone.

@@ -63,7 +63,7 @@ fn a_link_that_works_too_long_is_caught() {
     ]);
 }
 
-flawed_url!(ForgetsResponseHeaders, |inner, key, options| {
+flawed_url!(DropsResponseHeaders, |inner, key, options| {
     let mut options = options.clone();
     options.response_content_type = None;
     options.response_content_disposition = None;
@@ -71,8 +71,8 @@ flawed_url!(ForgetsResponseHeaders, |inner, key, options| {
 });
 
 #[test]
-fn response_headers_that_are_forgotten_are_caught() {
-    caught::<ForgetsResponseHeaders>(&["url::signed_links_with_different_options_differ"]);
+fn response_headers_that_are_dropped_are_caught() {
+    caught::<DropsResponseHeaders>(&["url::signed_links_with_different_options_differ"]);
 }
 
 flawed_url!(UploadsAnything, |inner, key, options| {
@@ -83,7 +83,7 @@ flawed_url!(UploadsAnything, |inner, key, options| {
 });
 
 #[test]
-fn upload_conditions_that_are_forgotten_are_caught() {
+fn upload_conditions_that_are_dropped_are_caught() {
     caught::<UploadsAnything>(&["url::an_upload_link_is_bound_to_its_options"]);
 }
 
@@ -126,15 +126,15 @@ fn a_link_that_needs_the_object_is_caught() {
     caught::<LooksForTheObject>(&["url::a_link_to_a_missing_object_is_returned"]);
 }
 
-flawed_url!(PublicOnesEnd, |inner, key, options| {
+flawed_url!(PublicLinksExpire, |inner, key, options| {
     let mut link = inner.link(key, options)?;
     link.expires_at = Some(std::time::SystemTime::now());
     Ok(link)
 });
 
 #[test]
-fn a_public_link_that_ends_is_caught() {
-    caught::<PublicOnesEnd>(&["url::a_public_link_has_no_end_and_contains_the_key"]);
+fn a_public_link_that_expires_is_caught() {
+    caught::<PublicLinksExpire>(&["url::a_public_link_does_not_expire_and_contains_the_key"]);
 }
 
 flawed_url!(CannotSign, |inner, key, options| match options.expires_in {
@@ -155,7 +155,7 @@ flawed_url!(FormsForAnything, |inner, key, options| {
 });
 
 #[test]
-fn conditions_of_a_form_that_are_forgotten_are_caught() {
+fn conditions_of_a_form_that_are_dropped_are_caught() {
     caught::<FormsForAnything>(&["url::a_form_is_bound_to_its_options"]);
 }
 
@@ -183,7 +183,7 @@ flawed_url!(FieldsInTheUrl, |inner, key, options| {
 });
 
 #[test]
-fn a_form_whose_fields_show_is_caught() {
+fn a_form_whose_debug_output_contains_its_fields_is_caught() {
     caught::<FieldsInTheUrl>(&["url::debug_output_hides_the_fields_of_a_form"]);
 }
 
@@ -201,15 +201,15 @@ fn a_link_that_is_not_stable_is_caught() {
 }
 
 // Counts the lifetime from the start of the window, without adding the window.
-flawed_url!(EndsWithinItsWindow, |inner, key, options| {
+flawed_url!(ExpiresWithinItsWindow, |inner, key, options| {
     let mut link = inner.link(key, options)?;
     link.expires_at = link.expires_at.map(|end| end - options.stable_for.unwrap_or_default());
     Ok(link)
 });
 
 #[test]
-fn a_stable_link_that_ends_too_early_is_caught() {
-    caught::<EndsWithinItsWindow>(&["url::a_stable_link_is_valid_as_long_as_requested"]);
+fn a_stable_link_that_expires_too_early_is_caught() {
+    caught::<ExpiresWithinItsWindow>(&["url::a_stable_link_is_valid_as_long_as_requested"]);
 }
 
 /// Keeps links by path, whatever their options.
@@ -288,9 +288,9 @@ fn a_verifier_that_refuses_the_uploads_of_a_writable_storage_is_caught() {
     caught::<RefusesUploads>(&[VERIFIER_CASE]);
 }
 
-flawed_verifier!(FailsWithoutAReason, Err(Error::new(ErrorKind::Unexpected, "no verifier")));
+flawed_verifier!(FailsWithoutReason, Err(Error::new(ErrorKind::Unexpected, "no verifier")));
 
 #[test]
-fn a_verifier_that_is_missing_for_no_stated_reason_is_caught() {
-    caught::<FailsWithoutAReason>(&[VERIFIER_CASE]);
+fn a_missing_verifier_without_a_reason_is_caught() {
+    caught::<FailsWithoutReason>(&[VERIFIER_CASE]);
 }

@@ -271,7 +271,7 @@ flawed_list!(RepeatsPrefixes, |inner, prefix, options| {
 });
 
 #[test]
-fn a_prefix_that_comes_more_than_once_is_caught() {
+fn a_prefix_that_is_listed_more_than_once_is_caught() {
     caught::<RepeatsPrefixes>(&[
         "list::a_common_prefix_is_listed_once_and_in_order",
         "list::a_delimiter_lists_one_level",
@@ -537,19 +537,19 @@ fn a_connection_that_a_dropped_listing_keeps_is_caught() {
     caught::<LeaksListings>(&["list::a_partly_read_listing_can_be_dropped"]);
 }
 
-/// Lists nothing if the backend is broken.
+/// Returns an empty listing if the backend is broken.
 #[derive(Default)]
-struct TroubleIsEmpty;
+struct ListsNothingOnErrors;
 
-impl Flaw for TroubleIsEmpty {
+impl Flaw for ListsNothingOnErrors {
     fn broken_backend() -> Option<Storage> {
-        Some(crate::others::in_trouble(crate::others::Verb::List))
+        Some(crate::others::with_a_hidden_error(crate::others::Verb::List))
     }
 }
 
 #[test]
 fn a_listing_that_swallows_errors_is_caught() {
-    caught::<TroubleIsEmpty>(&["errors::list_fails_on_a_broken_backend"]);
+    caught::<ListsNothingOnErrors>(&["errors::list_fails_on_a_broken_backend"]);
 }
 
 flawed_list!(EndsAfterErrors, |inner, prefix, options| {

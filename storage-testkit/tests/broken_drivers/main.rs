@@ -1,6 +1,6 @@
-//! Proves that the suite detects faults: drivers with one flaw each, and the cases that fail on it.
+//! Checks that the suite detects defects: each driver has one flaw, and the named cases fail on it.
 
-// All of it is test code, where a panic is a failure of the test.
+// This is test code, in which a panic is a failure of the test.
 #![allow(clippy::unwrap_used)]
 
 mod copying;
@@ -26,7 +26,7 @@ use tree::SoundTree;
 storage_testkit::conformance!(sound, Of::<Flawless>::default());
 storage_testkit::conformance!(sound_tree, Of::<SoundTree>::default());
 
-/// The handle keeps these promises before it calls a driver, so that no driver can break them.
+/// The handle checks these guarantees before it calls a driver, so no driver can break them.
 const ENSURED_BY_THE_HANDLE: [&str; 2] = [
     "save::empty_chunks_in_a_stream_are_ignored",
     "metadata::invalid_metadata_is_refused_and_nothing_is_stored",

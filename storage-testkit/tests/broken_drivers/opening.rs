@@ -414,12 +414,12 @@ fn holes_in_the_body_of_a_deleted_object_are_caught() {
 
 /// Returns objects from a cache at times.
 #[derive(Default)]
-struct StaleNowAndThen {
+struct SometimesStale {
     opened: Mutex<(usize, Option<(ObjectMeta, Bytes)>)>,
 }
 
 #[async_trait]
-impl Flaw for StaleNowAndThen {
+impl Flaw for SometimesStale {
     async fn open(&self, inner: &Sound, key: &Key, options: &OpenOptions) -> Result<Object> {
         let object = inner.memory.open(key, options).await?;
         let (meta, range) = (object.meta().clone(), object.range());
@@ -441,7 +441,7 @@ impl Flaw for StaleNowAndThen {
 
 #[test]
 fn a_version_that_comes_back_is_caught() {
-    caught::<StaleNowAndThen>(&[
+    caught::<SometimesStale>(&[
         "concurrency::readers_during_overwrites_never_see_an_older_version_again",
     ]);
 }

@@ -22,16 +22,16 @@ pub(crate) enum Verb {
 
 /// A driver with an unreachable backend, which one verb reports as a missing object.
 #[derive(Debug)]
-struct InTrouble {
+struct HidesErrors {
     swallows: Verb,
 }
 
-/// See [`InTrouble`].
-pub(crate) fn in_trouble(swallows: Verb) -> Storage {
-    Storage::new(InTrouble { swallows })
+/// See [`HidesErrors`].
+pub(crate) fn with_a_hidden_error(swallows: Verb) -> Storage {
+    Storage::new(HidesErrors { swallows })
 }
 
-impl InTrouble {
+impl HidesErrors {
     fn result<T>(&self, verb: Verb, absent: Result<T>) -> Result<T> {
         if self.swallows == verb {
             return absent;
@@ -41,7 +41,7 @@ impl InTrouble {
 }
 
 #[async_trait]
-impl Driver for InTrouble {
+impl Driver for HidesErrors {
     fn info(&self) -> DriverInfo {
         DriverInfo::new("trouble", "trouble:", Capabilities::full())
     }
@@ -111,7 +111,7 @@ macro_rules! swallows {
 
             impl Flaw for $flaw {
                 fn broken_backend() -> Option<Storage> {
-                    Some(in_trouble(Verb::$verb))
+                    Some(with_a_hidden_error(Verb::$verb))
                 }
             }
 
@@ -170,10 +170,10 @@ fn a_key_below_an_object_that_exists_is_caught() {
 }
 
 #[derive(Default)]
-struct RemembersForEver(crate::flaw::Notes<()>);
+struct CachesExists(crate::flaw::Notes<()>);
 
 #[async_trait]
-impl Flaw for RemembersForEver {
+impl Flaw for CachesExists {
     async fn exists(&self, inner: &Sound, key: &Key) -> Result<bool> {
         let exists = inner.memory.exists(key).await?;
         if exists {
@@ -184,8 +184,8 @@ impl Flaw for RemembersForEver {
 }
 
 #[test]
-fn an_exists_that_remembers_is_caught() {
-    caught::<RemembersForEver>(&["stat_exists::exists_is_true_from_save_to_delete"]);
+fn an_exists_that_caches_its_result_is_caught() {
+    caught::<CachesExists>(&["stat_exists::exists_is_true_from_save_to_delete"]);
 }
 
 /// A flaw of `delete`.
@@ -304,10 +304,10 @@ fn a_delete_that_empties_the_object_first_is_caught() {
 }
 
 #[derive(Default)]
-struct StatMakesItUp;
+struct StatInventsObjects;
 
 #[async_trait]
-impl Flaw for StatMakesItUp {
+impl Flaw for StatInventsObjects {
     async fn stat(&self, inner: &Sound, key: &Key) -> Result<ObjectMeta> {
         Ok(inner.memory.stat(key).await.unwrap_or_else(|_| ObjectMeta::new(key.clone(), 0)))
     }
@@ -315,7 +315,7 @@ impl Flaw for StatMakesItUp {
 
 #[test]
 fn a_stat_of_a_missing_object_that_succeeds_is_caught() {
-    caught::<StatMakesItUp>(&[
+    caught::<StatInventsObjects>(&[
         "stat_exists::stat_of_a_missing_object_is_not_found",
         "delete::a_deleted_object_is_gone",
     ]);
@@ -346,7 +346,7 @@ impl Flaw for IgnoresModes {
 }
 
 #[test]
-fn a_mode_that_is_neither_kept_nor_refused_is_caught() {
+fn a_mode_that_is_neither_applied_nor_refused_is_caught() {
     caught::<IgnoresModes>(&[
         "capabilities::a_verb_without_its_capability_is_refused_and_changes_nothing",
     ]);

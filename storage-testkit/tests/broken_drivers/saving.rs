@@ -33,8 +33,8 @@ fn a_save_that_truncates_first_is_caught() {
 }
 
 #[derive(Default)]
-struct KeepsWhatCame;
-flawed_save!(KeepsWhatCame, |_flaw, inner, key, payload, options| {
+struct KeepsThePartialPayload;
+flawed_save!(KeepsThePartialPayload, |_flaw, inner, key, payload, options| {
     let (bytes, error) = read(payload).await;
     let saved = inner.memory.save(key, bytes.into(), options).await?;
     error.map_or(Ok(saved), Err)
@@ -42,7 +42,7 @@ flawed_save!(KeepsWhatCame, |_flaw, inner, key, payload, options| {
 
 #[test]
 fn a_save_that_keeps_half_of_a_failed_stream_is_caught() {
-    caught::<KeepsWhatCame>(&[
+    caught::<KeepsThePartialPayload>(&[
         "save::a_failed_stream_creates_no_object",
         "save::a_failed_stream_leaves_the_old_object",
         "save::a_payload_shorter_or_longer_than_declared_is_refused_and_changes_nothing",
@@ -53,14 +53,14 @@ fn a_save_that_keeps_half_of_a_failed_stream_is_caught() {
 }
 
 #[derive(Default)]
-struct TakesAnErrorForTheEnd;
-flawed_save!(TakesAnErrorForTheEnd, |_flaw, inner, key, payload, options| {
+struct TreatsAnErrorAsTheEnd;
+flawed_save!(TreatsAnErrorAsTheEnd, |_flaw, inner, key, payload, options| {
     inner.memory.save(key, read(payload).await.0.into(), options).await
 });
 
 #[test]
-fn a_save_that_takes_an_error_for_the_end_is_caught() {
-    caught::<TakesAnErrorForTheEnd>(&[
+fn a_save_that_treats_an_error_as_the_end_is_caught() {
+    caught::<TreatsAnErrorAsTheEnd>(&[
         "save::a_failed_stream_leaves_the_old_object",
         "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
         "checksums::an_empty_object_is_verified",

@@ -16,8 +16,8 @@ fn conflict() -> Error {
     Error::new(ErrorKind::Conflict, "a file and a directory would need the same name")
 }
 
-/// Returns whether an object exists below this key, or at a parent of it.
-async fn is_in_the_way(inner: &Sound, key: &Key) -> Result<bool> {
+/// Returns whether an object exists below this key or at a parent of it.
+async fn has_conflict(inner: &Sound, key: &Key) -> Result<bool> {
     // No valid key is below a key of maximum length.
     if let Ok(directory) = Prefix::new(format!("{key}/"))
         && inner.memory.list(&directory, &ListOptions::default()).next().await.is_some()
@@ -54,7 +54,7 @@ impl<C: Conflicts> Tree<C> {
         if C::is_afraid_of(key) {
             return Err(conflict());
         }
-        if is_in_the_way(inner, key).await? {
+        if has_conflict(inner, key).await? {
             return C::refuse(inner, key).await;
         }
         Ok(())
@@ -95,10 +95,10 @@ impl Conflicts for Refuses {
 
 /// Deletes the conflicting object.
 #[derive(Default)]
-struct DeletesWhatIsInTheWay;
+struct DeletesTheConflictingObject;
 
 #[async_trait]
-impl Conflicts for DeletesWhatIsInTheWay {
+impl Conflicts for DeletesTheConflictingObject {
     async fn refuse(inner: &Sound, key: &Key) -> Result<()> {
         for (at, _) in key.as_str().match_indices('/') {
             inner.memory.delete(&Key::new(&key.as_str()[..at])?).await?;
@@ -109,17 +109,17 @@ impl Conflicts for DeletesWhatIsInTheWay {
 
 #[test]
 fn a_conflict_that_deletes_the_old_object_is_caught() {
-    caught::<Tree<DeletesWhatIsInTheWay>>(&[
+    caught::<Tree<DeletesTheConflictingObject>>(&[
         "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
 }
 
 #[derive(Default)]
-struct SaysSomethingElse;
+struct ReportsAnotherKind;
 
 #[async_trait]
-impl Conflicts for SaysSomethingElse {
+impl Conflicts for ReportsAnotherKind {
     async fn refuse(_inner: &Sound, _key: &Key) -> Result<()> {
         Err(Error::new(ErrorKind::Unexpected, "Not a directory (os error 20)"))
     }
@@ -127,7 +127,7 @@ impl Conflicts for SaysSomethingElse {
 
 #[test]
 fn a_conflict_with_another_error_kind_is_caught() {
-    caught::<Tree<SaysSomethingElse>>(&[
+    caught::<Tree<ReportsAnotherKind>>(&[
         "keys::a_key_and_a_key_below_it_are_both_kept_or_refused",
         "property::random_operations_agree_with_the_memory_driver",
     ]);
@@ -197,7 +197,7 @@ impl Flaw for LeavesDirectories {
 }
 
 #[test]
-fn a_directory_that_stays_in_the_way_is_caught() {
+fn an_empty_directory_that_blocks_an_object_is_caught() {
     caught::<LeavesDirectories>(&[
         "delete::a_key_can_become_a_prefix_and_a_key_again",
         "save::a_save_after_a_failed_save_succeeds",

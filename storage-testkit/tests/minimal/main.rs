@@ -2,7 +2,7 @@
 //! apply are skipped with the reason, and the large body streams through the driver and every
 //! layer.
 
-// All of it is test code, where a panic is how a test fails.
+// This is test code, in which a panic is a failure of the test.
 #![allow(clippy::unwrap_used)]
 
 mod spool;
@@ -80,7 +80,7 @@ fn a_case_that_does_not_apply_returns_the_missing_requirement() {
     );
 }
 
-/// A harness that skips a case because of a fault of its server.
+/// A harness that skips a case because of a defect of its server.
 struct OnAPoorServer;
 
 const POOR: &str = "delete::a_delete_leaves_similar_keys";

@@ -27,7 +27,7 @@ pub(super) const PREFETCH_WAIT: u64 = 30;
 /// Upper bound for the document of a response.
 const MAX_DOCUMENT_BYTES: usize = 16 << 20;
 
-/// Which mirror the command is for.
+/// The mirror that the command sends requests to.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct MirrorArgs {

@@ -1,4 +1,4 @@
-//! The keys that an operator names: as arguments, in a file, or all of origin with a prefix.
+//! The keys of a command: arguments, the lines of a file, or all keys of origin with a prefix.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use super::client::Client;
 use crate::exit::Failure;
 use crate::verbosity::note;
 
-/// Which keys a command handles.
+/// The keys that a command handles.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true)]
 pub(super) struct KeyArgs {
     /// A key, as in the storage of origin; may be repeated
     #[arg(value_name = "KEY", conflicts_with_all = ["prefix", "list"])]
     keys: Vec<String>,
-    /// All keys that begin with this text; \"\" is all keys
+    /// All keys that begin with this text; "" matches all keys
     #[arg(long, value_name = "PREFIX", conflicts_with = "list")]
     pub(super) prefix: Option<String>,
     /// A file with a key on each line, or - for standard input
@@ -80,7 +80,7 @@ pub(super) fn of_origin<'a>(client: &'a Client, prefix: &str) -> Keys<'a> {
                 note(&format!("{skipped} names of origin are not valid keys, and are skipped"));
             }
             let keys: Vec<String> = serde_json::from_value(page["keys"].take()).unwrap_or_default();
-            // A page that does not go on would be requested for ever.
+            // A page that does not advance would be requested forever.
             let next = page["next"].as_str().filter(|next| *next > after.as_str());
             Ok::<_, Failure>(Some((keys, next.map(str::to_owned))))
         }

@@ -11,12 +11,12 @@ use super::keys::{self, KeyArgs};
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::output::Output;
 
-/// How often a key is tried while the mirror has too many fetches, a second apart.
+/// The maximum number of attempts for a key, a second apart, while the mirror has too many fetches.
 const BUSY_ATTEMPTS: usize = 60;
 /// The reason of a mirror that has too many fetches.
 const BUSY: &str = "busy";
 
-/// Fetch objects from origin into the cache, and wait until they are there
+/// Fetch objects from origin into the cache, and wait until they are cached
 ///
 /// Prints how many objects are in the cache, and reports the others with the reason. An object that
 /// is fresh in the cache is not fetched again. Objects above max_object_size are never cached.

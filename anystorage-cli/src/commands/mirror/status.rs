@@ -55,7 +55,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// Returns what an operator looks at first. Leaves out what the mirror does not report.
+/// Returns the most important figures. Leaves out those that the mirror does not report.
 fn summary(document: &Value) -> Vec<(&'static str, String)> {
     let number = |name: &str| document[name].as_u64();
     let bytes = |name: &str| number(name).map(sizes::human);

@@ -34,7 +34,7 @@ pub(crate) use counts::Counts;
 pub use day::Day;
 pub use export::{ExportFormat, export};
 pub(crate) use route::respond;
-pub(crate) use search::Found;
+pub(crate) use search::SearchResult;
 pub(crate) use summary::{DaySummary, DayTotal};
 pub(crate) use top::TopKey;
 

@@ -8,7 +8,7 @@ const MAX_SEARCHED: usize = 100_000;
 
 /// The keys that contain a text.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct SearchResult {
     /// Those with the most downloads, in descending order.
     pub(crate) top: Vec<TopKey>,
     /// The number of keys that contain the text, among those that were searched.
@@ -21,11 +21,11 @@ impl Analytics {
     /// Finds keys of the current day that contain a text, without distinction of upper and lower
     /// case in ASCII. Begins at a number that an earlier search returned, or at 0. Visits at most
     /// 100,000 keys.
-    pub(crate) fn search(&self, text: &str, from: usize) -> Found {
+    pub(crate) fn search(&self, text: &str, from: usize) -> SearchResult {
         self.search_at_most(text, from, MAX_SEARCHED)
     }
 
-    pub(super) fn search_at_most(&self, text: &str, from: usize, max: usize) -> Found {
+    pub(super) fn search_at_most(&self, text: &str, from: usize, max: usize) -> SearchResult {
         let text = text.to_ascii_lowercase();
         let (mut best, mut matches, mut at) = (Best::default(), 0, from);
         let end = from.saturating_add(max);
@@ -41,6 +41,6 @@ impl Analytics {
                 break Some(at);
             }
         };
-        Found { top: best.sorted(), matches, next }
+        SearchResult { top: best.sorted(), matches, next }
     }
 }

@@ -161,7 +161,7 @@ fn the_top_keys_are_in_descending_order_of_downloads() {
     assert_eq!((top.len(), &top[..3]), (25, &[("049", 50), ("099", 50), ("149", 50)][..]));
 }
 
-/// Returns day, downloads, number of keys and top key of each day of the history.
+/// Returns the day, the downloads and the number of keys of each day of the history.
 fn history(analytics: &Analytics) -> Vec<(String, u64, u64)> {
     let days = analytics.day_totals().days.into_iter();
     days.map(|(day, total)| (day.to_string(), total.counts.downloads, total.keys)).collect()

@@ -1,4 +1,4 @@
-//! Text from clients and configurations, as HTML.
+//! Formats text from clients and configurations as HTML.
 
 pub(super) use storage_core::internal::escape_html as escaped;
 use storage_core::internal::escape_invisible;

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use super::super::analytics::{Counts, Day, DayTotal, DayTotals};
 use super::query::Period;
 
-/// The maximum number of days that are shown one by one.
+/// The maximum number of days that are shown as days.
 const MAX_DAYS: u32 = 91;
-/// The maximum number of weeks that are shown one by one.
+/// The maximum number of weeks that are shown as weeks.
 const MAX_WEEKS: u32 = 104;
 /// The maximum number of months. Earlier months are not shown.
 const MAX_MONTHS: usize = 120;
 
-/// How long a bucket is.
+/// The length of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Day,
@@ -134,7 +134,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Returns a request for each of the days before 2 January 2025.
+    /// Returns the sums of this many days up to 2 January 2025, with one request on each.
     fn totals(days: u32) -> DayTotals {
         let today = day("2025-01-02");
         let total = DayTotal { keys: 1, counts: Counts { requests: 1, ..Counts::default() } };

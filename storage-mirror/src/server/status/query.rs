@@ -6,7 +6,7 @@ use url::form_urlencoded::{self, Serializer};
 
 use super::super::analytics::Day;
 
-/// The maximum length of a key, in bytes. No key contains a longer text.
+/// The maximum length of a searched text, in bytes. No key is longer.
 const MAX_SEARCH: usize = 1024;
 /// The bounds of `refresh`, in seconds.
 const REFRESH: std::ops::RangeInclusive<u32> = 5..=3600;

@@ -59,7 +59,7 @@ pub(super) fn keys(query: &PageQuery, keys: &Keys) -> String {
             };
             (title, &summary.top[..], note)
         }
-        Keys::Found(found) => {
+        Keys::Search(found) => {
             let matches = count(found.matches as u64);
             let shown = found.top.len();
             let mut note = format!("{matches} keys of today contain this text.");
@@ -109,8 +109,8 @@ fn search_form(query: &PageQuery) -> String {
     )
 }
 
-/// The roles are explicit because on a phone the rows are displayed as blocks, and then some
-/// browsers take them for no table.
+/// Formats rows as a table. The roles are explicit because the rows are displayed as blocks on a
+/// phone, and some browsers then do not expose them as a table.
 fn key_table(rows: &[TopKey]) -> String {
     if rows.is_empty() {
         return String::new();
@@ -147,7 +147,7 @@ fn key_cells(counts: &Counts) -> String {
     cells.into_iter().map(cell).collect()
 }
 
-/// What the cache holds, and what it has done since the start.
+/// The content of the cache, and its figures since the start.
 pub(super) fn cache(view: &View<'_>) -> String {
     let used = view.metric("bytes");
     let share = format!("{:.1}", 100.0 * share(used, view.max_size).min(1.0));
@@ -186,7 +186,7 @@ pub(super) fn cache(view: &View<'_>) -> String {
         (
             "Lost log lines",
             count(view.lost),
-            "Requests that are missing in the access log because its file was slow.",
+            "Requests that are missing in the access log because its file was slow or could not be written.",
         ),
     ];
     let mut html = format!(

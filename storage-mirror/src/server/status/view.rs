@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::analytics::{Analytics, Counts, DaySummary, Found};
+use super::super::analytics::{Analytics, Counts, DaySummary, SearchResult};
 use super::super::metrics::{Metric, metrics};
 use super::super::price::Price;
 use super::super::record::Outcome;
@@ -12,7 +12,7 @@ use super::periods::History;
 use super::query::PageQuery;
 use crate::engine::Engine;
 
-/// What the figures are read from. Cheap to clone.
+/// The sources of the figures. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Mirror {
     pub(super) engine: Engine,
@@ -51,7 +51,7 @@ pub(super) enum Keys {
     /// The top keys of a day.
     Top { summary: DaySummary, is_today: bool },
     /// The result of a search, in the keys of the current day.
-    Found(Found),
+    Search(SearchResult),
     /// The selected day has no summary.
     NoSuchDay,
 }
@@ -93,7 +93,7 @@ impl AnalyticsView {
         let totals = analytics.day_totals();
         let keys = match query.day.filter(|day| *day != totals.today) {
             _ if !query.search.is_empty() => {
-                Keys::Found(analytics.search(&query.search, query.from))
+                Keys::Search(analytics.search(&query.search, query.from))
             }
             None => Keys::Top { summary: analytics.summarize_today(), is_today: true },
             Some(day) => match analytics.summary(day) {
@@ -105,7 +105,7 @@ impl AnalyticsView {
     }
 }
 
-/// Returns requests and bytes of all outcomes that may have a body.
+/// Returns the sums of the outcomes that send an object.
 pub(super) fn since_start(outcomes: &[(Outcome, u64, u64)]) -> Counts {
     let mut sum = Counts::default();
     for (outcome, requests, bytes) in outcomes {

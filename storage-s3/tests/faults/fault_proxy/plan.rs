@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::wire::RecordedRequest;
 
 /// A fault in preparation. Applies to every request of the operation unless it is restricted.
-#[must_use = "nothing is planned until it says what goes wrong"]
+#[must_use = "a plan has no effect until `then` sets its fault"]
 pub(crate) struct Plan<'a> {
     state: &'a State,
     operation: &'static str,
@@ -62,7 +62,7 @@ impl<'a> Plan<'a> {
 
 /// A planned fault.
 #[derive(Clone)]
-#[must_use = "a fault that did not come to pass has proved nothing: ask it"]
+#[must_use = "assert that the fault occurred, or the test proves nothing"]
 pub(crate) struct PlannedFault(Arc<ActivePlan>);
 
 impl PlannedFault {
@@ -74,7 +74,7 @@ impl PlannedFault {
     /// Asserts that the fault occurred.
     #[track_caller]
     pub(crate) fn assert_fired(&self) {
-        assert!(self.fired() > 0, "{:?} of {} never came to pass", self.0.fault, self.0.operation);
+        assert!(self.fired() > 0, "{:?} of {} did not occur", self.0.fault, self.0.operation);
     }
 }
 
