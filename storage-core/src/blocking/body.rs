@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
-use super::storage::BlockingStorage;
+use super::runtime::Runtime;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::list::Entries;
@@ -17,16 +17,16 @@ use crate::object::{Object, ObjectReader};
 ///
 /// Its `io::Error`s contain an [`Error`](crate::Error), which `Error::from` returns.
 pub struct BlockingObject {
-    storage: BlockingStorage,
+    runtime: Runtime,
     meta: ObjectMeta,
     range: Range<u64>,
     body: ObjectReader,
 }
 
 impl BlockingObject {
-    pub(super) fn new(storage: BlockingStorage, object: Object) -> Self {
+    pub(super) fn new(runtime: Runtime, object: Object) -> Self {
         let (meta, range) = (object.meta().clone(), object.range());
-        Self { storage, meta, range, body: object.into_reader() }
+        Self { runtime, meta, range, body: object.into_reader() }
     }
 
     /// Returns the metadata of the whole object.
@@ -44,13 +44,13 @@ impl BlockingObject {
 
 impl Read for BlockingObject {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.storage.wait_io(self.body.read(buffer))
+        self.runtime.wait_io(self.body.read(buffer))
     }
 }
 
 impl BufRead for BlockingObject {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.storage.wait_io(self.body.fill_buf())
+        self.runtime.wait_io(self.body.fill_buf())
     }
 
     fn consume(&mut self, amount: usize) {
@@ -74,14 +74,14 @@ impl fmt::Debug for BlockingObject {
 #[derive(Debug)]
 #[must_use = "nothing is listed until it is iterated"]
 pub struct BlockingEntries {
-    storage: BlockingStorage,
+    runtime: Runtime,
     entries: Entries,
     has_ended: bool,
 }
 
 impl BlockingEntries {
-    pub(super) fn new(storage: BlockingStorage, entries: Entries) -> Self {
-        Self { storage, entries, has_ended: false }
+    pub(super) fn new(runtime: Runtime, entries: Entries) -> Self {
+        Self { runtime, entries, has_ended: false }
     }
 }
 
@@ -92,7 +92,7 @@ impl Iterator for BlockingEntries {
         if self.has_ended {
             return None;
         }
-        let entry = match self.storage.wait_for(self.entries.next()) {
+        let entry = match self.runtime.wait(self.entries.next()) {
             Ok(entry) => entry,
             Err(error) => {
                 self.has_ended = true;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeek};
 
-use super::storage::BlockingStorage;
+use super::runtime::Runtime;
 use crate::metadata::ObjectMeta;
 use crate::reader::Reader;
 
@@ -26,13 +26,13 @@ use crate::reader::Reader;
 /// ```
 #[derive(Debug)]
 pub struct BlockingReader {
-    storage: BlockingStorage,
+    runtime: Runtime,
     reader: Reader,
 }
 
 impl BlockingReader {
-    pub(super) fn new(storage: BlockingStorage, reader: Reader) -> Self {
-        Self { storage, reader }
+    pub(super) fn new(runtime: Runtime, reader: Reader) -> Self {
+        Self { runtime, reader }
     }
 
     /// Returns the metadata of the object.
@@ -47,7 +47,7 @@ impl Read for BlockingReader {
         // Bytes in memory need no runtime.
         let ready = self.reader.buffered();
         if ready.is_empty() {
-            return self.storage.wait_io(self.reader.read(buffer));
+            return self.runtime.wait_io(self.reader.read(buffer));
         }
         let read = ready.len().min(buffer.len());
         buffer[..read].copy_from_slice(&ready[..read]);
@@ -59,7 +59,7 @@ impl Read for BlockingReader {
 impl BufRead for BlockingReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.reader.buffered().is_empty() {
-            self.storage.wait_io(self.reader.fill_buf())?;
+            self.runtime.wait_io(self.reader.fill_buf())?;
         }
         Ok(self.reader.buffered())
     }

@@ -1,6 +1,7 @@
 //! [`Runtime`]: where the calls of synchronous code run.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -60,9 +61,14 @@ impl Runtime {
         }
         Ok(self.handle.block_on(future))
     }
+
+    /// As [`wait`](Self::wait), for a future of `std::io`.
+    pub(super) fn wait_io<T>(&self, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        self.wait(future)?
+    }
 }
 
-fn cannot_start(error: std::io::Error) -> Error {
+fn cannot_start(error: io::Error) -> Error {
     Error::unexpected("cannot start the runtime of blocking calls", error)
 }
 

@@ -1,7 +1,6 @@
 //! [`BlockingStorage`]: the verbs of a storage, which return when they are done.
 
-use std::future::{Future, IntoFuture};
-use std::io;
+use std::future::IntoFuture;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -69,15 +68,6 @@ impl BlockingStorage {
         self.runtime.wait(async { call.await })?
     }
 
-    /// As [`wait`](Self::wait), for a future of `std::io`.
-    pub(super) fn wait_io<T>(&self, call: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        self.runtime.wait(call)?
-    }
-
-    pub(super) fn wait_for<T>(&self, call: impl Future<Output = T>) -> Result<T> {
-        self.runtime.wait(call)
-    }
-
     /// Saves an object: see [`Storage::save`].
     pub fn save(&self, key: impl IntoKey, payload: impl Into<Payload>) -> Result<ObjectMeta> {
         self.wait(self.storage.save(key, payload))
@@ -106,7 +96,7 @@ impl BlockingStorage {
     /// Begins an object with these options: see [`Storage::writer_with`].
     pub fn writer_with(&self, key: impl IntoKey, options: SaveOptions) -> Result<BlockingWriter> {
         let writer = self.wait(self.storage.writer_with(key, options))?;
-        Ok(BlockingWriter::new(self.clone(), writer))
+        Ok(BlockingWriter::new(self.runtime.clone(), writer))
     }
 
     /// Opens an object, whose body is read from its beginning: see [`Storage::open`].
@@ -117,13 +107,13 @@ impl BlockingStorage {
     /// Opens an object with these options: see [`Storage::open_with`].
     pub fn open_with(&self, key: impl IntoKey, options: OpenOptions) -> Result<BlockingObject> {
         let object = self.wait(self.storage.open_with(key, options))?;
-        Ok(BlockingObject::new(self.clone(), object))
+        Ok(BlockingObject::new(self.runtime.clone(), object))
     }
 
     /// Opens an object to read it at any position: see [`Storage::reader`].
     pub fn reader(&self, key: impl IntoKey) -> Result<BlockingReader> {
         let reader = self.wait(self.storage.reader(key))?;
-        Ok(BlockingReader::new(self.clone(), reader))
+        Ok(BlockingReader::new(self.runtime.clone(), reader))
     }
 
     /// Reads a whole object into memory: see [`Storage::read`].
@@ -163,7 +153,10 @@ impl BlockingStorage {
 
     /// Lists objects with these options: see [`Storage::list_with`].
     pub fn list_with(&self, prefix: impl IntoPrefix, options: ListOptions) -> BlockingEntries {
-        BlockingEntries::new(self.clone(), self.storage.list_with(prefix, options).entries())
+        BlockingEntries::new(
+            self.runtime.clone(),
+            self.storage.list_with(prefix, options).entries(),
+        )
     }
 
     /// Copies an object within the storage: see [`Storage::copy`].

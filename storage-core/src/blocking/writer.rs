@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tokio::io::AsyncWriteExt;
 
-use super::storage::BlockingStorage;
+use super::runtime::Runtime;
 use crate::error::Result;
 use crate::metadata::ObjectMeta;
 use crate::writer::Writer;
@@ -27,27 +27,27 @@ use crate::writer::Writer;
 #[derive(Debug)]
 #[must_use = "nothing is saved until `finish` is called"]
 pub struct BlockingWriter {
-    storage: BlockingStorage,
+    runtime: Runtime,
     writer: Writer,
 }
 
 impl BlockingWriter {
-    pub(super) fn new(storage: BlockingStorage, writer: Writer) -> Self {
-        Self { storage, writer }
+    pub(super) fn new(runtime: Runtime, writer: Writer) -> Self {
+        Self { runtime, writer }
     }
 
     /// Saves the object, and returns its metadata: see [`Writer::finish`].
     pub fn finish(self) -> Result<ObjectMeta> {
-        self.storage.wait(self.writer.finish())
+        self.runtime.wait(self.writer.finish())?
     }
 }
 
 impl Write for BlockingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.storage.wait_io(self.writer.write(bytes))
+        self.runtime.wait_io(self.writer.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.storage.wait_io(self.writer.flush())
+        self.runtime.wait_io(self.writer.flush())
     }
 }
