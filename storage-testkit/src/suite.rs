@@ -45,7 +45,7 @@ macro_rules! __conformance_tests {
     ([$module:ident, $harness:expr]
      $($theme:ident { $($case:ident [$($requirement:ident),*];)* })*) => {
         mod $module {
-            // The harness expression may use no name of the outer module.
+            // The import is unused if the harness expression needs no name of the outer module.
             #[allow(unused_imports)]
             use super::*;
 
