@@ -63,11 +63,11 @@
 //!
 //! | option | type | default | purpose |
 //! |-|-|-|-|
-//! | `prefix` | text | | The first segments of every key. The storage shows the objects below them alone. |
+//! | `prefix` | text | | The first segments of every key. Only the objects below them belong to the storage. |
 //! | `read_only` | boolean | `false` | Whether the storage refuses everything that would change it. |
-//! | `public_url` | URL or path | | The public address of the backend's root: the base of public links. A URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` comes after it. |
-//! | `timeout` | duration | | The longest time without a response or progress. |
-//! | `retries` | integer | `0` | How many times a failure that may pass is tried again. |
+//! | `public_url` | URL or path | | The public address of the backend's root, which is the base of public links: a URL, or a path such as `/media/` on the host of the page that shows the links. A `prefix` is appended to it. |
+//! | `timeout` | duration | | Time limit for each step of a call: the longest time without a response or progress. |
+//! | `retries` | integer | `0` | How many times a call that failed for a temporary reason is repeated. |
 //! | `default_headers` | table of texts | | Metadata of objects that are saved without it, by header name (`Cache-Control` or `cache_control`). |
 //!
 //! <!-- end of options -->

@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anystorage::s3::S3;
-use anystorage::{Environment, Loader, Result, Storage, UrlMethod};
+use anystorage::{Environment, Loader, OpenOptions, Result, Storage, UrlMethod};
+use futures_util::TryStreamExt;
 
 /// Marks the child process of a test.
 const INSIDE: &str = "ANYSTORAGE_TEST_INSIDE";
@@ -50,6 +51,29 @@ fn refusal(line: &str) -> String {
 async fn clean_up() -> Result<usize> {
     let bucket = S3::builder("example-media").region("eu-west-1").build()?;
     bucket.abort_stale_uploads("media/", Duration::from_secs(2 * 24 * 60 * 60)).await
+}
+
+#[allow(dead_code, reason = "code of the manual, which sends no request here")]
+async fn draft(storage: &Storage, report: Vec<u8>) -> Result<()> {
+    let s3 = storage.driver_as::<S3>()?;
+    let drafts = Storage::new(s3.with_tags([("state", "draft")])?);
+    drafts.save(s3.key("reports/june.pdf")?, report).await?;
+    s3.set_tags(&s3.key("reports/june.pdf")?, [("state", "final")]).await
+}
+
+#[allow(dead_code, reason = "code of the manual, which sends no request here")]
+async fn restore(storage: &Storage, name: &str) -> Result<()> {
+    let s3 = storage.driver_as::<S3>()?;
+    let key = s3.key(name)?;
+    let mut versions = s3.versions(&s3.prefix(name)?);
+    while let Some(version) = versions.try_next().await? {
+        if version.key == key && !version.is_delete_marker {
+            let newest = s3.open_version(&key, &version.id, &OpenOptions::new()).await?;
+            storage.save(name, newest).await?;
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn upload_form(storage: &Storage, user: &str) -> Result<String> {

@@ -1,5 +1,5 @@
-//! [`Backoff`]: how often a driver repeats a request or resumes a body, and how long it waits
-//! before.
+//! [`Backoff`]: how often a driver repeats a request or resumes a body, and how long it waits before
+//! each attempt.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(20);
 
 /// The delays between the attempts of one request or body: random, up to a limit that doubles
-/// ("full jitter"), so that many clients do not return at the same moment.
+/// ("full jitter"), so that clients that failed at the same moment do not return at the same
+/// moment.
 ///
 /// Allows five attempts without progress, after at most 0.1 s, 0.2 s, 0.4 s, 0.8 s and 1.6 s. The
 /// layer [`Retry`](storage_core::layers::Retry) repeats whole calls; this type is for what a driver
@@ -31,16 +32,17 @@ pub struct Backoff {
 impl Backoff {
     /// Returns the delay before the next attempt, or `None` if all attempts are used.
     ///
-    /// The delay is at least `retry_after`, which counts up to 20 s.
+    /// The delay is at least `retry_after`, of which at most 20 s count. If the system has no
+    /// random numbers, the delay is its upper limit.
     pub fn next_delay(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         if self.attempts == MAX_ATTEMPTS {
             return None;
         }
         let limit = FIRST_DELAY.saturating_mul(1 << self.attempts).min(MAX_DELAY);
         self.attempts += 1;
-        let share = keys::random_bytes::<2>()
+        let fraction = keys::random_bytes::<2>()
             .map_or(1.0, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0);
-        Some(limit.mul_f64(share).max(retry_after.unwrap_or_default().min(MAX_DELAY)))
+        Some(limit.mul_f64(fraction).max(retry_after.unwrap_or_default().min(MAX_DELAY)))
     }
 
     /// Allows all attempts again, after progress.

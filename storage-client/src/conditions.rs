@@ -1,4 +1,4 @@
-//! The range and the conditions of `open`, as headers of a request.
+//! Converts the range and the conditions of `open` to headers of a request.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,18 +11,20 @@ use crate::headers::header_value;
 /// The last second of the year 9999, since 1970.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
-/// The greatest position that every server can read: some fail on numbers above `i64::MAX`.
+/// The greatest position in a request, because some servers fail on numbers above `i64::MAX`.
 const MAX_POSITION: u64 = i64::MAX as u64;
 
 /// Returns `Range`, `If-Match`, `If-None-Match` and `If-Modified-Since` for the options of an
 /// `open`.
 ///
-/// - Positions above `i64::MAX` become `i64::MAX`; no object has bytes there.
-/// - `If-Modified-Since` is left out beside `If-None-Match`, as servers must ignore it (RFC 9110,
-///   section 13.1.3). A time that no HTTP date can express becomes the nearest one that can.
+/// - Positions are at most `i64::MAX`, because some servers cannot read greater ones. No object has
+///   bytes there.
+/// - `If-Modified-Since` is omitted if there is an `If-None-Match`, because servers must ignore it
+///   then (RFC 9110, section 13.1.3). A time that an HTTP date cannot express becomes the nearest
+///   one that it can.
 ///
 /// # Errors
-/// `InvalidInput` if no header can contain an ETag.
+/// `InvalidInput` if a header cannot contain an ETag.
 pub fn open_headers(options: &OpenOptions) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(6);
     if let Some(range) = options.range {
@@ -40,7 +42,7 @@ pub fn open_headers(options: &OpenOptions) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// Returns the same bytes of any object that can exist, in positions that every server can read.
+/// Limits the positions of a range to those that every server can read.
 fn bounded(range: ByteRange) -> ByteRange {
     match range {
         ByteRange::FromTo(from, to) => {
@@ -63,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_has_positions_that_every_server_can_read() {
+    fn positions_above_the_greatest_signed_number_are_limited() {
         let range = |range: ByteRange| {
             let mut options = OpenOptions::default();
             options.range = Some(range);

@@ -8,15 +8,17 @@ use storage_core::{Error, Result};
 
 use crate::tls;
 
-/// How long an unused connection is kept: less than most servers keep it, so that the server does
-/// not close it while a request is on its way.
-const IDLE: Duration = Duration::from_secs(15);
+/// How long an unused connection is kept (15 s). Most servers keep it longer, so that they do not
+/// close it while a request is being sent.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many headers a response with user metadata may need: 2 KiB can be hundreds of entries.
+/// How many headers a response with user metadata may need, because 2 KiB of user metadata can be
+/// hundreds of entries.
 pub const MAX_HEADERS: usize = 1024;
 
-/// Sets up an HTTP client that changes nothing on its own: it follows no redirection, decodes no
-/// body, stores no cookie and sends no `Referer`. It uses HTTP/1.1.
+/// The configuration of an HTTP client that follows no redirection, decodes no body, stores no
+/// cookie and sends no `Referer`. It uses HTTP/1.1 and closes connections that were unused for 15
+/// s.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientConfig {
     connect_timeout: Duration,
@@ -24,7 +26,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Creates the configuration of a client whose connections must open within a time limit,
+    /// Creates a configuration. `connect_timeout` limits the time in which a connection opens,
     /// including TLS.
     #[must_use]
     pub fn new(connect_timeout: Duration) -> Self {
@@ -33,23 +35,26 @@ impl ClientConfig {
 
     /// Sets how many headers a response may have, usually [`MAX_HEADERS`]. Defaults to 100.
     ///
-    /// Room for more headers is prepared for every response, which costs small objects time.
+    /// The client reserves room for this many headers for each response, which slows down small
+    /// responses. A response with more headers fails.
     #[must_use]
     pub fn max_headers(mut self, count: usize) -> Self {
         self.max_headers = Some(count);
         self
     }
 
-    /// Builds a client for requests to one host. Requests to this machine, and to link-local
-    /// addresses, use no proxy.
+    /// Builds a client for requests to one host. It uses no proxy if the host
+    /// [bypasses proxies](bypasses_proxies), and otherwise as [`build`](Self::build).
     ///
     /// # Errors
-    /// `Unexpected` if the system lacks what TLS needs.
+    /// `Unexpected` if TLS cannot be set up, for example because the system has no root
+    /// certificates.
     pub fn build_for(self, host: &str) -> Result<reqwest::Client> {
         if bypasses_proxies(host) { self.build_direct() } else { self.build() }
     }
 
-    /// Builds a client that uses the proxies that the environment configures.
+    /// Builds a client that uses the proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY`,
+    /// `ALL_PROXY` and `NO_PROXY`.
     ///
     /// # Errors
     /// As [`build_for`](Self::build_for).
@@ -73,7 +78,7 @@ impl ClientConfig {
             .http1_only()
             .tcp_nodelay(true)
             .connect_timeout(self.connect_timeout)
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             // An application may enable these features of reqwest for clients of its own.
             .no_gzip()
             .no_brotli()
@@ -95,7 +100,7 @@ fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     })
 }
 
-/// Returns whether a host is this machine: `localhost` or a loopback address. What is sent there
+/// Returns whether a host is this machine: `localhost` or a loopback address. A request to it
 /// passes no network, so it may be sent without TLS.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
@@ -117,7 +122,7 @@ pub fn bypasses_proxies(host: &str) -> bool {
         }
 }
 
-/// Reads the address of a host as it stands in a URL: an IPv6 address is in brackets.
+/// Parses the IP address of a host in the form of URLs, which put an IPv6 address in brackets.
 fn address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }

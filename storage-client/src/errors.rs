@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use storage_core::{Error, ErrorKind};
 
-/// Returns the message of the innermost source of an error, which is the cause that helps: outer
-/// ones repeat that a request failed.
+/// Returns the message of the innermost source of an error. It names the cause, while the outer
+/// messages only state that a request failed.
 ///
 /// ```
 /// let error = storage_core::Error::unexpected("saving failed", "connection refused");
@@ -22,9 +22,9 @@ pub fn root_cause(error: &dyn StdError) -> String {
     cause.to_string()
 }
 
-/// Converts an error of sending a request to `place`, which is a host name for people. `address`
-/// and `limit_name` say what sets the address and the time limit of connections, such as `option
-/// base_url`; `limit_name` may be empty.
+/// Converts an error of sending a request to `place`, a name of the server for people. `address`
+/// and `limit_name` name the settings of the address and of the time limit for connections, such as
+/// `option base_url`. `limit_name` may be empty.
 ///
 /// The result is retryable. It is `Timeout` if a time limit of the client was exceeded, and
 /// `Unexpected` otherwise. Its source is the [`root_cause`] without the URL.
@@ -48,16 +48,19 @@ pub fn send_error(cause: reqwest::Error, place: &str, address: &str, limit_name:
     Error::new(kind, message).with_retryable(true).with_source(root_cause(&cause.without_url()))
 }
 
-/// Returns the error for a response whose headers did not arrive within a limit. `limit_name` says
-/// what sets the limit, such as `option header_timeout`; it may be empty.
+/// Returns the error for a response whose headers did not arrive within a limit: `Timeout`.
+/// `limit_name` names the setting of the limit, such as `option header_timeout`, and may be empty.
 #[must_use]
 pub fn timeout_error(place: &str, limit: Duration, limit_name: &str) -> Error {
     let message = format!("{place} did not respond within {limit:?}{}", in_brackets(limit_name));
     Error::new(ErrorKind::Timeout, message)
 }
 
-/// Converts the error of a request for the rest of a version: the object was replaced or deleted
-/// while it was read. Returns any other error unchanged.
+/// Converts the error of a request for the rest of a version.
+///
+/// `PreconditionFailed` and `RangeNotSatisfiable` become `PreconditionFailed` with the message that
+/// the object was replaced while it was read; `NotFound` gets the message that it was deleted.
+/// Returns any other error unchanged.
 #[must_use]
 pub fn changed_while_read(error: Error) -> Error {
     match error.kind() {
@@ -97,7 +100,7 @@ pub(crate) fn too_long() -> Error {
 }
 
 pub(crate) fn other_bytes() -> Error {
-    Error::new(ErrorKind::Unexpected, "the server sends other bytes than the request asks for")
+    Error::new(ErrorKind::Unexpected, "the server sent other bytes than the request asked for")
 }
 
 fn in_brackets(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! What a response states about its own freshness: `Age`, `Date` and `Vary`.
+//! Reads the freshness of a response: `Age`, `Date` and `Vary`.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,10 +11,13 @@ use crate::headers::http_date;
 /// Upper bound for an age in seconds (RFC 9111, section 1.2.2).
 const MAX_SECONDS: u64 = 1 << 31;
 
-/// Returns what a response states about its freshness, `elapsed` after its request was sent.
+/// Returns the age and the date of a response, and whether `Vary` forbids its reuse. `elapsed` is
+/// the time since its request was sent.
 ///
-/// The age is the `corrected_age_value` of RFC 9111, section 4.2.3. `Date` does not add to it, so
-/// that no difference between the clocks of server and client counts (`docs/decisions/0069`).
+/// The age is the `corrected_age_value` of RFC 9111, section 4.2.3: the `Age` header and the
+/// elapsed time. It does not depend on `Date`, because the clocks of server and client may differ
+/// (`docs/decisions/0069`). A response without a valid `Date` is dated by its receipt (RFC 9110,
+/// section 6.6.1).
 #[must_use]
 pub fn response_meta(headers: &HeaderMap, elapsed: Duration) -> ResponseMeta {
     let date = http_date(headers, &DATE).unwrap_or_else(SystemTime::now);
@@ -25,8 +28,8 @@ pub fn response_meta(headers: &HeaderMap, elapsed: Duration) -> ResponseMeta {
     response
 }
 
-/// `Age`. The first of several values counts, a value that is not a number counts as absent, and a
-/// number beyond all integers as 2^31 (RFC 9111, sections 1.2.2 and 5.1).
+/// Returns the value of `Age`. The first of several values counts. A value that is not a number
+/// counts as absent, and a greater number than 2^31 as 2^31 (RFC 9111, sections 1.2.2 and 5.1).
 fn age(headers: &HeaderMap) -> Duration {
     let first = headers
         .get(AGE)
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_beyond_all_integers_is_the_greatest_one() {
+    fn a_greater_age_than_2_to_the_31_is_2_to_the_31() {
         for value in ["2147483649", "18446744073709551615", "99999999999999999999999999"] {
             assert_eq!(age_of(&[("age", value)]), MAX_SECONDS, "{value}");
         }
@@ -106,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn vary_with_a_star_anywhere_forbids_reuse() {
+    fn a_star_in_any_value_of_vary_forbids_reuse() {
         assert!(of(&[("vary", "*")]).varies_always);
         assert!(of(&[("vary", "Origin, *")]).varies_always);
         assert!(of(&[("vary", "Origin"), ("vary", " * ")]).varies_always);

@@ -1,4 +1,5 @@
-//! Reads and writes single headers. Each function has one reading for all drivers.
+//! Reads and writes single headers. All drivers use these functions, so that all interpret a header
+//! in the same way.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -7,19 +8,20 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, RETRY_AFTER, TRANSFER_EN
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use storage_core::{ETag, Error, ErrorKind, ObjectMeta, Result};
 
-/// Converts text that is not a constant of the program to the value of a header.
+/// Converts text to the value of a header.
 ///
 /// # Errors
-/// `InvalidInput` if no header can contain it.
+/// `InvalidInput` if the text contains an ASCII control character other than a tab.
 pub fn header_value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text).map_err(|cause| {
         Error::new(ErrorKind::InvalidInput, "a header cannot contain this value").with_source(cause)
     })
 }
 
-/// Converts the value of a header to text without control characters and surrounding white space.
+/// Converts the value of a header to text. Control characters become spaces, and surrounding white
+/// space is removed.
 ///
-/// The bytes are UTF-8, or else Latin-1, in which any byte is a character.
+/// Bytes that are not UTF-8 are read as Latin-1, in which each byte is a character.
 #[must_use]
 pub fn header_text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
@@ -28,10 +30,10 @@ pub fn header_text(value: &[u8]) -> String {
     }
 }
 
-/// Returns the length of the body, or `None` if the response has none that counts.
+/// Returns the length of the body from `Content-Length`.
 ///
-/// Beside `Transfer-Encoding` a length has no meaning (RFC 9112, section 6.3). A length that is not
-/// a number, or is [`ObjectMeta::UNKNOWN_SIZE`], counts as absent.
+/// Returns `None` if the header is absent, is not a number, or is [`ObjectMeta::UNKNOWN_SIZE`], and
+/// if the response has a `Transfer-Encoding`, which overrides the length (RFC 9112, section 6.3).
 #[must_use]
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(TRANSFER_ENCODING) {
@@ -54,7 +56,8 @@ pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
 }
 
 /// Returns the size of the whole object from `Content-Range`, whatever the positions are: `bytes
-/// */1234` of a 416, and the invalid positions that some services send of an empty object.
+/// */1234` in a 416 response, and the invalid positions that some services send for an empty
+/// object. Returns `None` if the size is absent or not a number.
 #[must_use]
 pub fn content_range_size(headers: &HeaderMap) -> Option<u64> {
     parse_size(content_range_parts(headers)?.1)
@@ -80,28 +83,33 @@ pub fn received_range(status: StatusCode, headers: &HeaderMap) -> Option<(Range<
 }
 
 /// Returns the `ETag` of a response. See [`parse_etag`].
+///
+/// Returns `None` for a value that is not UTF-8, because it could not be sent back byte for byte.
 #[must_use]
 pub fn etag(headers: &HeaderMap) -> Option<ETag> {
     parse_etag(std::str::from_utf8(headers.get(ETAG)?.as_bytes()).ok()?)
 }
 
-/// Reads an ETag from a header or a document.
+/// Reads an ETag from a header or a document. Quotes may be omitted, as some documents do.
 ///
-/// Returns `None` for an empty one, which some servers send for "unknown", and for one that is not
-/// UTF-8, because it could not be sent back byte for byte.
+/// Returns `None` for text that is not an entity tag (RFC 9110, section 8.8.3), and for an empty
+/// tag, which some servers send if they have none.
 #[must_use]
 pub fn parse_etag(text: &str) -> Option<ETag> {
     text.trim().parse().ok().filter(|etag: &ETag| !etag.opaque().is_empty())
 }
 
-/// Returns a date of a response, in any of the forms of RFC 9110, section 5.6.7.
+/// Returns a date of a response, in any of the forms of RFC 9110, section 5.6.7. Returns `None` if
+/// it is absent or invalid.
 #[must_use]
 pub fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     parse_date(headers.get(name)?)
 }
 
 /// Returns how long a server asks a client to wait: `Retry-After` in seconds or as a date (RFC
-/// 9110, section 10.2.3). A date that has passed counts as absent.
+/// 9110, section 10.2.3).
+///
+/// Returns `None` if the header is absent or invalid, and for a date that has passed.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?;
@@ -115,14 +123,14 @@ fn parse_date(value: &HeaderValue) -> Option<SystemTime> {
     httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()
 }
 
-/// Reads the size of an object, which consists of digits. Returns `None` for
+/// Reads the size of an object. Returns `None` if the text contains anything but digits, and for
 /// [`ObjectMeta::UNKNOWN_SIZE`], which no object has.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     number(text).filter(|size| *size != ObjectMeta::UNKNOWN_SIZE)
 }
 
-/// Reads digits, and nothing but digits: `parse` alone accepts a sign.
+/// Reads a number that consists of digits. `parse` alone would accept a sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

@@ -1,15 +1,15 @@
 //! The HTTP client that the drivers `s3`, `http` and `http-cache` share.
 //!
-//! This crate is plumbing. It is published because the published drivers depend on it, and any
-//! release may change it. Applications use `anystorage` instead, and authors of drivers for other
-//! HTTP backends are welcome to copy from it.
+//! This crate is internal. It is published only because the published drivers depend on it, and any
+//! release may change it. Applications use `anystorage` instead. Authors of drivers for other HTTP
+//! backends may copy code from it.
 //!
 //! | module | content |
 //! |---|---|
-//! | `connection` | [`ClientConfig`]: an HTTP client without redirections, decoding and cookies |
+//! | `connection` | [`ClientConfig`]: builds an HTTP client that follows no redirection and decodes no body |
 //! | `response` | [`Response`] and [`ResponseBody`]: chunks that must arrive within a time limit |
 //! | `resume` | [`ResumableBody`]: a body that continues over another connection |
-//! | `spool` | [`Spool`]: bodies without a length, in temporary files of bounded size |
+//! | `spool` | [`Spool`]: collects bodies without a length in temporary files of bounded size |
 //! | `backoff` | [`Backoff`]: the delays between attempts |
 //! | `conditions` | [`open_headers`]: the range and the conditions of `open` as headers |
 //! | `headers` | single headers: lengths, ranges, ETags, dates, `Retry-After` |

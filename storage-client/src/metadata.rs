@@ -1,4 +1,4 @@
-//! Metadata from the headers of a response, in the same way for every driver.
+//! Reads metadata from the headers of a response, in the same way for all drivers.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,9 +12,9 @@ use storage_core::{Key, Metadata, ObjectMeta};
 
 use crate::headers::{etag, header_text, http_date, latin_1, without_controls};
 
-/// A coding that S3 clients use to send a body; some services store it with the object.
+/// A coding that S3 clients use to send a body. Some services store it with the object.
 const TRANSFER_CODING: &str = "aws-chunked";
-/// Precedes the name of an entry of the user metadata, as `storage-serve` writes it.
+/// The prefix of headers with user metadata, as `storage-serve` writes them.
 const USER_METADATA: &str = "x-storage-meta-";
 
 /// Reads the metadata of an object from the response to a GET or HEAD. `size` is the size of the
@@ -37,11 +37,12 @@ pub fn object_meta(key: Key, size: u64, headers: &HeaderMap) -> ObjectMeta {
 ///
 /// - Values are trimmed, and control characters become spaces (RFC 9110, section 5.5). An empty
 ///   value counts as absent.
-/// - Several lines of `Content-Encoding`, `Content-Language` and `Cache-Control` are one list (RFC
-///   9110, section 5.3). Of the other headers the first line that is not empty counts.
-/// - `aws-chunked` is removed from `Content-Encoding`: it describes how S3 clients sent a body.
-/// - An `Expires` that is not a valid HTTP date lies in the past (RFC 9111, section 5.3) and
-///   becomes the Unix epoch.
+/// - Several lines of `Content-Encoding`, `Content-Language` or `Cache-Control` are joined to one
+///   list (RFC 9110, section 5.3). Of any other header, the first line that is not empty counts.
+/// - `aws-chunked` is removed from `Content-Encoding`, because it describes how an S3 client sent
+///   the body.
+/// - An `Expires` that is not a valid HTTP date becomes the Unix epoch, because it means a time in
+///   the past (RFC 9111, section 5.3).
 #[must_use]
 pub fn standard_metadata(headers: &HeaderMap) -> Metadata {
     let lines = |name| {
@@ -61,7 +62,8 @@ pub fn standard_metadata(headers: &HeaderMap) -> Metadata {
 }
 
 /// Adds the user metadata of a response: `X-Storage-Meta-<name>`, whose values are percent-encoded
-/// UTF-8. See [`percent_decoded`] for other values.
+/// UTF-8. [`percent_decoded`] describes how other values are read. Of several headers with one
+/// name, the last counts.
 pub fn add_user_metadata(metadata: &mut Metadata, headers: &HeaderMap) {
     for (name, value) in headers {
         let name = name.as_str().strip_prefix(USER_METADATA).filter(|name| !name.is_empty());
@@ -71,17 +73,19 @@ pub fn add_user_metadata(metadata: &mut Metadata, headers: &HeaderMap) {
     }
 }
 
-/// Adds an entry that a server sent to the user metadata: control characters become spaces, and
-/// surrounding white space is removed, so that the value obeys the rules of
-/// [`user_metadata`](Metadata::user_metadata). The name is converted to lower case.
+/// Adds an entry from a server to the user metadata.
+///
+/// The name is converted to lower case. In the value, control characters become spaces and
+/// surrounding white space is removed, so that it obeys the rules of
+/// [`user_metadata`](Metadata::user_metadata).
 pub fn insert_user_metadata(metadata: &mut Metadata, name: &str, value: &str) {
     metadata.user_metadata.insert(name.to_ascii_lowercase(), without_controls(value));
 }
 
 /// Decodes the percent-encoded value of an `X-Storage-Meta-` header.
 ///
-/// Returns the value undecoded, as UTF-8 or else Latin-1, if the decoded bytes are not UTF-8 or
-/// contain control characters: another program wrote it, and nothing is lost.
+/// If the decoded bytes are not UTF-8 or contain control characters, another program wrote the
+/// value. It is then returned undecoded, as UTF-8 or else Latin-1.
 #[must_use]
 pub fn percent_decoded(value: &[u8]) -> String {
     match percent_decode(value).decode_utf8() {
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coding_of_a_transfer_is_removed_from_content_encoding() {
+    fn aws_chunked_is_removed_from_content_encoding() {
         let encoding =
             |value: &str| read(&[("Content-Encoding", value.as_bytes())]).content_encoding;
         for none in ["aws-chunked", "aws-chunked,", "AWS-Chunked", ",", " , aws-chunked ,"] {
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_expires_lies_in_the_past() {
+    fn an_invalid_expires_is_read_as_the_unix_epoch() {
         let expires = |value: &str| read(&[("expires", value.as_bytes())]).expires;
         for odd in [
             "0",
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_dates_of_http_can_be_saved_again() {
+    fn the_last_date_of_http_is_rounded_down_when_it_is_saved_again() {
         let read = read(&[("expires", b"Fri, 31 Dec 9999 23:59:59 GMT")]);
         assert_eq!(httpdate::fmt_http_date(read.expires.unwrap()), "Fri, 31 Dec 9999 23:59:59 GMT");
         assert!(serde_json::to_string(&read).unwrap().contains("9999-12-30T21:59:59Z"));

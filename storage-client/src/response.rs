@@ -1,4 +1,4 @@
-//! [`Response`] and [`ResponseBody`]: what a server sent, of which the body arrives within limits.
+//! [`Response`] and [`ResponseBody`]: a response whose body is read within limits of time and size.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Takes a response apart. `sent_at` is when its request was sent; each chunk of the body must
+    /// Creates a response. `sent_at` is when its request was sent. Each chunk of the body must
     /// arrive within `idle_timeout`.
     #[must_use]
     pub fn new(mut response: reqwest::Response, sent_at: Instant, idle_timeout: Duration) -> Self {
@@ -37,7 +37,8 @@ impl Response {
         }
     }
 
-    /// Returns the metadata of an object of this size, with the freshness of the response.
+    /// Returns the metadata of an object of this size: [`object_meta`], with the freshness of the
+    /// response from [`response_meta`].
     #[must_use]
     pub fn object_meta(&self, key: &Key, size: u64) -> ObjectMeta {
         let mut meta = object_meta(key.clone(), size, &self.headers);
@@ -59,19 +60,21 @@ impl ResponseBody {
         Self { response, idle_timeout, limit_name: "" }
     }
 
-    /// Sets what error messages name as the source of the time limit, such as `option
-    /// idle_timeout`. Defaults to nothing.
+    /// Sets the name of the time limit in error messages, such as `option idle_timeout`. Defaults
+    /// to no name.
     #[must_use]
     pub fn with_limit_name(mut self, name: &'static str) -> Self {
         self.limit_name = name;
         self
     }
 
-    /// Returns the next chunk, or `None` at the end. The time in which the caller reads nothing
-    /// does not count.
+    /// Returns the next chunk, or `None` at the end. The time limit begins with each call, so the
+    /// time between two calls does not count.
+    ///
+    /// Cancel safe: a dropped future loses no bytes.
     ///
     /// # Errors
-    /// `Timeout` if no chunk arrives in time; `Unexpected`, retryable, if the connection breaks
+    /// `Timeout` if no chunk arrives in time. `Unexpected`, retryable, if the connection breaks
     /// off.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
@@ -84,8 +87,8 @@ impl ResponseBody {
     /// Returns the next chunk of a body of which `missing` bytes have not arrived yet.
     ///
     /// # Errors
-    /// `Unexpected`, retryable, if the body ends; `Integrity` if it has more bytes; as
-    /// [`next`](Self::next).
+    /// `Unexpected`, retryable, if the body ends. `Integrity` if the chunk has more than `missing`
+    /// bytes. Otherwise as [`next`](Self::next).
     pub async fn next_of(&mut self, missing: u64) -> Result<Bytes> {
         match self.next().await? {
             None => Err(errors::ended_early(missing)),
@@ -94,10 +97,10 @@ impl ResponseBody {
         }
     }
 
-    /// Reads the whole body into memory.
+    /// Reads the rest of the body into memory.
     ///
     /// # Errors
-    /// `TooLarge` if it has more than `max` bytes; as [`next`](Self::next).
+    /// `TooLarge` if it has more than `max` bytes. Otherwise as [`next`](Self::next).
     pub async fn read(&mut self, max: usize) -> Result<Bytes> {
         let mut all = BytesMut::new();
         while let Some(chunk) = self.next().await? {
@@ -112,15 +115,18 @@ impl ResponseBody {
         Ok(all.freeze())
     }
 
-    /// Reads at most `max` bytes of the body, and no more than arrive without an error. For the
-    /// text of an error response: a failure to read it must not hide the status.
+    /// Reads the first `max` bytes of the body, or fewer if the body ends or fails before.
+    ///
+    /// Use it for the text of an error response, because a failure to read that text must not hide
+    /// the status.
     pub async fn read_start(&mut self, max: usize) -> Bytes {
         let mut start = BytesMut::new();
         self.read_start_into(&mut start, max).await;
         start.freeze()
     }
 
-    /// As [`read_start`](Self::read_start), within a time limit for the whole.
+    /// Does the same as [`read_start`](Self::read_start), and returns the bytes that have arrived
+    /// when the time limit ends.
     pub async fn read_start_within(&mut self, max: usize, limit: Duration) -> Bytes {
         let mut start = BytesMut::new();
         let _ = tokio::time::timeout(limit, self.read_start_into(&mut start, max)).await;
@@ -135,7 +141,7 @@ impl ResponseBody {
         }
     }
 
-    /// Converts the body to a stream of its chunks, which does not resume.
+    /// Converts the body to a stream of its chunks. The stream does not resume after an error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         stream::try_unfold(self, |mut body| async move {
             let chunk = body.next().await?;

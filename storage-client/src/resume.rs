@@ -1,5 +1,5 @@
-//! [`ResumableBody`]: the bytes of one version of an object, which continue over another connection
-//! where one fails.
+//! [`ResumableBody`]: the bytes of one version of an object. If a connection fails, the body
+//! continues over another one.
 
 use std::ops::Range;
 
@@ -15,17 +15,20 @@ use crate::response::ResponseBody;
 
 /// Requests the rest of one version of an object.
 pub trait Reopen: Send + Sync {
-    /// Whether [`reopen`](Self::reopen) itself repeats a request that may succeed later. If not,
-    /// [`ResumableBody`] repeats it.
+    /// Whether [`reopen`](Self::reopen) itself repeats failed requests. If not, [`ResumableBody`]
+    /// calls it again after a retryable error.
     const REPEATS: bool;
 
-    /// Requests positions of the object and returns the response, which must be of the same version
-    /// and contain all of them. See [`resumed_positions`].
+    /// Requests positions of the object. The response must be of the same version and contain all
+    /// of these positions: check it with [`resumed_positions`].
+    ///
+    /// # Errors
+    /// Any error ends the body. A retryable error is repeated first, unless `REPEATS` is `true`.
     fn reopen(&self, rest: Range<u64>) -> impl Future<Output = Result<Segment>> + Send;
 }
 
-/// One connection, and the positions of the bytes that it brings: they may begin before those that
-/// are wanted and end after them, because some servers ignore ranges.
+/// The body of one response, with the positions of its bytes. They may begin before the requested
+/// positions and end after them, because some servers ignore ranges.
 #[derive(Debug)]
 pub struct Segment {
     body: ResponseBody,
@@ -43,11 +46,9 @@ impl Segment {
 /// The bytes of a range of an object, in order.
 ///
 /// A connection that stalls or breaks off is replaced by another one, which continues at the next
-/// byte, if `R` can prove that the version is the same. Up to five attempts without a byte between
-/// them, with the delays of [`Backoff`]; then, and if the error is not retryable, the body ends
-/// with the error of the last attempt.
-///
-/// All methods are cancel safe: a dropped future loses no bytes.
+/// byte, if `R` can prove that the version is the same. After five attempts in a row that yield no
+/// byte, with the delays of [`Backoff`], the body ends with the last error. It ends at once with an
+/// error that is not retryable.
 #[derive(Debug)]
 pub struct ResumableBody<R> {
     remaining: Range<u64>,
@@ -57,8 +58,8 @@ pub struct ResumableBody<R> {
 }
 
 impl<R: Reopen> ResumableBody<R> {
-    /// Creates a body of these positions. Without a `segment` the first read opens one. Without
-    /// `reopen` the body ends where its connection does.
+    /// Creates a body of these positions. Without a `segment`, the first read requests one. Without
+    /// `reopen`, the body does not resume, and ends with the error of its connection.
     pub fn new(range: Range<u64>, segment: Option<Segment>, reopen: Option<R>) -> Self {
         Self { remaining: range, segment, reopen, backoff: Backoff::default() }
     }
@@ -68,17 +69,19 @@ impl<R: Reopen> ResumableBody<R> {
         self.remaining.clone()
     }
 
-    /// Ends the body at an earlier position. A connection that is open is closed there, whatever
-    /// else it brings.
+    /// Ends the body at an earlier position. The rest of an open response is discarded.
     pub fn shorten(&mut self, end: u64) {
         self.remaining.end = self.remaining.end.min(end).max(self.remaining.start);
     }
 
     /// Returns the next chunk, which is not empty, or `None` at the end of the range.
     ///
+    /// Cancel safe: a dropped future loses no bytes.
+    ///
     /// # Errors
-    /// `Integrity` if a response has more bytes than its headers state; the error of the connection
-    /// or of [`Reopen::reopen`] if the body cannot continue.
+    /// - `Integrity` if a response has more bytes than its headers state.
+    /// - `Unexpected` if a response lacks requested positions.
+    /// - The error of the connection or of [`Reopen::reopen`] if the body cannot continue.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         while !self.remaining.is_empty() {
             let error = match &mut self.segment {
@@ -95,12 +98,12 @@ impl<R: Reopen> ResumableBody<R> {
             };
             self.connect(error).await?;
         }
-        // Returns the connection to the pool, or closes it where it brings more.
+        // Returns the connection to the pool, or closes it if bytes of the response remain.
         self.segment = None;
         Ok(None)
     }
 
-    /// Opens another connection after a delay, or the first one at once.
+    /// Opens another connection: after a delay if one failed, otherwise at once.
     async fn connect(&mut self, mut failure: Option<Error>) -> Result<()> {
         self.segment = None;
         loop {
@@ -122,7 +125,7 @@ impl<R: Reopen> ResumableBody<R> {
         }
     }
 
-    /// Waits before another attempt, or returns the error if there is none.
+    /// Waits before the next attempt, or returns the error if no attempt is left.
     async fn wait_after(&mut self, error: Error) -> Result<()> {
         let may_resume = error.is_retryable() && self.reopen.is_some();
         let delay = if may_resume { self.backoff.next_delay(error.retry_after()) } else { None };
@@ -165,31 +168,33 @@ impl Segment {
         self.positions.start <= range.start && range.end <= self.positions.end
     }
 
-    /// Returns what the next chunk has of the wanted positions; may be empty.
+    /// Returns the wanted bytes of the next chunk, which may be none.
     async fn next(&mut self, wanted: &Range<u64>) -> Result<Bytes> {
         let Some(mut chunk) = self.body.next().await? else {
             return Err(ended_early(wanted.end - wanted.start));
         };
         let length = chunk.len() as u64;
-        // The positions come from the server: near the greatest number, the end has none.
+        // The server states the positions, so the sum may overflow.
         let end = self.positions.start.checked_add(length).filter(|&end| end <= self.positions.end);
         let end = end.ok_or_else(too_long)?;
         let before = wanted.start.saturating_sub(self.positions.start).min(length);
         let after = end.saturating_sub(wanted.end).min(length - before);
         self.positions.start = end;
-        // Both are at most the length of the chunk.
+        // Both casts are lossless: neither number exceeds the length of the chunk.
         chunk.truncate(chunk.len() - after as usize);
         Ok(chunk.split_off(before as usize))
     }
 }
 
 /// Checks the response to a request for the rest of a version, and returns the positions of its
-/// bytes: the rest, or the whole object from a server that ignores ranges. The ETag is compared
-/// even though the request has an `If-Match`, because some servers ignore conditions.
+/// bytes: the rest, or the whole object if the server ignores ranges.
+///
+/// `etag` and `size` are those of the version. The ETag is compared even if the request had an
+/// `If-Match`, because some servers ignore conditions.
 ///
 /// # Errors
-/// `PreconditionFailed` if the response is of another version; `Unexpected` if it contains other
-/// positions, or does not state them.
+/// `PreconditionFailed` if the response has another ETag or none. `Unexpected` if it contains other
+/// positions, does not state them, or states another size.
 pub fn resumed_positions(
     status: StatusCode,
     headers: &HeaderMap,

@@ -1,7 +1,7 @@
 //! [`Spool`]: bodies without a length, collected in temporary files.
 //!
-//! An object has a size before its first byte is read. Where the response does not state one, the
-//! whole body is collected first, so that its bytes can be counted.
+//! The size of an object must be known before its first byte is returned. If the response does not
+//! state it, the whole body is collected first, so that its bytes can be counted.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,23 +15,24 @@ use storage_core::{Error, ErrorKind, Result};
 
 use crate::response::ResponseBody;
 
-/// How many bytes are written at a time: each write costs a change to the blocking threads.
+/// How many bytes are gathered before they are written (1 MiB), because each write costs a trip to
+/// the blocking pool.
 const WRITE_SIZE: usize = 1024 * 1024;
 
 /// How a body without a length ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// With a last chunk (RFC 9112, section 7.1). A body without one is an error.
+    /// It ends with a last chunk (RFC 9112, section 7.1). A body that ends without one is an error.
     LastChunk,
-    /// With its connection. A connection that breaks off looks the same.
+    /// It ends when the server closes the connection. A connection that breaks off looks the same.
     Close,
 }
 
 /// Returns how a body without a length ends.
 ///
 /// # Errors
-/// `Unsupported` for a body with another transfer coding than `chunked`, which the client has not
-/// accepted.
+/// `Unsupported` for a transfer coding other than `chunked`, which no request of this client
+/// allows.
 pub fn body_end(headers: &HeaderMap) -> Result<BodyEnd> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -45,7 +46,7 @@ pub fn body_end(headers: &HeaderMap) -> Result<BodyEnd> {
     }
 }
 
-/// Collects bodies in temporary files of one driver, within a limit for all of them.
+/// Collects bodies in temporary files, within one limit for all files of a driver.
 #[derive(Debug)]
 pub struct Spool {
     max_object: u64,
@@ -61,7 +62,7 @@ pub struct Spooled {
     pub file: File,
     /// How many bytes the file has.
     pub size: u64,
-    /// Counts the bytes as used. To be kept as long as the file.
+    /// Counts the bytes as used. Keep it as long as the file.
     pub reservation: Reservation,
 }
 
@@ -74,19 +75,24 @@ pub struct Reservation {
 
 impl Spool {
     /// Creates a spool whose files have at most `max_total` bytes together, and `max_object` bytes
-    /// each. `advice` ends the error message where a limit is exceeded: what to do about it.
+    /// each. `advice` is the end of the error message if a limit is exceeded, such as `raise the
+    /// option max_spool_size`.
     #[must_use]
     pub fn new(max_object: u64, max_total: u64, advice: &'static str) -> Arc<Self> {
         let max_object = max_object.min(max_total);
         Arc::new(Self { max_object, max_total, reserved: AtomicU64::new(0), advice })
     }
 
-    /// Collects a body in a file.
+    /// Collects a body in a file in the temporary directory of the system.
+    ///
+    /// Holds at most about 1 MiB in memory. If this fails, or the future is dropped, the file is
+    /// removed and its bytes no longer count.
     ///
     /// # Errors
-    /// `TooLarge` if it has more than `max_object` bytes; `RateLimited`, retryable, if other files
-    /// use what it needs of `max_total`; `StorageFull` if the temporary directory is full; errors
-    /// of reading the body.
+    /// - `TooLarge` if the body has more than `max_object` bytes.
+    /// - `RateLimited`, retryable, if other files use the bytes of `max_total` that it needs.
+    /// - `StorageFull` if the temporary directory is full, and other errors of writing the file.
+    /// - The errors of [`ResponseBody::next`].
     pub async fn collect(self: &Arc<Self>, body: &mut ResponseBody) -> Result<Spooled> {
         let mut file = blocking(|| tempfile::tempfile().map_err(Error::from)).await?;
         let mut reservation = self.reserve();

@@ -1,12 +1,12 @@
-//! TLS: which cryptography `https` uses, chosen by the features `tls-aws-lc` and `tls-ring`.
+//! Selects the cryptography of `https` by the features `tls-aws-lc` and `tls-ring`.
 //!
 //! Both use `rustls` and the root certificates of the system. If both features are on, AWS-LC is
 //! used. Without either, `https` is refused when a driver is built.
 //!
-//! A provider that the application has installed for the whole process
-//! (`rustls::crypto::CryptoProvider::install_default`) is used instead, so that one decision holds
-//! for all of its connections, such as a provider that is certified for FIPS. The drivers install
-//! none, so that they do not decide for the application or for other libraries.
+//! If the application has installed a provider for the whole process
+//! (`rustls::crypto::CryptoProvider::install_default`), for example one that is certified for FIPS,
+//! that provider is used instead. The drivers install no provider, because that would affect the
+//! application and its other libraries.
 
 use storage_core::{Error, Result};
 
@@ -24,7 +24,7 @@ pub fn check_tls_support(scheme: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets the cryptography of a client to the process's provider, or to ring if there is none.
+/// Sets the cryptography of a client to the provider of the process, or to ring if there is none.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
 pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
     use std::sync::Arc;
@@ -46,8 +46,8 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::Clie
     Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
 }
 
-/// With AWS-LC, `reqwest` does the same: it uses the process's provider, or AWS-LC if there is
-/// none.
+/// Changes nothing: with AWS-LC, `reqwest` itself uses the provider of the process, or AWS-LC if
+/// there is none.
 #[cfg(not(all(feature = "tls-ring", not(feature = "tls-aws-lc"))))]
 #[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
 pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {

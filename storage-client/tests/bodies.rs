@@ -15,10 +15,10 @@ use url::Url;
 
 const LENGTH: usize = 300_000;
 const CUT: usize = 100_000;
-/// A time limit that a test expects.
+/// A time limit that a test exceeds.
 const BRIEF: Duration = Duration::from_millis(300);
 /// A time limit that no test reaches.
-const PATIENT: Duration = Duration::from_secs(30);
+const GENEROUS: Duration = Duration::from_secs(30);
 
 /// Bytes without repeated pieces.
 fn pattern() -> Bytes {
@@ -29,7 +29,7 @@ fn pattern() -> Bytes {
 }
 
 async fn get(url: Url, range: Option<Range<u64>>, idle_timeout: Duration) -> Result<Response> {
-    let http = ClientConfig::new(PATIENT).build_for(url.host_str().unwrap())?;
+    let http = ClientConfig::new(GENEROUS).build_for(url.host_str().unwrap())?;
     let mut request = http.get(url);
     if let Some(range) = range {
         request = request.header("range", ByteRange::from(range).to_string());
@@ -49,7 +49,7 @@ impl<const REPEATS: bool> Reopen for Rest<REPEATS> {
     const REPEATS: bool = REPEATS;
 
     async fn reopen(&self, rest: Range<u64>) -> Result<Segment> {
-        let response = get(self.0.clone(), Some(rest), PATIENT).await?;
+        let response = get(self.0.clone(), Some(rest), GENEROUS).await?;
         if response.status.is_server_error() {
             return Err(Error::new(ErrorKind::Unexpected, "500").with_retryable(true));
         }
@@ -94,14 +94,14 @@ async fn a_body_that_breaks_off_or_stalls_resumes_at_the_next_byte() {
 #[tokio::test]
 async fn a_response_with_more_than_the_range_is_cut_to_it() {
     let peer = Peer::start(|_| http::Response::ok(pattern()));
-    let body = open::<false>(&peer, 1000..2000, PATIENT).await;
+    let body = open::<false>(&peer, 1000..2000, GENEROUS).await;
     assert!(body.read_to_end().await.unwrap().concat() == pattern()[1000..2000]);
 }
 
 #[tokio::test]
 async fn a_shortened_body_ends_at_the_earlier_position() {
     let peer = Peer::start(respond);
-    let mut body = open::<false>(&peer, WHOLE, PATIENT).await;
+    let mut body = open::<false>(&peer, WHOLE, GENEROUS).await;
     let first = body.next().await.unwrap().unwrap();
     let end = first.len() as u64 + 10;
     body.shorten(end);
@@ -121,7 +121,7 @@ async fn a_body_without_a_segment_opens_one() {
 #[tokio::test]
 async fn a_body_without_progress_ends_after_five_attempts() {
     let peer = Peer::start(|request| respond(request).cut_after(0));
-    let body = open::<false>(&peer, WHOLE, PATIENT).await;
+    let body = open::<false>(&peer, WHOLE, GENEROUS).await;
     let error = body.read_to_end().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
     assert_eq!(peer.fired(), 6);
@@ -135,19 +135,19 @@ async fn a_failed_request_for_the_rest_is_repeated_unless_the_driver_repeats_it(
         _ => respond(request),
     };
     let peer = Peer::start(server);
-    let body = open::<false>(&peer, WHOLE, PATIENT).await;
+    let body = open::<false>(&peer, WHOLE, GENEROUS).await;
     assert!(body.read_to_end().await.unwrap().concat() == pattern());
     assert_eq!(peer.fired(), 2);
     let peer = Peer::start(server);
-    let body = open::<true>(&peer, WHOLE, PATIENT).await;
+    let body = open::<true>(&peer, WHOLE, GENEROUS).await;
     assert_eq!(body.read_to_end().await.unwrap_err().message(), "500");
     assert_eq!((peer.fired(), peer.requests().len()), (2, 2));
 }
 
 #[tokio::test]
-async fn a_body_without_reopen_ends_with_its_connection() {
+async fn a_body_that_cannot_reopen_ends_with_the_error_of_its_connection() {
     let peer = Peer::start(|request| respond(request).cut_after(CUT));
-    let response = get(peer.url(), None, PATIENT).await.unwrap();
+    let response = get(peer.url(), None, GENEROUS).await.unwrap();
     let segment = Segment::new(response.body, WHOLE);
     let mut body = ResumableBody::new(WHOLE, Some(segment), None::<Rest<false>>);
     let mut read = 0;
@@ -161,7 +161,7 @@ async fn a_body_without_reopen_ends_with_its_connection() {
 }
 
 #[tokio::test]
-async fn a_dropped_read_loses_no_bytes() {
+async fn dropping_the_future_of_a_read_loses_no_bytes() {
     let peer = Peer::start(move |request| match request.index {
         0 => respond(request).stall_after(CUT),
         _ => respond(request),
@@ -192,18 +192,18 @@ async fn a_segment_that_lacks_requested_positions_is_refused() {
 #[tokio::test]
 async fn a_body_is_read_within_its_limit() {
     let peer = Peer::start(respond);
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     assert_eq!(response.body.read(LENGTH - 1).await.unwrap_err().kind(), ErrorKind::TooLarge);
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     assert!(response.body.read(LENGTH).await.unwrap() == pattern());
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     assert!(response.body.read_start(1000).await == pattern()[..1000]);
 }
 
 #[tokio::test]
 async fn the_start_of_a_body_that_stalls_is_read_within_a_time() {
     let peer = Peer::start(|request| respond(request).stall_after(1000));
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     assert!(response.body.read_start_within(LENGTH, BRIEF).await == pattern()[..1000]);
     assert_eq!(peer.fired(), 1);
 }
@@ -222,7 +222,7 @@ async fn a_stalled_body_is_a_timeout_that_names_its_option() {
 async fn a_missing_connection_is_a_retryable_error_without_the_url() {
     let mut url = closed_port();
     url.set_query(Some("signature=canary"));
-    let error = get(url, None, PATIENT).await.unwrap_err();
+    let error = get(url, None, GENEROUS).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, true));
     assert_eq!(error.message(), "no connection to the peer: check option url, network and TLS");
     assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
@@ -236,17 +236,17 @@ async fn a_spooled_body_counts_until_it_is_dropped() {
     };
     let peer = Peer::start(chunked);
     let spool = Spool::new(5, 9, "raise the limit");
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     let spooled = spool.collect(&mut response.body).await.unwrap();
     assert_eq!(spooled.size, 5);
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     let error = spool.collect(&mut response.body).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::RateLimited, true));
     assert!(error.message().ends_with("raise the limit"), "{error}");
     drop(spooled);
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     assert_eq!(spool.collect(&mut response.body).await.unwrap().size, 5);
     let small = Spool::new(4, 9, "raise the limit");
-    let mut response = get(peer.url(), None, PATIENT).await.unwrap();
+    let mut response = get(peer.url(), None, GENEROUS).await.unwrap();
     assert_eq!(small.collect(&mut response.body).await.unwrap_err().kind(), ErrorKind::TooLarge);
 }

@@ -1,4 +1,4 @@
-//! The provider of cryptography that an application has installed for its process.
+//! A client uses the provider of cryptography that the application has installed.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 #![cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use storage_client::ClientConfig;
 
 #[test]
-fn a_client_uses_the_provider_that_the_application_has_installed() {
+fn a_client_uses_the_cryptography_provider_of_the_process() {
     let config = ClientConfig::new(Duration::from_secs(1));
     config.build().unwrap();
     assert!(CryptoProvider::get_default().is_none(), "a client installs no provider");

@@ -177,7 +177,7 @@ fn check_version(present: Option<&Arc<Stored>>, wanted: &ETag) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::PreconditionFailed,
-        format!("the object is not the version {wanted}"),
+        format!("the object does not have the ETag {wanted}"),
     ))
 }
 

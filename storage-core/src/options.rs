@@ -198,7 +198,7 @@ impl OpenOptions {
         {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,
-                format!("the object is not the version {wanted}"),
+                format!("the object does not have the ETag {wanted}"),
             ));
         }
         let unchanged = match (&self.if_none_match, self.if_modified_since, meta.last_modified) {
@@ -353,8 +353,9 @@ impl UrlMethod {
 pub struct UrlOptions {
     /// The HTTP method that the link is for. Defaults to `Get`.
     pub method: UrlMethod,
-    /// How long a signed link works, in whole seconds, at least one. Defaults to `None`, which
-    /// makes the public link; it works as long as the object exists.
+    /// How long a signed link works, at least one second. Links count whole seconds: a fraction of
+    /// a second is dropped, and on S3 a link may stop working up to one second early. Defaults to
+    /// `None`, which makes the public link. It works as long as the object exists.
     pub expires_in: Option<Duration>,
     /// The `Content-Disposition` of the response. Signed links for GET only.
     pub response_content_disposition: Option<String>,
@@ -451,8 +452,9 @@ impl UrlOptions {
     /// Returns when the lifetime of a signed link begins, and how long it is. For drivers.
     ///
     /// The lifetime begins at `now` and lasts `expires_in`. With `stable_for` it begins with the
-    /// window that contains `now`, and is longer by the window. So a link works for at least
-    /// `expires_in` from now, and equal calls in one window return equal links.
+    /// window that contains `now`, and is longer by the window. So the lifetime ends at least
+    /// `expires_in` after `now`, and equal calls in one window return equal links. A driver whose
+    /// format counts whole seconds may round both down.
     ///
     /// # Errors
     /// `InvalidInput` if `expires_in` is unset.
@@ -470,7 +472,7 @@ impl UrlOptions {
     pub fn signing_window(&self, now: SystemTime) -> Result<(SystemTime, Duration)> {
         let no_expiry = || Error::new(ErrorKind::InvalidInput, "a signed link needs expires_in");
         let expires_in = self.expires_in.ok_or_else(no_expiry)?;
-        // In whole seconds, as every format of signed links counts.
+        // The window counts whole seconds, as all formats of signed links do.
         match self.stable_for.map(|window| window.as_secs()).filter(|&window| window > 0) {
             None => Ok((now, expires_in)),
             Some(window) => {

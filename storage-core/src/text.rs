@@ -9,13 +9,17 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// Escapes every character of a text that a reader cannot see, or that changes how the rest is
 /// shown.
 ///
-/// These are control characters (Cc), which can forge a line or control a terminal; format
-/// characters (Cf), among them those that reverse the direction of text; line and paragraph
-/// separators (U+2028, U+2029); and the characters that Unicode calls default-ignorable, which are
-/// invisible. Each becomes an escape as in Rust's source code: `\n`, `\u{202e}`. All other text
-/// is unchanged, so the result is for people and not for parsing: a backslash is not escaped.
+/// These are:
 ///
-/// Use it for all printed text from other programs: keys, metadata, messages of servers.
+/// - control characters (category Cc), which can forge a line or control a terminal;
+/// - format characters (category Cf), some of which reverse the direction of text;
+/// - line and paragraph separators (U+2028, U+2029);
+/// - characters with the Unicode property `Default_Ignorable_Code_Point`, which are invisible.
+///
+/// Each becomes an escape as in Rust's source code: `\n`, `\u{202e}`. All other text is unchanged.
+/// The result is for people and cannot be parsed, because a backslash is not escaped.
+///
+/// Use it for all printed text from other programs, such as keys, metadata and messages of servers.
 ///
 /// ```
 /// use storage_core::internal::escape_invisible;
@@ -28,9 +32,11 @@ pub fn escape_invisible(text: &str) -> Cow<'_, str> {
     escape(text, |escaped, c| escaped.extend(c.escape_default()))
 }
 
-/// As [`escape_invisible`], for JSON: each such character becomes `\uXXXX`, two of them beyond
-/// U+FFFF, as RFC 8259, section 7, has it. JSON that was valid stays valid and means the same, if
-/// it stands on one line.
+/// Does the same as [`escape_invisible`] for JSON. Each such character becomes `\uXXXX`, and a
+/// character above U+FFFF two of them (RFC 8259, section 7).
+///
+/// Valid JSON on one line stays valid and keeps its meaning. Line breaks between tokens become
+/// escapes, which are not valid there.
 ///
 /// ```
 /// use storage_core::internal::escape_invisible_in_json;
@@ -95,9 +101,9 @@ pub(crate) fn is_invisible(c: char) -> bool {
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Returns whether a character belongs to the one before it: an accent of decomposed text, a vowel
-/// sign or virama of Indic scripts (general category M). Variation selectors, which are invisible,
-/// do not count.
+/// Returns whether a character is displayed with the one before it (general category M), such as an
+/// accent of decomposed text, or a vowel sign or virama of Indic scripts. Returns `false` for
+/// variation selectors, which are invisible.
 pub(crate) fn is_visible_mark(c: char) -> bool {
     !c.is_ascii()
         && GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))

@@ -1,4 +1,5 @@
-//! What can be sent to and shared between threads (C-SEND-SYNC). Checked when this compiles.
+//! The types that can be sent to and shared between threads (API guideline C-SEND-SYNC). The
+//! compiler checks this.
 
 use storage_core::{
     DeleteMany, Entries, Error, Key, Link, Memory, Object, ObjectMeta, ObjectStream, Payload,

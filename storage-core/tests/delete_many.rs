@@ -1,4 +1,4 @@
-//! The deletion of many objects: batches, their number at a time, and the result for each key.
+//! Deleting many objects: batches, how many run at a time, and the result for each key.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -19,7 +19,7 @@ fn storage(scripted: &Scripted) -> Storage {
     Storage::new(scripted.clone())
 }
 
-/// How many keys each request had.
+/// Returns how many keys each request had.
 fn batches(scripted: &Scripted) -> Vec<usize> {
     let calls = scripted.calls();
     calls.iter().map(|call| call.strip_prefix("delete_many ").unwrap().split(' ').count()).collect()
@@ -29,7 +29,7 @@ fn numbers(keys: usize) -> impl Iterator<Item = String> + Send + 'static {
     (0..keys).map(|key| key.to_string())
 }
 
-/// The keys that are gone, and the kinds of the errors.
+/// Returns the deleted keys, and the kinds of the errors.
 fn outcomes(results: &[Result<Key>]) -> Vec<Result<&str, (ErrorKind, Option<&str>)>> {
     results
         .iter()
@@ -37,7 +37,7 @@ fn outcomes(results: &[Result<Key>]) -> Vec<Result<&str, (ErrorKind, Option<&str
         .collect()
 }
 
-/// A stream of what is sent.
+/// Returns a channel, whose receiver is a stream.
 fn channel() -> (
     mpsc::UnboundedSender<&'static str>,
     impl futures_core::Stream<Item = &'static str> + Send + 'static,
@@ -67,7 +67,7 @@ async fn delete_many_does_nothing_before_it_is_polled() {
     assert_eq!(deletion.next().await.unwrap().unwrap(), "a");
     assert_eq!((taken.load(Ordering::Relaxed), scripted.calls().len()), (1, 1));
     assert!(deletion.next().await.is_none());
-    assert!(deletion.next().await.is_none(), "it stays at its end");
+    assert!(deletion.next().await.is_none(), "an item follows the end");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn results_keep_their_order_when_a_batch_is_slower_than_the_next() {
     assert_eq!(
         (held.fired(), faults.calls(Operation::Delete)),
         (1, 8 + 1_000),
-        "the second went past the first"
+        "the second batch was returned before the first"
     );
     held.release();
     let results: Vec<_> = deletion.map(|result| result.unwrap().to_string()).collect().await;
@@ -189,7 +189,7 @@ async fn a_listing_can_be_the_source_with_its_invalid_names_and_its_final_error(
         Scripted::with_objects(&[("tmp/a", ""), ("tmp/b", ""), ("tmp/c", "kept")]).await;
     scripted.invalid_names = vec![("tmp//odd", "tmp/b")];
     let lost = Error::new(ErrorKind::Timeout, "no more of the listing");
-    // The odd name counts too.
+    // The invalid name counts too.
     scripted.script(Operation::List, [Fault::Break { after: 3, with: End::Error(lost) }]);
     let storage = storage(&scripted);
     let results: Vec<_> = storage.delete_many(storage.list("tmp/").entries()).collect().await;

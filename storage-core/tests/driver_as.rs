@@ -82,7 +82,7 @@ fn a_read_only_layer_refuses_driver_as_at_any_depth() {
 }
 
 #[test]
-fn driver_as_with_another_type_names_the_driver_that_is_there() {
+fn driver_as_with_another_type_fails_with_the_name_of_the_driver() {
     let storage = Memory::storage().prefixed("media").unwrap();
     let error = storage.driver_as::<Observed>().unwrap_err();
     assert_eq!((error.kind(), error.driver()), (ErrorKind::Unsupported, Some("memory")));

@@ -1,4 +1,4 @@
-//! The layer for default metadata: it fills in what is open, and nothing else.
+//! The layer for default metadata: it sets the fields that a save omits, and no others.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -16,7 +16,7 @@ fn storage(scripted: &Scripted) -> Storage {
 }
 
 #[tokio::test]
-async fn a_field_that_the_save_leaves_out_gets_its_default() {
+async fn a_field_that_the_save_omits_gets_its_default() {
     let scripted = Scripted::new();
     let saved =
         storage(&scripted).save("a.css", "body {}").user_metadata("author", "ada").await.unwrap();
@@ -31,7 +31,7 @@ async fn a_field_that_the_save_leaves_out_gets_its_default() {
 }
 
 #[tokio::test]
-async fn a_field_that_the_save_sets_stays() {
+async fn a_field_that_the_save_sets_keeps_its_value() {
     let save = storage(&Scripted::new())
         .save("a.css", "body {}")
         .cache_control("no-store")

@@ -1,5 +1,5 @@
-//! The limit layer: who holds a place, and for how long. Futures are polled by hand, so nothing
-//! depends on time.
+//! The limit layer: which calls hold a permit, and for how long. Futures are polled by hand, so the
+//! tests do not depend on time.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -77,7 +77,7 @@ async fn delete_many_holds_one_permit() {
     scripted.assert_script_done();
 }
 
-/// The listing waits for its entries in between, so that both want the one place.
+/// The listing and the deletions use the one permit in turn.
 #[tokio::test(start_paused = true)]
 async fn deleting_what_a_listing_yields_works_with_a_limit_of_one() {
     let mut scripted = Scripted::new();
@@ -100,7 +100,7 @@ async fn every_verb_holds_a_permit_until_it_is_dropped() {
         assert!(poll(&mut stalled).is_none());
         assert_eq!(scripted.under_way(), 1, "{verb} has not begun");
         for other in VERBS {
-            assert!(poll(&mut call(&storage, other)).is_none(), "{other} got in beside {verb}");
+            assert!(poll(&mut call(&storage, other)).is_none(), "{other} ran together with {verb}");
         }
         assert_eq!(scripted.calls().len(), 1);
         drop(stalled);

@@ -126,7 +126,8 @@ mod metrics_are {
             let keys = || stream::iter(["a", "b", "c"]);
             assert_eq!(storage.delete_many(keys()).finish().await.unwrap(), 3);
             let fail = |kind| Fault::Fail(Error::new(kind, "why"));
-            // The trouble speaks, though it is not the first to fail.
+            // The result is the failure that is not caused by the caller, although it is not the
+            // first.
             scripted.script(
                 Operation::Delete,
                 [Fault::Pass, fail(ErrorKind::Conflict), fail(ErrorKind::StorageFull)],
@@ -338,7 +339,7 @@ mod tracing_is {
 
     #[test]
     fn events_of_the_driver_are_inside_the_span() {
-        // The retry layer speaks of its attempts, here as part of the driver.
+        // The retry layer reports its attempts as events, here as part of the driver.
         let (_, log) = observe(Level::DEBUG, || async {
             let scripted = Scripted::with_objects(&[("a", "")]).await;
             scripted.script(Operation::Stat, [Fault::Fail(transient())]);

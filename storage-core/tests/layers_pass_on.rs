@@ -80,7 +80,7 @@ fn list_options() -> ListOptions {
     options
 }
 
-/// An object `a` of ten bytes where the layer sees it as `a`.
+/// Returns a driver with an object of ten bytes, which has the key `a` above the layer.
 async fn scripted(layer: Layer) -> Scripted {
     let scripted = Scripted::new();
     scripted.put(&format!("{}a", layer.prefix), "0123456789").await;
@@ -176,7 +176,7 @@ async fn every_result_is_returned_unchanged(layer: Layer) {
     }
 }
 
-/// A kind that says nothing passes, a cause, and the key that a driver says of its own accord.
+/// Returns an error that is not retryable, with a source and with a key that the driver set.
 fn final_error(layer: Layer) -> Error {
     let cause = std::io::Error::other("the cause");
     Error::new(ErrorKind::StorageFull, "full")
@@ -362,7 +362,7 @@ macro_rules! layers {
 }
 
 layers! {
-    // The cases themselves, on no layer at all.
+    // The cases without a layer.
     none: PLAIN;
     timeout: Layer { wrap: |inner| Arc::new(Timeout::new(inner, Duration::from_secs(10))), ..PLAIN };
     retry: Layer { wrap: |inner| Arc::new(Retry::new(inner, 3)), ..PLAIN };

@@ -1,5 +1,5 @@
-//! The prefix layer: what stands before keys inside never shows outside, and nothing beside the
-//! prefix is reached.
+//! The prefix layer: results and errors do not contain the prefix, and no object outside of it can
+//! be reached.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -16,7 +16,7 @@ fn names(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(Entry::name).collect()
 }
 
-/// `media/` with neighbours on both sides.
+/// Returns a driver with objects below `media/` and with names that sort before and after it.
 async fn with_neighbours() -> Scripted {
     let objects = [
         ("media-old/x", "no"),

@@ -1,4 +1,4 @@
-//! The layer for public links: which links it makes, and which are the driver's.
+//! The layer for public links: which links it makes, and which it leaves to the driver.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 

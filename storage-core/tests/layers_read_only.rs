@@ -1,4 +1,4 @@
-//! The read-only layer: nothing that could change the storage reaches the driver.
+//! The read-only layer: no call that could change the storage reaches the driver.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -10,7 +10,7 @@ use storage_core::{ErrorKind, Metadata, Result, Storage, UrlMethod};
 use storage_testkit::scripted::Scripted;
 
 fn assert_refused<T>(result: Result<T>) {
-    let Err(error) = result else { panic!("it was done") };
+    let Err(error) = result else { panic!("the call succeeded") };
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("read-only"), "{error}");
     assert!(!error.is_retryable());

@@ -1,5 +1,5 @@
-//! The retry layer: what is tried again, what is not, and how bodies and listings go on. The clock
-//! jumps ahead.
+//! The retry layer: which calls are repeated, and how bodies and listings resume. The clock is
+//! paused, so that waits take no time.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -321,7 +321,8 @@ mod saves {
         scripted.assert_script_done();
     }
 
-    /// The three conditional modes, on a storage with the object `a` where it has to be there.
+    /// Returns a save in each of the three conditional modes, on a storage with the object that the
+    /// mode needs.
     async fn conditional_saves() -> Vec<(Scripted, storage_core::Save)> {
         let mut all = Vec::new();
         for mode in 0..3 {
@@ -673,7 +674,7 @@ mod listings {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn invalid_names_are_listed_once_wherever_the_listing_breaks_off() {
+    async fn invalid_names_are_listed_once_at_each_place_where_the_listing_breaks_off() {
         let all = [
             "a",
             "InvalidKey: b//1",
@@ -689,7 +690,7 @@ mod listings {
             for lists_all_again in [false, true] {
                 let mut scripted = objects().await;
                 scripted.ignores_start_after = lists_all_again;
-                // One alone, two in a row, and one that, made readable, does not sort where it is.
+                // One name, two in a row, and one whose lossy form sorts at another place.
                 scripted.invalid_names =
                     vec![("b//1", "b/1"), ("b/1//", "b/2"), ("b/1//\u{fffd}", "b/2"), ("*", "d")];
                 scripted.script(Operation::List, [breaks(at), Fault::Pass]);
@@ -739,7 +740,7 @@ mod listings {
     #[tokio::test(start_paused = true)]
     async fn a_directory_that_becomes_unreadable_during_the_listing_is_an_error() {
         let mut scripted = objects().await;
-        // As if `b/` could not be read when the listing resumes after `b/1`.
+        // Simulates that `b/` cannot be read when the listing resumes after `b/1`.
         scripted.invalid_names = vec![("b/", "b/2")];
         scripted.script(Operation::List, [breaks(2)]);
         let entries = names(storage(&scripted, 1).list("")).await;

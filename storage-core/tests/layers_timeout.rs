@@ -1,4 +1,4 @@
-//! The timeout layer, on a clock that jumps ahead when nothing is left to do.
+//! The timeout layer. The clock is paused, so that waits take no time.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -27,7 +27,7 @@ fn storage(scripted: &Scripted) -> Storage {
 
 #[track_caller]
 fn assert_timed_out<T>(result: Result<T>) -> Error {
-    let Err(error) = result else { panic!("it did not time out") };
+    let Err(error) = result else { panic!("the call did not time out") };
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(error.is_retryable());
     assert!(
@@ -37,7 +37,7 @@ fn assert_timed_out<T>(result: Result<T>) -> Error {
     error
 }
 
-/// A payload of chunks, each of which the caller has only after a while.
+/// Returns a payload of chunks that the caller provides with a delay before each.
 fn paced(chunks: usize, chunk_delay: Duration) -> Payload {
     let chunks = stream::iter(0..chunks).then(move |_| async move {
         sleep(chunk_delay).await;

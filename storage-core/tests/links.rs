@@ -1,4 +1,4 @@
-//! The options of links, relative links, and when stable links begin and end.
+//! The options of links, relative links, and the lifetime of stable links.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 

@@ -27,7 +27,7 @@ fn timeout(inner: Arc<dyn Driver>) -> Timeout {
 }
 
 #[test]
-fn memory_agrees_with_itself() {
+fn two_memory_drivers_return_the_same_results() {
     agrees_with_memory(Layered(Storage::clone), SEQUENCES);
 }
 
@@ -63,7 +63,7 @@ fn all_layers_together_change_no_result() {
 }
 
 #[test]
-fn a_prefix_hides_the_objects_beside_it() {
+fn a_prefix_hides_the_objects_outside_of_it() {
     struct AmongOthers;
 
     #[async_trait]

@@ -47,8 +47,8 @@ fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Saves over `a` in a directory. While the body is held back after its first byte, `look` gets the
-/// path of the temporary file; then the save ends.
+/// Saves over `a` in a directory. Calls `look` with the path of the temporary file after the first
+/// byte, and then ends the save.
 async fn save_and_look(directory: &Path, look: impl FnOnce(&Path)) {
     let (more, rest) = tokio::sync::oneshot::channel::<()>();
     let (arrived, first_is_written) = tokio::sync::oneshot::channel::<()>();
@@ -75,7 +75,7 @@ async fn save_and_look(directory: &Path, look: impl FnOnce(&Path)) {
 }
 
 #[tokio::test]
-async fn the_temporary_file_is_readable_by_its_owner_alone_until_it_is_complete() {
+async fn only_the_owner_can_read_the_temporary_file_until_it_is_complete() {
     for old in [Some(0o600), Some(0o644), None] {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("a");
@@ -127,7 +127,7 @@ async fn a_file_that_root_replaces_keeps_its_owner_and_its_group() {
     let path = scratch.path().join("a");
     fs::write(&path, "old").unwrap();
     if std::os::unix::fs::chown(&path, Some(12_345), Some(23_456)).is_err() {
-        return skipped("only root may give files away");
+        return skipped("only root can change the owner of a file");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     save("new", &path).await.unwrap();
@@ -135,13 +135,13 @@ async fn a_file_that_root_replaces_keeps_its_owner_and_its_group() {
     assert_eq!((now.uid(), now.gid(), now.mode() & 0o777), (12_345, 23_456, 0o640));
 }
 
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[allow(clippy::print_stderr, reason = "a skipped test prints a line")]
 fn skipped(reason: &str) {
     eprintln!("SKIPPED: {reason}");
 }
 
 #[tokio::test]
-async fn a_symlink_is_followed_and_stays() {
+async fn a_symlink_at_the_destination_is_followed_and_kept() {
     let scratch = tempfile::tempdir().unwrap();
     let (target, link) = (scratch.path().join("target"), scratch.path().join("link"));
     fs::write(&target, "old").unwrap();

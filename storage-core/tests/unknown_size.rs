@@ -58,7 +58,7 @@ async fn a_guard_is_dropped_with_the_body() {
     let held = hello().with_guard(Arc::clone(&guard));
     assert_eq!(Arc::strong_count(&guard), 2);
     let chunks = held.into_stream();
-    assert_eq!(Arc::strong_count(&guard), 2, "the stream is the body now");
+    assert_eq!(Arc::strong_count(&guard), 2, "the stream holds the guard");
     drop(chunks);
     assert_eq!(Arc::strong_count(&guard), 1);
 }

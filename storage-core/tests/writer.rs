@@ -1,4 +1,4 @@
-//! `Storage::writer` and `Payload::pipe`: what is saved, when, and what an error or a drop leaves.
+//! `Storage::writer` and `Payload::pipe`: what is saved and when, also after an error or a drop.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -135,7 +135,7 @@ fn only_a_writer_that_is_dropped_between_shutdown_and_finish_is_a_warning_in_the
 }
 
 #[tokio::test]
-async fn refusals_that_need_no_bytes_show_at_the_first_await() {
+async fn a_refusal_that_needs_no_bytes_is_returned_by_the_first_await() {
     let storage = Memory::storage();
     storage.save("a.bin", "old").await.unwrap();
     let kind = |result: storage_core::Result<Writer>| result.unwrap_err().kind();
@@ -148,7 +148,7 @@ async fn refusals_that_need_no_bytes_show_at_the_first_await() {
 }
 
 #[tokio::test]
-async fn a_late_refusal_shows_at_finish() {
+async fn a_refusal_after_the_first_bytes_is_returned_by_finish() {
     let storage = Memory::storage();
     let mut writer = storage.writer("a.bin").create_new().await.unwrap();
     storage.save("a.bin", "other").await.unwrap();
@@ -158,7 +158,7 @@ async fn a_late_refusal_shows_at_finish() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_save_shows_at_a_write_and_finish_returns_it() {
+async fn an_error_of_the_save_fails_a_write_and_is_returned_by_finish() {
     let faults = Faults::new();
     let storage = Memory::storage().layer(|inner| faults.layer(inner));
     let full = faults.on(Operation::Save).fail_midway(100_000, ErrorKind::StorageFull);
@@ -206,7 +206,7 @@ async fn a_dropped_finish_saves_all_or_nothing() {
     let mut outcomes = [0, 0];
     for polls in 0..8 {
         let faults = Faults::new();
-        // Polls of the fault layer's own making, so that the save takes several.
+        // The fault layer adds polls, so that the save needs several.
         let storage = Memory::storage().layer(|inner| faults.layer(inner));
         storage.save("a.bin", "old").await.unwrap();
         let mut writer = storage.writer("a.bin").await.unwrap();
@@ -265,7 +265,7 @@ async fn a_save_on_another_task_wakes_the_writer() {
 }
 
 #[tokio::test]
-async fn a_pipe_whose_writer_dies_saves_nothing() {
+async fn a_pipe_whose_writer_is_dropped_saves_nothing() {
     let storage = Memory::storage();
     for shut_down in [false, true] {
         let (mut writer, payload) = Payload::pipe();

@@ -1,4 +1,4 @@
-//! Blocking work on Tokio's blocking pool. Dropping the future cancels the work before its next
+//! Runs blocking work on Tokio's blocking pool. Work whose future was dropped stops before its next
 //! visible step.
 
 use std::sync::Arc;
@@ -13,11 +13,14 @@ pub(crate) struct CallerAlive {
 }
 
 impl CallerAlive {
-    /// Fails if the caller has dropped its future. Call it right before a step that makes a change
-    /// visible.
+    /// Fails if the caller has dropped its future. Must be called right before a step that makes a
+    /// change visible.
     pub(crate) fn check(&self) -> Result<()> {
         if self.is_gone.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Unexpected, "the caller gave up"));
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "the caller dropped the future of this operation",
+            ));
         }
         Ok(())
     }
@@ -32,6 +35,11 @@ impl Drop for SetGoneOnDrop {
     }
 }
 
+/// Returns the error for work that did not finish.
+pub(crate) fn unfinished(join: tokio::task::JoinError) -> Error {
+    Error::unexpected("the work did not finish: it panicked, or the runtime shut down", join)
+}
+
 /// Runs work on the blocking pool.
 ///
 /// If the future is dropped, the work continues, but its [`CallerAlive`] check fails from then on.
@@ -43,7 +51,5 @@ where
     let caller = CallerAlive::default();
     let _guard = SetGoneOnDrop(caller.clone());
     let done = tokio::task::spawn_blocking(move || work(&caller)).await;
-    done.unwrap_or_else(|join| {
-        Err(Error::unexpected("the work was interrupted: the runtime is shutting down", join))
-    })
+    done.unwrap_or_else(|join| Err(unfinished(join)))
 }

@@ -14,7 +14,7 @@ use crate::Fs;
 use crate::links::Links;
 use crate::settings::{CreateMode, MetadataStore, Settings};
 
-/// Configures the driver and opens it.
+/// Sets the options of the driver and opens it.
 ///
 /// ```
 /// # let scratch = tempfile::tempdir().unwrap();
@@ -68,15 +68,24 @@ impl FsBuilder {
         }
     }
 
-    /// Sets whether a missing root and its missing parents are created. Defaults to `true`.
+    /// Sets whether a missing root and its missing parents are created, with the mode
+    /// [`dir_mode`](Self::dir_mode). Defaults to `true`.
     #[must_use]
     pub fn create_root(mut self, create: bool) -> Self {
         self.create_root = create;
         self
     }
 
-    /// Sets whether a save syncs the file, its directory and newly created ancestors to the disk
-    /// before it returns. Defaults to `true`.
+    /// Sets whether changes are synced to the disk before the verb returns. Defaults to `true`.
+    ///
+    /// - A save or a copy syncs the file before it is renamed into place, then its directory and
+    ///   the ancestors that this driver created. A sidecar is synced, with its directory, before
+    ///   the rename.
+    /// - A delete syncs the directory of the object. The removal of empty directories is not
+    ///   synced.
+    ///
+    /// If only the sync of a directory fails, the object is in its place, but a loss of power may
+    /// undo the save. The save then fails with an error that says so.
     ///
     /// With `false`, a save is still atomic if the program crashes, but not if the machine loses
     /// power.
@@ -86,14 +95,16 @@ impl FsBuilder {
         self
     }
 
-    /// Sets the permission bits of files, regardless of the umask. Defaults to `0o644`.
+    /// Sets the permission bits of files, regardless of the umask. Only the bits of `0o777` count.
+    /// Defaults to `0o644`.
     #[must_use]
     pub fn file_mode(mut self, mode: u32) -> Self {
         self.file_mode = mode & 0o777;
         self
     }
 
-    /// Sets the permission bits of directories, regardless of the umask. Defaults to `0o755`.
+    /// Sets the permission bits of directories, regardless of the umask. Only the bits of `0o777`
+    /// count. Defaults to `0o755`.
     #[must_use]
     pub fn dir_mode(mut self, mode: u32) -> Self {
         self.dir_mode = mode & 0o777;
@@ -104,9 +115,9 @@ impl FsBuilder {
     /// [`file_mode`](Self::file_mode) and [`dir_mode`](Self::dir_mode). Defaults to `false`.
     ///
     /// A new file gets 0666 and a new directory 0777, less the umask of the process (or the default
-    /// ACL of the directory). An object that replaces another keeps its permission bits, and its
-    /// owner and group as far as the process may set them. If the process may not set the group,
-    /// the group gets the permissions of others.
+    /// ACL of the directory). An object that replaces another gets the permission bits of that
+    /// object, and its owner and group as far as the process may set them. If the process may not
+    /// set the group, the group gets the permissions of others.
     #[must_use]
     pub fn respect_umask(mut self, respect: bool) -> Self {
         self.respect_umask = respect;
@@ -114,26 +125,28 @@ impl FsBuilder {
     }
 
     /// Sets whether dropping the driver removes the lock files that no other driver or process
-    /// holds, and `.anystorage` if it is empty then. Defaults to `false`, because a permanent
+    /// holds, and then `.anystorage` if it is empty. Defaults to `false`, because a permanent
     /// storage needs the lock files again.
     ///
-    /// Suits a directory that a command uses once. Has no effect on network file systems, where a
-    /// process that waits for a lock cannot detect that its file was removed.
+    /// Use it for a directory that a command uses once. On Linux, it has an effect only on ext2 to
+    /// ext4, XFS, Btrfs, F2FS, tmpfs and overlayfs: on a network file system, a process that waits
+    /// for a lock cannot detect that its file was removed.
     #[must_use]
     pub fn remove_locks(mut self, remove: bool) -> Self {
         self.remove_locks = remove;
         self
     }
 
-    /// Sets the URL at which a web server serves the root: the base of public and signed links.
-    /// Without it, [`Driver::url`] fails with `Unsupported`.
+    /// Sets the URL at which a web server serves the root, which is the base of public and signed
+    /// links. Defaults to none, so that [`Driver::url`] fails with `Unsupported`.
     #[must_use]
     pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
 
-    /// Sets the secret for signed links, in the format of [`storage_core::signed_url`].
+    /// Sets the secret for signed links, in the format of [`storage_core::signed_url`]. Defaults to
+    /// none, so that signed links fail with `Unsupported`.
     ///
     /// The server at the public URL must verify that format, as `storage-serve` does:
     /// `Serve::for_storage` takes the key from here. A plain web server does not verify links.
@@ -150,12 +163,14 @@ impl FsBuilder {
         self
     }
 
-    /// Opens the root. Blocks for a few system calls.
+    /// Opens the root, and removes files older than one hour that killed processes left in the
+    /// staging directory. Blocks the thread for these system calls.
     ///
     /// # Errors
-    /// - `InvalidConfig` if the root is missing and may not or cannot be created, or is not a
-    ///   directory.
-    /// - `PermissionDenied` if this process may not open it.
+    /// - `InvalidConfig` if the path of the root is empty, if the root is not a directory, or if it
+    ///   is missing and may not or cannot be created. On other systems than Linux, also if
+    ///   [`metadata`](Self::metadata) is [`MetadataStore::Xattr`].
+    /// - `PermissionDenied` if this process may not open the root.
     pub fn build(self) -> Result<Fs> {
         Fs::open(self.into_settings())
     }
@@ -195,12 +210,12 @@ storage_core::options! {
         /// Whether to create a missing root and its parents.
         #[serde(default = "enabled")]
         create_root: bool => "boolean", default true;
-        /// Whether to sync files and directories before a save returns.
+        /// Whether to sync files and directories before a save, a copy or a delete returns.
         #[serde(default = "enabled")]
         durable: bool => "boolean", default true;
         /// Permission bits of files, in octal and quoted.
         file_mode: Option<FileMode> => "text", default "0644";
-        /// Permission bits of directories, in octal and quoted.
+        /// Permission bits of directories, including a new root, in octal and quoted.
         dir_mode: Option<FileMode> => "text", default "0755";
         /// Whether to apply the umask instead of `file_mode` and `dir_mode`.
         #[serde(default)]
@@ -221,8 +236,8 @@ fn enabled() -> bool {
     true
 }
 
-/// Permission bits, written in octal and quoted. TOML would read an unquoted 440 as decimal, which
-/// is 0670.
+/// Permission bits, written in octal and quoted. TOML would read an unquoted 440 as a decimal
+/// number, which is 0670 in octal.
 #[derive(Debug, Clone, Copy)]
 struct FileMode(u32);
 
@@ -296,8 +311,8 @@ fn builder_from(options: FsOptions, public_url: Option<LinkBase>) -> Result<FsBu
         .metadata(options.metadata);
     if options.respect_umask && (options.file_mode.is_some() || options.dir_mode.is_some()) {
         return Err(Error::config(
-            "option respect_umask takes the place of file_mode and dir_mode: remove either it or \
-             those two",
+            "option respect_umask excludes file_mode and dir_mode: remove respect_umask, or remove \
+             file_mode and dir_mode",
         ));
     }
     if let Some(FileMode(mode)) = options.file_mode {
@@ -309,7 +324,7 @@ fn builder_from(options: FsOptions, public_url: Option<LinkBase>) -> Result<FsBu
     if let Some(secret) = options.signing_key {
         if public_url.is_none() {
             return Err(Error::config(
-                "option signing_key needs public_url too: signed links begin with it",
+                "option signing_key needs the option public_url, with which signed links begin",
             ));
         }
         builder = builder.signing_key(SigningKey::new(secret.expose())?);

@@ -1,8 +1,9 @@
-//! Dirty directories: those that were created but may not be on the disk yet.
+//! Dirty directories: those that this driver created and that may not be on the disk yet.
 //!
 //! An object is durable only if all its ancestor directories are. A save into a directory that
 //! another save has just created cannot rely on that other save to sync it in time. So each save
-//! looks up which of its ancestors are dirty and syncs them itself.
+//! looks up which of its ancestors are dirty and syncs them itself. Directories that another driver
+//! or process creates are not tracked.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,8 @@ pub(crate) struct DirtyDirs {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By path. The generation distinguishes a directory from one that was created at the same path
-    /// after it was removed.
+    /// The generation of each dirty directory, by path. It distinguishes a directory from one that
+    /// was created at the same path after it was removed.
     generations: BTreeMap<String, u64>,
     last_generation: u64,
 }
@@ -42,8 +43,8 @@ impl DirtyDirs {
     }
 
     /// Removes a directory and its mark, as one step for all threads: the mark of a directory that
-    /// another thread creates in its place stays.
-    /// `is_absent` distinguishes the error for a directory that does not exist.
+    /// another thread creates in its place stays. `is_absent` returns whether an error means that
+    /// the directory does not exist.
     pub(crate) fn remove<E>(
         &self,
         path: &str,
@@ -72,7 +73,7 @@ impl DirtyDirs {
         dirty.collect()
     }
 
-    /// Removes the mark of a directory that was synced, unless another generation has its place.
+    /// Removes the mark of a directory that was synced, unless the mark is of another generation.
     pub(crate) fn mark_synced(&self, path: &str, generation: u64) {
         let mut state = self.lock();
         if state.generations.get(path) == Some(&generation) {
@@ -127,7 +128,8 @@ mod tests {
         assert_eq!(dirs.on_path("a").len(), 1);
     }
 
-    /// Otherwise a save below it would return before its directory is on the disk.
+    /// Without the mark, a save below the directory would return before the directory is on the
+    /// disk.
     #[test]
     fn removing_a_directory_keeps_the_mark_of_one_that_is_created_in_its_place() {
         let dirs = DirtyDirs::default();

@@ -1,25 +1,25 @@
-//! Errors in the terms of the contract.
+//! The errors of both implementations, with the kinds of the contract.
 
 use storage_core::{Error, ErrorKind};
 
 pub(crate) fn name_too_long() -> Error {
     Error::new(
         ErrorKind::InvalidKey,
-        "the file system cannot hold a name this long: segments have at most 255 bytes",
+        "a segment of the key is longer than the names of the file system: use at most 255 bytes",
     )
 }
 
 pub(crate) fn parent_is_not_a_directory() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "a beginning of this key is a file or a symlink, which cannot have files below it",
+        "a parent directory of this key is a file or a symlink, so nothing can be stored below it",
     )
 }
 
 pub(crate) fn is_a_directory() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "there are objects below this key, so that it is a directory and cannot be a file",
+        "this key is a directory that is not empty, so it cannot be an object too",
     )
 }
 
@@ -32,20 +32,20 @@ pub(crate) fn not_a_regular_file() -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
-/// Returns the error for a directory that disappeared on every attempt. Empty directories come and
-/// go as other processes remove them, but losing that race every time has another cause.
+/// Returns the error for a directory that disappeared on every attempt. Other processes may remove
+/// an empty directory between two steps, but if that happens every time, there is another cause.
 pub(crate) fn directory_removed() -> Error {
-    let message = "the object's directory, or the root, was removed on every attempt";
+    let message = "the object's directory, .anystorage or the root was removed on every attempt";
     Error::new(ErrorKind::Unexpected, message).with_retryable(true)
 }
 
 /// Returns the error for an object that was replaced on every attempt to read it.
 pub(crate) fn object_replaced() -> Error {
-    Error::new(ErrorKind::Unexpected, "the object was replaced on every attempt")
+    Error::new(ErrorKind::Unexpected, "the object was replaced during every attempt to read it")
         .with_retryable(true)
 }
 
-/// Returns the error for a name that the file system treats as one that exists.
+/// Returns the error for a name that the file system does not distinguish from an existing one.
 #[cfg_attr(target_os = "linux", allow(dead_code, reason = "for the portable implementation"))]
 pub(crate) fn differs_in_case() -> Error {
     let message = "a file or directory exists whose name differs from this key only in case, and \
@@ -65,13 +65,13 @@ pub(crate) fn locked_too_long() -> Error {
 }
 
 pub(crate) fn no_locks() -> Error {
-    Error::unsupported("this file system has no locks, which if_match needs")
+    Error::unsupported("if_match needs file locks, which this file system does not support")
 }
 
 pub(crate) fn other_file_system() -> Error {
     Error::unsupported(
-        "the object's directory is on another file system than the root: make it a storage of its \
-         own",
+        "the object's directory is on another file system than the root: configure that file \
+         system as a separate storage",
     )
 }
 
@@ -81,8 +81,8 @@ pub(crate) fn state_dir_forbidden() -> Error {
     Error::new(ErrorKind::PermissionDenied, message)
 }
 
-pub(crate) fn state_dir_is_no_directory() -> Error {
-    let message = "the path .anystorage below the root, or one below it, is not a directory: \
-                   another program created it; remove it";
+pub(crate) fn state_dir_is_not_a_directory() -> Error {
+    let message = ".anystorage below the root, or a path in it, is not a directory: remove what \
+                   another program created there";
     Error::new(ErrorKind::Conflict, message)
 }

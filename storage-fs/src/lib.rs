@@ -21,12 +21,15 @@
 //!
 //! - **Atomic.** A save writes a staged file with its metadata and renames it into place. Readers
 //!   see the old version or the new one. A crash at any instant leaves one of them.
-//! - **Durable.** A save returns when the file, its directory and newly created ancestors are on
-//!   the disk. [`durable(false)`](FsBuilder::durable) turns this off.
+//! - **Durable.** A save returns when the file, its metadata, its directory and the ancestors that
+//!   this driver created are on the disk. [`FsBuilder::durable`] lists the steps and disables them.
+//! - **Cancel safe.** If the future of a save or a copy is dropped before the rename, the old
+//!   object stays and the staged file is removed. A delete continues in the background.
 //! - **Confined.** No key leads out of the root, no symlink below the root is followed, and only
 //!   regular files are opened.
 //! - **Complete metadata.** Content type, headers, user metadata, checksums and ETag are stored in
-//!   one extended attribute, or in a sidecar file where the file system has no extended attributes.
+//!   one extended attribute, or in a sidecar file if the file system has no extended attributes or
+//!   the metadata is too large for one.
 //! - **Strong ETags** for files that this driver wrote. For a file of another program, the ETag is
 //!   derived from its inode, size and times. It is weak for two seconds after a change, because
 //!   another change within that time may leave the same times.
@@ -41,9 +44,9 @@
 //! |-|-|-|-|
 //! | `root` | path | required | The directory of the objects. |
 //! | `create_root` | boolean | `true` | Whether to create a missing root and its parents. |
-//! | `durable` | boolean | `true` | Whether to sync files and directories before a save returns. |
+//! | `durable` | boolean | `true` | Whether to sync files and directories before a save, a copy or a delete returns. |
 //! | `file_mode` | text | `"0644"` | Permission bits of files, in octal and quoted. |
-//! | `dir_mode` | text | `"0755"` | Permission bits of directories, in octal and quoted. |
+//! | `dir_mode` | text | `"0755"` | Permission bits of directories, including a new root, in octal and quoted. |
 //! | `respect_umask` | boolean | `false` | Whether to apply the umask instead of `file_mode` and `dir_mode`. |
 //! | `remove_locks` | boolean | `false` | Whether to remove unused lock files when the driver is dropped. |
 //! | `signing_key` | secret | | The secret of signed links. Requires `public_url`. |
@@ -51,8 +54,9 @@
 //!
 //! <!-- end of options -->
 //!
-//! `public_url` is the base of public and signed links: a URL, or a path such as `/media/`. The
-//! server at that place verifies signed links: `storage_serve::Serve::for_storage(&storage)`.
+//! The options that every driver takes apply too. `public_url` is also the base of signed links. It
+//! is a URL, or a path such as `/media/`. The server at that place must verify signed links, as
+//! `storage_serve::Serve::for_storage(&storage)` does.
 //!
 //! [`register`] adds the driver `fs` and the scheme `file` to a registry. [`FsBuilder`] sets the
 //! same options in code.
@@ -65,24 +69,29 @@
 //! - Roots inside each other have separate locks: `if_match` through one may miss a concurrent save
 //!   through the other.
 //! - A program that changes a file in place breaks the guarantee that a reader sees one version.
-//!   The file keeps its headers, but its ETag is then derived from size and times, and its
-//!   checksums are dropped. (The driver does not detect a change that keeps the size and restores
-//!   the modification time to the nanosecond.) Replace files by renaming instead.
+//!   The ETag of the changed file is derived from its inode, size and times, and its checksums are
+//!   dropped. Headers and user metadata in an extended attribute still apply; those in a sidecar do
+//!   not. (The driver does not detect a change that keeps the size and restores the modification
+//!   time to the nanosecond.) Replace files by renaming instead.
 //! - A listing contains no ETags, because each would require opening the file.
-//! - Extended attributes hold about 4 KB on ext4. With `metadata = "auto"`, larger metadata is
+//! - Extended attributes hold about 4 KiB on ext4. With `metadata = "auto"`, larger metadata is
 //!   stored in a sidecar; with `"xattr"`, the save fails with `InvalidInput`.
 //! - File systems without user extended attributes (older NFS, FAT) need sidecars. Other tools that
 //!   copy the objects do not copy their sidecars.
-//! - The root is opened once. The driver does not notice a new directory of the same name.
-//! - Linux is tested. [Other systems](#platforms) use another implementation, which is tested on
-//!   Linux only.
+//! - The root is opened once. If another directory takes its path, the driver continues to use the
+//!   one that it opened.
+//! - A durable save does not sync a parent directory that another process has created but not yet
+//!   synced. A loss of power at that moment may remove the directory with the object.
+//! - [Other systems](#platforms) than Linux use another implementation, which is tested only on
+//!   Linux.
 //!
 //! # Platforms
 //!
 //! Linux has an implementation of its own. macOS, other Unix systems and Windows share a portable
-//! one, built on cap-std. Both store objects in the same way, and each reads the sidecars of the
-//! other. The tests run the portable implementation on Linux: the conformance suite, escapes by
-//! symlinks, killed processes. **Real macOS and Windows are not tested.**
+//! one, which is built on cap-std. Both store objects in the same way, and each reads the sidecars
+//! of the other. The tests run the portable implementation on Linux, with the conformance suite,
+//! symlinks that lead out of the root, and killed processes. **It is not tested on macOS and
+//! Windows.**
 //!
 //! | | Linux | macOS, other Unix | Windows |
 //! |-|-|-|-|
@@ -91,32 +100,38 @@
 //! | symlinks below the root | not followed | not followed | not followed, junctions neither |
 //! | after a loss of power | file and directories synced | file and directories synced | file synced; a rename may be lost |
 //! | modes, owner, umask | yes | yes | no effect: files inherit the rights of their directory |
-//! | a killed process leaves | at most files in `staging` | files in `staging` | files in `staging` |
+//! | a killed process leaves | empty directories, unused sidecars; rarely staged files | empty directories, unused sidecars, staged files | empty directories, unused sidecars, staged files |
 //!
 //! On Windows, a key fails with `InvalidKey` if a segment contains a control character or one of
 //! `<>:"|?*\`, ends in a dot or a space, is the name of a device (`CON`, `NUL`, `COM1`, with any
 //! extension), or has more than 255 UTF-16 code units.
 //!
-//! Where the file system ignores case (Windows, macOS), a key that differs only in case from a file
-//! or directory that exists does not exist for reads, and a save fails with `Conflict`. Two saves
-//! of such keys at the same moment are not excluded if the letters are not ASCII and the file
-//! system has no hard links.
+//! If the file system ignores case (Windows, macOS) and a file or directory exists whose name
+//! differs from a key only in case, reads treat the key as missing and a save fails with
+//! `Conflict`. One case remains: two saves of such keys at the same moment may both succeed, so
+//! that one object is lost, if they differ in letters that are not ASCII and the file system has no
+//! hard links.
 //!
 //! Renaming over a file that another program has open without sharing it (virus scanners on
-//! Windows) is repeated for about 0.5 s, and then fails with `PermissionDenied`. File systems
-//! without hard links (FAT, exFAT) rely on the locks for `create_new`.
+//! Windows) is repeated for about 0.5 s, and then fails with `PermissionDenied`. On file systems
+//! without hard links (FAT, exFAT), `create_new` relies on the locks.
 //!
 //! # The directory `.anystorage`
 //!
-//! The driver keeps its own files in `.anystorage` below the root (mode 0700): staged files that
-//! are about to replace an object in `staging` (all staged files, where the system has no unnamed
-//! files), sidecars in `meta`, lock files in `locks`. The directory is created when it is needed
-//! and removed when it is empty. A key with a segment of that name fails with `InvalidKey`, and
-//! listings skip the directory.
+//! The driver keeps its own files in `.anystorage` below the root (mode 0700):
 //!
-//! A lock file is created when an object is first replaced or deleted, and stays unless
-//! `remove_locks` is set. There are at most 64 of them, empty, with mode 0600. Exclude them from
-//! backups, and do not remove them while programs use the root.
+//! - `staging` contains staged files: for the moment in which they replace an object, or from the
+//!   beginning of a save if the system has no unnamed files.
+//! - `meta` contains sidecars.
+//! - `locks` contains at most 64 lock files, which are empty and have mode 0600.
+//!
+//! The directory is created when it is first needed. Dropping the driver removes it if it is empty.
+//! A key with a segment of that name, in any case, fails with `InvalidKey`. Listings skip the
+//! directory.
+//!
+//! A lock file is created when a key that maps to it is first replaced or deleted, or saved with a
+//! sidecar, and stays unless `remove_locks` is set. Exclude the lock files from backups, and do not
+//! remove them while programs use the root.
 //!
 //! # Sharing a root
 //!
@@ -125,9 +140,10 @@
 //!   this crate, or one that its changelog names as compatible.
 //! - The superuser may use it too: what it creates in `.anystorage` is given to the owner of the
 //!   root.
-//! - Other users may read objects as far as the modes allow, and save new objects where they may
-//!   write. Replacing and deleting require the lock files, which are closed to them, so these fail
-//!   with `PermissionDenied`. Run the programs of several users as one user, or give each its own
+//! - Other users may read objects as far as the modes allow. On Linux, they may also save new
+//!   objects in directories to which they may write, unless the metadata needs a sidecar. Replacing
+//!   and deleting require the lock files, which are closed to them, so these fail with
+//!   `PermissionDenied`. Run the programs of several users as one user, or give each its own
 //!   root.
 //! - The driver refuses `.anystorage` if it belongs to a user who is neither the user of the
 //!   process nor the owner of the root. It removes the permissions of other users from it.
@@ -140,11 +156,11 @@
 //! |-|-|
 //! | `settings.rs` | the settings that all verbs read, and the modes of new files |
 //! | `config.rs` | options, [`FsBuilder`], [`register`] |
-//! | `errors.rs` | errors in the terms of the contract |
+//! | `errors.rs` | the errors of both implementations, with the kinds of the contract |
 //! | `names.rs` | reserved names and the names of lock files |
 //! | `version.rs`, `record.rs` | what identifies a version of a file; the format of its metadata |
 //! | `dirty_dirs.rs` | which new directories are not yet synced |
-//! | `blocking.rs` | blocking work on Tokio's blocking pool, cancelled with its future |
+//! | `blocking.rs` | runs blocking work on Tokio's blocking pool, and stops it if its future is dropped |
 //! | `save_stream.rs` | writing a stream in batches |
 //! | `walk.rs` | listing a tree in byte order of the keys |
 //! | `links.rs` | public and signed links |
@@ -158,9 +174,9 @@
 //! | `state_dir.rs` | the directory `.anystorage` and its owner |
 //! | `locks.rs` | locks on keys between tasks and processes |
 //! | `version.rs` | the version of a file from its status |
-//! | `unnamed.rs`, `staging.rs`, `staged.rs` | files that are not visible yet; removing old ones |
+//! | `unnamed.rs`, `staging.rs`, `staged.rs` | files that are not visible yet, and removing those of killed processes |
 //! | `shared.rs` | the state that all verbs share |
-//! | `sidecar.rs`, `metadata.rs` | metadata: its places, finding it |
+//! | `sidecar.rs`, `metadata.rs` | storing metadata in attributes or sidecars, and finding it |
 //! | `commit.rs` | the step that makes a staged file the object |
 //! | `cached.rs` | reads that the page cache can serve without blocking |
 //! | `save.rs`, `open.rs`, `stat.rs`, `list.rs`, `copy.rs`, `delete.rs` | the verbs |

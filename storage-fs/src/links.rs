@@ -1,4 +1,4 @@
-//! `url`: public and signed links below the public URL.
+//! `url`: creates public and signed links below the public URL.
 
 use storage_core::signed_url::SigningKey;
 use storage_core::{

@@ -1,4 +1,4 @@
-//! Names that no key may contain on any system, and the names of lock files.
+//! Reserved names, the length of names, and the names of lock files.
 
 use storage_core::{Error, ErrorKind, Key, Result};
 
@@ -8,10 +8,10 @@ use crate::errors;
 /// below another root.
 pub(crate) const RESERVED: &str = ".anystorage";
 
-/// The length of the longest name that the common file systems hold, in bytes.
+/// The greatest length of a name on common file systems, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The number of lock files. A power of two.
+/// The number of lock files. It must be the same in all versions of this crate.
 const LOCK_FILES: u64 = 64;
 
 /// Returns whether a name is reserved, regardless of case, because some file systems ignore it.
@@ -22,13 +22,14 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 /// Fails with `InvalidKey` for a key with a reserved segment.
 pub(crate) fn check_reserved(key: &Key) -> Result<()> {
     if key.segments().any(is_reserved) {
-        let message = "no segment of a key can be .anystorage: the driver reserves this name";
+        let message =
+            "a segment of the key is .anystorage, which the driver reserves: choose another name";
         return Err(Error::new(ErrorKind::InvalidKey, message));
     }
     Ok(())
 }
 
-/// Fails with `InvalidKey` for a segment that is too long to create.
+/// Fails with `InvalidKey` if a segment is longer than the file system can store.
 pub(crate) fn check_length(key: &Key) -> Result<()> {
     match key.segments().any(|segment| segment.len() > MAX_NAME_BYTES) {
         true => Err(errors::name_too_long()),

@@ -13,13 +13,13 @@ use storage_core::{
 
 use crate::version::{Id, Version};
 
-/// The first byte of an encoded value. Increment it when the format changes.
+/// The first byte of an encoded value. It must be incremented when the format changes.
 const FORMAT_VERSION: u8 = 1;
 
 /// The metadata of one version of a file. The order of the fields is the format on disk.
 ///
-/// Records are small, because an inode of ext4 has room for about 60 bytes. For a larger record the
-/// file system allocates another block, which is written and read with the file.
+/// The format is compact, because an inode of ext4 has room for about 60 bytes. For a larger record
+/// the file system allocates another block, which is an additional write and read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     size: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Record {
     /// Seconds since 1970.
     expires: Option<u64>,
     user_metadata: Vec<(String, String)>,
-    /// Each with the number of its algorithm.
+    /// The value of each checksum, with the number of its algorithm.
     checksums: Vec<(u8, Vec<u8>)>,
 }
 
@@ -99,14 +99,15 @@ impl Record {
     }
 }
 
-/// More bytes than any sidecar has. A larger file was written by another program.
+/// More bytes than any sidecar of this driver has (64 KiB). The rest of a larger file, which
+/// another program wrote, is not read.
 pub(crate) const MAX_SIDECAR_BYTES: usize = 64 * 1024;
 
 /// A record in a sidecar, with the inode of its file.
 ///
-/// The sidecar of a key is `.anystorage/meta/<SHA-256 of the key>`. It contains the records of the
-/// present version and of the version before, so that the file in place has a record at every
-/// instant. Only the record of the exact version is used.
+/// The sidecar of a key is `.anystorage/meta/<SHA-256 of the key>`. It may contain the records of
+/// two versions, the present one and the one before, so that the file in place always has a record.
+/// Only the record of the exact version is used.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SidecarEntry {
     pub(crate) inode: u64,
@@ -125,7 +126,7 @@ pub(crate) fn sidecar_name(key: &Key) -> String {
     hex(&Hash::hash(key.as_str().as_bytes()))
 }
 
-/// Returns what the version of a file alone determines.
+/// Returns the metadata that follows from the version of a file alone: its size and time.
 pub(crate) fn meta_without_record(key: &Key, version: &Version) -> ObjectMeta {
     let mut meta = ObjectMeta::new(key.clone(), version.size);
     meta.last_modified = Some(version.modified_time());
@@ -153,8 +154,8 @@ fn number_of(algorithm: ChecksumAlgorithm) -> u8 {
     match algorithm {
         ChecksumAlgorithm::Md5 => 1,
         ChecksumAlgorithm::Crc64Nvme => 2,
-        // SHA-256. A checksum of an algorithm that a later version adds would fail the length check
-        // when it is read.
+        // SHA-256. The enum is not exhaustive: a checksum of an algorithm that is added later would
+        // be dropped when it is read, because its length differs.
         _ => 0,
     }
 }

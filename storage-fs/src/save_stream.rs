@@ -1,8 +1,8 @@
-//! Saving a stream: it is written in batches, each while the next one is received.
+//! Saves a stream in batches. While one batch is written, the next one is received.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Checksums, Error, ObjectMeta, PayloadStream, Result};
+use storage_core::{Checksums, ObjectMeta, PayloadStream, Result};
 use tokio::task::JoinHandle;
 
 use crate::blocking::{self, CallerAlive};
@@ -64,7 +64,7 @@ pub(crate) async fn save_stream<T: Target>(
 }
 
 async fn finish_write<S>(writing: JoinHandle<Result<S>>) -> Result<S> {
-    writing.await.unwrap_or_else(|join| Err(Error::unexpected("writing was interrupted", join)))
+    writing.await.unwrap_or_else(|join| Err(blocking::unfinished(join)))
 }
 
 /// Chunks of a stream that are written together.

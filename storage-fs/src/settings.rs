@@ -6,13 +6,15 @@ use serde::Deserialize;
 
 use crate::links::Links;
 
-/// Where metadata is stored.
+/// Where metadata is stored. Metadata that another setting stored is read in each case, except that
+/// [`Xattr`](Self::Xattr) ignores sidecars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MetadataStore {
-    /// In an extended attribute. In a sidecar file if the file system has no extended attributes
-    /// or the metadata is too large for one. This is the default.
+    /// In an extended attribute, or in a sidecar file if the file system has no extended attributes
+    /// or the metadata is too large for one. On other systems than Linux, always in a sidecar file.
+    /// This is the default.
     #[default]
     Auto,
     /// In an extended attribute. A save fails with `Unsupported` if the file system has no extended

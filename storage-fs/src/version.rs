@@ -1,4 +1,4 @@
-//! Versions of a file: what identifies one, and ETags derived from it.
+//! Versions of a file: what identifies a version, and the ETag derived from it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,8 @@ use storage_core::{ETag, Result};
 /// The random id of a staged file (80 bits), which becomes its ETag.
 pub(crate) type Id = [u8; 10];
 
-/// Within this time after a change, another change may leave the same times: clock ticks last up to
-/// 10 ms, and some file systems store whole seconds.
+/// Within this time after a change, another change may leave the same times, because clock ticks
+/// last up to 10 ms, and some file systems store times in steps of 2 s.
 const AMBIGUOUS_AGE: Duration = Duration::from_secs(2);
 
 /// Identifies a version of a file: its inode, its size and the time of its last change.

@@ -1,8 +1,8 @@
 //! `list`: walks the tree in byte order of the whole key.
 //!
-//! A directory `x` sorts as `x/`, because its keys begin with that. So `a-b`, `a.b` and `a/b` come
-//! in the order of their bytes, which differs from the order of the names. Memory contains the
-//! remaining names of the present directory and of its ancestors.
+//! A directory `x` sorts as `x/`, because its keys begin with that. So `a-b`, `a.b` and `a/b` are
+//! in the order of their bytes, which differs from the order of the names. The walk holds in memory
+//! the remaining names of the present directory and of its ancestors, and a batch of entries.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(crate) trait Tree: Send + Sync + 'static {
 
 /// Lists a tree.
 pub(crate) fn list<T: Tree>(tree: &Arc<T>, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-    // Other delimiters than that of the file system require walking the whole tree.
+    // Only `/` ends at directories. Any other delimiter requires walking the whole tree.
     let by_directory = options.delimiter.as_deref() == Some("/");
     let walk = Walk {
         tree: Arc::clone(tree),

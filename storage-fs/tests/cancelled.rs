@@ -33,7 +33,7 @@ async fn version(storage: &Storage) -> Option<u8> {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Write {
     Memory,
     Stream,
     File,
@@ -41,16 +41,17 @@ enum Way {
     Copy,
 }
 
-const WAYS: [Way; 5] = [Way::Memory, Way::Stream, Way::File, Way::CreateNew, Way::Copy];
+const WRITES: [Write; 5] =
+    [Write::Memory, Write::Stream, Write::File, Write::CreateNew, Write::Copy];
 
-async fn write(way: Way, storage: &Storage, source: Payload) -> Result<()> {
+async fn write(write_kind: Write, storage: &Storage, source: Payload) -> Result<()> {
     let bytes = || pattern(2, LEN);
-    let save = match way {
-        Way::Memory => storage.save(KEY, bytes()),
-        Way::Stream => storage.save(KEY, streaming(bytes(), 100_000)),
-        Way::File => storage.save(KEY, source),
-        Way::CreateNew => storage.save(KEY, streaming(bytes(), 100_000)).create_new(),
-        Way::Copy => return storage.copy("source", KEY).await,
+    let save = match write_kind {
+        Write::Memory => storage.save(KEY, bytes()),
+        Write::Stream => storage.save(KEY, streaming(bytes(), 100_000)),
+        Write::File => storage.save(KEY, source),
+        Write::CreateNew => storage.save(KEY, streaming(bytes(), 100_000)).create_new(),
+        Write::Copy => return storage.copy("source", KEY).await,
     };
     save.user_metadata("version", "2").await.map(drop)
 }
@@ -65,10 +66,12 @@ fn a_write_that_is_dropped_at_any_point_happens_completely_or_not_at_all() {
         for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
             let storage = Storage::new(scratch.builder().metadata(store).build().unwrap());
             storage.save("source", pattern(2, LEN)).user_metadata("version", "2").await.unwrap();
-            for (way, let_work) in WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+            for (write_kind, let_work) in
+                WRITES.into_iter().flat_map(|write_kind| [(write_kind, false), (write_kind, true)])
+            {
                 let (mut before, mut after) = (0, 0);
                 for times in 0.. {
-                    if !matches!(way, Way::CreateNew) {
+                    if !matches!(write_kind, Write::CreateNew) {
                         storage
                             .save(KEY, pattern(1, LEN))
                             .user_metadata("version", "1")
@@ -77,13 +80,14 @@ fn a_write_that_is_dropped_at_any_point_happens_completely_or_not_at_all() {
                     }
                     let old = version(&storage).await;
                     let payload = Payload::from_file(&source).await.unwrap();
-                    let polled = poll_times(write(way, &storage, payload), times, let_work).await;
+                    let polled =
+                        poll_times(write(write_kind, &storage, payload), times, let_work).await;
                     settled().await;
                     settled().await;
 
                     assert!(
                         scratch.staged().is_empty(),
-                        "{way:?} after {times} polls: {:?}",
+                        "{write_kind:?} after {times} polls: {:?}",
                         scratch.staged()
                     );
                     let there = version(&storage).await;
@@ -95,18 +99,18 @@ fn a_write_that_is_dropped_at_any_point_happens_completely_or_not_at_all() {
                         }
                         Polled::Dropped if there == old => before += 1,
                         Polled::Dropped => {
-                            assert_eq!(there, Some(2), "{way:?} after {times} polls");
+                            assert_eq!(there, Some(2), "{write_kind:?} after {times} polls");
                             after += 1;
                         }
                     }
                     // Work that had not begun when the caller gave up must not happen.
-                    assert!(there == old || let_work, "{way:?} after {times} polls");
+                    assert!(there == old || let_work, "{write_kind:?} after {times} polls");
                     storage.delete(KEY).await.unwrap();
                     assert_eq!(names(&storage, "").await.unwrap(), ["source"]);
                     assert!(!scratch.file("d").exists(), "no directory is left");
                 }
-                assert!(before > 0, "{way:?} was never caught before its end");
-                assert!(after <= 1, "{way:?} was visible {after} polls before its end");
+                assert!(before > 0, "{write_kind:?} was never caught before its end");
+                assert!(after <= 1, "{write_kind:?} was visible {after} polls before its end");
                 storage.delete(KEY).await.unwrap();
             }
             assert!(scratch.sidecars().len() <= 1, "{:?}", scratch.sidecars());
@@ -125,7 +129,7 @@ async fn a_stalled_upload_shows_nothing_until_its_end() {
         let storage = storage.clone();
         async move { storage.save(KEY, payload).await }
     });
-    feed.send_much(3 * 1024 * 1024).await;
+    feed.send_at_least(3 * 1024 * 1024).await;
     assert_eq!(read(&storage, KEY).await.unwrap(), b"old");
     assert_eq!(items(&storage, "").await, [Ok(KEY.to_owned())]);
     assert_eq!(scratch.plain_tree(), ["d/", KEY]);

@@ -23,7 +23,7 @@ fn storage_on(root: &Path, store: MetadataStore) -> Storage {
 }
 
 /// Tries each way to save a key that conflicts with an object, and asserts that nothing changed.
-async fn assert_no_place(scratch: &Scratch, store: MetadataStore, key: &str) {
+async fn assert_each_save_conflicts(scratch: &Scratch, store: MetadataStore, key: &str) {
     let storage = storage_on(&scratch.root(), store);
     storage.save("source", "source").await.unwrap();
     let (tree, sidecars) = (scratch.plain_tree(), scratch.sidecars());
@@ -56,7 +56,7 @@ async fn a_save_below_an_object_is_a_conflict() {
         storage.save("a", "1").user_metadata("n", "1").await.unwrap();
         storage.save("d/e", "2").await.unwrap();
         for key in ["a/b", "a/b/c/d", "d/e/f", "d/e/f/g"] {
-            assert_no_place(&scratch, store, key).await;
+            assert_each_save_conflicts(&scratch, store, key).await;
             refused(storage.save(key, "new").unique_name().await, ErrorKind::Conflict);
         }
         assert_eq!(storage.stat("a").await.unwrap().metadata.user_metadata["n"], "1");
@@ -71,7 +71,7 @@ async fn a_save_above_an_object_is_a_conflict() {
         let storage = storage_on(&scratch.root(), store);
         storage.save("a/b/c/d", "1").user_metadata("n", "1").await.unwrap();
         for key in ["a", "a/b", "a/b/c"] {
-            assert_no_place(&scratch, store, key).await;
+            assert_each_save_conflicts(&scratch, store, key).await;
         }
         assert_eq!(storage.stat("a/b/c/d").await.unwrap().metadata.user_metadata["n"], "1");
         let beside = storage.save("a/b", "2").unique_name().await.unwrap();
@@ -117,7 +117,7 @@ async fn a_failed_save_leaves_no_new_directory() {
         let storage = storage.clone();
         tokio::spawn(async move { storage.save("new/dir/upload", payload).await })
     };
-    feed.send_much(2 * 1024 * 1024).await;
+    feed.send_at_least(2 * 1024 * 1024).await;
     feed.fail().await;
     upload.await.unwrap().unwrap_err();
     let no_such = ETag::strong("none").unwrap();
@@ -129,7 +129,7 @@ async fn a_failed_save_leaves_no_new_directory() {
 
 /// Exactly one of the two exists in the end, and the other save failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_concurrent_saves_of_an_object_and_one_below_it_one_fails_with_conflict() {
+async fn one_of_two_concurrent_saves_of_a_key_and_a_key_below_it_fails_with_conflict() {
     for store in STORES {
         let scratch = Scratch::new();
         let storage = storage_on(&scratch.root(), store);
@@ -256,7 +256,7 @@ async fn assert_belongs_together(storage: &Storage) {
 
 /// Each command has its own driver, which cleans up when it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn drivers_that_open_and_close_on_one_root_do_not_fail_each_other() {
+async fn opening_and_dropping_drivers_on_one_root_fails_no_operation_of_another_driver() {
     for store in STORES {
         let scratch = Scratch::new();
         let root = scratch.root();

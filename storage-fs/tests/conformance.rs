@@ -110,7 +110,7 @@ impl Harness for OnFiles {
 }
 
 impl Drop for OnFiles {
-    /// So that they can be removed.
+    /// Makes the directories readable again, so that they can be removed.
     fn drop(&mut self) {
         use std::os::unix::fs::PermissionsExt;
         for directory in self.closed.lock().unwrap().iter() {
@@ -150,7 +150,7 @@ storage_testkit::conformance!(
 storage_testkit::conformance!(below_a_prefix, OnFiles::below(PREFIX));
 
 /// Runs some themes of the suite again, in a process without a system call.
-fn once_more(strace: Option<&[&str]>, themes: &[&str]) {
+fn run_suite_in_process(strace: Option<&[&str]>, themes: &[&str]) {
     let Some(strace) = strace else { return common::skip("strace cannot run a program here") };
     let mut command = std::process::Command::new(strace[0]);
     command.args(&strace[1..]).arg(std::env::current_exe().unwrap());
@@ -166,7 +166,7 @@ fn once_more(strace: Option<&[&str]>, themes: &[&str]) {
     }
 }
 
-/// As on file systems without `O_TMPFILE`.
+/// Some file systems do not have `O_TMPFILE`.
 #[test]
 fn the_suite_passes_without_unnamed_files() {
     let themes = [
@@ -179,12 +179,12 @@ fn the_suite_passes_without_unnamed_files() {
         "metadata",
         "cancellation",
     ];
-    once_more(common::trace::without_unnamed_files(), &themes);
+    run_suite_in_process(common::trace::without_unnamed_files(), &themes);
 }
 
-/// As on old kernels, and in containers that block the call.
+/// Old kernels lack the call, and some containers block it.
 #[test]
 fn the_suite_passes_without_openat2() {
     let themes = ["save", "open", "range", "stat_exists", "delete", "keys", "copy", "metadata"];
-    once_more(common::trace::without_openat2(), &themes);
+    run_suite_in_process(common::trace::without_openat2(), &themes);
 }

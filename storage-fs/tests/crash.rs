@@ -48,7 +48,7 @@ fn write_for_ever(storage: Storage) {
             tokio::spawn(overwrite(storage.clone(), "d/streamed", LARGE, first)),
             tokio::spawn(create(storage.clone(), first)),
             tokio::spawn(copy(storage.clone(), first)),
-            tokio::spawn(come_and_go(storage, first)),
+            tokio::spawn(create_and_delete(storage, first)),
         ];
         for writer in writers {
             writer.await.unwrap();
@@ -93,7 +93,7 @@ async fn copy(storage: Storage, first: u64) {
     }
 }
 
-async fn come_and_go(storage: Storage, first: u64) {
+async fn create_and_delete(storage: Storage, first: u64) {
     for version in first.. {
         save(&storage, "comes/and/goes", version, SMALL, |save| save).await;
         jobs::report(&format!("saved comes/and/goes {version}"));
@@ -258,7 +258,7 @@ fn sweep_beside_a_living_upload(
             let storage = storage.clone();
             tokio::spawn(async move { storage.save("upload", payload).await })
         };
-        feed.send_much(2 * 1024 * 1024).await;
+        feed.send_at_least(2 * 1024 * 1024).await;
         assert_eq!(staged(), dead + living);
         assert_eq!(sweep(Duration::from_secs(3600)).await, 0, "too young for this");
         assert_eq!(sweep(Duration::ZERO).await, dead);

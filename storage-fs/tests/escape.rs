@@ -154,7 +154,7 @@ async fn symlinks_in_the_tree_are_not_followed() {
     canary.assert_untouched();
 }
 
-/// A symlink already has the name.
+/// The name is taken by a symlink.
 #[tokio::test]
 async fn unique_name_avoids_a_name_that_a_symlink_has() {
     let scratch = Scratch::new();

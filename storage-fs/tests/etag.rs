@@ -142,7 +142,7 @@ async fn deleting_and_saving_again_never_repeats_an_etag() {
     }
 }
 
-/// As `touch -r` and `rsync -t` do: the size and the time are the same, the bytes differ.
+/// `touch -r` and `rsync -t` set times back: the size and the time are the same, the bytes differ.
 #[tokio::test]
 async fn a_foreign_file_whose_time_was_set_back_has_another_etag() {
     let scratch = Scratch::new();
@@ -232,7 +232,7 @@ async fn a_planted_attribute_that_is_garbage_is_ignored() {
     planted.extend((0..real.len()).map(|len| real[..len].to_vec()));
     planted.push([&[2], &real[1..]].concat());
     planted.push([&real[..], b"more"].concat());
-    // Would split a header of a response.
+    // A value with a line break would split a header of a response.
     planted.push(replaced(&real, b"text/x-real", b"text/\r\nrea:"));
     planted.push(replaced(&real, b"name", b"a: b"));
     planted.push(replaced(&real, b"value", b"v\nlue"));
@@ -285,7 +285,7 @@ async fn a_planted_sidecar_that_is_garbage_is_ignored() {
     assert_eq!(storage.stat("k.css").await.unwrap().content_type(), Some("text/x-ours"));
 }
 
-/// As when a backup is restored, or a tree is moved to another disk.
+/// This happens when a backup is restored, or a tree is moved to another disk.
 #[tokio::test]
 async fn metadata_survives_a_copy_of_the_tree_that_keeps_attributes() {
     let scratch = Scratch::new();
@@ -334,9 +334,8 @@ async fn copied_sidecars_do_not_apply_to_other_files() {
     assert_ne!(found.etag, saved.etag);
 }
 
-/// After the store was changed, metadata in the other one is still found.
 #[tokio::test]
-async fn attributes_are_found_whatever_store_is_configured() {
+async fn metadata_is_found_after_the_configured_store_has_changed() {
     let scratch = Scratch::new();
     let saved = save_with_everything(&scratch.storage()).await;
     let storage =

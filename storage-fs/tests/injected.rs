@@ -48,7 +48,7 @@ type Fault = (&'static str, &'static str);
 
 const WRITE_FAULTS: [Fault; 23] = [
     ("openat", "EMFILE"),
-    // As of a file system without unnamed files, if it is the first call.
+    // The error of a file system without unnamed files, if it is the first call.
     ("openat", "EOPNOTSUPP"),
     ("openat2", "EMFILE"),
     ("mkdirat", "ENOSPC"),
@@ -84,7 +84,7 @@ const READ_FAULTS: [Fault; 8] = [
     ("getdents64", "EIO"),
 ];
 
-const SHORT_WAY_FAULTS: [Fault; 4] =
+const CACHED_READ_FAULTS: [Fault; 4] =
     [("openat2", "EMFILE"), ("openat2", "EAGAIN"), ("fgetxattr", "EIO"), ("preadv2", "EAGAIN")];
 
 const DELETE_FAULTS: [Fault; 11] = [
@@ -102,7 +102,7 @@ const DELETE_FAULTS: [Fault; 11] = [
 ];
 
 /// A root with an old object, and the fault to inject.
-struct World {
+struct Fixture {
     scratch: Scratch,
     storage: Storage,
     old: ObjectMeta,
@@ -111,7 +111,7 @@ struct World {
     fault: Fault,
 }
 
-impl World {
+impl Fixture {
     async fn new(store: MetadataStore, what: String, fault: Fault) -> Self {
         let scratch = Scratch::in_memory();
         let storage = |durable| {
@@ -129,7 +129,7 @@ impl World {
 
 /// Counts the calls that a verb makes, then injects a fault at each of them. Returns how many
 /// faults were injected.
-async fn with_each<F>(
+async fn with_fault_at_each_call<F>(
     thread: Thread,
     verb: Verb,
     store: MetadataStore,
@@ -137,12 +137,12 @@ async fn with_each<F>(
     check: F,
 ) -> usize
 where
-    F: AsyncFn(&World, Result<()>),
+    F: AsyncFn(&Fixture, Result<()>),
 {
-    let world = World::new(store, format!("{verb:?} in {store:?}"), ("none", "")).await;
+    let fixture = Fixture::new(store, format!("{verb:?} in {store:?}"), ("none", "")).await;
     let calls: Vec<_> = faults.iter().map(|(call, _)| *call).collect();
     let trace = Trace::start(thread, &calls.join(","), None).await.unwrap();
-    run(verb, &world).await.unwrap();
+    run(verb, &fixture).await.unwrap();
     let lines = trace.stop();
 
     let mut fired = 0;
@@ -150,19 +150,19 @@ where
         let count = lines.iter().filter(|line| line.starts_with(&format!("{call}("))).count();
         for at in 1..=count {
             let what = format!("{verb:?} in {store:?} with {error} at {call} {at} of {count}");
-            let world = World::new(store, what, (call, error)).await;
+            let fixture = Fixture::new(store, what, (call, error)).await;
             let trace =
                 Trace::start(thread, call, Some(&format!("{call}:error={error}:when={at}")))
                     .await
                     .unwrap();
-            let result = run(verb, &world).await;
+            let result = run(verb, &fixture).await;
             let lines = trace.stop();
             assert!(
                 lines.iter().any(|line| line.contains("(INJECTED)")),
                 "{}: it did not fire",
-                world.what
+                fixture.what
             );
-            check(&world, result).await;
+            check(&fixture, result).await;
             fired += 1;
         }
     }
@@ -174,8 +174,8 @@ fn objects(scratch: &Scratch) -> Vec<String> {
     scratch.tree().into_iter().filter(|path| !common::is_own(path)).collect()
 }
 
-async fn run(verb: Verb, world: &World) -> Result<()> {
-    let World { storage, old, .. } = world;
+async fn run(verb: Verb, fixture: &Fixture) -> Result<()> {
+    let Fixture { storage, old, .. } = fixture;
     let bytes = || pattern(2, SIZE);
     let save = match verb {
         Overwrite => storage.save(OLD, bytes()),
@@ -215,7 +215,7 @@ async fn list(listing: storage_core::List, expected: &[&str]) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-impl World {
+impl Fixture {
     /// Returns the version of an object, and asserts that it is whole with its own metadata.
     async fn version(&self, key: &str) -> Option<String> {
         let object = match self.storage.open(key).await {
@@ -330,28 +330,28 @@ fn in_both_stores(verbs: &[Verb], check: impl AsyncFn(Verb, MetadataStore) -> us
 #[test]
 fn a_fault_at_any_call_of_a_write_leaves_the_old_object_or_the_new_one() {
     in_both_stores(&WRITES, async |verb, store| {
-        let check = async |world: &World, result| world.check_write(verb, result).await;
-        with_each(Thread::Blocking, verb, store, &WRITE_FAULTS, check).await
+        let check = async |fixture: &Fixture, result| fixture.check_write(verb, result).await;
+        with_fault_at_each_call(Thread::Blocking, verb, store, &WRITE_FAULTS, check).await
     });
 }
 
 #[test]
 fn a_fault_at_any_call_of_a_delete_leaves_the_object_or_none() {
     in_both_stores(&[Delete], async |verb, store| {
-        let check = async |world: &World, result| world.check_delete(result).await;
-        with_each(Thread::Blocking, verb, store, &DELETE_FAULTS, check).await
+        let check = async |fixture: &Fixture, result| fixture.check_delete(result).await;
+        with_fault_at_each_call(Thread::Blocking, verb, store, &DELETE_FAULTS, check).await
     });
 }
 
 #[test]
 fn a_fault_at_any_call_of_a_read_is_an_error_and_never_absence() {
     in_both_stores(&READS, async |verb, store| {
-        let check = async |world: &World, result| world.check_read(verb, result);
-        with_each(Thread::Blocking, verb, store, &READ_FAULTS, check).await
+        let check = async |fixture: &Fixture, result| fixture.check_read(verb, result);
+        with_fault_at_each_call(Thread::Blocking, verb, store, &READ_FAULTS, check).await
     });
 }
 
-/// As if another program truncated the file between `stat` and the read.
+/// Simulates another program that truncates the file between `stat` and the read.
 #[test]
 fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
     with_strace(async {
@@ -369,22 +369,21 @@ fn a_small_file_that_is_truncated_while_it_is_opened_is_an_error() {
     });
 }
 
-/// A failure on the calling thread only leads to the blocking pool.
 #[test]
 fn a_fault_in_the_cached_read_falls_back_to_the_blocking_read() {
     in_both_stores(&[Open, Stat, Exists], async |verb, store| {
-        let check = async |world: &World, result: Result<()>| {
-            result.unwrap_or_else(|error| panic!("{}: {error}", world.what));
+        let check = async |fixture: &Fixture, result: Result<()>| {
+            result.unwrap_or_else(|error| panic!("{}: {error}", fixture.what));
         };
-        with_each(Thread::This, verb, store, &SHORT_WAY_FAULTS, check).await
+        with_fault_at_each_call(Thread::This, verb, store, &CACHED_READ_FAULTS, check).await
     });
 }
 
 /// Returns the calls of one verb, with their paths below the root.
-async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
+async fn calls_of(fixture: &Fixture, verb: Verb, calls: &str) -> Vec<String> {
     let trace = Trace::start(Thread::Blocking, calls, None).await.unwrap();
-    run(verb, world).await.unwrap();
-    let root = format!("<{}", world.scratch.root().display());
+    run(verb, fixture).await.unwrap();
+    let root = format!("<{}", fixture.scratch.root().display());
     let shown = |line: String| {
         let (call, arguments) = line.split_once('(').unwrap_or_default();
         let path = arguments
@@ -405,25 +404,25 @@ async fn calls_of(world: &World, verb: Verb, calls: &str) -> Vec<String> {
 fn a_durable_write_syncs_the_file_then_its_name_then_the_directories() {
     with_strace(async {
         let calls = "fsync,fdatasync,linkat,renameat,renameat2,unlinkat";
-        let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
-        if !common::has_unnamed_files(&world.scratch.root()) {
+        let fixture = Fixture::new(MetadataStore::Auto, String::new(), ("", "")).await;
+        if !common::has_unnamed_files(&fixture.scratch.root()) {
             return skip("files without a name cannot be made here, so that the calls are others");
         }
         let made = ["fsync /staged/", "linkat /n/e/", "fsync /n/e/", "fsync /n/", "fsync /"];
-        assert_eq!(calls_of(&world, CreateNew, calls).await, made);
+        assert_eq!(calls_of(&fixture, CreateNew, calls).await, made);
         assert_eq!(
-            calls_of(&world, Delete, calls).await,
+            calls_of(&fixture, Delete, calls).await,
             ["unlinkat /d/", "fsync /d/", "unlinkat /"]
         );
 
-        let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
-        let over = calls_of(&world, Overwrite, calls).await;
+        let fixture = Fixture::new(MetadataStore::Auto, String::new(), ("", "")).await;
+        let over = calls_of(&fixture, Overwrite, calls).await;
         // A failed link shows that there is an object to replace.
         assert_eq!(over[..2], ["fsync /staged/", "linkat /d/"]);
         assert_eq!(over[over.len() - 2..], ["renameat /d/", "fsync /d/"], "{over:?}");
 
-        let world = World::new(MetadataStore::Sidecar, String::new(), ("", "")).await;
-        let over = calls_of(&world, Overwrite, calls).await;
+        let fixture = Fixture::new(MetadataStore::Sidecar, String::new(), ("", "")).await;
+        let over = calls_of(&fixture, Overwrite, calls).await;
         let (first, last) = (over.first().unwrap(), &over[over.len() - 4..]);
         assert_eq!(first, "fsync /staged/");
         let expected = [
@@ -445,16 +444,16 @@ fn a_durable_write_syncs_the_file_then_its_name_then_the_directories() {
 #[test]
 fn a_save_syncs_directories_that_an_earlier_failed_save_created() {
     with_strace(async {
-        let world = World::new(MetadataStore::Auto, String::new(), ("", "")).await;
+        let fixture = Fixture::new(MetadataStore::Auto, String::new(), ("", "")).await;
         let inject = Some("fsync:error=EIO:when=3");
         let trace = Trace::start(Thread::Blocking, "fsync", inject).await.unwrap();
-        let error = world.storage.save("n/e/w", "1").await.unwrap_err();
+        let error = fixture.storage.save("n/e/w", "1").await.unwrap_err();
         assert!(trace.stop().iter().any(|line| line.contains("(INJECTED)")), "it did not fire");
         assert!(error.message().contains("is in its place"), "{error}");
 
         let next = async |key| {
             let trace = Trace::start(Thread::Blocking, "fsync", None).await.unwrap();
-            world.storage.save(key, "2").await.unwrap();
+            fixture.storage.save(key, "2").await.unwrap();
             trace.stop().iter().filter(|line| line.starts_with("fsync(")).count()
         };
         // The file, n/e, n and the root. After that, no directory is dirty.
@@ -467,14 +466,14 @@ fn a_save_syncs_directories_that_an_earlier_failed_save_created() {
 fn a_driver_that_is_not_durable_syncs_nothing() {
     with_strace(async {
         for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
-            let mut world = World::new(store, String::new(), ("", "")).await;
-            let builder = world.scratch.builder().durable(false).metadata(store);
-            world.storage = Storage::new(builder.build().unwrap());
+            let mut fixture = Fixture::new(store, String::new(), ("", "")).await;
+            let builder = fixture.scratch.builder().durable(false).metadata(store);
+            fixture.storage = Storage::new(builder.build().unwrap());
             for verb in [Overwrite, OverwriteStreaming, CreateNew, IfMatch, Delete] {
                 if verb == IfMatch {
-                    world.old = world.storage.stat(OLD).await.unwrap();
+                    fixture.old = fixture.storage.stat(OLD).await.unwrap();
                 }
-                let synced = calls_of(&world, verb, "fsync,fdatasync").await;
+                let synced = calls_of(&fixture, verb, "fsync,fdatasync").await;
                 assert!(synced.is_empty(), "{verb:?} in {store:?}: {synced:?}");
             }
         }

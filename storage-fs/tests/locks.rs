@@ -157,7 +157,7 @@ fn files_that_the_superuser_creates_belong_to_the_owner_of_the_root() {
     }
 }
 
-/// As in a tree of the administrator with one directory that the program may write to.
+/// The tree belongs to an administrator, and the program may write to one directory of it.
 #[test]
 fn without_a_state_directory_objects_can_be_created_but_not_replaced_or_deleted() {
     let scratch = Scratch::new();

@@ -172,7 +172,7 @@ async fn a_staged_upload_is_closed_to_other_users() {
     let storage = scratch.storage();
     let (feed, payload) = common::payloads::fed();
     let upload = tokio::spawn(async move { storage.save("upload", payload).await });
-    feed.send_much(2 * 1024 * 1024).await;
+    feed.send_at_least(2 * 1024 * 1024).await;
     // It is unnamed, or in a directory that is closed to others.
     assert_eq!(scratch.staged().len(), usize::from(!common::has_unnamed_files(&scratch.root())));
     if !scratch.staged().is_empty() {

@@ -174,7 +174,7 @@ async fn a_file_of_another_program_has_the_same_etag_in_both_implementations() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_many_create_new_wins_across_both_implementations() {
+async fn one_of_many_concurrent_create_new_saves_succeeds_across_both_implementations() {
     let scratch = Scratch::new();
     for round in 0..50 {
         let key = format!("d/{round}");
@@ -319,7 +319,7 @@ async fn the_portable_driver_stays_inside_while_a_directory_is_swapped_for_a_sym
 }
 
 #[tokio::test]
-async fn a_single_use_of_the_portable_driver_leaves_only_the_object() {
+async fn the_portable_driver_removes_its_empty_directories_when_it_is_dropped() {
     let scratch = Scratch::new();
     let storage = portable(scratch.builder().remove_locks(true), SYSTEM);
     storage.save("d/a", "1").await.unwrap();

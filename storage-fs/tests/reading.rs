@@ -191,7 +191,7 @@ async fn a_file_that_grows_while_it_is_read_yields_its_original_bytes() {
 
 /// Conditions apply to cached reads and to reads on the blocking pool.
 #[tokio::test]
-async fn conditions_hold_for_small_and_large_objects() {
+async fn conditions_apply_to_small_and_large_objects() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     for size in [10, 100_000, 1_000_000] {

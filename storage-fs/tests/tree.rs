@@ -35,7 +35,7 @@ async fn a_file_that_another_program_wrote_is_an_object() {
 }
 
 #[tokio::test]
-async fn a_name_without_a_type_is_sniffed() {
+async fn a_foreign_file_without_an_extension_gets_a_content_type_from_its_bytes() {
     let scratch = Scratch::new();
     scratch.put("picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
     scratch.put("words", "nothing but text");
@@ -199,7 +199,7 @@ async fn each_invalid_name_is_one_error_and_the_listing_continues() {
     assert!(odd.iter().any(|(_, key)| key == "c\nd"), "{odd:?}");
     assert!(
         items(&storage, "d/").await.iter().all(Result::is_ok),
-        "an odd name elsewhere is no matter"
+        "an invalid name outside of the prefix is an error"
     );
 }
 
@@ -286,7 +286,6 @@ fn names_beginning(prefix: &str) -> Vec<&'static str> {
     ["app/.anystorage-not"].into_iter().filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// The state directory is no object.
 #[tokio::test]
 async fn a_root_with_only_the_state_directory_is_empty() {
     let scratch = Scratch::new();
@@ -311,7 +310,7 @@ async fn deleting_the_last_object_removes_its_empty_parent_directories() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_empty_stays_whatever_is_in_it() {
+async fn deleting_an_object_keeps_a_parent_directory_that_is_not_empty() {
     let scratch = Scratch::new();
     let storage = scratch.storage();
     storage.save("a/b/object", "").await.unwrap();

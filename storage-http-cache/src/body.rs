@@ -1,10 +1,10 @@
-//! [`Body`]: the bytes of an object that a mirror has begun to send, which continue at origin if the
-//! mirror fails.
+//! [`Body`]: the bytes of an object that a mirror has begun to send. The body continues at origin if
+//! the mirror fails.
 //!
-//! The next bytes come from origin where the mirror's body breaks off, stalls or ends early. They
-//! are of the same version: the request has the version's strong ETag as its condition, or, if the
-//! ETag may not be the one of origin, origin's bytes must have the digest of those that the body
-//! has already returned.
+//! If the mirror's body breaks off, stalls or ends early, the next bytes come from origin. They are
+//! of the same version: the request to origin has the version's strong ETag as its condition. If
+//! the ETag may not be the one of origin, the body is read from origin again, and its beginning
+//! must have the digest of the bytes that were already returned.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::breaker::Attempt;
 use crate::mirror::Mirror;
 use crate::shared::Shared;
 
-/// Bodies of at most this many bytes are read completely before `open` returns, so that origin can
-/// replace them entirely if they are wrong.
-const SMALL: u64 = 64 * 1024;
+/// Bodies of at most this many bytes (64 KiB) are read completely before `open` returns, so that
+/// origin can replace a body that is wrong.
+const MAX_IMMEDIATE_READ: u64 = 64 * 1024;
 
 type Chunks = stream::BoxStream<'static, Result<Bytes>>;
 
@@ -67,7 +67,7 @@ pub(crate) struct MirrorBody {
     pub(crate) attempt: Attempt,
 }
 
-/// Reads a small body. Returns a large one unread.
+/// Reads a small body and returns its bytes in `Ok`. Returns a large body unread in `Err`.
 ///
 /// # Errors
 /// Fails if the body breaks off or stalls, or does not have the checksum that origin returned. The
@@ -78,12 +78,12 @@ pub(crate) async fn read_small(
     range: &Range<u64>,
     mut source: MirrorBody,
 ) -> Result<std::result::Result<Bytes, MirrorBody>> {
-    if range.end - range.start > SMALL {
+    if range.end - range.start > MAX_IMMEDIATE_READ {
         return Ok(Err(source));
     }
     let read = async {
         let mut missing = range.end - range.start;
-        // At most `SMALL`, whatever the mirror states.
+        // At most `MAX_IMMEDIATE_READ`, even if the mirror states another length.
         let mut all = BytesMut::with_capacity(usize::try_from(missing).unwrap_or(0));
         while missing > 0 {
             let chunk = source.body.next_of(missing).await?;
@@ -117,9 +117,9 @@ pub(crate) async fn read_small(
 }
 
 impl Body {
-    /// Creates the body of a range of an object. `etag` is the strong one that the mirror sent. If
-    /// it may not be the one of origin, `keep_digest` hashes the bytes, so that they can be
-    /// compared with origin's.
+    /// Creates the body of a range of an object. `etag` is the strong ETag that the mirror sent. If
+    /// it may not be the one of origin, set `keep_digest`, so that the bytes can be compared with
+    /// those of origin.
     pub(crate) fn new(
         cache: &Shared,
         mirror: &Arc<Mirror>,
@@ -196,8 +196,8 @@ impl Body {
         Ok(None)
     }
 
-    /// Compares the checksum after the last byte, and records the result for the mirror. An error
-    /// keeps back the last chunk.
+    /// Compares the checksum after the last byte, and records the result for the mirror. If this
+    /// fails, the last chunk is not returned.
     fn end(&mut self) -> Result<()> {
         let BodyContext { mirror, key, .. } = &self.context;
         let source = std::mem::replace(&mut self.source, ByteSource::Ended);
@@ -226,7 +226,7 @@ impl Body {
         }
         let rest = self.rest_at_origin().await.map_err(|failed| {
             let context = format!(
-                "the mirror failed in the middle of the body ({}), and origin cannot continue it",
+                "the mirror failed in the middle of the body ({}), and the body cannot continue at origin",
                 error.message()
             );
             failed.with_context(&context)
@@ -304,7 +304,8 @@ impl BodyContext {
     }
 }
 
-/// Retryable, because the mirror is not used for this key for a while.
+/// Returns the error for a wrong checksum. It is retryable, because the mirror is not used for this
+/// key for a while.
 fn wrong_checksum(expected: &Checksum) -> Error {
     let message = format!(
         "the bytes from the mirror do not have the checksum {expected}: open the object again"
@@ -317,14 +318,15 @@ fn ended_early(missing: u64) -> Error {
         .with_retryable(true)
 }
 
-/// Retryable, because another `open` reads the new version from its beginning.
+/// Returns the error for another version at origin. It is retryable, because another `open` reads
+/// the new version from its beginning.
 fn replaced() -> Error {
-    let message = "origin has another version by now, and a body never contains bytes of two \
+    let message = "origin now has another version, and a body never contains bytes of two \
                    versions: open the object again";
     Error::new(ErrorKind::Integrity, message).with_retryable(true)
 }
 
-/// Returns the checksum that costs least to compute.
+/// Returns the checksum that is cheapest to compute.
 fn cheapest(checksums: &Checksums) -> Option<Checksum> {
     let by_cost = [ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5];
     by_cost.into_iter().find_map(|algorithm| checksums.get(algorithm)).cloned()

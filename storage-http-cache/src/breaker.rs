@@ -14,9 +14,10 @@ const MAX_OPEN: Duration = Duration::from_secs(10 * 60);
 pub enum MirrorState {
     /// All recent responses were valid.
     Healthy,
-    /// The last requests failed, or the mirror has just recovered. It is used.
+    /// Some of the last requests failed, or the mirror has just recovered. It is still used.
     Suspect,
-    /// The mirror is not used. After a while, one trial request at a time is sent.
+    /// The mirror is not used. After [`breaker_open`](crate::HttpCacheBuilder::breaker_open), one
+    /// trial request at a time is sent.
     Open,
 }
 
@@ -37,11 +38,11 @@ impl MirrorState {
 pub(crate) struct BreakerSettings {
     /// How many consecutive failures open it.
     pub(crate) failures: u32,
-    /// How long it stays open, times how often it has opened since the last success.
+    /// How long it stays open. Multiplied by how often it has opened since the last success.
     pub(crate) open: Duration,
 }
 
-/// Counts the failures of a mirror and decides whether it gets another request.
+/// Counts the failures of a mirror and decides whether to send it another request.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     settings: BreakerSettings,
@@ -56,7 +57,7 @@ struct Record {
     opened: u32,
     /// Set while it is open.
     until: Option<Instant>,
-    /// Whether a trial is under way.
+    /// Whether a trial request is in progress.
     has_trial: bool,
 }
 
@@ -91,7 +92,6 @@ impl Breaker {
         Some(Attempt { breaker: Arc::clone(self), is_trial })
     }
 
-    // No code panics while it holds the lock, so a poisoned lock protects a valid record.
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,8 +127,8 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Records that a valid response has begun. Ends a trial, because a body may take hours: the
-    /// mirror is suspect then, and one more failure opens the breaker again.
+    /// Records that a valid response has begun. This ends a trial, because a body may take hours.
+    /// The mirror is then suspect, and one more failure opens the breaker again.
     pub(crate) fn response_began(&mut self) {
         if !std::mem::take(&mut self.is_trial) {
             return;
@@ -142,7 +142,7 @@ impl Attempt {
     pub(crate) fn succeeded(mut self) {
         self.response_began();
         let mut record = self.breaker.record();
-        // A request from before it opened does not show the present state.
+        // A request that began before the breaker opened does not show the present state.
         if record.until.is_none() {
             (record.failures, record.opened) = (0, 0);
         }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_from_before_it_opened_neither_close_it_nor_keep_it_open() {
+    async fn a_request_that_began_before_the_breaker_opened_does_not_change_it() {
         let breaker = breaker();
         let (late_success, late_failure) = (breaker.enter().unwrap(), breaker.enter().unwrap());
         fail(&breaker, 5);

@@ -1,8 +1,8 @@
 //! [`Bypass`]: the keys that must not be read from a mirror, because it may have an old version.
 //!
-//! A key is bypassed from before a write begins until a purge that was sent after the write has
-//! been confirmed, even if the outcome of the write is unknown. Without purges (no token), it is
-//! bypassed for a fixed time.
+//! A key bypasses the mirror from before a write begins until the mirror has confirmed a purge that
+//! was sent after the write, even if the outcome of the write is unknown. Without purges (no
+//! token), it bypasses the mirror for a fixed time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -42,10 +42,10 @@ struct Marks {
     writes: u64,
 }
 
-/// Why a key is bypassed. Keys that are not bypassed have no mark.
+/// The reasons why a key bypasses the mirror. Other keys have no mark.
 #[derive(Debug, Default)]
 struct Mark {
-    /// How many writes are under way.
+    /// How many writes are in progress.
     writers: usize,
     /// The number of the last write that has ended and may have changed something.
     written: u64,
@@ -123,8 +123,8 @@ impl Bypass {
         let marks = &mut *self.lock();
         if marks.keys.len() >= self.max_keys && !marks.keys.contains_key(key) {
             let ended_by = self.ended_by;
-            // Removes the marks whose time is over. Otherwise each stays until its key is written
-            // again.
+            // Remove the marks whose time is over, because nothing else removes a mark unless its
+            // key is written again.
             if matches!(ended_by, BypassEnd::After(_)) {
                 marks.keys.retain(|_, mark| mark.applies(ended_by));
             }
@@ -174,7 +174,7 @@ impl Bypass {
         due
     }
 
-    /// Records that the mirror has an old version for another reason than a write of this process.
+    /// Records that the mirror has an old version, although this driver has not written the key.
     pub(crate) fn mark_stale(&self, key: &Key) {
         let slot = self.begin_write(key);
         if let Some(due) = self.end_write(key, slot, true) {
@@ -245,7 +245,6 @@ impl Bypass {
         }
     }
 
-    // No code panics while it holds the lock, so a poisoned lock protects valid marks.
     fn lock(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,8 @@
 //! [`Client`]: the requests to one mirror.
 //!
-//! Unlike the driver `http`, this client leaves every problem to origin: it repeats no request,
-//! resumes no body and spools nothing. Links to a private mirror are signed.
+//! Unlike the driver `http`, this client repeats no request, resumes no body and uses no temporary
+//! files, because the driver reads from origin if a request fails. Requests to a private mirror are
+//! signed.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,12 +26,12 @@ use crate::verify::{Verify, parse_verdict};
 
 /// Upper bound for the document of `/verify/`, in bytes.
 const MAX_VERDICT: usize = 64 * 1024;
-/// How long the links of the driver's own requests are valid, and how long they stay the same, so
-/// that a cache in front of the mirror can store the responses.
+/// How long the signed URLs of the driver's own requests are valid, and how long they stay the same
+/// (5 minutes each), so that a cache in front of the mirror can store the responses.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
-/// Permits any encoding in which the object is stored, and requests none to be applied.
+/// Requests the object as it is stored, in any encoding.
 const AS_STORED: HeaderValue = HeaderValue::from_static("identity, *");
-/// Contains what caches did with a request (RFC 9211).
+/// The header in which caches describe how they handled a request (RFC 9211).
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The name of the mirror of this project in `Cache-Status`.
 const MIRROR_NAME: &str = "anystorage";
@@ -45,9 +46,9 @@ pub(crate) struct Client {
     /// The base of `/verify/` URLs.
     verdicts: Url,
     admin: Url,
-    /// Whether the mirror itself has the admin routes, so that it may get the token.
+    /// Whether the mirror itself has the admin routes, so that the token may be sent to it.
     is_its_own_admin: bool,
-    /// `Bearer ...`.
+    /// The value of `Authorization`: `Bearer ...`.
     token: Option<HeaderValue>,
     signing_key: Option<SigningKey>,
     header_timeout: Duration,
@@ -105,8 +106,8 @@ impl Client {
             Verify::Head | Verify::None => base.clone(),
         };
         Ok(Self {
-            // The default number of headers: preparing for more would cost small objects more time
-            // than anything else here. A response with more is a failure of the mirror.
+            // Uses the default limit of headers, because reserving room for more would slow down
+            // the reads of small objects. A response with more is a failure of the mirror.
             http: ClientConfig::new(header_timeout)
                 .build_for(base.host_str().unwrap_or_default())?,
             verdicts: join(&base, "verify"),
@@ -139,13 +140,13 @@ impl Client {
     /// Returns a signed link to an object at the mirror.
     ///
     /// # Errors
-    /// `Unsupported` without a signing key; as [`SigningKey::sign`].
+    /// `Unsupported` without a signing key. Otherwise as [`SigningKey::sign`].
     pub(crate) fn signed_link(&self, key: &Key, options: &UrlOptions) -> Result<Link> {
         match &self.signing_key {
             Some(signing_key) => signing_key.sign(&self.objects.clone().try_into()?, key, options),
-            None => {
-                Err(Error::unsupported("signed links to the mirror need the option signing_key"))
-            }
+            None => Err(Error::unsupported(
+                "signed links to the mirror need the option signing_key: set it to the signing_key of the mirror",
+            )),
         }
     }
 
@@ -153,7 +154,7 @@ impl Client {
     ///
     /// # Errors
     /// `InvalidInput` if HTTP cannot express the options. Any other error is a failure of the
-    /// mirror: no connection, no response in time, an invalid one, or a server error.
+    /// mirror: no connection, no response in time, an invalid response, or a server error.
     pub(crate) async fn get(&self, key: &Key, options: &OpenOptions) -> Result<Reply> {
         let mut request = reqwest::Request::new(Method::GET, self.own_link(&self.objects, key)?);
         *request.headers_mut() = conditions(options)?;
@@ -175,12 +176,12 @@ impl Client {
                 self.found(key, options.range, response)
             }
             StatusCode::NOT_MODIFIED if is_conditional(options) => Ok(Reply::NotModified),
-            // A failed condition or range may be one of an old version.
+            // The condition or the range may fail because the mirror has an old version.
             StatusCode::NOT_FOUND
             | StatusCode::GONE
             | StatusCode::PRECONDITION_FAILED
             | StatusCode::RANGE_NOT_SATISFIABLE => Ok(Reply::NotFound),
-            // Any other redirection leads to the source, and origin is the source.
+            // Any other redirection leads to the source of the mirror, which is origin.
             _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
                 Ok(Reply::NotFound)
             }
@@ -192,9 +193,9 @@ impl Client {
         }
     }
 
-    /// Returns the target of a redirection within the mirror: the original server redirects to its
-    /// static files. Where two keys differ in case only, the file of one has another name, and such
-    /// a target is not followed.
+    /// Returns the target of a redirection within the mirror. The original server of the cache tier
+    /// redirects to its static files. If two keys differ only in case, it stores one of them under
+    /// another name, and a redirection to such a name is not followed.
     fn redirect_target(&self, key: &Key, url: &Url, response: &Response) -> Option<Url> {
         let status = response.status;
         if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
@@ -211,18 +212,18 @@ impl Client {
     fn found(&self, key: &Key, wanted: Option<ByteRange>, response: Response) -> Result<Reply> {
         let has_origins_etag = preserves_etags(&response.headers);
         let Some((range, size)) = received_range(response.status, &response.headers) else {
-            // The mirror of this project forwards what origin sends without a length, and does not
-            // store it.
+            // The mirror of this project forwards a response of origin without a length, and does
+            // not store it.
             if response.status == StatusCode::OK && has_origins_etag {
                 return Ok(Reply::NotFound);
             }
-            // Without a length, the end of a body looks like a connection that breaks off.
-            let message = "the mirror does not state which bytes it sends, or how many";
+            // Without a length, the end of a body cannot be distinguished from a broken connection.
+            let message = "the mirror does not state which bytes its response contains";
             return Err(Error::new(ErrorKind::Unexpected, message).with_retryable(true));
         };
         let expected = match wanted.map(|wanted| wanted.resolve(size)).transpose() {
             Ok(wanted) => wanted.unwrap_or(0..size),
-            // The object at the mirror does not have these bytes; it may be an old one.
+            // The object at the mirror does not have these bytes, so it may be an old version.
             Err(_) => return Ok(Reply::NotFound),
         };
         if range != expected {
@@ -230,12 +231,12 @@ impl Client {
             return if range == (0..size) {
                 Ok(Reply::NotFound)
             } else {
-                let message = "the mirror sends other bytes than the request asks for";
+                let message = "the mirror sent other bytes than the request asked for";
                 Err(Error::new(ErrorKind::Unexpected, message))
             };
         }
-        // The age includes the time that the object spent in the mirror, for a cache in front of
-        // this storage.
+        // The age includes the time that the object was in the mirror, for a cache in front of this
+        // storage.
         let meta = response.object_meta(key, size);
         let body = response.body;
         Ok(Reply::Found(Box::new(FoundObject { meta, range, has_origins_etag, body })))
@@ -276,10 +277,11 @@ impl Client {
         }
     }
 
-    /// Has the mirror remove an object, or all objects without a key.
+    /// Requests the mirror to remove an object, or all objects if there is no key.
     ///
     /// # Errors
-    /// Any response that does not confirm the purge.
+    /// `Unauthenticated` if the mirror refuses the token, `Unsupported` if the admin routes are
+    /// elsewhere, and otherwise as [`get`](Self::get). Only `Ok` confirms the purge.
     pub(crate) async fn purge(&self, key: Option<&Key>) -> Result<()> {
         let url = match key {
             Some(key) => object_url(&join(&self.admin, "purge"), key),
@@ -292,7 +294,7 @@ impl Client {
         self.post(url).await
     }
 
-    /// Has the mirror fetch an object from origin.
+    /// Requests the mirror to fetch an object from origin.
     ///
     /// # Errors
     /// As [`purge`](Self::purge).
@@ -326,7 +328,7 @@ impl Client {
         }
     }
 
-    /// Returns the URL for a request of the driver itself, signed if the mirror needs it. The
+    /// Returns the URL for a request of the driver itself, signed if there is a signing key. The
     /// signature is valid for GET and HEAD.
     fn own_link(&self, base: &Url, key: &Key) -> Result<Url> {
         let Some(signing_key) = &self.signing_key else { return Ok(object_url(base, key)) };
@@ -368,7 +370,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Returns whether a response is from the mirror of this project, which sends the ETags of origin.
+/// Returns whether a response is from the server of `storage-mirror`, which sends the ETags of
+/// origin.
 fn preserves_etags(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CACHE_STATUS).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|member| {
@@ -388,8 +391,8 @@ fn is_conditional(options: &OpenOptions) -> bool {
     options.if_none_match.is_some() || options.if_modified_since.is_some()
 }
 
-/// Returns range and conditions as headers. `If-None-Match` contains a strong ETag: the comparison
-/// is the weak one (RFC 9110, section 13.1.2), but some servers compare the text.
+/// Returns range and conditions as headers. `If-None-Match` always contains a strong ETag. Servers
+/// must compare it weakly (RFC 9110, section 13.1.2), but some compare the text.
 fn conditions(options: &OpenOptions) -> Result<HeaderMap> {
     let mut headers = open_headers(options)?;
     if let Some(etag) = &options.if_none_match {

@@ -26,20 +26,20 @@ use crate::shared::Inner;
 use crate::verify::Verify;
 use crate::{rendezvous, status};
 
-/// How long a key bypasses a mirror that cannot be purged.
+/// How long a key bypasses a mirror that cannot be purged (1 h).
 const BYPASS_WITHOUT_PURGE: Duration = Duration::from_secs(60 * 60);
 
-/// What the mirrors do after a save.
+/// What the driver requests from the mirrors after a save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum OnSave {
-    /// They remove the object. Needs a token.
+    /// To remove the object. Requires a token.
     Purge,
-    /// They remove the object and fetch the new one. Needs a token.
+    /// To remove the object and to fetch the new one. Requires a token.
     Prefetch,
-    /// Nothing. The key bypasses the mirrors for one hour, in this process only. For objects that
-    /// are never replaced.
+    /// Nothing. The key bypasses the mirrors for one hour, through this driver only. Use it for
+    /// objects that are never replaced.
     None,
 }
 
@@ -103,8 +103,8 @@ macro_rules! setters {
 }
 
 impl HttpCache {
-    /// Creates a builder of a driver that reads from these mirrors, in an order that depends on the
-    /// key, and from the storage that they mirror.
+    /// Creates a builder for a driver that reads from these mirrors, in an order that depends on
+    /// the key, and from `origin`, the storage that they mirror.
     ///
     /// ```
     /// use storage_core::{Memory, Storage};
@@ -124,42 +124,45 @@ impl HttpCache {
 
 impl HttpCacheBuilder {
     setters! {
-        /// Sets how to find out whether a mirror has an object. Defaults to
-        /// [`Verify::CacheTier`].
+        /// Sets how the driver checks that a mirror has an object before it returns a link to it.
+        /// This also determines the URLs of objects. Defaults to [`Verify::CacheTier`].
         verify: Verify => verify;
-        /// Sets how long the results of verifications and the responses of origin are remembered.
-        /// Defaults to `120s`.
+        /// Sets how long the results of these checks and recent responses of origin are used, for
+        /// up to 65,536 and 16,384 keys. Defaults to `120s`.
         memo: Duration => memo;
         /// Sets the time limit for connecting to a mirror and for the headers of its response.
         /// Defaults to `1s`.
         header_timeout: Duration => header_timeout;
-        /// Sets the time limit between two chunks of a mirror's body. Defaults to `10s`.
+        /// Sets the time limit for each chunk of a mirror's body. After it, the rest is read from
+        /// origin. Defaults to `10s`.
         idle_timeout: Duration => idle_timeout;
-        /// Sets the bearer token of the mirrors' admin routes. Defaults to none.
+        /// Sets the bearer token of the mirrors' admin routes, which purges need. Defaults to none.
         token: impl Into<String> => Some(Secret::new(token));
         /// Sets whether the token may be sent without TLS, to a URL that begins with `http://`.
-        /// Defaults to `false`. Permit it only in a network that you trust. Addresses of this
-        /// machine (`localhost`, `127.0.0.1`, `[::1]`) need no permission.
+        /// Defaults to `false`. Permit it only in a network that you trust. It is always permitted
+        /// to this machine (`localhost` and loopback addresses).
         allow_http: bool => allow_http;
-        /// Sets what the mirrors do after a save. Defaults to [`OnSave::Purge`] with a token and to
-        /// [`OnSave::None`] without.
+        /// Sets what the driver requests from the mirrors after a save. Defaults to
+        /// [`OnSave::Purge`] with a token and to [`OnSave::None`] without one.
         on_save: OnSave => Some(on_save);
-        /// Sets the size in bytes below which objects skip the mirrors. Defaults to `0`. The first
-        /// read of an object may use a mirror, because its size is not known yet.
+        /// Sets the size in bytes below which objects are read from origin. Defaults to `0`. A size
+        /// is known for one hour after a read or a save of the object, so other reads may use a
+        /// mirror.
         min_size: u64 => min_size;
-        /// Sets the mirrors' signing key. Links to a mirror are signed with it, and so are the
-        /// requests of the driver. Defaults to none.
+        /// Sets the mirrors' signing key, with which links to a mirror and the requests of the
+        /// driver are signed. Defaults to none.
         signing_key: SigningKey => Some(signing_key);
-        /// Sets whether everyone may read the mirrors. Defaults to `false`. If set, a plain link to
-        /// a mirror, which never expires, may replace a link that origin would sign.
+        /// Sets whether everyone may read the mirrors. Defaults to `false`. With `true`, a plain
+        /// link to a mirror, which never expires, may replace a link that origin would sign.
         public: bool => public;
         /// Sets how many consecutive failures open the circuit breaker of a mirror. Defaults to
         /// `5`.
         breaker_failures: u32 => breaker_failures;
-        /// Sets how long the breaker stays open, times how often it has opened since the last
-        /// success, up to 10 minutes. Defaults to `30s`.
+        /// Sets how long the breaker stays open. The time is multiplied by how often it has opened
+        /// since the last success, up to 10 minutes. Defaults to `30s`.
         breaker_open: Duration => breaker_open;
-        /// Sets how long a key skips a mirror after a failed request for it. Defaults to `20s`.
+        /// Sets how long a key is not requested from a mirror after a request for it failed.
+        /// Defaults to `20s`.
         key_penalty: Duration => key_penalty;
         /// Sets the base URL of the admin routes (`purge/`, `prefetch/`). Defaults to the URL of
         /// the mirror. With several mirrors, a purge at this URL must apply to all of them.
@@ -169,10 +172,13 @@ impl HttpCacheBuilder {
     /// Builds the driver. Sends no request.
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option: no mirror; a mirror or `admin` that is not an HTTP
-    /// URL, or has a user name, a query or a fragment; a timeout or a number of failures of zero;
-    /// `public` with `signing_key`; `on_save` without `token`; a `token` that no header can
-    /// contain, or that would be sent without TLS. `Unexpected` if the system lacks what TLS needs.
+    /// - `InvalidConfig`, which names the option, if there is no mirror; for a mirror or an `admin`
+    ///   that is not an HTTP URL, or that has a user name, a query or a fragment; for a timeout or
+    ///   a number of failures of zero; for `public` with `signing_key`; for `on_save` without
+    ///   `token`; for a `token` that a header cannot contain, or that would be sent without TLS;
+    ///   and for `https` in a program that is built without TLS.
+    /// - `Unexpected` if TLS cannot be set up, for example because the system has no root
+    ///   certificates.
     pub fn build(self) -> Result<HttpCache> {
         let Self { mirrors, origin, tuning } = self;
         if mirrors.is_empty() {
@@ -223,7 +229,7 @@ impl HttpCacheBuilder {
     }
 }
 
-/// Shows hosts instead of URLs: a URL may contain a password, which only `build` refuses.
+/// Shows hosts instead of URLs, because a URL may contain a password until `build` refuses it.
 impl fmt::Debug for HttpCacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheBuilder")
@@ -256,7 +262,7 @@ impl Tuning {
         {
             if time.is_zero() {
                 return Err(Error::config(format!(
-                    "option {option}: zero would fail every request; set a longer time"
+                    "option {option}: with zero, every request would fail; set a longer time"
                 )));
             }
         }
@@ -265,13 +271,13 @@ impl Tuning {
         }
         if self.public && self.signing_key.is_some() {
             return Err(Error::config(
-                "options public and signing_key: a mirror with a signing key accepts signed links \
-                 only; remove one of the options",
+                "options public and signing_key exclude each other, because a mirror with a signing \
+                 key accepts only signed links: remove one of them",
             ));
         }
         if self.token.is_none() && matches!(self.on_save, Some(OnSave::Purge | OnSave::Prefetch)) {
             return Err(Error::config(
-                "option on_save: a mirror purges only requests with a token; set the option token",
+                "option on_save: a mirror accepts a purge only with a token; set the option token",
             ));
         }
         Ok(())
@@ -314,7 +320,9 @@ impl Tuning {
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue> {
-    let bad = || Error::config("option token: a header can contain visible ASCII characters only");
+    let bad = || {
+        Error::config("option token: expected visible ASCII characters, which a header can contain")
+    };
     let legal = |byte: u8| (0x21..0x7f).contains(&byte);
     if token.expose().is_empty() || !token.expose().bytes().all(legal) {
         return Err(bad());
@@ -344,21 +352,22 @@ fn checked(option: &str, url: &Url) -> Result<Url> {
 storage_core::options! {
     /// The options of a configuration.
     struct HttpCacheOptions {
-        /// The base URL of the mirror, or a list of several. Each key has a preferred mirror.
+        /// The base URL of the mirror, or a list of URLs. With several, each key has a preferred
+        /// one.
         mirror: Mirrors => "URL or list of URLs", required;
-        /// The storage that holds the objects: the name of another storage, or a table.
+        /// The storage that contains the objects: the name of another storage, or a table.
         origin: Value => "name or table", required;
         /// How the driver checks that a mirror has an object before it returns a link to it: with
         /// the mirror's own protocol (`cache-tier`), with HEAD, or not at all.
         #[serde(default)]
         verify: Verify => "`cache-tier`, `head` or `none`", default "cache-tier";
-        /// How long the result of that check is used.
+        /// How long the results of these checks and recent responses of origin are used.
         #[serde(default, deserialize_with = "duration::option")]
         memo: Option<Duration> => "duration", default "120s";
-        /// How long a mirror may take to begin a response.
+        /// Time limit for the headers of a mirror's response, including the time for connecting.
         #[serde(default, deserialize_with = "duration::option")]
         header_timeout: Option<Duration> => "duration", default "1s";
-        /// How long a body may stall before the rest is read from origin.
+        /// Time limit for each chunk of a mirror's body. After it, the rest is read from origin.
         #[serde(default, deserialize_with = "duration::option")]
         idle_timeout: Option<Duration> => "duration", default "10s";
         /// The `admin_token` of the mirror, for purges, and without `admin` for stored metadata.
@@ -366,10 +375,11 @@ storage_core::options! {
         /// Whether `token` may be sent without TLS to another machine.
         #[serde(default)]
         allow_http: bool => "boolean", default false;
-        /// What the driver sends to the mirror after a save.
+        /// What the driver requests from the mirror after a save: to remove the object, to remove
+        /// it and fetch the new one, or nothing.
         on_save: Option<OnSave> => "`purge`, `prefetch` or `none`",
             otherwise "`purge` with a token, else `none`";
-        /// Smaller objects are read from origin, once their size is known.
+        /// The size below which objects are read from origin, once it is known.
         #[serde(default, deserialize_with = "byte_size::option")]
         min_size: Option<u64> => "size", default 0;
         /// The `signing_key` of the mirror, if it is private.
@@ -377,12 +387,14 @@ storage_core::options! {
         /// Whether a plain link to the mirror is permitted where origin would sign the link.
         #[serde(default)]
         public: bool => "boolean", default false;
-        /// After how many consecutive failures a mirror is not used.
+        /// How many consecutive failures open the circuit breaker of a mirror, so that it is not
+        /// used.
         breaker_failures: Option<u32> => "integer", default 5;
-        /// For how long, multiplied by the number of times that this happened, up to 10 minutes.
+        /// How long the circuit breaker stays open, times how often it has opened since the last
+        /// success, up to 10 minutes.
         #[serde(default, deserialize_with = "duration::option")]
         breaker_open: Option<Duration> => "duration", default "30s";
-        /// How long a key is not requested from a mirror that failed for it.
+        /// How long a key is not requested from a mirror after a request for it failed.
         #[serde(default, deserialize_with = "duration::option")]
         key_penalty: Option<Duration> => "duration", default "20s";
         /// The base URL of the admin routes, if they have their own listener.
@@ -418,7 +430,7 @@ pub fn register(registry: &mut Registry) {
 fn build(options: HttpCacheOptions, context: &BuildContext<'_>) -> Result<Arc<dyn Driver>> {
     let origin =
         context.storage(&options.origin).map_err(|error| error.with_context("option origin"))?;
-    // Applied to origin alone: links to the mirror have another base URL.
+    // Applied only to origin, because links to the mirror have another base URL.
     let origin = match context.common().public_url.clone() {
         Some(base) => origin.layer(|inner| PublicUrl::new(inner, base)),
         None => origin,

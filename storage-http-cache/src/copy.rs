@@ -1,4 +1,4 @@
-//! `copy`: at origin, then every mirror purges the target.
+//! `copy`: copies at origin, then purges the target at each mirror.
 
 use storage_core::{CopyOptions, Key, Result};
 

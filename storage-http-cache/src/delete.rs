@@ -1,4 +1,4 @@
-//! `delete` and `delete_many`: at origin, then every mirror purges the keys.
+//! `delete` and `delete_many`: delete at origin, then purge the keys at each mirror.
 
 use futures_util::{StreamExt, stream};
 use storage_core::{Key, Result};

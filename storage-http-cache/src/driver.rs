@@ -1,4 +1,4 @@
-//! [`HttpCache`]: the driver. Each verb has a file of its own.
+//! [`HttpCache`]: the driver. One line for each verb.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,38 +14,41 @@ use crate::{copy, delete, link, list, open, save, stat};
 
 /// Reads objects from a mirror, and from origin if the mirror fails. Writes to origin.
 ///
-/// Created by [`HttpCache::builder`], or by configuration after [`register`](crate::register).
-/// Clones are cheap and share connections and state. Needs a Tokio runtime.
+/// Create it with [`HttpCache::builder`], or by configuration after [`register`](crate::register).
+/// Clones share connections and state. All methods need a Tokio runtime.
 ///
 /// # Reading
 ///
 /// `open` requests the object from the mirror. It reads from origin if the mirror does not have the
 /// object, fails, or is not used after earlier failures. A body that breaks off or stalls continues
-/// at origin, at the next byte of the same version; if origin has another version by then, the body
-/// ends with an `Integrity` error, which is retryable.
+/// at origin, at the next byte of the same version. If origin now has another version, or none, the
+/// body ends with a retryable `Integrity` error. If origin fails too, the body ends with the error
+/// of origin.
 ///
-/// `open` may return a version as old as the mirror permits: its `ttl`, or the `Cache-Control` of
-/// the object. As far as sizes and ETags show it, `open` never returns an older version than this
-/// driver wrote, or read from origin, within the `memo` time.
+/// `open` may return an old version for as long as the mirror considers it fresh, by its `ttl` or
+/// by the `Cache-Control` of the object. Within the `memo` time, `open` returns no older version
+/// than the one that this driver wrote or read from origin, if sizes or ETags distinguish them.
 ///
 /// `stat`, `exists` and `list` read from origin and are always current.
 ///
 /// # Writing
 ///
-/// Writes go to origin; then each mirror purges the key. From before a write until all mirrors have
-/// confirmed the purge, the key bypasses the mirrors, even if the outcome of the write is unknown
-/// or its future was dropped. Purges are repeated in the background until they are confirmed. Other
-/// processes may read the old version until the mirror has purged it or it has expired. A process
-/// that ends does not repeat its unconfirmed purges. Without a `token` nothing is purged: the key
-/// bypasses the mirrors for one hour, in this process.
+/// A write goes to origin, and then the driver purges the key at each mirror. From before a write
+/// until a mirror has confirmed its purge, the key bypasses this mirror, even if the outcome of the
+/// write is unknown or its future was dropped. If origin refuses a write, so that it certainly
+/// changed nothing, nothing is purged. Purges are repeated in the background until they are
+/// confirmed. Other processes may read the old version until the mirror has purged it or it has
+/// expired. A process that ends does not repeat its unconfirmed purges. Without a `token`, or with
+/// `on_save = "none"`, nothing is purged: the key bypasses the mirrors for one hour, through this
+/// driver.
 ///
 /// # Metadata
 ///
-/// `last_modified` has whole seconds, as in HTTP, whatever the source is. `stat` returns all other
-/// metadata as origin has it. So does `open` if the memo contains the same version; then the bytes
-/// of a whole object are also compared with its checksum. Otherwise `open` returns what the headers
-/// of the mirror contain. The server of `storage-mirror` sends everything but checksums if it
-/// accepts the `token`; other servers may omit user metadata or add a `Content-Disposition`.
+/// `last_modified` has whole seconds from each source, as in HTTP. `stat` returns all other
+/// metadata as origin has it. `open` does the same if the memo contains this version, and then also
+/// compares the bytes of a whole object with its checksum. Otherwise `open` returns what the
+/// headers of the mirror contain. The server of `storage-mirror` sends everything but checksums if
+/// it accepts the `token`; other servers may omit user metadata or add a `Content-Disposition`.
 #[derive(Clone)]
 pub struct HttpCache(Shared);
 

@@ -1,4 +1,4 @@
-//! [`Invalidation`]: what a write of one key does to the memo and to each mirror.
+//! [`Invalidation`]: records a write of one key in the memo and at each mirror, and purges the key.
 
 use futures_util::future::join_all;
 use storage_core::{Error, ErrorKind, Key};
@@ -7,7 +7,7 @@ use crate::origin_memo::{Ticket, WriteOutcome};
 use crate::purge::MirrorWrite;
 use crate::shared::Shared;
 
-/// A write of one key that is under way. Dropping it counts as an unknown outcome.
+/// A write of one key that is in progress. Dropping it counts as an unknown outcome.
 pub(crate) struct Invalidation {
     cache: Shared,
     key: Key,
@@ -55,8 +55,8 @@ impl Drop for Invalidation {
     }
 }
 
-/// Returns the outcome of a write that failed: it changed nothing if the error is one of a check
-/// that precedes the write.
+/// Returns the outcome of a write that failed. It changed nothing if the kind of the error is that
+/// of a check before the write.
 pub(crate) fn outcome_of_error(error: &Error) -> WriteOutcome {
     match error.kind() {
         ErrorKind::NotFound

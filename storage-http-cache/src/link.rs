@@ -1,4 +1,4 @@
-//! `url`: a link to a healthy mirror that has the object, or to origin.
+//! `url`: returns a link to a healthy mirror that has the object, or to origin.
 
 use storage_core::{Error, ErrorKind, Key, Link, LinkVerifier, Result, UrlOptions};
 

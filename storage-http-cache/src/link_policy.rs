@@ -5,10 +5,10 @@ use storage_core::{Capabilities, Error, ErrorKind, UrlMethod, UrlOptions};
 /// Decides which links may lead to a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LinkPolicy {
-    /// Whether the mirror may be read without a signature, including objects that origin only
-    /// shows by signed links.
+    /// Whether the mirror may be read without a signature, including objects for which origin makes
+    /// only signed links.
     pub(crate) public: bool,
-    /// Whether the mirror has a signing key, and so accepts signed links only.
+    /// Whether the mirror has a signing key, so that it accepts only signed links.
     pub(crate) signs: bool,
     /// The capabilities of origin.
     pub(crate) origin: Capabilities,
@@ -37,7 +37,7 @@ impl LinkPolicy {
             || options.response_content_type.is_some();
         match (options.method, options.expires_in) {
             (UrlMethod::Get | UrlMethod::Head, None) => {
-                // What is public at origin may be public at the mirror.
+                // If an object is public at origin, a link to it at the mirror may be public too.
                 let is_public = self.public || self.origin.public_url;
                 (is_public && !self.signs).then_some(LinkForm::Plain)
             }
@@ -60,7 +60,7 @@ impl LinkPolicy {
         self.public || self.signs || self.origin.public_url
     }
 
-    /// Adds to an `Unsupported` error of origin which option would permit a link to the mirror.
+    /// Adds the option that would permit a link to the mirror to an `Unsupported` error of origin.
     pub(crate) fn with_advice(self, options: &UrlOptions, error: Error) -> Error {
         let is_download = matches!(options.method, UrlMethod::Get | UrlMethod::Head);
         if error.kind() != ErrorKind::Unsupported || !is_download {
@@ -70,8 +70,8 @@ impl LinkPolicy {
             (true, None) => "the mirror has a signing_key: request a link that expires",
             (true, Some(_)) => return error,
             (false, _) => {
-                "no link leads to the mirror either: set `public = true` if everyone may read the \
-                 mirror, or `signing_key` on both sides"
+                "links to the mirror are not permitted either: set `public = true` if everyone may \
+                 read the mirror, or the same `signing_key` for the mirror and this driver"
             }
         };
         Error::unsupported(format!("{}; {advice}", error.message())).with_source(error)

@@ -1,4 +1,4 @@
-//! `list`: from origin, with times in whole seconds as `open` and `stat` return them.
+//! `list`: lists origin, with times in whole seconds, as `open` and `stat` return them.
 
 use futures_util::StreamExt;
 use storage_core::internal::floor_to_second;

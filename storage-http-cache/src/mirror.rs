@@ -13,9 +13,9 @@ use crate::client::{Client, FoundObject, Reply};
 use crate::status::{MirrorCounts, MirrorStatus, Outcome};
 use crate::verify::Verify;
 
-/// How many results of verifications are remembered.
+/// For how many keys the results of verifications are cached.
 const MAX_VERIFIED: usize = 64 * 1024;
-/// How many keys with failed requests are remembered.
+/// How many keys with failed requests are cached.
 const MAX_PENALISED: usize = 8 * 1024;
 /// How many keys may bypass the mirror individually.
 const MAX_BYPASSED: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub(crate) struct Mirror {
     pub(crate) counts: MirrorCounts,
     pub(crate) breaker: Arc<Breaker>,
     pub(crate) bypass: Bypass,
-    /// Whether the mirror has a key, from a verification or a read.
+    /// Whether the mirror has a key, according to a verification or a read.
     pub(crate) verified: TtlCache<bool>,
     /// Keys that skip the mirror for a while after a failed request.
     penalised: TtlCache<()>,
@@ -89,7 +89,7 @@ impl Mirror {
         let mut attempt = self.breaker.enter()?;
         let reply = match self.client.get(key, options).await {
             Ok(reply) => reply,
-            // The options cannot be expressed in HTTP, which is no failure of the mirror.
+            // HTTP cannot express the options. This is not a failure of the mirror.
             Err(error) if error.kind() == ErrorKind::InvalidInput => return None,
             Err(error) => {
                 self.counts.count_request(Outcome::Failure);
@@ -97,7 +97,7 @@ impl Mirror {
                 return Some(Lookup::Failed(error));
             }
         };
-        // The response may contain an old version if a write has begun meanwhile.
+        // If a write has begun since the request, the response may contain an old version.
         if self.bypass.covers(key) {
             return None;
         }
@@ -123,7 +123,7 @@ impl Mirror {
                     mirror = self.client.host(),
                     key = &*escape_invisible(key.as_str()),
                     status = status.as_u16(),
-                    "the mirror refuses to send an object: compare allow and signing_key of both sides"
+                    "the mirror refuses to send an object: check the options allow and signing_key of the mirror, and signing_key of this driver"
                 );
                 self.counts.count_request(Outcome::Miss);
                 self.penalised.insert(key, ());
@@ -134,7 +134,8 @@ impl Mirror {
         })
     }
 
-    /// Records a failed request: the key skips the mirror for a while, and the breaker counts it.
+    /// Records a failed request. The key skips the mirror for a while, and the breaker counts the
+    /// failure.
     pub(crate) fn record_failure(&self, attempt: Attempt, key: &Key, error: &Error) {
         self.penalised.insert(key, ());
         self.verified.insert(key, false);
@@ -163,8 +164,8 @@ impl Mirror {
         }
     }
 
-    /// Returns whether a link to an object may lead to this mirror: it is healthy and has the
-    /// object.
+    /// Returns whether a link to an object may lead to this mirror, because the mirror is healthy
+    /// and has the object.
     pub(crate) async fn accepts_links(&self, key: &Key) -> bool {
         if self.excludes(key) {
             return false;
@@ -172,7 +173,7 @@ impl Mirror {
         if self.settings.verify == Verify::None {
             return !self.breaker.is_blocked();
         }
-        // A positive result counts only while the mirror is healthy; a negative one always counts.
+        // A positive result is used only while the mirror is healthy, a negative one always.
         let is_healthy = self.breaker.state() == MirrorState::Healthy;
         let known = self.verified.get(key).filter(|has_object| is_healthy || !has_object);
         if let Some(has_object) = known {

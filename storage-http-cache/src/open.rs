@@ -1,4 +1,4 @@
-//! `open`: from a mirror, or from origin if no mirror sends the current object.
+//! `open`: reads from a mirror, or from origin if no mirror sends the current object.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,10 +14,10 @@ use crate::origin_memo::{Comparison, Ticket, in_whole_seconds};
 use crate::shared::Shared;
 use crate::status::Outcome;
 
-/// Why an object is read from origin.
+/// The reason why an object is read from origin.
 #[derive(Debug)]
 enum OriginReason {
-    /// The mirror leaves the object to origin.
+    /// The mirror does not have the object in the requested form.
     Miss,
     /// The key or the object skips the mirrors.
     Skipped,
@@ -50,7 +50,8 @@ pub(crate) async fn open(cache: &Shared, key: &Key, options: &OpenOptions) -> Re
     from_origin(cache, key, options, reason).await
 }
 
-/// Returns the result of the first mirror that has one, or why the object is read from origin.
+/// Returns the result of the first mirror that has one, or the reason why the object is read from
+/// origin.
 async fn from_mirrors(
     cache: &Shared,
     key: &Key,
@@ -173,7 +174,7 @@ async fn from_origin(
     Ok(count_bytes(cache, object))
 }
 
-/// Counts the bytes of an object from origin: of a stream as they pass, of others at once.
+/// Counts the bytes of an object from origin: those of a stream as they are read, others at once.
 fn count_bytes(cache: &Shared, object: Object) -> Object {
     let cache = cache.clone();
     object.inspect(move |event| match event {

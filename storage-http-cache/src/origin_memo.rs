@@ -1,9 +1,9 @@
-//! [`OriginMemo`]: what origin returned recently.
+//! [`OriginMemo`]: the recent responses of origin.
 //!
-//! A response of a mirror that contradicts the memo is not used; the object is read from origin
-//! instead. So a mirror that missed a purge is detected wherever an ETag or a size shows it, and a
-//! key that was deleted through this driver is not requested from a mirror at all. If the versions
-//! agree, the metadata comes from the memo, because a mirror cannot send all of it (checksums).
+//! If a response of a mirror contradicts the memo, the object is read from origin instead. So a
+//! mirror that missed a purge is detected if an ETag or a size shows it, and a key that was deleted
+//! through this driver is not requested from a mirror. If the versions agree, the metadata comes
+//! from the memo, because a mirror does not send all of it (checksums).
 //!
 //! Responses of origin may arrive in another order than the changes they reflect. So each read
 //! takes a [`Ticket`] before its request, and its result is recorded only if no write of the key
@@ -16,11 +16,11 @@ use std::time::Duration;
 use storage_core::internal::{TtlCache, floor_to_second};
 use storage_core::{ErrorKind, Key, ObjectMeta, OpenOptions};
 
-/// How many keys are remembered.
+/// For how many keys the state at origin is cached.
 const MAX_KEYS: usize = 16 * 1024;
-/// How many keys of small objects are remembered.
+/// How many keys of small objects are cached.
 const MAX_SMALL: usize = 64 * 1024;
-/// How long it is remembered that an object is small.
+/// How long the information that an object is small is used (1 h).
 const SMALL_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// The recent states of objects at origin.
@@ -35,7 +35,7 @@ pub(crate) struct OriginMemo {
     small: TtlCache<()>,
 }
 
-/// A moment that orders requests and writes.
+/// A point in the order of requests and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
@@ -85,7 +85,7 @@ impl OriginMemo {
         }
     }
 
-    /// Returns the present moment. To be taken before a request.
+    /// Returns the present point in the order. Must be called before a request is sent.
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket(self.clock.load(Ordering::SeqCst))
     }
@@ -116,8 +116,8 @@ impl OriginMemo {
         now
     }
 
-    /// Records the end of the write that began at this moment. If another write of the key was
-    /// under way at the same time, their order is unknown, and so is the state of the object.
+    /// Records the end of the write that began at this ticket. If another write of the key was in
+    /// progress at the same time, their order is unknown, and so is the state of the object.
     pub(crate) fn end_write(&self, key: &Key, begun: Ticket, outcome: WriteOutcome) {
         let was_alone = self.written.get(key) == Some(begun);
         self.begin_write(key);
@@ -152,8 +152,8 @@ impl OriginMemo {
         }
     }
 
-    /// Returns whether the object must be read from origin: it is absent, too small, or has changed
-    /// in a way that does not show whether a mirror has the new version.
+    /// Returns whether the object must be read from origin, because it is absent or too small, or
+    /// because it has changed and a response would not show whether the mirror has the new version.
     pub(crate) fn skips_mirror(&self, key: &Key) -> bool {
         let is_small = self.min_size > 0 && self.small.contains(key);
         let state = self.objects.get(key);
@@ -172,8 +172,8 @@ impl OriginMemo {
         }
     }
 
-    /// Compares the metadata from a mirror, requested at this moment, with the memo. ETags are
-    /// compared only if the mirror `has_origins_etag`, because other mirrors make their own.
+    /// Compares the metadata from a mirror, requested at this ticket, with the memo. ETags are
+    /// compared only if `has_origins_etag` is set, because other mirrors make their own.
     pub(crate) fn compare(
         &self,
         received: ObjectMeta,
@@ -213,8 +213,8 @@ impl OriginMemo {
     }
 }
 
-/// Cuts `last_modified` to whole seconds, as HTTP carries it, so that it is the same from a mirror
-/// and from origin.
+/// Rounds `last_modified` down to whole seconds, as HTTP headers contain it, so that it is the same
+/// from a mirror and from origin.
 pub(crate) fn in_whole_seconds(mut meta: ObjectMeta) -> ObjectMeta {
     meta.last_modified = meta.last_modified.map(floor_to_second);
     meta
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_cut_to_whole_seconds() {
+    fn times_are_rounded_down_to_whole_seconds() {
         let mut meta = meta("x", 1);
         meta.last_modified = Some(UNIX_EPOCH + Duration::from_millis(5_999));
         assert_eq!(in_whole_seconds(meta).last_modified, Some(UNIX_EPOCH + Duration::from_secs(5)));

@@ -16,7 +16,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// How many purges are sent to one mirror at the same time.
 const CONCURRENT_PURGES: usize = 8;
-/// How many purges are taken from the bypass together.
+/// How many due purges are read from the bypass at a time.
 const BATCH: usize = 256;
 
 /// A write that one mirror must purge. Unless it is cancelled, and even if it is dropped, the key
@@ -75,13 +75,13 @@ impl MirrorWrite {
         }
     }
 
-    /// Records that the write happened, or may have happened, and has the mirror purge the key and
-    /// then fetch it again if `prefetch` is set. An unconfirmed purge is repeated in the
-    /// background, also if the future is dropped.
+    /// Records that the write happened, or may have happened, and purges the key at the mirror. If
+    /// `prefetch` and the option are set, the mirror then fetches it again. An unconfirmed purge is
+    /// repeated in the background, even if the future is dropped.
     pub(crate) async fn commit(mut self, prefetch: bool) {
         let Some(due) = self.end() else { return };
         let in_background = PurgeInBackground(&self.mirror, &due);
-        // A mirror that does not respond would only delay the writer.
+        // Do not make the writer wait for a mirror that does not respond.
         if self.mirror.breaker.is_blocked() || !self.mirror.purge(&due).await {
             return;
         }
@@ -114,8 +114,8 @@ impl Drop for MirrorWrite {
     }
 }
 
-/// Leaves a purge to the background when dropped, also where a future is dropped while it waits for
-/// the confirmation.
+/// Leaves a purge to the background task when it is dropped, even if the future that waits for the
+/// confirmation is dropped.
 struct PurgeInBackground<'a>(&'a Arc<Mirror>, &'a DuePurge);
 
 impl Drop for PurgeInBackground<'_> {
@@ -157,7 +157,8 @@ impl Purger {
 }
 
 impl Drop for Purger {
-    /// The runtime may end before the work does. The next write starts another task.
+    /// Allows the next write to start another task, because the runtime may end before all purges
+    /// were confirmed.
     fn drop(&mut self) {
         if let Some(mirror) = self.mirror.upgrade().filter(|_| !self.is_done) {
             mirror.bypass.stop_purger();

@@ -1,8 +1,8 @@
 //! The order in which mirrors are tried for a key: rendezvous hashing.
 //!
 //! Each mirror has a score for each key, and the mirrors are tried from the highest score down. So
-//! all clients with the same mirrors request a key from the same one, whatever the order in their
-//! configurations. If a mirror is removed, only its own keys move, evenly, to the others.
+//! all clients with the same mirrors request a key from the same mirror, independently of the order
+//! in their configurations. If a mirror is removed, only its keys move to the others, evenly.
 
 use storage_core::Key;
 

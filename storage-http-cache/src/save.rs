@@ -1,4 +1,4 @@
-//! `save`: to origin, then every mirror purges the key.
+//! `save`: saves to origin, then purges the key at each mirror.
 
 use storage_core::{Key, ObjectMeta, Payload, Result, SaveOptions};
 

@@ -1,4 +1,4 @@
-//! `stat` and `exists`: from origin. The memo records what origin returns.
+//! `stat` and `exists`: read from origin, and record the result in the memo.
 
 use storage_core::{ErrorKind, Key, ObjectMeta, Result};
 

@@ -1,4 +1,4 @@
-//! [`Status`]: counts of requests and bytes, which are metrics as well.
+//! [`Status`]: counts of requests and bytes, which are also reported as metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,8 +13,8 @@ const RESUMED: &str = "storage_mirror_resumed_total";
 const STATE: &str = "storage_mirror_state";
 const UNCONFIRMED: &str = "storage_mirror_unconfirmed_purges";
 
-/// The state of a cache tier, as [`HttpCache::status`](crate::HttpCache::status) returns it. All
-/// counts begin when the driver is built.
+/// The state of a driver and of its mirrors, which [`HttpCache::status`](crate::HttpCache::status)
+/// returns. All counts begin when the driver is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -37,16 +37,17 @@ pub struct MirrorStatus {
     pub url: Url,
     /// Whether it is used.
     pub state: MirrorState,
-    /// How many of the last requests failed without a success between them.
+    /// How many requests have failed since the last success.
     pub consecutive_failures: u32,
     /// How many objects were requested. Verifications and purges do not count.
     pub requests: u64,
     /// How many of these requests returned the object, or "not modified".
     pub hits: u64,
-    /// How many of these requests the mirror left to origin: it does not have the object, or not in
-    /// the requested form.
+    /// For how many of these requests the mirror did not have the object, or not in the requested
+    /// form.
     pub misses: u64,
-    /// How many of these requests failed: no connection, no response in time, or an invalid one.
+    /// How many of these requests failed: without a connection, without a response in time, or with
+    /// an invalid response.
     pub failures: u64,
     /// How many of these requests returned another version than origin had, and were not used.
     pub stale: u64,

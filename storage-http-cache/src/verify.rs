@@ -1,23 +1,23 @@
-//! [`Verify`]: how to find out whether a mirror has an object.
+//! [`Verify`]: how the driver checks whether a mirror has an object.
 
 use serde::Deserialize;
 use storage_core::{Error, Result};
 
-/// How to find out whether a mirror has an object before a link to it is made. Also determines the
-/// URLs of objects.
+/// How the driver checks that a mirror has an object before it returns a link to it. Also
+/// determines the URLs of objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verify {
-    /// `GET /verify/<key>` returns JSON; objects are at `/download/<key>`. This is the protocol of
-    /// the cache tier, for the server of `storage-mirror` and the original one.
+    /// By `GET /verify/<key>`, which returns JSON. Objects are at `/download/<key>`. This is the
+    /// protocol of the server of `storage-mirror` and of the Python program `cache-tier`.
     #[default]
     CacheTier,
-    /// `HEAD /<key>`; objects are at `/<key>`. For any web server: a file server, or a cache such
-    /// as nginx with `proxy_cache`. ETags of such a mirror are not compared with those of origin;
-    /// sizes are.
+    /// By `HEAD /<key>`. Objects are at `/<key>`. For any web server: a file server, or a cache
+    /// such as nginx with `proxy_cache`. The sizes of such a mirror are compared with those of
+    /// origin, but not its ETags.
     Head,
-    /// No verification: a healthy mirror has every object, or fetches it. Objects are at `/<key>`.
+    /// Not at all, for a mirror that has every object or fetches it. Objects are at `/<key>`.
     None,
 }
 

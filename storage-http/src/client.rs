@@ -26,7 +26,8 @@ pub(crate) struct Client {
     place: String,
     /// The headers of every request.
     headers: HeaderMap,
-    /// Values of the headers that errors must not contain, should the server repeat them.
+    /// Values of the headers. They are removed from the text of error responses, which may repeat
+    /// them.
     secrets: Vec<String>,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -74,7 +75,7 @@ impl Client {
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         // Requests the bytes as they are stored, in any encoding, because ranges count these bytes.
-        // No server compresses for `*`, and the mirror of this project decodes nothing then.
+        // With `*`, file servers do not compress, and `storage-mirror` decodes nothing.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity, *"));
         request
     }
@@ -86,8 +87,8 @@ impl Client {
     /// 9.2.2).
     ///
     /// # Errors
-    /// `Timeout` if the headers of the response do not arrive in time; `Unexpected` if no
-    /// connection opens or it breaks off.
+    /// `Timeout` if the headers of the response do not arrive in time. `Unexpected`, retryable, if
+    /// no connection opens or it breaks off.
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
         let again = request.try_clone();
         let attempts = async {
@@ -131,7 +132,8 @@ impl Client {
     /// Requests an object: its headers (HEAD), or all or a part of it (GET).
     ///
     /// # Errors
-    /// The error of the status, including `NotModified` and `NotFound`; as [`send`](Self::send).
+    /// The error of the status, including `NotModified` and `NotFound`. Otherwise as
+    /// [`send`](Self::send).
     pub(crate) async fn object(
         &self,
         method: Method,
@@ -148,7 +150,7 @@ impl Client {
         }
     }
 
-    /// Converts a response that is not a success, to a request for this URL, to an error.
+    /// Converts a response that is not a success to an error. `url` is the URL of the request.
     pub(crate) async fn error_of(&self, mut response: Response, url: &Url) -> Error {
         match response.status {
             StatusCode::NOT_MODIFIED => {
@@ -170,14 +172,14 @@ impl Client {
     }
 }
 
-/// Returns the values of the headers, and the credentials after the scheme of one like `Bearer
-/// ...`.
+/// Returns the values of the headers, and of a value like `Bearer ...` also the part after the
+/// scheme.
 fn secrets(headers: &HeaderMap) -> Vec<String> {
     let values = headers.values().filter_map(|value| value.to_str().ok());
     let mut secrets: Vec<String> = values
         .flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, rest)| rest)])
         .map(str::trim)
-        // A shorter value may be part of any sentence, and is not a secret.
+        // A shorter value occurs in ordinary text, and is too short for a secret.
         .filter(|value| value.len() >= 4)
         .map(str::to_owned)
         .collect();

@@ -80,8 +80,8 @@ pub struct HttpBuilder {
 }
 
 impl Http {
-    /// Creates a builder of a driver for the files below a URL, which may or may not end in a
-    /// slash.
+    /// Creates a builder for a driver of the files below a URL. A missing slash at the end is
+    /// added.
     #[must_use]
     pub fn builder(base_url: Url) -> HttpBuilder {
         HttpBuilder {
@@ -99,8 +99,8 @@ impl Http {
 }
 
 impl HttpBuilder {
-    /// Sets whether the server accepts PUT and DELETE, as WebDAV servers do. Defaults to `false`:
-    /// then `save` and `delete` fail with `Unsupported`.
+    /// Sets whether the server accepts PUT and DELETE, as WebDAV servers do. Defaults to `false`,
+    /// with which `save` and `delete` fail with `Unsupported` and send no request.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;
@@ -108,25 +108,30 @@ impl HttpBuilder {
     }
 
     /// Sets the time limit for the headers of a response, including the time for connecting.
-    /// Defaults to `10s`.
+    /// Defaults to `10s`. A save has another limit: see [`idle_timeout`](Self::idle_timeout).
     #[must_use]
     pub fn header_timeout(mut self, time: Duration) -> Self {
         self.header_timeout = time;
         self
     }
 
-    /// Sets the time limit between two chunks of a body. Defaults to `30s`. The time in which the
-    /// caller reads nothing does not count. The response to a save must arrive within this time and
-    /// [`header_timeout`](Self::header_timeout) after the last chunk.
+    /// Sets the time limit for each chunk of a body. Defaults to `30s`. The time in which the
+    /// caller reads nothing does not count.
+    ///
+    /// In a save, it limits the time in which the connection accepts no bytes. After the last
+    /// chunk, the response must arrive within the sum of this time and
+    /// [`header_timeout`](Self::header_timeout).
     #[must_use]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time;
         self
     }
 
-    /// Sets how many bytes the temporary files have together in which objects are collected whose
-    /// responses state no length. Defaults to 1 GiB. An object holds its share until its body is
-    /// read to the end or dropped.
+    /// Sets how many bytes may be in temporary files at a time. The driver collects an object in
+    /// such a file if the response does not state its length. Defaults to 1 GiB.
+    ///
+    /// The bytes of an object count until its body is dropped. `open` fails with `TooLarge` if one
+    /// object has more bytes, and with `RateLimited`, retryable, if too few bytes are left.
     #[must_use]
     pub fn max_spool_size(mut self, bytes: u64) -> Self {
         self.max_spool_size = bytes;
@@ -134,24 +139,24 @@ impl HttpBuilder {
     }
 
     /// Sets whether headers of [`header`](Self::header) may be sent without TLS to another machine.
-    /// Defaults to `false`: then `build` fails if the base URL begins with `http://`. Loopback
-    /// addresses need no permission.
+    /// Defaults to `false`, with which `build` fails if there are headers and the base URL begins
+    /// with `http://`. Requests to `localhost` and to loopback addresses are always permitted.
     #[must_use]
     pub fn allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;
         self
     }
 
-    /// Adds a header that every request has. Requests go to the host of the base URL only. The
-    /// value is a secret: neither `Debug` output nor errors contain it. Without TLS it needs
-    /// [`allow_http`](Self::allow_http).
+    /// Adds a header to every request, such as `Authorization`. All requests go to the host of the
+    /// base URL. The value is a secret: neither `Debug` output nor errors contain it. Without TLS,
+    /// [`allow_http`](Self::allow_http) is required.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), Secret::new(value)));
         self
     }
 
-    /// Sets the base URL of links. Defaults to the base URL of the driver.
+    /// Sets the base URL of public links. Defaults to the base URL of the driver.
     #[must_use]
     pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
@@ -159,8 +164,10 @@ impl HttpBuilder {
     }
 
     /// Sets whether a body that stalls or breaks off resumes over another connection. Defaults to
-    /// `true`. Set `false` to resume from another source: then the body ends with the error, after
-    /// all bytes that arrived before it.
+    /// `true`.
+    ///
+    /// With `false`, the body ends with the error, after all bytes that arrived before it. A caller
+    /// that has another source of the object can continue from there. Configurations cannot set it.
     #[must_use]
     pub fn resume(mut self, resume: bool) -> Self {
         self.resume = resume;
@@ -170,10 +177,12 @@ impl HttpBuilder {
     /// Builds the driver. Sends no request.
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option: a base URL that is not an HTTP URL, or has a user
-    /// name, a query or a fragment; a timeout of zero; a header that is invalid, that the driver
-    /// sets itself, or that would be sent without TLS. `Unexpected` if the system lacks what TLS
-    /// needs.
+    /// - `InvalidConfig`, which names the option, for a base URL that is not an HTTP URL, or that
+    ///   has a user name, a query or a fragment; for a timeout of zero; for a header that is
+    ///   invalid, that the driver sets itself, or that would be sent without TLS; and for `https`
+    ///   in a program that is built without TLS.
+    /// - `Unexpected` if TLS cannot be set up, for example because the system has no root
+    ///   certificates.
     pub fn build(self) -> Result<Http> {
         let base = base(self.base_url)?;
         let headers = headers(self.headers)?;
@@ -195,8 +204,8 @@ impl HttpBuilder {
     }
 }
 
-/// Shows no value of a header, and only the host of the URL: a URL may contain a password, which
-/// only `build` refuses.
+/// Shows the names of headers without their values. Shows only the host of the URL, which may
+/// contain a password until `build` refuses it.
 impl fmt::Debug for HttpBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
@@ -248,7 +257,7 @@ fn check_tls(base: &Url, headers: &HeaderMap, allow_http: bool) -> Result<()> {
 fn check_timeout(option: &str, time: Duration) -> Result<()> {
     if time.is_zero() {
         return Err(Error::config(format!(
-            "option {option}: zero would fail every request; set a longer time"
+            "option {option}: with zero, every request would fail; set a longer time"
         )));
     }
     Ok(())
@@ -263,7 +272,7 @@ fn headers(options: Vec<(String, Secret)>) -> Result<HeaderMap> {
             return Err(bad("is set by the driver itself"));
         }
         let mut value = HeaderValue::from_str(value.expose())
-            .map_err(|_| bad("has a value that no header can contain"))?;
+            .map_err(|_| bad("has a value with a line break or another control character"))?;
         value.set_sensitive(true);
         headers.append(header, value);
     }
@@ -274,32 +283,32 @@ storage_core::options! {
     /// The options of a configuration.
     #[derive(Debug)]
     struct HttpOptions {
-        /// The directory that holds the objects.
+        /// The URL of the directory that contains the objects.
         #[serde(deserialize_with = "config::url::deserialize")]
         base_url: Url => "URL", required;
-        /// Whether the server takes PUT and DELETE, as WebDAV servers do.
+        /// Whether the server accepts PUT and DELETE, as WebDAV servers do.
         #[serde(default)]
         writable: bool => "boolean", default false;
-        /// How long the headers of a response may take, with the connection.
+        /// Time limit for the headers of a response, including the time for connecting.
         #[serde(default, deserialize_with = "duration::option")]
         header_timeout: Option<Duration> => "duration", default "10s";
-        /// How long a body may stall.
+        /// Time limit for each chunk of a body.
         #[serde(default, deserialize_with = "duration::option")]
         idle_timeout: Option<Duration> => "duration", default "30s";
-        /// How many bytes of responses without a length are kept in temporary files at a time.
+        /// How many bytes of objects without a stated length may be in temporary files at a time.
         #[serde(default, deserialize_with = "byte_size::option")]
         max_spool_size: Option<u64> => "size", default "1GiB";
         /// Whether `headers` may be sent without TLS to another machine.
         #[serde(default)]
         allow_http: bool => "boolean", default false;
-        /// Headers of every request, by name.
+        /// The headers of every request, by name.
         #[serde(default)]
         headers: BTreeMap<String, Secret> => "table of secrets";
     }
 }
 
-/// Registers the driver `http` and its schemes `http` and `https`. In
-/// `https://host/dir/?idle_timeout=10s` the part before the query is the base URL.
+/// Registers the driver `http` and its schemes `http` and `https`. The part of a URL before the
+/// query is the base URL, as in `https://host/dir/?idle_timeout=10s`.
 ///
 /// The driver takes its own [options](crate#options) and those of every driver. `public_url` is the
 /// base URL of links.

@@ -1,4 +1,4 @@
-//! `delete`: one DELETE, and never of a directory, because WebDAV deletes everything in it.
+//! `delete`: sends a DELETE, but not for a directory, because WebDAV deletes everything in it.
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
@@ -11,8 +11,8 @@ use crate::webdav::Resource;
 const DEPTH: HeaderName = HeaderName::from_static("depth");
 
 pub(crate) async fn delete(http: &Shared, key: &Key) -> Result<()> {
-    // Some servers delete a directory even if the URL has no slash at the end. WebDAV shows whether
-    // the resource is one.
+    // Some servers delete a directory even if the URL has no slash at the end, so ask WebDAV first
+    // whether the resource is a directory.
     let resource = http.webdav.find(&http.client, key).await?;
     if let Some(Resource::Directory | Resource::Missing) = resource {
         return Ok(());
@@ -31,8 +31,8 @@ pub(crate) async fn delete(http: &Shared, key: &Key) -> Result<()> {
         ErrorKind::NotFound => Ok(()),
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => Err(error),
         _ if error.is_retryable() => Err(error),
-        // nginx responds with 409 to a key that is a directory, or below an object: such a key has
-        // no object.
+        // nginx responds with 409 if the key is a directory or is below an object. Such a key has
+        // no object, so the delete has nothing to do.
         _ => match stat::exists(&http.client, key).await {
             Ok(false) => Ok(()),
             Ok(true) | Err(_) => Err(error),

@@ -1,4 +1,4 @@
-//! [`Http`]: the driver. Each verb has a file of its own.
+//! [`Http`]: the driver. One line for each verb.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,38 +11,47 @@ use storage_core::{
     SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
-/// The files of an HTTP or WebDAV server as a storage.
+/// Stores objects as the files of an HTTP or WebDAV server.
 ///
-/// Created by [`Http::builder`], or by configuration after [`register`](crate::register). Clones
-/// share their connections. Needs a Tokio runtime.
+/// Create it with [`Http::builder`], or by configuration after [`register`](crate::register).
+/// Clones share their connections. All methods need a Tokio runtime.
 ///
 /// # Requests of each verb
 ///
 /// | verb | requests |
 /// |---|---|
-/// | `stat`, `exists` | a HEAD; a GET of one byte if the server does not support HEAD |
-/// | `open` | a GET; more if a connection breaks off |
-/// | `save` | a PUT; MKCOL for missing directories |
-/// | `delete` | a DELETE; a PROPFIND before it if the server supports WebDAV |
-/// | `list` | a PROPFIND for each directory |
+/// | `stat` | a HEAD; a GET if the server does not support HEAD or its response has no length |
+/// | `exists` | a HEAD; a GET of one byte if the server does not support HEAD |
+/// | `open` | a GET; one more for each connection that breaks off; a HEAD if a failed condition is in doubt |
+/// | `save` | a PUT; if a directory is missing, a HEAD and a MKCOL for it, and the PUT again |
+/// | `delete` | a PROPFIND, if the server supports WebDAV, and a DELETE |
+/// | `list` | a PROPFIND for each directory; a HEAD for each file whose size it does not contain |
 /// | `copy` | none: `Unsupported` |
 /// | `url` | none |
+///
+/// The first `delete` or `list` also sends a PROPFIND for the base URL, to find out whether the
+/// server supports WebDAV. An idempotent request whose connection closes without a response is sent
+/// once more (RFC 9110, section 9.2.2). A PUT is not, except after a missing directory.
 ///
 /// # Behaviour
 ///
 /// - **ETags of time and size.** File servers derive ETags from the time in seconds and the size.
-///   Such an ETag identifies a version only after its second is over, so a body does not resume
-///   before.
-/// - **Redirections** are errors: to the same URL with a slash `NotFound`, because it names a
-///   directory; any other `InvalidConfig`, with the host of the target.
+///   Such an ETag identifies a version only after that second, so a body resumes only if the server
+///   sent it at least two seconds after `Last-Modified`.
+/// - **Redirections** are errors. A redirection to the same URL with a slash is `NotFound`, because
+///   the URL names a directory. One without a target is `Unexpected`. Any other is `InvalidConfig`,
+///   and the message names the host of the target.
 /// - **Bodies without a length** (chunked) are collected in a temporary file, whose bytes count
 ///   towards [`max_spool_size`](crate::HttpBuilder::max_spool_size). `open` fails with `TooLarge`
 ///   if one object has more bytes, and with `RateLimited` while other objects use them. With
 ///   [`allow_unknown_size`](storage_core::OpenOptions::allow_unknown_size) nothing is collected:
 ///   the whole object streams without a size. `stat` reads at most 64 KiB of a body to measure it,
 ///   and fails with `Unsupported` if there is more.
-/// - **Bodies that end with their connection** may be incomplete. Such an object has
-///   `Cache-Control: no-store`, whatever the server sent.
+/// - **Bodies that end with their connection** may be incomplete. The metadata of such an object
+///   contains `Cache-Control: no-store`, which replaces the value that the server sent.
+/// - **Dropped futures.** A save whose future is dropped ends the request before its body is
+///   complete, or after it: the server decides whether the object is replaced. See
+///   [Limits](crate#limits).
 #[derive(Clone)]
 pub struct Http(Shared);
 
@@ -110,8 +119,8 @@ impl Driver for Http {
         delete_one_by_one(self, keys).await
     }
 
-    /// Sends nothing: file servers have no folder markers, and a DELETE would remove the directory
-    /// with all its files.
+    /// Sends no request, because file servers have no folder markers, and a DELETE would remove the
+    /// directory with all its files.
     async fn delete_folder_marker(&self, _marker: &Prefix) -> Result<()> {
         self.check_writable()
     }

@@ -10,8 +10,8 @@ use url::Url;
 /// Upper bound for the text of a server in a message, in characters.
 const MAX_SHOWN: usize = 300;
 
-/// Returns the error of a status. `place` is the server for people, `text` the body of the
-/// response.
+/// Returns the error for a status. `place` is the name of the server for people, and `text` the
+/// text of the response, which may be empty.
 pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, place: &str, text: &str) -> Error {
     let (kind, advice) = kind_and_advice(status.as_u16());
     let mut message = format!("{place} responds with {status}");
@@ -48,7 +48,7 @@ fn kind_and_advice(status: u16) -> (ErrorKind, &'static str) {
     }
 }
 
-/// Returns whether a server error may disappear without a change of the server.
+/// Returns whether a server error may disappear although the server is not changed.
 fn is_temporary(status: StatusCode) -> bool {
     !matches!(status.as_u16(), 501 | 505 | 507 | 508)
 }
@@ -64,20 +64,22 @@ fn one_line(text: &str) -> String {
     shown
 }
 
-/// Returns the error of a redirection of a request for this URL: `NotFound` if the URL names a
-/// directory, otherwise `InvalidConfig`, which names the host of the target.
+/// Returns the error for a redirection. `url` is the URL of the request.
+///
+/// The error is `NotFound` if the URL names a directory, `Unexpected` if the redirection has no
+/// target, and otherwise `InvalidConfig` with the host of the target.
 pub(crate) fn of_redirection(url: &Url, headers: &HeaderMap, place: &str) -> Error {
     let location = headers.get(LOCATION).and_then(|value| url.join(value.to_str().ok()?).ok());
     let Some(location) = location else {
         return Error::new(
             ErrorKind::Unexpected,
-            format!("{place} responds with a redirection without a target"),
+            format!("{place} responds with a redirection that has no target"),
         );
     };
     if is_directory(url, &location) {
         return Error::not_found();
     }
-    // The message contains no path, because the target is chosen by the server and may be private.
+    // The message contains no path, because the server chooses the target, which may be private.
     let same = (url.scheme(), url.host(), url.port())
         == (location.scheme(), location.host(), location.port());
     let target = match location.host_str() {
@@ -92,7 +94,7 @@ pub(crate) fn of_redirection(url: &Url, headers: &HeaderMap, place: &str) -> Err
     Error::new(ErrorKind::InvalidConfig, message)
 }
 
-/// Returns whether a redirection only adds a slash: file servers redirect so from the name of a
+/// Returns whether a redirection only adds a slash, as file servers redirect from the name of a
 /// directory. Scheme and port may differ, because a server behind a proxy may not know them.
 fn is_directory(url: &Url, location: &Url) -> bool {
     let decoded = |path: &str| percent_decode_str(path).collect::<Vec<u8>>();

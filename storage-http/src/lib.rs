@@ -1,14 +1,17 @@
 //! The driver `http`: the files of any HTTP or WebDAV server as a storage.
 //!
-//! [`Http`] is the driver, [`HttpBuilder`] its options. It reads from every server that responds to
-//! GET, and writes to servers that accept PUT and DELETE, such as nginx, Apache and WebDAV servers.
+//! [`Http`] is the driver, and [`HttpBuilder`] sets its options. The driver reads from any server
+//! that supports GET, and writes to servers that support PUT and DELETE, such as nginx, Apache and
+//! WebDAV servers.
 //!
 //! # Guarantees
 //!
 //! - **The requested bytes.** The driver compares the headers of a response with the request. If a
-//!   server ignores ranges, the driver cuts the range from the whole object as it arrives.
+//!   server ignores ranges, the driver takes the range from the whole object as it arrives.
 //! - **One version.** A body that stalls or breaks off resumes at the next byte if the server sent
-//!   a strong ETag and still has that version. Otherwise it ends with a retryable error.
+//!   a strong ETag and still has that version. Without a strong ETag, or after five attempts in a
+//!   row without a byte, it ends with a retryable error. If the object was replaced, it ends with
+//!   `PreconditionFailed`, and if it was deleted, with `NotFound`.
 //! - **Conditions of `open`** hold even if the server ignores them: the driver evaluates them again
 //!   on the metadata of the response.
 //! - **A size.** A body without a length is collected in a temporary file, so that an object has a
@@ -22,13 +25,13 @@
 //!
 //! | option | type | default | purpose |
 //! |-|-|-|-|
-//! | `base_url` | URL | required | The directory that holds the objects. |
-//! | `writable` | boolean | `false` | Whether the server takes PUT and DELETE, as WebDAV servers do. |
-//! | `header_timeout` | duration | `"10s"` | How long the headers of a response may take, with the connection. |
-//! | `idle_timeout` | duration | `"30s"` | How long a body may stall. |
-//! | `max_spool_size` | size | `"1GiB"` | How many bytes of responses without a length are kept in temporary files at a time. |
+//! | `base_url` | URL | required | The URL of the directory that contains the objects. |
+//! | `writable` | boolean | `false` | Whether the server accepts PUT and DELETE, as WebDAV servers do. |
+//! | `header_timeout` | duration | `"10s"` | Time limit for the headers of a response, including the time for connecting. |
+//! | `idle_timeout` | duration | `"30s"` | Time limit for each chunk of a body. |
+//! | `max_spool_size` | size | `"1GiB"` | How many bytes of objects without a stated length may be in temporary files at a time. |
 //! | `allow_http` | boolean | `false` | Whether `headers` may be sent without TLS to another machine. |
-//! | `headers` | table of secrets | | Headers of every request, by name. |
+//! | `headers` | table of secrets | | The headers of every request, by name. |
 //!
 //! <!-- end of options -->
 //!
@@ -37,19 +40,22 @@
 //!
 //! # Limits
 //!
-//! A file server makes no promises about objects, so some promises depend on the server:
+//! Some guarantees of the contract depend on the server:
 //!
 //! - **Atomic saves** need a server that replaces a file only after a complete PUT, as nginx does.
-//!   A PUT that fails always ends before its length or its last chunk.
+//!   If a payload fails, the body of the PUT ends before its length or its last chunk, so that the
+//!   server can detect this.
 //! - **Conditions of saves** (`create_new`, `unique_name`, `if_match`) are `Unsupported`, because
 //!   file servers ignore the conditions of a PUT.
-//! - **Metadata**: a save with other metadata than a content type is `Unsupported`, because file
-//!   servers store none and derive the content type from the name of the file.
-//! - **Directories**: a key and a key below it cannot both exist; the second save fails with
-//!   `Conflict`. Empty directories stay. A listing does not contain them, but a save under their
-//!   name fails with `Conflict`.
+//! - **Metadata**: a save with metadata other than a content type fails with `Unsupported`, because
+//!   file servers store none. They derive the content type from the name of the file, and may
+//!   ignore the one of the save.
+//! - **Directories**: a key and a key below it cannot both exist. The second save fails with
+//!   `Conflict`. Directories that become empty stay. A listing does not contain them, but a save
+//!   under their name fails with `Conflict`.
 //! - **`copy`** and **signed links** are `Unsupported`.
-//! - **`list`** and safe deletion of directories need WebDAV (PROPFIND).
+//! - **`list`** needs WebDAV (PROPFIND). So does `delete` to distinguish directories from objects:
+//!   without it, a server that deletes directories may delete one with all its files.
 //!
 //! # Example
 //!
@@ -71,7 +77,7 @@
 //! | `driver`, `shared` | the driver, and the state that its verbs share |
 //! | `open`, `stat`, `save`, `list`, `delete`, `link` | one file for each verb |
 //! | `client`, `errors` | requests; errors of responses |
-//! | `version` | one version of an object, whose body resumes |
+//! | `version` | one version of an object, and resuming its body |
 //! | `upload` | the body of a PUT |
 //! | `webdav`, `multistatus` | PROPFIND and MKCOL; the document of a PROPFIND |
 

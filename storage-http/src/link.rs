@@ -7,7 +7,7 @@ use crate::shared::Shared;
 pub(crate) fn url(http: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     if options.expires_in.is_some() {
         return Err(Error::unsupported(
-            "the http driver has no key to sign links: request a public link, without expires_in",
+            "the http driver cannot sign links: request a public link, without expires_in",
         ));
     }
     let mut link = http.public_url.link(key);

@@ -1,7 +1,8 @@
-//! `list`: a walk through the directories, each requested when the walk reaches it.
+//! `list`: walks through the directories, and requests each when the walk reaches it.
 //!
 //! The names of a directory are sorted with a slash after the names of subdirectories, and walked
-//! depth first, which is the byte order of keys. Memory holds one directory for each level.
+//! depth first, which yields the byte order of keys. The walk holds in memory the names of one
+//! directory for each level.
 
 use futures_util::{StreamExt, stream};
 use storage_client::parse_etag;
@@ -38,11 +39,11 @@ pub(crate) fn list(http: &Shared, prefix: &Prefix, options: &ListOptions) -> Ent
     roll_up(entries.fuse(), prefix, options)
 }
 
-/// Upper bound for consecutive directories without a file. If the directories of a server form a
-/// cycle, or invents them, a listing would not end.
+/// Upper bound for consecutive directories without a file. Without it, a listing of a server with a
+/// cycle of directories would not end.
 const MAX_EMPTY_DIRECTORIES: usize = 100_000;
 
-/// A listing under way.
+/// The state of a listing.
 struct Walk {
     http: Shared,
     filter: Filter,
@@ -142,8 +143,8 @@ impl Walk {
     async fn enter(&mut self, directory: &str) -> Result<()> {
         if self.empty_directories == MAX_EMPTY_DIRECTORIES {
             let message = format!(
-                "the listing ends because the server has {MAX_EMPTY_DIRECTORIES} consecutive \
-                 directories without a file"
+                "the listing was ended after {MAX_EMPTY_DIRECTORIES} consecutive directories without a \
+                 file: the server may have a cycle of directories"
             );
             return Err(Error::new(ErrorKind::Unexpected, message)
                 .with_key(directory)

@@ -14,7 +14,8 @@ use url::Url;
 pub(crate) struct Member {
     /// The name within the directory; lossy if it is not UTF-8.
     pub(crate) name: String,
-    /// Why no segment of a key can have this name, unless `Key` itself finds it.
+    /// Why the name cannot be a segment of a key, for reasons that [`Key`](storage_core::Key) would
+    /// not detect.
     pub(crate) invalid: Option<&'static str>,
     pub(crate) is_directory: bool,
     pub(crate) size: Option<u64>,
@@ -69,7 +70,7 @@ pub(crate) fn parse(document: &[u8]) -> Result<Multistatus> {
     let invalid = |cause: BoxError| {
         Error::unexpected("the response to PROPFIND is not a WebDAV document", cause)
     };
-    // Any other document would read as an empty listing.
+    // Without this check, any other document would be read as an empty listing.
     if root(document).as_deref() != Some(b"multistatus") {
         return Err(invalid("the root element is not multistatus".into()));
     }
@@ -102,7 +103,7 @@ impl Multistatus {
     /// that the server chose.
     pub(crate) fn members_of(self, directory: &Url) -> Vec<Member> {
         let mut base = segments(directory.path());
-        // Removes the empty segment after the last slash, in whose place the members have names.
+        // Removes the empty segment after the last slash. Members have their name there.
         base.pop();
         self.response.into_iter().filter_map(|response| response.member_of(&base)).collect()
     }

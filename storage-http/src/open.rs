@@ -1,4 +1,4 @@
-//! `open`: one GET, whose body resumes if a connection breaks off.
+//! `open`: sends a GET. Its body resumes if a connection breaks off.
 
 use std::ops::Range;
 
@@ -44,12 +44,15 @@ fn checked_range(
         return Ok(received);
     }
     let (sent, size) = received.ok_or_else(|| {
-        Error::new(ErrorKind::Unexpected, "the server does not state which bytes it sends")
+        Error::new(
+            ErrorKind::Unexpected,
+            "the server does not state which bytes its response contains",
+        )
     })?;
     let expected = wanted.map_or(Ok(0..size), |wanted| wanted.resolve(size))?;
     if sent != expected {
         let message = format!(
-            "the server sends the bytes {sent:?} of {size} instead of the requested {expected:?}"
+            "the server sent the bytes {sent:?} of {size} instead of the requested {expected:?}"
         );
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
@@ -74,7 +77,7 @@ async fn collected(
     mut response: Response,
 ) -> Result<Object> {
     let end = body_end(&response.headers)?;
-    // Fails before the body is received.
+    // Checks the conditions before the body is received.
     options.check(&object_meta(key.clone(), 0, &response.headers))?;
     let collected = http.spool.collect(&mut response.body).await?;
     let size = collected.size;
@@ -84,9 +87,8 @@ async fn collected(
     Ok(Object::from_file(meta, range, collected.file).with_guard(collected.reservation))
 }
 
-/// Evaluates the conditions again, if the error may be wrong because the server evaluates them in
-/// another order than RFC 9110, section 13.2.2, requires: existence, then conditions, then the
-/// range.
+/// Evaluates the conditions again if the error may be wrong. Some servers evaluate them in another
+/// order than existence, conditions, range, which RFC 9110, section 13.2.2, requires.
 async fn recheck(client: &Client, key: &Key, options: &OpenOptions, error: Error) -> Error {
     let is_in_doubt = match error.kind() {
         ErrorKind::NotModified => options.if_match.is_some(),

@@ -1,4 +1,4 @@
-//! `save`: one PUT. Missing directories are created only if the server needs them.
+//! `save`: sends a PUT. Creates missing directories only if the server requires them.
 
 use std::pin::pin;
 
@@ -15,7 +15,7 @@ use crate::shared::Shared;
 use crate::upload::Upload;
 use crate::webdav::{self, Resource};
 
-/// The longest name of a file, in bytes, that file systems support.
+/// The greatest length of a file name on common file systems, in bytes.
 const MAX_NAME: usize = 255;
 
 /// The failure of a PUT.
@@ -37,7 +37,7 @@ pub(crate) async fn save(
     payload: Payload,
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
-    // Fails before the first byte is sent.
+    // These checks fail before any byte is sent.
     check_mode(&options.mode)?;
     check_metadata(&options.metadata)?;
     let replay = payload.replay();
@@ -73,13 +73,13 @@ fn check_mode(mode: &SaveMode) -> Result<()> {
         SaveMode::Overwrite => Ok(()),
         _ => Err(Error::unsupported(
             "file servers ignore the conditions of a PUT, so create_new, if_match and unique_name \
-             are not supported: use the mode that overwrites",
+             are not supported: save without them, which overwrites",
         )),
     }
 }
 
-/// Permits a content type, which the server derives from the name. It would drop all other
-/// metadata.
+/// Refuses all metadata except a content type, because the server would drop it. The server derives
+/// a content type from the name.
 fn check_metadata(metadata: &Metadata) -> Result<()> {
     let mut others = metadata.clone();
     others.content_type = None;
@@ -135,7 +135,7 @@ async fn put(
 
 fn no_progress(client: &Client) -> Error {
     let message = format!(
-        "{} accepts no more of the body, or does not respond to it (options idle_timeout and \
+        "{} stopped accepting the body, or did not respond to it (options idle_timeout and \
          header_timeout); the save may have happened",
         client.place()
     );
@@ -150,9 +150,9 @@ enum Diagnosis {
     Unknown,
 }
 
-/// Finds out why the server refused a PUT. If a directory is missing, or the key names one, servers
-/// respond with 409 (WebDAV), with 500 (nginx), with a redirection into the directory (Apache), or
-/// with another status.
+/// Finds the reason why the server refused a PUT. If a directory is missing, or the key names one,
+/// servers respond with 409 (RFC 4918, section 9.7.1), with 500 (nginx), with a redirection into
+/// the directory (Apache), or with another status.
 async fn diagnose(client: &Client, key: &Key, status: Option<StatusCode>) -> Diagnosis {
     let Some(301 | 302 | 307 | 308 | 400 | 403 | 404 | 405 | 409 | 414 | 500) =
         status.map(|status| status.as_u16())
@@ -160,12 +160,12 @@ async fn diagnose(client: &Client, key: &Key, status: Option<StatusCode>) -> Dia
         return Diagnosis::Unknown;
     };
     if key.segments().any(|segment| segment.len() > MAX_NAME) {
-        let message = "the server refuses the key: a segment has more than 255 bytes, which file \
-                       systems do not support";
+        let message = "a segment of the key has more than 255 bytes, which file systems do not \
+                       support: use a shorter name";
         return Diagnosis::Refused(Error::new(ErrorKind::InvalidKey, message));
     }
     if let Ok(Resource::Directory) = webdav::find_by_head(client, key.as_str()).await {
-        let message = "the server has a directory of this name";
+        let message = "the server has a directory with the name of this key";
         return Diagnosis::Refused(Error::new(ErrorKind::Conflict, message));
     }
     let mut missing = Vec::new();

@@ -1,4 +1,4 @@
-//! [`Shared`]: what all verbs share.
+//! [`Shared`]: the state that all verbs share.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) type Shared = Arc<Inner>;
 pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) writable: bool,
-    /// Whether a body that breaks off continues over another connection.
+    /// Whether a body that breaks off resumes over another connection.
     pub(crate) resume: bool,
     /// The base of public links.
     pub(crate) public_url: LinkBase,

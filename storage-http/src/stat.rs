@@ -1,4 +1,4 @@
-//! `stat` and `exists`: one HEAD, or a GET of one byte if the server does not support HEAD.
+//! `stat` and `exists`: send a HEAD, or a GET of one byte if the server does not support HEAD.
 
 use http::header::RANGE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -7,7 +7,8 @@ use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result, UnknownSize};
 
 use crate::client::Client;
 
-/// Upper bound for reading a body to measure it, in bytes: what arrives with the first round trips.
+/// Upper bound for reading a body to measure it, in bytes: about what arrives in the first round
+/// trips.
 const MAX_MEASURED: u64 = 64 * 1024;
 
 pub(crate) async fn stat(client: &Client, key: &Key) -> Result<ObjectMeta> {
@@ -80,15 +81,16 @@ async fn of_whole(key: &Key, mut response: Response) -> Result<ObjectMeta> {
 /// Counts the bytes of a short body.
 ///
 /// # Errors
-/// `Unsupported`, caused by [`UnknownSize`], if there are more than 64 KiB; errors of reading.
+/// `Unsupported` with the source [`UnknownSize`] if there are more than 64 KiB, and the errors of
+/// reading the body.
 async fn measure(body: &mut ResponseBody) -> Result<u64> {
     let mut size = 0;
     while let Some(chunk) = body.next().await? {
         size += chunk.len() as u64;
         if size > MAX_MEASURED {
             return Err(Error::unsupported(
-                "the server does not state how long the object is, and it has more than 64 KiB, \
-                 which are not read to measure it: have the server send Content-Length",
+                "the server does not state the length of the object, which has more than 64 KiB and is \
+                 not downloaded to measure it: have the server send Content-Length",
             )
             .with_source(UnknownSize));
         }
@@ -96,8 +98,8 @@ async fn measure(body: &mut ResponseBody) -> Result<u64> {
     Ok(size)
 }
 
-/// Forbids caches to store an object that may be incomplete: if the body ends with its connection,
-/// a connection that breaks off looks the same.
+/// Forbids caches to store an object that may be incomplete. If a body ends with its connection, a
+/// connection that breaks off cannot be distinguished from the end.
 pub(crate) fn keep_out_of_caches(end: BodyEnd, meta: &mut ObjectMeta) {
     if end == BodyEnd::Close {
         meta.metadata.cache_control = Some("no-store".to_owned());
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_be_incomplete_is_kept_out_of_caches() {
+    fn only_an_object_that_may_be_incomplete_is_kept_out_of_caches() {
         let cache_control = |end| {
             let mut meta = ObjectMeta::new(Key::new("a").unwrap(), 1);
             meta.metadata.cache_control = Some("public".to_owned());

@@ -1,12 +1,12 @@
 //! [`Upload`]: the body of a PUT.
 //!
 //! A payload is checked while it is sent, and a check may fail after its last byte. Therefore the
-//! last piece is held back until the payload has ended without an error: a server never receives a
-//! complete body that is wrong.
+//! last piece is held back until the payload has ended without an error, so that a server never
+//! receives a complete body that is wrong.
 //!
-//! The first pieces are kept, because a server that lacks a directory responds early. Then the
-//! request is repeated with the same bytes, even if the payload is a stream that cannot be read
-//! again.
+//! The pieces of the first 4 MiB are kept, because a server that lacks a directory responds early.
+//! The request is then repeated with the same bytes, even if the payload is a stream that cannot be
+//! read again.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 /// Payloads in memory of at least this many bytes are checked on a blocking thread.
 const OFFLOAD_THRESHOLD: usize = 256 * 1024;
-/// The size of a piece in bytes. Each piece that the connection takes is progress.
+/// The size of a piece in bytes (256 KiB). Progress is measured in pieces.
 const PIECE: usize = 256 * 1024;
 /// How many bytes of a stream are kept to be sent again.
 const MAX_KEPT: usize = 4 * 1024 * 1024;
@@ -62,9 +62,9 @@ struct Source {
 enum Turn {
     /// The payload must produce bytes.
     Payload,
-    /// The connection must take a piece, and has taken none since this moment.
+    /// The connection must accept a piece, and has accepted none since this moment.
     Connection(Instant),
-    /// The server must respond. The connection took the last piece at this moment.
+    /// The server must respond. The connection accepted the last piece at this moment.
     Server(Instant),
 }
 
@@ -139,7 +139,6 @@ fn pieces_of(mut bytes: Bytes) -> VecDeque<Bytes> {
 }
 
 impl State {
-    // No code panics while it holds the lock.
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,15 +148,14 @@ impl State {
         self.progress().failure.take()
     }
 
-    /// Returns how many bytes the connection took, and their checksums.
+    /// Returns how many bytes the connection accepted, and their checksums.
     pub(crate) fn sent(&self) -> (u64, Checksums) {
         let progress = self.progress();
         (progress.bytes, progress.checksums.clone())
     }
 
-    /// Returns when the connection has taken no piece for the time `connection`, or the server has
-    /// not responded for the time `server`. Wakes only when one of them may have passed, so the
-    /// body need not wake it.
+    /// Returns when the connection has accepted no piece for the time `connection`, or the server
+    /// has not responded for the time `server`. Wakes only when one of these times may have passed.
     pub(crate) async fn stalled(&self, connection: Duration, server: Duration) {
         loop {
             let turn = self.progress().turn;

@@ -1,4 +1,4 @@
-//! [`Version`]: one version of an object, whose rest is requested again where a connection fails.
+//! [`Version`]: one version of an object, whose rest is requested if a connection fails.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -17,13 +17,13 @@ use crate::shared::Shared;
 pub(crate) struct Version {
     http: Shared,
     key: Key,
-    /// A strong one, by which bytes of several responses can be joined.
+    /// A strong ETag, by which bytes of several responses can be joined.
     etag: ETag,
     size: u64,
 }
 
-/// Returns the body of a range of an object, of which a response contains the positions `sent`. The
-/// body resumes if the response proves its version.
+/// Returns the body of a range of an object. `sent` are the positions that the response contains.
+/// The body resumes if the response proves its version.
 pub(crate) fn body(
     http: &Shared,
     meta: &ObjectMeta,
@@ -56,12 +56,13 @@ impl Reopen for Version {
     }
 }
 
-/// Returns the ETag by which the bytes of this response can be joined with those of another: a
-/// strong one, which no other version has.
+/// Returns the ETag by which the bytes of this response can be joined with those of another, or
+/// `None` if another version may have the same ETag.
 ///
 /// File servers make ETags of the time in whole seconds and the size (nginx: `"65a1b2c3-1f4"`, in
-/// hexadecimal digits), and call them strong. They are strong once that second is over by the
-/// server's own clock (RFC 9110, section 8.8.2.2).
+/// hexadecimal digits), and send them as strong. Such an ETag is accepted only if the `Date` of the
+/// response is at least two seconds after `Last-Modified`, so that the second was over by the clock
+/// of the server (RFC 9110, section 8.8.2.2).
 fn proof_of_version(meta: &ObjectMeta, headers: &HeaderMap) -> Option<ETag> {
     let etag = meta.strong_etag()?.clone();
     let Some(modified) = meta.last_modified else { return Some(etag) };
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etag_of_time_and_size_proves_nothing_before_its_second_is_over() {
+    fn an_etag_of_time_and_size_proves_no_version_until_two_seconds_later() {
         // 784111777 seconds are 0x2ebc98a1.
         let proof = |etag, modified, now| {
             let headers = [("etag", etag), ("last-modified", modified), ("date", now)].map(
@@ -91,14 +92,14 @@ mod tests {
             let meta = object_meta(Key::new("a").unwrap(), 7, &headers);
             proof_of_version(&meta, &headers).is_some()
         };
-        let (modified, same, later) = (
+        let (modified, soon, later) = (
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sun, 06 Nov 1994 08:49:38 GMT",
             "Sun, 06 Nov 1994 08:49:39 GMT",
         );
-        assert!(!proof("\"2ebc98a1-7\"", modified, same));
+        assert!(!proof("\"2ebc98a1-7\"", modified, soon));
         assert!(proof("\"2ebc98a1-7\"", modified, later));
-        assert!(proof("\"5d41402abc4b2a76\"", modified, same));
+        assert!(proof("\"5d41402abc4b2a76\"", modified, soon));
         assert!(!proof("W/\"5d41402abc4b2a76\"", modified, later));
         assert!(!proof("", modified, later));
     }

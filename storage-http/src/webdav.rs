@@ -1,5 +1,5 @@
-//! What WebDAV (RFC 4918) adds to HTTP: distinguishing directories from objects, listing and
-//! creating directories.
+//! The requests of WebDAV (RFC 4918), which distinguish directories from objects, and list and
+//! create directories.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::multistatus::{self, Member, Multistatus};
 
 const DEPTH: HeaderName = HeaderName::from_static("depth");
-/// Upper bound for a listing in bytes: about 100,000 files.
+/// Upper bound for the listing of a directory, in bytes: about 100,000 files.
 const MAX_DOCUMENT: usize = 64 * 1024 * 1024;
 /// Documents of at least this many bytes are parsed on a blocking thread.
 const OFFLOAD_THRESHOLD: usize = 256 * 1024;
@@ -30,15 +30,15 @@ pub(crate) enum Resource {
     Missing,
 }
 
-/// What the driver has learned about the WebDAV support of the server.
+/// WebDAV requests to a server, with the cached information whether it supports them.
 #[derive(Debug, Default)]
 pub(crate) struct Webdav {
     is_supported: OnceLock<bool>,
 }
 
 impl Webdav {
-    /// Returns what exists under a key, or `None` if the server gives no reliable information, for
-    /// example because it does not support WebDAV.
+    /// Returns what exists under a key, or `None` if that is unknown because the server does not
+    /// support WebDAV or refuses the request.
     pub(crate) async fn find(&self, client: &Client, key: &Key) -> Result<Option<Resource>> {
         let reply = match self.is_supported(client).await {
             Ok(true) => propfind(client, client.url(key), "0").await,
@@ -53,7 +53,7 @@ impl Webdav {
             Ok(Reply::Directory) => Ok(Some(Resource::Directory)),
             Ok(Reply::Missing) => Ok(Some(Resource::Missing)),
             Ok(Reply::Unsupported) => Ok(None),
-            // A user without permission to list may have permission to delete.
+            // A user without permission to list may still have permission to delete.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -70,7 +70,8 @@ impl Webdav {
     /// if it does not exist.
     ///
     /// # Errors
-    /// `Unsupported` if the server does not support WebDAV; the error of its response.
+    /// `Unsupported` if the server does not support WebDAV. `TooLarge` if the document has more
+    /// than 64 MiB. Otherwise the error of the response.
     pub(crate) async fn list(
         &self,
         client: &Client,
@@ -87,8 +88,8 @@ impl Webdav {
         }
     }
 
-    /// Returns whether the server supports WebDAV. The first call sends a PROPFIND for the base
-    /// URL.
+    /// Returns whether the server supports WebDAV. Sends a PROPFIND for the base URL until the
+    /// result is certain.
     async fn is_supported(&self, client: &Client) -> Result<bool> {
         if let Some(known) = self.is_supported.get() {
             return Ok(*known);
@@ -134,7 +135,7 @@ async fn propfind(client: &Client, url: Url, depth: &'static str) -> Result<Repl
             let document = response.body.read(MAX_DOCUMENT).await;
             let document = document.map_err(|error| match error.kind() {
                 ErrorKind::TooLarge => {
-                    Error::new(ErrorKind::TooLarge, "a directory has more than about 100,000 files")
+                    Error::new(ErrorKind::TooLarge, "the listing of a directory has more than 64 MiB (about 100,000 files): use more directories")
                 }
                 _ => error,
             })?;
@@ -189,8 +190,8 @@ pub(crate) async fn create_directory(client: &Client, directory: &str) -> Result
     }
 }
 
-/// Returns what exists under a name, as plain HTTP shows it: file servers redirect from the name of
-/// a directory to the same URL with a slash.
+/// Returns what exists under a name, without WebDAV: file servers redirect from the name of a
+/// directory to the same URL with a slash.
 pub(crate) async fn find_by_head(client: &Client, name: &str) -> Result<Resource> {
     let key = Key::new(name)?;
     let url = client.url(&key);

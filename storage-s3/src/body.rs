@@ -1,11 +1,12 @@
 //! [`Body`]: the bytes of an open object, in order.
 //!
-//! If a connection breaks off or stalls, the body resumes at the next byte over another one, on the
-//! condition that the object is still the same version. A large object is read over several
-//! connections once its reader has read one part, as far as the memory limit allows.
+//! If a connection breaks off or stalls, the body resumes at the next byte over another one, if the
+//! object is still the same version. After the reader has read one part, further ranges are read
+//! ahead over other connections, as far as the memory limit allows.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -27,9 +28,10 @@ pub(crate) struct Body {
     left: Range<u64>,
     /// How many bytes were returned.
     read: u64,
-    /// The connection that brings the next bytes. Ends where the first range of `ahead` begins.
+    /// The connection of the next bytes. Ends where the first range of `ahead` begins.
     current: Option<ResumableBody<ObjectVersion>>,
-    /// Chunks of a range that was read ahead, in reverse order, and the memory that they use.
+    /// The chunks of a range that was read ahead, in reverse order. `reservation` is for the memory
+    /// that they use.
     arrived: Vec<Bytes>,
     reservation: Option<Reservation>,
     /// Ranges in flight, in order.
@@ -50,6 +52,7 @@ impl Body {
     pub(crate) fn new(
         s3: &Shared,
         meta: &ObjectMeta,
+        version_id: Option<Arc<str>>,
         range: Range<u64>,
         response: Response,
     ) -> Self {
@@ -57,6 +60,7 @@ impl Body {
         let version = etag.map(|etag| ObjectVersion {
             client: s3.client.clone(),
             key: meta.key.clone(),
+            version_id,
             etag,
             size: meta.size,
             accepts_gzip: !s3.features.sends_stored_encoding,
@@ -140,9 +144,12 @@ impl Body {
     }
 
     fn version(&self) -> Result<&ObjectVersion> {
-        self.version
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Unexpected, "the object has no strong ETag"))
+        self.version.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unexpected,
+                "the body cannot continue, because the object has no strong ETag",
+            )
+        })
     }
 
     /// Requests further ranges if the reader has read one part and memory is free. Otherwise the
@@ -152,7 +159,7 @@ impl Body {
         let Some(version) = &self.version else { return };
         while self.read >= part && self.ahead.len() + 1 < self.s3.concurrency {
             let current = self.current.as_mut().filter(|_| self.ahead.is_empty());
-            // The current connection brings one more part while the others begin.
+            // The current connection continues for one more part while the others begin.
             let start = match current {
                 Some(_) => self.planned.min(self.left.start.saturating_add(part)),
                 None => self.planned,

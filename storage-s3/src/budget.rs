@@ -1,13 +1,13 @@
-//! [`Budget`]: limits the memory that all saves, or all reads, of a driver use together.
+//! [`Budget`]: limits the memory of all saves, or of all reads, of a driver.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The number of bytes that one permit of the semaphore stands for.
+/// The number of bytes that one permit of the semaphore represents (64 KiB).
 const UNIT: u64 = 64 * 1024;
 
-/// A number of bytes that can be reserved. Clones share it.
+/// A number of bytes that can be reserved. Clones share the number.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     units: Arc<Semaphore>,

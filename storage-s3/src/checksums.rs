@@ -15,12 +15,12 @@ const OFFLOAD_THRESHOLD: u64 = 256 * 1024;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ChecksumMode {
-    /// CRC-64/NVME, the cheapest to compute. S3 stores it for the whole object, also after a
-    /// multipart upload. The default if the service supports checksum headers.
+    /// CRC-64/NVME, which is the cheapest to compute. S3 stores it for the whole object, even after
+    /// a multipart upload. This is the default if the service supports checksum headers.
     Crc64Nvme,
     /// SHA-256, which is also part of the request's signature, so that the body cannot be changed
-    /// on a connection without TLS. The default if the service does not support checksum headers,
-    /// because every service verifies signatures.
+    /// on a connection without TLS. This is the default if the service does not support checksum
+    /// headers, because every service verifies signatures.
     Sha256,
     /// MD5, sent as `Content-MD5`.
     Md5,

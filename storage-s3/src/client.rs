@@ -21,12 +21,12 @@ use crate::request::{Chunks, Request, RetryRule};
 
 /// How many headers the signature and the HTTP client add to a request.
 const ADDED_HEADERS: usize = 8;
-/// How long a body may stall.
+/// The time limit for each chunk of a body (30 s).
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most that is read of the body of an error response, in bytes.
+/// Upper bound for reading the body of an error response, in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
-/// The most that is read of a document, in bytes: a page of 1,000 keys of 1,024 bytes, each
-/// percent-encoded, with their metadata.
+/// Upper bound for a document, in bytes. A page of a listing may have 1,000 keys of 1,024 bytes,
+/// each percent-encoded, with their metadata.
 const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// Sends requests to one bucket. Cheap to clone.
@@ -49,16 +49,16 @@ pub(crate) struct Document {
     pub(crate) body: Bytes,
 }
 
-/// A request without a response of success.
+/// The failure of a request.
 #[derive(Debug)]
 pub(crate) struct FailedRequest {
     pub(crate) error: Error,
     /// The service's error response, if there was one.
     pub(crate) error_response: Option<Box<ErrorResponse>>,
-    /// Whether an earlier attempt, whose response was lost, may have had its effect.
+    /// Whether an earlier attempt, whose response was lost, may have taken effect.
     pub(crate) may_have_succeeded: bool,
     not_started: bool,
-    /// The credentials of the request, if they may be the reason.
+    /// The credentials of the request, if they may be the reason of the failure.
     rejected_credential: Option<Arc<AwsCredential>>,
 }
 
@@ -73,13 +73,13 @@ impl FailedRequest {
         self.error_response.as_ref().map(|error_response| error_response.status)
     }
 
-    /// Whether the response is a 400 without a code or a region, as that to a HEAD is.
+    /// Whether the response is a 400 without a code or a region, as the response to a HEAD is.
     pub(crate) fn is_bare_400(&self) -> bool {
         self.status() == Some(400)
             && self.error_response.as_ref().is_some_and(|error_response| error_response.is_bare())
     }
 
-    /// Whether the request may have had its effect.
+    /// Whether the request may have taken effect.
     pub(crate) fn outcome_is_unknown(&self) -> bool {
         !self.not_started
             && self.error_response.as_deref().is_none_or(ErrorResponse::outcome_is_unknown)
@@ -152,8 +152,8 @@ impl Client {
         self.attempts(request, || self.attempt(request)).await
     }
 
-    /// Sends a request whose response is a document. S3 may begin a response of success before it
-    /// has finished, so an error document in such a response is an error.
+    /// Sends a request whose response is a document. S3 may send the status 200 before it has
+    /// finished, so an error document in a response with that status is an error.
     pub(crate) async fn document(&self, request: &Request<'_>) -> Result<Document, FailedRequest> {
         self.attempts(request, || async {
             let mut response = self.attempt(request).await?;
@@ -182,8 +182,8 @@ impl Client {
                 Ok(response) => return Ok(response),
                 Err(failed) => FailedRequest { may_have_succeeded, ..failed },
             };
-            // A request with a rejected signature was not started, so that it may be repeated in
-            // any case.
+            // The service does not start a request with a rejected signature, so it may always be
+            // repeated.
             if !renewed && self.renew_credentials(&failed).await {
                 renewed = true;
                 continue;
@@ -200,7 +200,7 @@ impl Client {
                 kind = %failed.error.kind(),
                 code = failed.code(),
                 wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                "an S3 request is tried again"
+                "an S3 request is repeated"
             );
             tokio::time::sleep(wait).await;
         }
@@ -329,7 +329,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Checks that the credentials fit into headers, which the signer assumes.
+/// Checks that headers can contain the credentials, because the signer does not check it.
 fn check_credential(credential: &AwsCredential) -> Result<()> {
     let fits = |text: &str| text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
     if fits(&credential.key_id) && credential.token.as_deref().is_none_or(fits) {
@@ -337,7 +337,7 @@ fn check_credential(credential: &AwsCredential) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Unauthenticated,
-        "the access key id or the session token contains a space, a line break or another character that neither can contain",
+        "the access key id or the session token contains a space, a line break or another invalid character",
     ))
 }
 
@@ -361,7 +361,7 @@ fn failed_request(
 /// Reads the document of a response.
 async fn read_document(response: &mut Response) -> Result<Bytes> {
     response.body.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
-        // The size is a fault of the service. `TooLarge` would blame the object of the caller.
+        // `TooLarge` would mean that the object of the caller is too large.
         ErrorKind::TooLarge => Error::new(ErrorKind::Unexpected, error.message().to_owned()),
         _ => error,
     })

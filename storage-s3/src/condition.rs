@@ -8,7 +8,7 @@ use storage_core::{ETag, Error, ErrorKind, Result};
 use crate::client::FailedRequest;
 use crate::request::{Request, RetryRule};
 
-/// What must hold for a save to replace the object ("Conditional writes").
+/// What must be true for a save or a copy to take effect ("Conditional writes").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// Nothing.
@@ -38,15 +38,16 @@ impl Condition {
         }
     }
 
-    /// Returns the error of a failed conditional request.
+    /// Converts the failure of a conditional request to an error. If the request may have taken
+    /// effect, the error is not retryable and says that the outcome is unknown.
     pub(crate) fn interpret(&self, failed: FailedRequest) -> Error {
         let holds = failed.error.kind() != ErrorKind::PreconditionFailed;
         match self {
             Self::None => failed.error,
             Self::IfAbsent if !holds => {
-                Error::new(ErrorKind::AlreadyExists, "there is an object already")
+                Error::new(ErrorKind::AlreadyExists, "the object exists already")
             }
-            // S3 reports a missing object where the condition names a version.
+            // S3 responds with 404 if the condition contains an ETag and there is no object.
             Self::IfMatch(etag) if !holds || failed.error.kind() == ErrorKind::NotFound => {
                 version_mismatch(etag)
             }

@@ -1,4 +1,4 @@
-//! Options, [`S3Builder`] and [`register`].
+//! The options of the driver: [`S3Builder`] in code, [`register`] for configurations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const MEMORY_LIMIT: u64 = 128 * MIB;
 /// The default of the option `region`.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Sets up the driver. See [`build`](Self::build).
+/// Sets the options of an [`S3`] and builds it. Created by [`S3::builder`].
 ///
 /// ```
 /// use storage_core::Storage;
@@ -64,30 +64,31 @@ storage_core::options! {
         /// The region of the bucket.
         region: Option<String> => "text",
             otherwise "`AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, else `us-east-1`";
-        /// The address of the service: `https://s3.example.com`.
+        /// The URL of the service: `https://s3.example.com`.
         #[serde(default, deserialize_with = "config::url::option")]
         endpoint: Option<Url> => "URL",
             otherwise "`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS";
-        /// Whether the bucket is in the path of URLs and not in their host.
+        /// Whether the bucket is in the path of URLs instead of their host name.
         path_style: Option<bool> => "boolean",
             otherwise "`true` for an endpoint; for AWS `true` if the bucket's name has a dot";
-        /// The id of the access key. Goes with `secret_access_key`.
+        /// The id of the access key. Requires `secret_access_key`.
         access_key_id: Option<Secret> => "secret",
             otherwise "searched: the environment, the profile, the container, the instance";
-        /// The secret of the access key.
+        /// The secret of the access key. Requires `access_key_id`.
         secret_access_key: Option<Secret> => "secret", otherwise "as `access_key_id`";
-        /// The token of temporary keys.
+        /// The session token of temporary keys.
         session_token: Option<Secret> => "secret", otherwise "as `access_key_id`";
-        /// A profile of the AWS files. Its keys then precede those of environment variables.
+        /// The profile of the AWS files. If it is set, its keys precede those of environment
+        /// variables.
         profile: Option<String> => "text", otherwise "`AWS_PROFILE`, else `default`";
-        /// Whether requests are sent without a signature, as to a public bucket.
+        /// Whether requests are sent without a signature, as for a public bucket.
         #[serde(default)]
         anonymous: bool => "boolean", default false;
-        /// The address of the service for browsers, in signed links.
+        /// The URL of the service in signed links, if browsers reach it under another host name.
         #[serde(default, deserialize_with = "config::url::option")]
         signing_endpoint: Option<Url> => "URL", otherwise "`endpoint`";
-        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled:
-        /// use a policy.
+        /// The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled, so
+        /// use a bucket policy there.
         acl: Option<String> => "text";
         /// The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if
         /// the service does not confirm it.
@@ -95,7 +96,7 @@ storage_core::options! {
         /// The key of `aws:kms`.
         sse_kms_key_id: Option<String> => "text", otherwise "the account's";
         /// The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save
-        /// fails if the service does not show it.
+        /// fails if the service does not apply it.
         storage_class: Option<String> => "text", otherwise "the bucket's";
         /// The checksum of every request body.
         checksum: Option<ChecksumMode> => "`crc64nvme`, `sha256`, `md5` or `none`",
@@ -104,10 +105,10 @@ storage_core::options! {
         /// request.
         #[serde(default, deserialize_with = "byte_size::option")]
         part_size: Option<u64> => "size", default "8MiB";
-        /// How many parts of one object are sent or read at a time.
+        /// How many parts of one object are sent or read at a time, at most 1,000.
         concurrency: Option<usize> => "integer", default 8;
-        /// The profile of the service, which lists what it lacks. Without it, conditional saves are
-        /// refused at an unknown host.
+        /// The profile of the service, which lists what the service lacks. At an unknown host,
+        /// conditional saves fail unless a profile is set.
         #[serde(default)]
         quirks: Quirks => "name of a profile", otherwise "`auto`: by the host of the endpoint";
         /// Whether an endpoint without TLS is allowed.
@@ -136,7 +137,8 @@ impl S3 {
 }
 
 impl S3Builder {
-    /// Creates a builder for a bucket, at AWS unless an endpoint is set.
+    /// Creates a builder for a bucket. The bucket is at AWS unless an endpoint is set, by
+    /// [`endpoint`](Self::endpoint), by an environment variable or by the profile.
     #[must_use]
     pub fn new(bucket: impl Into<String>) -> Self {
         let options = S3Options {
@@ -188,13 +190,16 @@ impl S3Builder {
         /// Sets the URL that signed links begin with, if clients reach the service under another
         /// host name than this program. Defaults to the endpoint.
         signing_endpoint: Url => Some(signing_endpoint);
-        /// Sets the canned ACL of every saved or copied object: `public-read`.
+        /// Sets the canned ACL of every saved or copied object: `public-read`. Defaults to none.
+        /// New buckets of AWS have ACLs disabled, so use a bucket policy there.
         acl: impl Into<String> => Some(acl.into());
-        /// Sets the encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`.
+        /// Sets the encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. Defaults to
+        /// that of the bucket. A save fails with `Unsupported` if the service does not confirm it.
         sse: impl Into<String> => Some(sse.into());
-        /// Sets the key of `aws:kms`.
+        /// Sets the key of the encryption `aws:kms`. Defaults to that of the account.
         sse_kms_key_id: impl Into<String> => Some(sse_kms_key_id.into());
-        /// Sets the storage class of every object: `STANDARD_IA`.
+        /// Sets the storage class of every object: `STANDARD_IA`. Defaults to that of the bucket. A
+        /// save fails with `Unsupported` if the service does not apply it.
         storage_class: impl Into<String> => Some(storage_class.into());
         /// Sets the checksum of every request body. Defaults to [`ChecksumMode::Crc64Nvme`], or to
         /// [`ChecksumMode::Sha256`] if the service does not support checksum headers.
@@ -202,17 +207,20 @@ impl S3Builder {
         /// Sets the size of a part in bytes, from 5 MiB to 5 GiB. Defaults to 8 MiB. An object of
         /// at most this size is saved by one request.
         part_size: u64 => Some(part_size);
-        /// Sets how many parts of one object are transferred at a time. Defaults to 8.
+        /// Sets how many parts of one object are transferred at a time. Defaults to 8. At least 1
+        /// is required, and more than 1,000 count as 1,000.
         concurrency: usize => Some(concurrency);
-        /// Sets the profile of the service. Defaults to [`Quirks::Auto`], which goes by the host
-        /// name of the endpoint.
+        /// Sets the profile of the service. Defaults to [`Quirks::Auto`], which selects it by the
+        /// host name of the endpoint.
         quirks: Quirks => quirks;
-        /// Sets whether an endpoint without TLS is allowed. Defaults to `false`.
+        /// Sets whether an endpoint without TLS is allowed. Defaults to `false`, with which `build`
+        /// fails for an endpoint that begins with `http://`.
         allow_http: bool => allow_http;
     }
 
-    /// Reads the options of this driver from a configuration. [`register`] lists them. Options of
-    /// every driver (`prefix`, `public_url`, ...) are not among them.
+    /// Reads the options of this driver from a configuration. The [crate's
+    /// documentation](crate#options) lists them. The options of every driver (`prefix`,
+    /// `public_url`, ...) are not accepted here.
     ///
     /// # Errors
     /// `InvalidConfig`, which names the option.
@@ -224,16 +232,16 @@ impl S3Builder {
         })
     }
 
-    /// Sets the base of public links: a CNAME, a CDN, or the bucket itself if it is public. Without
-    /// it, public links are `Unsupported`.
+    /// Sets the base URL of public links: that of a CNAME, of a CDN, or of the bucket itself if it
+    /// is public. Defaults to none, so that public links fail with `Unsupported`.
     #[must_use]
     pub fn public_url(mut self, base: LinkBase) -> Self {
         self.public_url = Some(base);
         self
     }
 
-    /// Sets the largest object that one request copies, in bytes. Defaults to 5 GiB. Only for
-    /// tests, which have no larger object.
+    /// Sets the largest object that one request copies, in bytes. Defaults to 5 GiB. For tests of
+    /// larger copies.
     #[doc(hidden)]
     #[must_use]
     pub fn largest_copy(mut self, bytes: u64) -> Self {
@@ -245,11 +253,15 @@ impl S3Builder {
     ///
     /// Options that are not set come from the environment variables of the AWS tools. Credentials
     /// are taken from the first of these that applies: the options, the environment, the profile
-    /// files, a web identity token, the container, the instance.
+    /// files, a web identity token, the container, the instance. If the option `profile` is set,
+    /// the environment is skipped. Blocks the thread while it reads the files.
     ///
     /// # Errors
-    /// `InvalidConfig`, which names the option. `Unauthenticated` if no source of credentials
-    /// applies.
+    /// - `InvalidConfig`, which names the option.
+    /// - `Unauthenticated` if no source of credentials applies. The instance always applies, unless
+    ///   `AWS_EC2_METADATA_DISABLED` is `true`.
+    /// - `Unexpected` if TLS cannot be set up, for example because the system has no root
+    ///   certificates.
     pub fn build(self) -> Result<S3> {
         self.build_in(&Environment::process())
     }
@@ -302,6 +314,7 @@ impl S3Builder {
             signing_bucket,
             public_url,
             object_headers: options.object_headers(features)?,
+            tags: None,
             features,
             checksum_policy: ChecksumPolicy {
                 mode: options.checksum.unwrap_or(default),
@@ -319,7 +332,8 @@ impl S3Builder {
     }
 }
 
-/// Shows no URL, because one that [`build`](S3Builder::build) would refuse may contain a password.
+/// Shows only the host of the endpoint, whose URL may contain a password until
+/// [`build`](S3Builder::build) refuses it.
 impl fmt::Debug for S3Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Builder")
@@ -346,7 +360,7 @@ impl S3Options {
             "http" if self.allow_http => {}
             "http" => {
                 return Err(Error::config(format!(
-                    "option {option}: an http:// URL needs allow_http = true"
+                    "option {option}: an http:// URL sends requests without TLS: use https://, or set allow_http = true"
                 )));
             }
             _ => {
@@ -405,7 +419,7 @@ impl S3Options {
             let legal = |byte: u8| (0x21..0x7f).contains(&byte);
             if value.is_empty() || !value.bytes().all(legal) {
                 return Err(Error::config(format!(
-                    "option {option}: the value contains characters that a header cannot contain"
+                    "option {option}: the value is empty, or contains a space or a character that a header cannot contain"
                 )));
             }
             object_headers.insert(HeaderName::from_static(header), header_value(value)?);
@@ -444,7 +458,8 @@ fn check_region(region: &str) -> Result<()> {
 /// Registers the driver `s3` and its scheme (`s3://bucket/prefix?region=eu-west-1`).
 ///
 /// The driver takes its own [options](crate#options) and those of every driver (`prefix`,
-/// `public_url`, ...).
+/// `public_url`, ...). The path of a URL is the `prefix`, and the names in its query are options. A
+/// URL with a secret fails with `InvalidConfig`.
 ///
 /// ```
 /// let mut registry = storage_core::Registry::new();
@@ -469,7 +484,7 @@ fn options_from_url(url: &Url) -> Result<Options> {
     })?;
     if url.port().is_some() {
         return Err(Error::config(
-            "an S3 URL has a bucket in place of a host, and no port: set endpoint=... in its query",
+            "an S3 URL has a bucket instead of a host, and no port: set endpoint=... in its query",
         ));
     }
     if let Some((secret, _)) = url.query_pairs().find(|(name, _)| {

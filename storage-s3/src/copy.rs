@@ -1,4 +1,7 @@
-//! `copy`: one request up to 5 GiB, a multipart upload of ranges above.
+//! `copy`: copies an object of up to 5 GiB by one request, and a larger one by a multipart upload
+//! whose parts are ranges of the source.
+
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_client::{content_length, header_value};
@@ -10,19 +13,19 @@ use storage_core::{
 use crate::checksums::{ChecksumMode, ChecksumPolicy};
 use crate::client::FailedRequest;
 use crate::condition::Condition;
-use crate::endpoint::in_query;
 use crate::errors::ErrorResponse;
 use crate::headers;
 use crate::multipart::{MAX_PARTS, SentPart, Upload, part_error};
 use crate::request::Request;
 use crate::shared::Shared;
-use crate::{object_options, stat, xml};
+use crate::tag_set::TAGGING;
+use crate::{object_options, stat, tagging, xml};
 
 /// The largest object that one request copies, in bytes ("CopyObject").
 pub(crate) const MAX_SINGLE_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// The size of the ranges of a larger copy, in bytes. It grows if there would be too many ranges.
 const COPY_RANGE: u64 = 512 * 1024 * 1024;
-/// How often a copy is tried if the source is replaced meanwhile.
+/// How often a copy is tried if the source is replaced during each attempt.
 const MAX_ATTEMPTS: usize = 5;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
@@ -31,13 +34,12 @@ const SOURCE_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-rang
 const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 /// The number of an object's tags. Absent if it has none.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
-const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
     if from == to
         && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew)
     {
-        // S3 refuses a copy that would change nothing.
+        // S3 refuses a copy that changes nothing, so only check that the source exists.
         stat::head(s3, from.as_str()).await?;
         return match options.mode {
             CopyMode::CreateNew => Err(already_exists()),
@@ -60,7 +62,7 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
 }
 
 fn already_exists() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is an object already")
+    Error::new(ErrorKind::AlreadyExists, "the object exists already")
 }
 
 /// Copies once. Returns `None` if the source was replaced between the HEAD and the copy.
@@ -71,19 +73,29 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
         _ => None,
     };
     let request = request(s3, from, to, options, source.as_ref())?;
-    if let Some(source) = source.filter(|source| source.meta.size > s3.largest_copy) {
-        return copy_by_ranges(s3, from, to, options, &source).await;
+    if let Some(source) = source.as_ref().filter(|source| source.meta.size > s3.largest_copy) {
+        return copy_by_ranges(s3, from, to, options, source).await;
     }
+    // Read before the copy, because some services drop the tags with the old metadata.
+    let tags = match &source {
+        Some(source) if source.has_tags && tagging::may_be_dropped(s3) => {
+            Some(tagging::of(s3, from).await?)
+        }
+        _ => None,
+    };
     let response = s3.client.document(&request).await;
     let copied = response.and_then(|response| {
         let _: xml::CopyResult = xml::read_success("CopyObjectResult", &response.body)
-            .map_err(|error| error.with_context("the copy may be made"))?;
+            .map_err(|error| error.with_context("the copy may have been made"))?;
         Ok(response.headers)
     });
     match copied {
         Ok(headers) => {
             object_options::check_encryption_of_saved(&request.headers, &headers)?;
             object_options::check_storage_class(s3, to).await?;
+            if let Some(tags) = &tags {
+                tagging::ensure(s3, to, tags).await?;
+            }
             Ok(Some(()))
         }
         Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => {
@@ -122,7 +134,7 @@ async fn resolve_failed_condition(
 struct SourceObject {
     meta: ObjectMeta,
     checksums: Checksums,
-    /// The headers that a copy of an object onto itself repeats.
+    /// The headers that a copy of the object onto itself must repeat.
     in_place: HeaderMap,
     has_tags: bool,
 }
@@ -184,7 +196,7 @@ fn condition(options: &CopyOptions) -> Condition {
     if options.mode == CopyMode::CreateNew { Condition::IfAbsent } else { Condition::None }
 }
 
-/// Copies by ranges whatever the size is, to test the service.
+/// Copies by ranges even if the object is small, to probe the service.
 pub(crate) async fn force_by_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
     let source = SourceObject::load(s3, from).await?;
     copy_by_ranges(s3, from, to, &CopyOptions::default(), &source).await.map(|_| ())
@@ -200,7 +212,7 @@ async fn copy_by_ranges(
 ) -> Result<Option<()>> {
     if !s3.features.part_copy {
         return Err(Error::unsupported(
-            "this service cannot copy an object above 5 GiB: read it and save it",
+            "this service cannot copy an object of more than 5 GiB in this way: read it and save it",
         ));
     }
     let metadata = match &options.metadata {
@@ -209,8 +221,9 @@ async fn copy_by_ranges(
     };
     let unchecked = ChecksumPolicy { mode: ChecksumMode::None, headers: false };
     let mut headers = source.headers(s3, to, metadata)?;
-    if source.has_tags {
-        headers.insert(TAGGING, tags(s3, from).await?);
+    let tags = if source.has_tags { Some(tagging::of(s3, from).await?) } else { None };
+    if let Some(tags) = &tags {
+        headers.insert(TAGGING, tags.header.clone());
     }
     let mut upload = Upload::create(&s3.client, to, headers, unchecked).await?;
     let copied = upload
@@ -223,6 +236,9 @@ async fn copy_by_ranges(
     match completed {
         Ok(_) => {
             object_options::check_storage_class(s3, to).await?;
+            if let Some(tags) = &tags {
+                tagging::ensure(s3, to, tags).await?;
+            }
             Ok(Some(()))
         }
         Err(error) => {
@@ -230,16 +246,6 @@ async fn copy_by_ranges(
             if error.kind() == ErrorKind::PreconditionFailed { Ok(None) } else { Err(error) }
         }
     }
-}
-
-/// Returns the tags of an object for the header `x-amz-tagging`. A copy in one request keeps them.
-async fn tags(s3: &Shared, key: &Key) -> Result<HeaderValue> {
-    let request = Request::new(Method::GET, key.as_str()).query("tagging", "");
-    let document = s3.client.document(&request).await?;
-    let tagging: xml::Tagging = xml::read_response("Tagging", &document.body)?;
-    let pair = |tag: &xml::Tag| format!("{}={}", in_query(&tag.key), in_query(&tag.value));
-    let pairs: Vec<_> = tagging.tag_set.tags.iter().map(pair).collect();
-    header_value(&pairs.join("&"))
 }
 
 fn range_copies(
@@ -295,5 +301,7 @@ async fn copy_through_client(
     for checksum in meta.checksums.iter() {
         payload = payload.with_expected_checksum(checksum.clone());
     }
-    crate::save::save(s3, to, payload, &save).await.map(|_| ())
+    // As a copy by the service, it does not get the tags of this driver.
+    let s3 = Arc::new(s3.with_tags(None));
+    crate::save::save(&s3, to, payload, &save).await.map(|_| ())
 }

@@ -1,7 +1,7 @@
 //! [`Sha256Provider`]: the cryptography that `object_store` signs requests with.
 //!
-//! `object_store` brings a cryptography library of its own unless it is given one. SHA-256 is here
-//! already, for checksums and signed links.
+//! `object_store` depends on a cryptography library unless it receives another provider. This crate
+//! already computes SHA-256 for checksums and signed links.
 
 use hmac::{Hmac, KeyInit, Mac};
 use object_store::client::{

@@ -1,4 +1,4 @@
-//! `delete` and `delete_many`.
+//! `delete`, `delete_many` and `delete_folder_marker`.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ pub(crate) async fn delete_folder_marker(s3: &Shared, marker: &Prefix) -> Result
         Some(0) => delete_object(s3, name).await,
         Some(size) => {
             let message = format!(
-                "this object has {size} bytes, so it is not a folder marker; its name is not a key, so delete it with a \
+                "this object has {size} bytes, so it is not a folder marker; its name is not a valid key: delete it with a \
                  tool of the service"
             );
             Err(Error::new(ErrorKind::Conflict, message))
@@ -94,7 +94,7 @@ async fn bulk_delete(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Error>
         .with_checksum(&body_checksum)?;
     let response = s3.client.document(&request).await?;
     let deleted: xml::DeleteResult = xml::read_response("DeleteResult", &response.body)
-        .map_err(|error| error.with_context("the objects may be deleted, some or all"))?;
+        .map_err(|error| error.with_context("some or all of the objects may have been deleted"))?;
     let mut failures = HashMap::new();
     for xml::DeleteError { key, code, message } in deleted.errors {
         if code == "NoSuchKey" {

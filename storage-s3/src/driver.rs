@@ -1,4 +1,4 @@
-//! [`S3`]: the driver, with one line for each verb.
+//! [`S3`]: the driver. One line for each verb.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use storage_core::{
 use crate::shared::{Inner, Shared};
 use crate::{copy, delete, info, link, list, open, save, stat};
 
-/// The S3 driver: one bucket as a storage. Cheap to clone; all clones share connections and memory
-/// limits.
+/// Stores objects in a bucket of S3 or of a compatible service.
 ///
-/// [`S3::builder`] sets one up in code. For use by name in a configuration,
-/// [`register`](crate::register) adds the driver to a registry.
+/// Create it with [`S3::builder`], or by configuration after [`register`](crate::register). Clones
+/// share connections and memory limits. All methods need a Tokio runtime.
+///
+/// A save or a copy whose future is dropped aborts its upload in the background. A request that the
+/// service has already received may still take effect, so that the object is then the new one.
 #[derive(Clone)]
 pub struct S3(Shared);
 

@@ -4,19 +4,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use storage_core::{Error, Result};
 use url::Url;
 
-/// All characters but the unreserved ones of RFC 3986, section 2.3, as Signature Version 4 requires
-/// ("Create a canonical request").
+/// The characters to encode in a query: all but the unreserved ones of RFC 3986, section 2.3, as
+/// Signature Version 4 requires ("Create a canonical request").
 pub(crate) const QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same without the slash, which separates the segments of a key.
+/// The characters to encode in a path: the same without the slash, which separates the segments of
+/// a key.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// A bucket at an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bucket {
     name: String,
-    /// Without a slash at the end: `https://bucket.s3.eu-west-1.amazonaws.com`,
-    /// `http://127.0.0.1:9000/bucket`.
+    /// The URL of the bucket, without a slash at the end:
+    /// `https://bucket.s3.eu-west-1.amazonaws.com`, `http://127.0.0.1:9000/bucket`.
     base: String,
     is_at_aws: bool,
 }
@@ -27,7 +28,7 @@ impl Bucket {
         // Beijing and Ningxia have a domain of their own ("Amazon S3 endpoints and quotas").
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let endpoint = Url::parse(&format!("https://s3.{region}.{domain}")).map_err(|cause| {
-            Error::config("option region: not the name of a region").with_source(cause)
+            Error::config("option region: expected a name like eu-west-1").with_source(cause)
         })?;
         Ok(Self { is_at_aws: true, ..Self::at(name, &endpoint, path_style)? })
     }
@@ -37,7 +38,7 @@ impl Bucket {
         check_name(name)?;
         let host = endpoint
             .host_str()
-            .ok_or_else(|| Error::config("option endpoint: a URL without a host"))?;
+            .ok_or_else(|| Error::config("option endpoint: expected a URL with a host"))?;
         let scheme = endpoint.scheme();
         let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = endpoint.path().trim_end_matches('/');

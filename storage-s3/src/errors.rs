@@ -12,7 +12,7 @@ use storage_core::{Error, ErrorKind};
 
 use crate::xml;
 
-/// The longest excerpt of a service's text that is shown, in characters.
+/// Upper bound for an excerpt of a service's text in a message, in characters.
 const MAX_EXCERPT: usize = 300;
 /// Advice that the service's own message does not contain.
 const METADATA_ADVICE: &str = "the metadata exceeds a limit of the service: S3 accepts 2 KB of user \
@@ -23,7 +23,7 @@ const METADATA_ADVICE: &str = "the metadata exceeds a limit of the service: S3 a
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ErrorResponse {
     pub(crate) status: u16,
-    /// S3's code: `NoSuchKey`. Empty if the response has none, as that to a HEAD.
+    /// S3's code: `NoSuchKey`. Empty if the response has none, as the response to a HEAD.
     pub(crate) code: String,
     message: String,
     request_id: String,
@@ -129,8 +129,8 @@ impl ErrorResponse {
             || (matches!(self.status, 500 | 502 | 504) && !self.was_not_started())
     }
 
-    /// Removes the credentials of the request, which the service may have repeated. Must run before
-    /// any text is shown or cut, because half of a secret would not be recognised.
+    /// Removes the credentials of the request, which the service may have repeated. Must be called
+    /// before any text is shown or shortened, because a part of a secret would not be recognised.
     pub(crate) fn without_secrets(self, credential: &AwsCredential) -> Self {
         let clean = |text| without_secrets(text, credential);
         Self {
@@ -143,8 +143,8 @@ impl ErrorResponse {
         }
     }
 
-    /// Whether newer credentials may help. A response to a HEAD has no document, so that only its
-    /// status shows it.
+    /// Whether the request may succeed with newer credentials. A response to a HEAD has no
+    /// document, so for it the status decides.
     pub(crate) fn may_be_stale_credentials(&self) -> bool {
         const CODES: &[&str] = &[
             "ExpiredToken",
@@ -236,23 +236,24 @@ impl ErrorResponse {
         })
     }
 
-    /// A signature is valid for 15 minutes around the service's clock.
+    /// Returns the advice for a wrong clock. S3 refuses a signature whose time differs from its
+    /// clock by more than 15 minutes.
     fn clock_advice(&self) -> String {
         let here = SystemTime::now();
         let Some(there) = self.date else {
-            return "this machine's clock is off: set it (NTP)".to_owned();
+            return "this machine's clock is wrong: set it (NTP)".to_owned();
         };
-        let (seconds, way) = match here.duration_since(there) {
+        let (seconds, direction) = match here.duration_since(there) {
             Ok(ahead) => (ahead.as_secs(), "ahead of"),
             Err(behind) => (behind.duration().as_secs(), "behind"),
         };
-        format!("this machine's clock is {seconds} s {way} the service's: set it (NTP)")
+        format!("this machine's clock is {seconds} s {direction} the service's: set it (NTP)")
     }
 }
 
 fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     Some(match code {
-        "NoSuchKey" => (ErrorKind::NotFound, ""),
+        "NoSuchKey" | "NoSuchVersion" => (ErrorKind::NotFound, ""),
         "NoSuchBucket" => {
             (ErrorKind::InvalidConfig, "create the bucket, or correct the option bucket")
         }
@@ -273,7 +274,7 @@ fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         ),
         "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "RequestExpired" => (
             ErrorKind::Unauthenticated,
-            "the credentials have expired or are not of this service: get new ones",
+            "the credentials have expired or belong to another service: get new ones",
         ),
         // Another write of the key, or a rule of the bucket, completed or aborted the upload.
         "NoSuchUpload" => (
@@ -282,7 +283,7 @@ fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         ),
         "PreconditionFailed" => (ErrorKind::PreconditionFailed, ""),
         "ConditionalRequestConflict" => {
-            (ErrorKind::Conflict, "another save of the key was under way: try again")
+            (ErrorKind::Conflict, "another save of the key was in progress: try again")
         }
         "InvalidRange" => (ErrorKind::RangeNotSatisfiable, ""),
         // The codes of AWS, Ceph and MinIO for a key that they cannot store.
@@ -302,7 +303,9 @@ fn kind_of_code(code: &str) -> Option<(ErrorKind, &'static str)> {
         "BadDigest"
         | "InvalidDigest"
         | "XAmzContentSHA256Mismatch"
-        | "XAmzContentChecksumMismatch" => (ErrorKind::Integrity, "the bytes changed on their way"),
+        | "XAmzContentChecksumMismatch" => {
+            (ErrorKind::Integrity, "the bytes changed during the transfer")
+        }
         "SlowDown"
         | "SlowDownRead"
         | "SlowDownWrite"
@@ -333,8 +336,8 @@ fn kind_of_status(status: u16, is_bare: bool) -> (ErrorKind, &'static str) {
             "the credentials are wrong, or the policy does not allow it; without s3:ListBucket a missing object has the same response",
         ),
         403 => (ErrorKind::PermissionDenied, ""),
-        // The response of a proxy, or of a server that does not implement S3, does not prove that
-        // the object is missing.
+        // A 404 without S3's code may come from a proxy, or from a server that does not implement
+        // S3. It does not prove that the object is missing.
         404 => (ErrorKind::Unexpected, "is the endpoint an S3 service?"),
         405 | 501 => (ErrorKind::Unsupported, ""),
         408 | 504 => (ErrorKind::Timeout, ""),

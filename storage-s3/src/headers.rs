@@ -23,7 +23,7 @@ use storage_core::{
 };
 
 const USER_PREFIX: &str = "x-amz-meta-";
-/// Precedes the name of a checksum's algorithm, after [`USER_PREFIX`].
+/// The prefix of the name of a checksum in the user metadata. The name of the algorithm follows.
 const CHECKSUM_PREFIX: &str = "anystorage-";
 /// The algorithms of stored checksums.
 const ALGORITHMS: [ChecksumAlgorithm; 3] =
@@ -71,13 +71,13 @@ pub(crate) fn from_metadata(
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "user_metadata {name:?}: names that begin with {CHECKSUM_PREFIX} are reserved"
+                    "user_metadata {name:?}: the driver reserves names that begin with {CHECKSUM_PREFIX}: choose another name"
                 ),
             ));
         }
         if !underscores && name.contains('_') {
             return Err(Error::unsupported(format!(
-                "user_metadata {name:?}: this service would turn the underscore into a hyphen; write a hyphen"
+                "user_metadata {name:?}: this service changes underscores to hyphens: use a hyphen in the name"
             )));
         }
         headers.insert(user_header(name)?, header_value(&encode_word(value))?);
@@ -99,14 +99,14 @@ fn user_header(name: &str) -> Result<HeaderName> {
     HeaderName::from_str(&format!("{USER_PREFIX}{name}")).map_err(|cause| {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("user_metadata {name:?}: a header cannot have this name"),
+            format!("user_metadata {name:?}: no header can have this name"),
         )
         .with_source(cause)
     })
 }
 
 /// Returns plain ASCII unchanged and any other text as an encoded word. A text that looks like an
-/// encoded word is encoded too, so that it reads back.
+/// encoded word is encoded too, so that it is read back unchanged.
 fn encode_word(value: &str) -> String {
     let is_plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !value.contains("=?");
     if is_plain { value.to_owned() } else { format!("=?UTF-8?B?{}?=", BASE64.encode(value)) }
@@ -210,8 +210,8 @@ pub(crate) fn native_checksum(
     Checksum::new(algorithm, BASE64.decode(value).ok()?).ok()
 }
 
-/// Returns the checksums among an object's user metadata. A copy with other metadata must carry
-/// them along.
+/// Returns the checksums among an object's user metadata. A copy with other metadata must repeat
+/// them.
 pub(crate) fn stored_checksums(headers: &HeaderMap) -> Checksums {
     let stored = ALGORITHMS.into_iter().filter_map(|algorithm| {
         let value =

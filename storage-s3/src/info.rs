@@ -1,4 +1,4 @@
-//! `info`: name, location and capabilities.
+//! `info`: returns name, location and capabilities.
 
 use storage_core::{Capabilities, DriverInfo};
 
@@ -11,6 +11,6 @@ pub(crate) fn info(s3: &Shared) -> DriverInfo {
     capabilities.public_url = s3.public_url.is_some();
     capabilities.signed_get = s3.can_sign;
     capabilities.signed_put = s3.can_sign;
-    capabilities.signed_post = s3.can_sign && s3.features.forms;
+    capabilities.signed_post = s3.can_sign && s3.features.forms && s3.tags.is_none();
     DriverInfo::new("s3", s3.client.bucket().location(), capabilities)
 }

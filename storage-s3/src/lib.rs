@@ -20,22 +20,22 @@
 //! |-|-|-|-|
 //! | `bucket` | text | required | The name of the bucket. |
 //! | `region` | text | `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, else `us-east-1` | The region of the bucket. |
-//! | `endpoint` | URL | `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS | The address of the service: `https://s3.example.com`. |
-//! | `path_style` | boolean | `true` for an endpoint; for AWS `true` if the bucket's name has a dot | Whether the bucket is in the path of URLs and not in their host. |
-//! | `access_key_id` | secret | searched: the environment, the profile, the container, the instance | The id of the access key. Goes with `secret_access_key`. |
-//! | `secret_access_key` | secret | as `access_key_id` | The secret of the access key. |
-//! | `session_token` | secret | as `access_key_id` | The token of temporary keys. |
-//! | `profile` | text | `AWS_PROFILE`, else `default` | A profile of the AWS files. Its keys then precede those of environment variables. |
-//! | `anonymous` | boolean | `false` | Whether requests are sent without a signature, as to a public bucket. |
-//! | `signing_endpoint` | URL | `endpoint` | The address of the service for browsers, in signed links. |
-//! | `acl` | text | | The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled: use a policy. |
+//! | `endpoint` | URL | `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's, else AWS | The URL of the service: `https://s3.example.com`. |
+//! | `path_style` | boolean | `true` for an endpoint; for AWS `true` if the bucket's name has a dot | Whether the bucket is in the path of URLs instead of their host name. |
+//! | `access_key_id` | secret | searched: the environment, the profile, the container, the instance | The id of the access key. Requires `secret_access_key`. |
+//! | `secret_access_key` | secret | as `access_key_id` | The secret of the access key. Requires `access_key_id`. |
+//! | `session_token` | secret | as `access_key_id` | The session token of temporary keys. |
+//! | `profile` | text | `AWS_PROFILE`, else `default` | The profile of the AWS files. If it is set, its keys precede those of environment variables. |
+//! | `anonymous` | boolean | `false` | Whether requests are sent without a signature, as for a public bucket. |
+//! | `signing_endpoint` | URL | `endpoint` | The URL of the service in signed links, if browsers reach it under another host name. |
+//! | `acl` | text | | The canned ACL of every object: `public-read`. New buckets of AWS have ACLs disabled, so use a bucket policy there. |
 //! | `sse` | text | the bucket's | The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if the service does not confirm it. |
 //! | `sse_kms_key_id` | text | the account's | The key of `aws:kms`. |
-//! | `storage_class` | text | the bucket's | The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails if the service does not show it. |
+//! | `storage_class` | text | the bucket's | The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails if the service does not apply it. |
 //! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service supports no checksum headers | The checksum of every request body. |
 //! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one request. |
-//! | `concurrency` | integer | `8` | How many parts of one object are sent or read at a time. |
-//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which lists what it lacks. Without it, conditional saves are refused at an unknown host. |
+//! | `concurrency` | integer | `8` | How many parts of one object are sent or read at a time, at most 1,000. |
+//! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which lists what the service lacks. At an unknown host, conditional saves fail unless a profile is set. |
 //! | `allow_http` | boolean | `false` | Whether an endpoint without TLS is allowed. |
 //!
 //! <!-- end of options -->
@@ -45,20 +45,23 @@
 //!
 //! # Guarantees
 //!
-//! - **All or nothing**: an object becomes visible with the response to its PUT, or to the
-//!   completion of its multipart upload. If a save fails or its future is dropped, the upload is
-//!   aborted. If the process dies, [`S3::abort_stale_uploads`] removes the upload later.
+//! - **All or nothing**: an object becomes visible when the service has received its PUT, or the
+//!   completion of its multipart upload. If a save fails, or its future is dropped, the upload is
+//!   aborted, in the latter case in the background. If the process ends before,
+//!   [`S3::abort_stale_uploads`] removes the upload later.
 //! - **Conditions**: `create_new` and `if_match` use the conditional requests of S3 and give the
 //!   same guarantee against races. If the response to a conditional request is lost, the request is
 //!   not repeated, and the error reports that the outcome is unknown.
-//! - **Checksums**: every request body carries a checksum, which the service verifies
+//! - **Checksums**: every request body has a checksum, which the service verifies
 //!   ([`ChecksumMode`]). If S3 stores a checksum of an object, the driver verifies it when the
 //!   object is read completely. Checksums that the caller requests are stored as user metadata
 //!   `anystorage-...`.
-//! - **Object options**: if the service does not confirm the encryption of `sse`, or does not show
-//!   the `storage_class`, the save fails with `Unsupported`.
-//! - **Reading**: if a connection breaks off, the body resumes at the next byte, on the condition
-//!   that the object is still the same version.
+//! - **Object options**: if the service does not confirm the encryption of `sse`, or does not apply
+//!   the `storage_class`, the save fails with `Unsupported`. The object may be stored then, which
+//!   the message says.
+//! - **Reading**: if a connection breaks off or stalls for 30 s, the body resumes at the next byte
+//!   if the object is still the same version. It ends with an error after five attempts in a row
+//!   without a byte, and if the object was replaced or has no strong ETag.
 //! - **Listings** are in byte order, and the driver verifies the order. A name that is not a valid
 //!   key (`a//b`, `..`) is an error item that contains the name. An empty object whose name ends in
 //!   a slash is a folder marker.
@@ -68,10 +71,14 @@
 //! - **Memory**: the parts of all saves of a driver use at most 128 MiB together, and the ranges
 //!   that all reads fetch ahead use at most another 128 MiB. A payload that stalls in the middle of
 //!   a part does not count, so that it cannot block other saves.
-//! - **Size**: a multipart upload has at most 10,000 parts. The driver chooses larger parts for a
-//!   payload of known size, and doubles the part size every 1,000 parts for others.
+//! - **Size**: a multipart upload has at most 10,000 parts. For a payload of known size, the driver
+//!   chooses larger parts if necessary. For a payload of unknown size, it doubles the part size
+//!   every 1,000 parts, up to 64 MiB, which allows 492 GiB with the default `part_size`. With the
+//!   profile `r2`, the part size does not grow, which allows 78 GiB. A larger payload fails with
+//!   `TooLarge`.
 //! - **Without `Content-Length`**: an object whose response has no length is collected in a
-//!   temporary file of at most 1 GiB, unless the caller allows an unknown size.
+//!   temporary file of at most 1 GiB, and all such files of a driver have at most 2 GiB, unless the
+//!   caller allows an unknown size.
 //! - **Signed links** are valid for at most 7 days.
 //!
 //! # Requests of each verb
@@ -80,7 +87,7 @@
 //! |---|---|
 //! | save, up to `part_size` | 1 PUT |
 //! | save, more than that | 2 POST and a PUT for each part |
-//! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET where that does not show the class |
+//! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET if that does not show the class |
 //! | open | 1 GET; more if the object is read over several connections, and if a connection breaks off |
 //! | reader | 1 GET for each window, which are 64 KiB, then twice as many, up to 8 MiB; 2 for an empty object |
 //! | stat, exists | 1 HEAD; for the first missing object, 1 GET of one byte, which shows whether the bucket exists |
@@ -88,6 +95,9 @@
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | url | none |
+//! | `S3::tags`, `set_tags`, `delete_version` | 1 |
+//! | `S3::versions` | 1 GET for each 1,000 versions |
+//! | tags of `S3::with_tags`, or of a copy with other metadata, not at AWS | 1 GET or 2 more, and 1 PUT if the service dropped the tags |
 //! | `S3::probe`, `anystorage config check` | about 70 |
 //!
 //! # Files
@@ -99,7 +109,8 @@
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
 //! services; `object_options` verifies that object options had an effect; `credentials` finds and
-//! renews keys. `probe` and `stale_uploads` are operations of [`S3`] beyond the contract.
+//! renews keys. `probe`, `stale_uploads`, `tags` (with `tag_set` and
+//! `tagging`) and `versions` are operations of [`S3`] beyond the contract.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -134,9 +145,13 @@ mod signature;
 mod signing;
 mod stale_uploads;
 mod stat;
+mod tag_set;
+mod tagging;
+mod tags;
 mod time;
 mod transport;
 mod version;
+mod versions;
 mod xml;
 
 pub use checksums::ChecksumMode;
@@ -144,6 +159,7 @@ pub use config::{S3Builder, register};
 pub use driver::S3;
 pub use probe::{ProbeFinding, ProbeOutcome, ProbeReport};
 pub use quirks::Quirks;
+pub use versions::Version;
 
 // Compiles and runs the examples of the README.
 #[cfg(doctest)]

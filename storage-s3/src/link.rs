@@ -1,6 +1,5 @@
-//! `url`: public links, links with a signature in their query, and signed upload forms.
+//! `url`: creates public links, links with a signature in their query, and signed upload forms.
 
-use http::HeaderMap;
 use object_store::aws::AwsCredential;
 use storage_core::{Error, Key, Link, LinkVerifier, Result, UrlMethod, UrlOptions};
 use url::Url;
@@ -9,6 +8,7 @@ use crate::post_form;
 use crate::shared::Shared;
 use crate::signature::Presign;
 use crate::signing::SigningWindow;
+use crate::tag_set::TAGGING;
 
 pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<Link> {
     if options.expires_in.is_none() {
@@ -17,7 +17,7 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
     let window = SigningWindow::new(options)?;
     let Some(credential) = s3.client.credential().await? else {
         return Err(Error::unsupported(
-            "a link cannot be signed without credentials (anonymous = true)",
+            "a link cannot be signed without credentials: remove anonymous = true and set credentials",
         ));
     };
     match options.method {
@@ -68,11 +68,8 @@ fn signed_link(
         .iter()
         .filter_map(|(name, value)| value.as_deref().map(|value| (*name, value)))
         .collect();
-    let headers = if options.method == UrlMethod::Put {
-        upload_headers(&s3.object_headers, options)
-    } else {
-        Vec::new()
-    };
+    let headers =
+        if options.method == UrlMethod::Put { upload_headers(s3, options) } else { Vec::new() };
     let presign = Presign { method: options.method.as_str(), url, query, headers: &headers };
     let url = presign.sign(window, s3.client.region(), credential);
     let mut link = Link::signed(url, options.method, window.until);
@@ -82,9 +79,11 @@ fn signed_link(
 
 /// Returns the headers that an upload must contain: those that the link binds it to, and those of
 /// the driver's object options.
-fn upload_headers(object_headers: &HeaderMap, options: &UrlOptions) -> Vec<(String, String)> {
-    let mut headers: Vec<_> = object_headers
-        .iter()
+fn upload_headers(s3: &Shared, options: &UrlOptions) -> Vec<(String, String)> {
+    let tagging = s3.tags.iter().map(|tags| (TAGGING, &tags.header));
+    let of_driver =
+        s3.object_headers.iter().map(|(name, value)| (name.clone(), value)).chain(tagging);
+    let mut headers: Vec<_> = of_driver
         .filter_map(|(name, value)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         })

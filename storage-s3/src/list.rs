@@ -1,4 +1,4 @@
-//! `list`: pages of 1,000 keys. The next page is requested while one is read.
+//! `list`: requests pages of 1,000 keys. While one page is read, the next one is requested.
 
 use std::collections::VecDeque;
 
@@ -17,8 +17,9 @@ use crate::shared::Shared;
 use crate::time::parse_time;
 use crate::xml;
 
-/// The largest number of consecutive pages without a new name. Services send empty truncated pages
-/// where many names were deleted lately. The limit ends a listing that would otherwise never end.
+/// Upper bound for consecutive pages without a new name. Services send empty truncated pages if
+/// many names were deleted recently. Without the limit, a listing of a faulty service might never
+/// end.
 pub(crate) const MAX_PAGES_WITHOUT_PROGRESS: usize = 100;
 
 pub(crate) fn list(s3: &Shared, prefix: &Prefix, options: &ListOptions) -> EntryStream {
@@ -69,7 +70,7 @@ impl PageCounter {
         if self.without_progress == MAX_PAGES_WITHOUT_PROGRESS {
             let message = format!(
                 "the service sent {MAX_PAGES_WITHOUT_PROGRESS} consecutive pages without a new name \
-                 and announced more: the listing is aborted"
+                 and announced more, so the listing was ended"
             );
             return Err(Error::new(ErrorKind::Unexpected, message));
         }
@@ -166,10 +167,12 @@ impl Listing {
         }
     }
 
-    /// Verifies the byte order, which the contract promises and merging callers rely on.
+    /// Verifies the byte order, which is part of the contract.
     fn check_order(&mut self, name: &[u8]) -> Result<()> {
         if self.last.as_deref().is_some_and(|last| name <= last) {
-            return Err(Error::unsupported("this service does not list in byte order, as S3 does"));
+            return Err(Error::unsupported(
+                "this service does not list keys in byte order, as S3 does: listings are not supported",
+            ));
         }
         self.last = Some(name.to_vec());
         Ok(())
@@ -218,7 +221,14 @@ fn names_of_page(listing: xml::Listing) -> VecDeque<ListedName> {
     // A service that does not support `encoding-type` omits it from the response.
     let is_encoded = listing.encoding_type.as_deref() == Some("url");
     let named = |name: String, object| match is_encoded {
-        true => decode_name(&name, object),
+        true => match decode_name(&name) {
+            Ok(name) => ListedName { name, object, raw: None },
+            Err(lossy) => ListedName {
+                name: lossy,
+                object,
+                raw: Some(percent_decode_str(&spaced(&name)).collect()),
+            },
+        },
         false => ListedName { name, object, raw: None },
     };
     let is_mixed = !listing.contents.is_empty() && !listing.common_prefixes.is_empty();
@@ -234,18 +244,19 @@ fn names_of_page(listing: xml::Listing) -> VecDeque<ListedName> {
     names.into()
 }
 
-/// Decodes a name. S3 encodes names as forms do: a plus sign is a space.
-fn decode_name(name: &str, object: Option<xml::ListedObject>) -> ListedName {
-    let spaced = name.replace('+', " ");
+/// Decodes a name, or returns its lossy form if it is not UTF-8. S3 encodes names as forms do: a
+/// plus sign is a space.
+pub(crate) fn decode_name(name: &str) -> Result<String, String> {
+    let spaced = spaced(name);
     let bytes = percent_decode_str(&spaced);
     match bytes.clone().decode_utf8() {
-        Ok(name) => ListedName { name: name.into_owned(), object, raw: None },
-        Err(_) => ListedName {
-            name: bytes.clone().decode_utf8_lossy().into_owned(),
-            object,
-            raw: Some(bytes.collect()),
-        },
+        Ok(name) => Ok(name.into_owned()),
+        Err(_) => Err(bytes.decode_utf8_lossy().into_owned()),
     }
+}
+
+fn spaced(name: &str) -> String {
+    name.replace('+', " ")
 }
 
 /// Converts a name to an entry. The listing continues after an invalid name.

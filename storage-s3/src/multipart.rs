@@ -18,7 +18,7 @@ use crate::{object_options, xml};
 
 /// S3's limit for the number of parts ("Amazon S3 multipart upload limits").
 pub(crate) const MAX_PARTS: u64 = 10_000;
-/// The largest part, in bytes, that the doubling reaches for a payload of unknown size.
+/// Upper bound for the part size of a payload of unknown size, in bytes (64 MiB).
 const MAX_GROWN_PART: u64 = 64 * 1024 * 1024;
 /// The part size doubles after this many parts of a payload of unknown size.
 const PARTS_PER_DOUBLING: u64 = 1_000;
@@ -61,7 +61,7 @@ impl PartSizes {
         grown.min(MAX_GROWN_PART.max(self.first))
     }
 
-    /// Returns how many parts may be in flight, which is fewer if they are large.
+    /// Returns how many parts may be in flight. Fewer are allowed if they are large.
     fn concurrency(self, number: usize, wanted: usize) -> usize {
         let fit = (wanted as u64 * self.part_size).max(4 * MAX_GROWN_PART) / self.size_of(number);
         wanted.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
@@ -191,7 +191,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits for the payload. Fails early if a part in flight fails.
+    /// Waits for the payload. Fails at once if a part in flight fails.
     async fn while_sending<T>(&mut self, gathered: impl Future<Output = Result<T>>) -> Result<T> {
         let mut gathered = std::pin::pin!(gathered);
         loop {
@@ -299,7 +299,8 @@ impl Upload {
                     &response.body,
                 )
                 .map_err(|error| {
-                    condition.interpret(error.with_context("the object may be stored").into())
+                    condition
+                        .interpret(error.with_context("the object may have been stored").into())
                 })?;
                 self.has_ended = true;
                 parse_etag(&completed.etag)
@@ -312,8 +313,8 @@ impl Upload {
         Ok(CompletedUpload { etag, size })
     }
 
-    /// Detects that an earlier completion succeeded though its response was lost: the upload is
-    /// gone, and the object is that of this upload.
+    /// Detects that an earlier completion succeeded although its response was lost: the upload no
+    /// longer exists, and the object is that of this upload.
     async fn was_completed_before(
         &mut self,
         failed: FailedRequest,
@@ -322,10 +323,10 @@ impl Upload {
             return Err(failed);
         }
         self.has_ended = true;
-        let there = self.client.send(&Request::new(Method::HEAD, self.key.as_str())).await;
+        let present = self.client.send(&Request::new(Method::HEAD, self.key.as_str())).await;
         // The ETag of such an object ends in the number of its parts.
         let suffix = format!("-{}", self.parts.len());
-        match there.ok().and_then(|response| etag(&response.headers)) {
+        match present.ok().and_then(|response| etag(&response.headers)) {
             Some(etag) if etag.opaque().ends_with(&suffix) => Ok(Some(etag)),
             _ => Err(failed),
         }
@@ -397,9 +398,9 @@ fn upload_is_gone(failed: &FailedRequest) -> bool {
 fn completion_error(condition: &Condition, failed: FailedRequest) -> Error {
     match (upload_is_gone(&failed), failed.may_have_succeeded) {
         (true, true) => {
-            let message = "the upload is gone after a completion whose response was lost, and \
-                           the key has another object by now, or none: whether the object \
-                           was saved is unknown, so check it before you retry";
+            let message = "the upload no longer exists after a completion whose response was lost, \
+                           and the key has another object or none: whether the object was \
+                           saved is unknown, so check it before you retry";
             Error::new(ErrorKind::Unexpected, message).with_source(failed.error)
         }
         (true, false) => condition.interpret(failed).with_retryable(true),
@@ -407,15 +408,15 @@ fn completion_error(condition: &Condition, failed: FailedRequest) -> Error {
     }
 }
 
-/// Returns the error of a part. If the upload is gone, nothing of the save is left, so that the
-/// save may be retried.
+/// Returns the error of a part. If the upload no longer exists, the error is retryable, because
+/// nothing of the save is left.
 pub(crate) fn part_error(failed: FailedRequest) -> Error {
     let is_gone = upload_is_gone(&failed);
     if is_gone { failed.error.with_retryable(true) } else { failed.error }
 }
 
-/// Aborts an upload. The request is sent twice, because a part that was arriving may outlive the
-/// first ("AbortMultipartUpload").
+/// Aborts an upload. Sends the request twice, because a part that was being received may remain
+/// after the first ("AbortMultipartUpload").
 pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
     for _ in 0..2 {
         let request = Request::new(Method::DELETE, key).query("uploadId", id);
@@ -431,7 +432,7 @@ pub(crate) async fn abort(client: &Client, key: &str, id: &str) -> Result<()> {
 /// Aborts the upload of a failed or dropped save, and logs a failure to do so.
 async fn abort_and_log(client: &Client, key: &Key, id: &str) {
     if let Err(error) = abort(client, key.as_str(), id).await {
-        tracing::warn!(%error, "an upload could not be aborted; abort_stale_uploads removes it");
+        tracing::warn!(%error, "an upload could not be aborted; S3::abort_stale_uploads removes it later");
     }
 }
 

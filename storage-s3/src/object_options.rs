@@ -34,8 +34,8 @@ pub(crate) fn check_encryption(sent: &HeaderMap, response: &HeaderMap) -> Result
     let Some(requested) = sent.get(SSE) else { return Ok(()) };
     if response.get(SSE) != Some(requested) {
         return Err(Error::unsupported(
-            "the service does not confirm the encryption of option sse, so it ignores the option: remove sse, or use \
-             a service that encrypts",
+            "the service does not confirm the encryption of option sse, which means that it ignores the option: remove \
+             sse, or use a service that encrypts",
         ));
     }
     let has_key = response.get(SSE_KEY).is_some_and(|key| !key.is_empty());
@@ -51,7 +51,7 @@ pub(crate) fn check_encryption(sent: &HeaderMap, response: &HeaderMap) -> Result
 /// Does the same as [`check_encryption`] after the object was stored, and reports that it was.
 pub(crate) fn check_encryption_of_saved(sent: &HeaderMap, response: &HeaderMap) -> Result<()> {
     check_encryption(sent, response)
-        .map_err(|error| error.with_context("the object is stored, and maybe unencrypted"))
+        .map_err(|error| error.with_context("the object was stored, possibly without encryption"))
 }
 
 /// Checks that the service applied the option `storage_class` to a saved object.
@@ -73,7 +73,7 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
         Ok(headers) => {
             headers.get(STORAGE_CLASS).and_then(|class| class.to_str().ok()).map(str::to_owned)
         }
-        // The credentials may allow writing and not reading.
+        // The credentials may allow writing but not reading.
         Err(error) => {
             tracing::debug!(%error, "the storage class of a saved object could not be read");
             return Ok(());
@@ -89,8 +89,8 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
         return Ok(());
     }
     Err(Error::unsupported(
-        "the object is stored, but the service does not show the class of option storage_class, so it ignores the \
-         option: remove it, or use a service that has storage classes",
+        "the object was stored, but the service does not show the class of option storage_class, which means that \
+         it ignores the option: remove it, or use a service that has storage classes",
     ))
 }
 

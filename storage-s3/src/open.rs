@@ -1,6 +1,7 @@
-//! `open`: one GET, whose body resumes if a connection breaks off.
+//! `open`: sends a GET. Its body resumes if a connection breaks off.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -13,10 +14,12 @@ use storage_core::{
 };
 
 use crate::body::Body;
+use crate::client::FailedRequest;
 use crate::headers;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::stat::{CHECKSUM_MODE, stat};
+use crate::version::VERSION_ID;
 
 /// The largest object without a length that is collected in a temporary file, in bytes.
 pub(crate) const MAX_SPOOLED: u64 = 1024 * 1024 * 1024;
@@ -27,8 +30,23 @@ pub(crate) const SEND_LENGTH: &str =
     "configure the service, or the proxy in front of it, to send Content-Length";
 
 pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Result<Object> {
-    let response = match s3.client.send(&request(s3, key, options)?).await {
+    open_version(s3, key, None, options).await
+}
+
+/// Opens a version of an object, or the latest one.
+pub(crate) async fn open_version(
+    s3: &Shared,
+    key: &Key,
+    version_id: Option<&str>,
+    options: &OpenOptions,
+) -> Result<Object> {
+    let mut request = request(s3, key, options)?;
+    if let Some(id) = version_id {
+        request = request.query(VERSION_ID, id);
+    }
+    let response = match s3.client.send(&request).await {
         Ok(response) => response,
+        Err(failed) if version_id.is_some() => return Err(version_error(failed)),
         Err(failed) => return Err(check_conditions_first(s3, key, options, failed.error).await),
     };
     let Some((range, size)) = extent(&response, options.range)? else {
@@ -41,8 +59,17 @@ pub(crate) async fn open(s3: &Shared, key: &Key, options: &OpenOptions) -> Resul
     let meta = headers::to_object_meta(key.clone(), size, &response.headers);
     // Some services ignore conditions.
     options.check(&meta)?;
-    let body = Body::new(s3, &meta, range.clone(), response);
+    let body = Body::new(s3, &meta, version_id.map(Arc::from), range.clone(), response);
     Ok(Object::from_stream(meta, range, body.into_stream()))
+}
+
+/// Returns the error of a request for a version. S3 responds with 405 for a delete marker.
+/// Conditions are not checked again, because a `stat` would compare them with the latest version.
+fn version_error(failed: FailedRequest) -> Error {
+    if failed.status() == Some(405) {
+        return Error::new(ErrorKind::NotFound, "this version is a delete marker");
+    }
+    failed.error
 }
 
 fn request<'a>(s3: &Shared, key: &'a Key, options: &OpenOptions) -> Result<Request<'a>> {
@@ -91,11 +118,12 @@ fn open_with_unknown_size(key: &Key, options: &OpenOptions, response: Response) 
     Ok(Object::from_stream_of_unknown_size(meta, response.body.into_stream()))
 }
 
-/// A chunked body has an end of its own (RFC 9112, section 7.1). A body that ends with its
-/// connection may be incomplete.
+/// Checks that the end of a body without a length can be detected. A chunked body ends with a last
+/// chunk (RFC 9112, section 7.1).
 ///
 /// # Errors
-/// `Unsupported` for such a body, and for one that is compressed for its transfer.
+/// `Unsupported` for a body that ends with its connection, because it may be incomplete, and for
+/// one that is compressed for its transfer.
 fn check_body_end(headers: &HeaderMap) -> Result<()> {
     match body_end(headers)? {
         BodyEnd::LastChunk => Ok(()),
@@ -115,7 +143,7 @@ async fn open_spooled(
     mut response: Response,
 ) -> Result<Object> {
     let headers = response.headers.clone();
-    // Fails before the body is received.
+    // Checks the conditions before the body is received.
     options.check(&headers::to_object_meta(key.clone(), 0, &headers))?;
     check_body_end(&headers)?;
     let Spooled { file, size, reservation } = s3.spool.collect(&mut response.body).await?;
@@ -157,14 +185,14 @@ fn extent(response: &Response, wanted: Option<ByteRange>) -> Result<Option<(Rang
     };
     if range != expected {
         let message =
-            format!("the response contains the bytes {range:?} of {size} in place of {expected:?}");
+            format!("the response contains the bytes {range:?} of {size} instead of {expected:?}");
         return Err(Error::new(ErrorKind::Unexpected, message));
     }
     Ok(Some((range, size)))
 }
 
-/// Whether a response has no length. Beside a transfer coding, a length has no meaning (RFC 9112,
-/// section 6.3).
+/// Whether a response has no length. A `Transfer-Encoding` overrides the length (RFC 9112, section
+/// 6.3).
 fn has_no_length(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH)
 }

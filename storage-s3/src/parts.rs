@@ -15,7 +15,7 @@ use crate::request::Chunks;
 const MIN_SEPARATE_CHUNK: usize = 32 * 1024;
 /// How many bytes of small chunks are copied into one buffer.
 const BUFFER_SIZE: usize = 1024 * 1024;
-/// A payload that yields nothing for this long gives its reservation back.
+/// A payload that yields no chunk for this long releases its reservation (1 s).
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of a payload, with the memory reserved for them.
@@ -53,8 +53,8 @@ impl PartReader {
 
     /// Returns the next `size` bytes, or fewer at the end.
     ///
-    /// Waits for memory before it buffers. A payload that stalls gives its reservation back, so
-    /// that it does not block other saves.
+    /// Waits until memory is available before it buffers. A payload that stalls releases its
+    /// reservation, so that it does not block other saves.
     pub(crate) async fn next(&mut self, size: u64) -> Result<Part> {
         let wanted = usize::try_from(size).unwrap_or(usize::MAX);
         let stream = match &mut self.source {
@@ -106,7 +106,7 @@ impl PartReader {
     }
 
     /// Does the same as [`is_at_end`](Self::is_at_end) while a part is kept. If the payload stalls,
-    /// the part's reservation is given back.
+    /// releases the part's reservation.
     pub(crate) async fn is_at_end_after(&mut self, part: &mut Part) -> Result<bool> {
         if let Ok(known) = tokio::time::timeout(STALL_TIMEOUT, self.is_at_end()).await {
             return known;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_payload_that_stalls_gives_its_reservation_back() {
+    async fn a_payload_that_stalls_releases_its_reservation() {
         let budget = Budget::new(100);
         let chunks =
             stream::iter([Ok::<_, Error>(Bytes::from_static(b"x"))]).chain(stream::pending());

@@ -24,6 +24,11 @@ pub(crate) fn signed_form(
     window: SigningWindow,
     credential: &AwsCredential,
 ) -> Result<Link> {
+    if s3.tags.is_some() {
+        return Err(Error::unsupported(
+            "forms of a driver with tags are not supported: create a link for PUT",
+        ));
+    }
     if !s3.features.forms {
         return Err(Error::unsupported(
             "this service does not support upload forms: create a link for PUT",

@@ -13,9 +13,9 @@ use run::ProbeRun;
 const NAME_PREFIX: &str = "anystorage-probe-";
 
 impl S3 {
-    /// Tests what the service supports with objects of its own below a prefix (`""` for the whole
-    /// bucket), and deletes them afterwards. Their names begin with `anystorage-probe-` and 16
-    /// random characters.
+    /// Tests what the service supports. Creates objects below a prefix (`""` for the root of the
+    /// bucket) and deletes them afterwards. Their names begin with `anystorage-probe-` and 16
+    /// random hexadecimal digits.
     ///
     /// Tests conditional saves (also by 16 concurrent writers), conditional multipart uploads and
     /// copies, checksums, copies with other metadata and by ranges, bulk deletes, encryption, and
@@ -25,8 +25,9 @@ impl S3 {
     /// A probe finds services that ignore a condition. It cannot prove that a service never lets
     /// two concurrent writers succeed.
     ///
-    /// Dropping the future leaves objects behind; a listing of `anystorage-probe-` shows them. In a
-    /// bucket with versioning, the deleted versions stay, as after every deletion.
+    /// If the future is dropped, objects of the probe remain. A listing of `anystorage-probe-`
+    /// below the prefix contains them. In a bucket with versioning, the deleted versions remain, as
+    /// after every deletion.
     ///
     /// ```no_run
     /// # async fn example() -> storage_core::Result<()> {
@@ -40,9 +41,9 @@ impl S3 {
     /// ```
     ///
     /// # Errors
-    /// `InvalidKey` if no key can begin with the prefix; the errors of
-    /// [`save`](storage_core::Storage::save) and [`delete`](storage_core::Storage::delete) if these
-    /// fail. A missing feature is a finding, not an error.
+    /// `InvalidKey` if no key can begin with the prefix. The errors of
+    /// [`save`](storage_core::Storage::save) and [`delete`](storage_core::Storage::delete) if a
+    /// plain save or a deletion fails. A missing feature is a finding, not an error.
     pub async fn probe(&self, prefix: &str) -> Result<ProbeReport> {
         let random: String =
             keys::random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();

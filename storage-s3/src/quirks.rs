@@ -3,33 +3,33 @@
 use serde::Deserialize;
 use storage_core::{Error, Result};
 
-/// The profile of a service: what it lacks or does differently than AWS.
+/// The profile of a service: how it differs from AWS.
 ///
 /// | profile | difference |
 /// |---|---|
 /// | `none` | none: S3 as AWS documents it |
 /// | `r2` | all parts of an upload have one size; no ACLs; no conditional copies; no upload forms |
 /// | `b2` | SHA-256 in the signature in place of checksum headers; no conditional saves and copies; no upload forms; no ACLs of objects |
-/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, so an object above 5 GB cannot be copied with other metadata; objects are requested as they are stored (`Accept-Encoding: gzip`) |
+/// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, so an object of more than 5 GiB cannot be copied with other metadata; objects are requested as they are stored (`Accept-Encoding: gzip`) |
 /// | `garage` | no conditional saves and copies; no ACLs; no `sse`; no `storage_class` |
 /// | `minio` | no conditional copies; no ACLs |
 /// | `ceph` | SHA-256 in the signature; ETags without quotes in conditions; a save with `if_match` that loses a race fails with `UnknownError`, which the driver interprets; no condition on completing a multipart upload; no conditional copies; no `_` in names of user metadata, which Ceph would change to `-` |
 /// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
-/// What a profile lacks is `Unsupported`, or is done in another way with the same guarantee. An
-/// option that the service would ignore is `InvalidConfig`.
+/// A verb that needs a missing feature fails with `Unsupported`, or works in another way with the
+/// same guarantee. An option that the service would ignore fails with `InvalidConfig`.
 ///
-/// `auto` goes by the host name of the endpoint, and recognises AWS, R2, B2, Google, Wasabi and
-/// Spaces. A service at any other endpoint may ignore the condition of a save and overwrite the
-/// object. Conditional saves (`create_new`, `if_match`, `unique_name`) are therefore `Unsupported`
-/// there until a profile is set. Set `none` for a service that does all that AWS does.
-/// [`S3::probe`](crate::S3::probe) and `anystorage config check` find out which profile fits.
+/// `auto` selects the profile by the host name of the endpoint, and recognises AWS, R2, B2, Google,
+/// Wasabi and Spaces. A service at any other endpoint may ignore the condition of a save and
+/// overwrite the object. Conditional saves (`create_new`, `if_match`, `unique_name`) therefore fail
+/// with `Unsupported` there until a profile is set. Set `none` for a service that behaves like AWS.
+/// [`S3::probe`](crate::S3::probe) and `anystorage config check` find the profile that fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Quirks {
-    /// The profile of the endpoint's host name. For an unknown host: [`Quirks::None`] without
-    /// conditional saves.
+    /// The profile for the endpoint's host name. For an unknown host, this is [`Quirks::None`]
+    /// without conditional saves and copies. This is the default.
     #[default]
     Auto,
     /// AWS, and services that behave like it.
@@ -263,7 +263,7 @@ impl Features {
         let refused = match option {
             "acl" if !self.acl => "this service has no canned ACLs",
             "sse" | "sse_kms_key_id" if !self.sse => {
-                "this service ignores it and would store the object unencrypted"
+                "this service ignores it and stores the object without encryption"
             }
             "storage_class" if !self.storage_class => {
                 "this service ignores it, because it has one storage class"
@@ -271,7 +271,7 @@ impl Features {
             _ => return Ok(()),
         };
         Err(Error::config(format!(
-            "option {option}: {refused}; remove the option, or name another profile in quirks"
+            "option {option}: {refused}; remove the option, or set another profile in the option quirks"
         )))
     }
 
@@ -281,8 +281,8 @@ impl Features {
             "this service does not support conditional saves (see the option quirks)"
         } else {
             "the service at this endpoint is unknown, and some services ignore the condition of a save and overwrite \
-             the object: set the option quirks to the profile of the service, or to \"none\" if it does all that AWS \
-             does; `anystorage config check` tests it and prints the profile to set"
+             the object: set the option quirks to the profile of the service, or to \"none\" if it behaves like \
+             AWS; `anystorage config check` tests it and prints the profile to set"
         })
     }
 }

@@ -14,10 +14,10 @@ use crate::headers;
 
 /// How long the response may take to begin, beyond the time that sending the body takes.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same for calls that take the service long: completing an upload, copying.
+/// The same for calls that need much time at the service: completing an upload, copying.
 const SLOW_RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
-/// The slowest connection that is supported, in bytes per second. If the service acknowledges
-/// nothing, TCP gives up much earlier.
+/// The slowest supported connection, in bytes per second (4 KiB/s). If the service acknowledges no
+/// data, TCP ends the connection much earlier.
 const MIN_THROUGHPUT: u64 = 4 * 1024;
 
 /// When a request may be sent again.
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Allows more time, for calls that take the service long.
+    /// Allows more time, for calls that need much time at the service.
     pub(crate) fn allow_slow_response(mut self) -> Self {
         self.timeout = SLOW_RESPONSE_TIMEOUT;
         self

@@ -1,4 +1,4 @@
-//! `save`: one PUT for a payload of at most one part, a multipart upload for a larger one.
+//! `save`: sends a payload of at most one part by one PUT, and a larger one by a multipart upload.
 
 use http::{HeaderMap, Method};
 use storage_core::{
@@ -14,6 +14,8 @@ use crate::object_options;
 use crate::parts::{Part, PartReader};
 use crate::request::{Chunks, Request};
 use crate::shared::Shared;
+use crate::tag_set::TAGGING;
+use crate::tagging;
 
 /// Hashing a payload in memory of at least this size, in bytes, runs on a blocking thread.
 const OFFLOAD_THRESHOLD: usize = 256 * 1024;
@@ -44,7 +46,7 @@ pub(crate) async fn save(
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
     let condition = condition_of(s3, &options.mode)?;
-    // Fails before the payload is read, if it can.
+    // Refuses invalid metadata before the payload is read.
     let headers = object_headers(s3, options)?;
     let mut started = start_reading(s3, payload).await?;
     if started.rest.is_at_end_after(&mut started.first).await? {
@@ -148,6 +150,9 @@ fn object_headers(s3: &Shared, options: &SaveOptions) -> Result<HeaderMap> {
     let mut headers =
         headers::from_metadata(&options.metadata, &Checksums::new(), s3.features.underscores)?;
     headers.extend(s3.object_headers.clone());
+    if let Some(tags) = &s3.tags {
+        headers.insert(TAGGING, tags.header.clone());
+    }
     Ok(headers)
 }
 
@@ -189,6 +194,7 @@ async fn put(
             let etag = headers::saved_etag(&response.headers)?;
             object_options::check_encryption_of_saved(&request.headers, &response.headers)?;
             object_options::check_storage_class(s3, key).await?;
+            tagging::confirm(s3, key).await?;
             Ok(meta(key, size, Some(etag), options, checksums))
         }
         Err(failed) => Err(lost_race(s3, key, condition, &failed)
@@ -208,8 +214,8 @@ async fn lost_race(
     if s3.features.reports_lost_races || failed.code() != "UnknownError" {
         return None;
     }
-    let there = crate::stat::stat(s3, key).await;
-    let is_another = there.is_ok_and(|meta| meta.etag.as_ref() != Some(etag));
+    let present = crate::stat::stat(s3, key).await;
+    let is_another = present.is_ok_and(|meta| meta.etag.as_ref() != Some(etag));
     is_another.then(|| version_mismatch(etag))
 }
 
@@ -248,11 +254,14 @@ async fn free_name(s3: &Shared, key: &Key) -> Result<Key> {
 }
 
 fn no_free_name() -> Error {
-    Error::new(ErrorKind::Conflict, "no free name was found for the key")
+    Error::new(
+        ErrorKind::Conflict,
+        "the key and 20 alternatives with a random suffix are taken: choose another key",
+    )
 }
 
-/// Maps `AlreadyExists` to a retryable `Conflict`: an upload belongs to one key, so that another
-/// key cannot be tried with its parts.
+/// Converts `AlreadyExists` to a retryable `Conflict`. An upload belongs to one key, so its parts
+/// cannot be used for another key.
 fn as_conflict(error: Error) -> Error {
     if error.kind() == ErrorKind::AlreadyExists {
         return Error::new(
@@ -300,6 +309,7 @@ async fn upload(
     match completed {
         Ok(completed) => {
             object_options::check_storage_class(s3, key).await?;
+            tagging::confirm(s3, key).await?;
             Ok(meta(key, completed.size, completed.etag, options, checksums))
         }
         Err(error) => {

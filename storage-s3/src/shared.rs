@@ -12,6 +12,7 @@ use crate::checksums::ChecksumPolicy;
 use crate::client::Client;
 use crate::endpoint::Bucket;
 use crate::quirks::Features;
+use crate::tag_set::Tags;
 
 /// The state of a driver. Bodies, listings and uploads in progress hold a clone of it.
 pub(crate) type Shared = Arc<Inner>;
@@ -24,13 +25,15 @@ pub(crate) struct Inner {
     pub(crate) public_url: Option<LinkBase>,
     /// The headers of the options `acl`, `sse` and `storage_class`, sent with every object.
     pub(crate) object_headers: HeaderMap,
+    /// The tags of every object that is saved: see `S3::with_tags`.
+    pub(crate) tags: Option<Tags>,
     pub(crate) features: Features,
     pub(crate) checksum_policy: ChecksumPolicy,
     pub(crate) part_size: u64,
     pub(crate) concurrency: usize,
     /// Limits the memory of parts that are being saved. Saves wait for it.
     pub(crate) save_budget: Budget,
-    /// Limits the memory of ranges that are read ahead. Reads do without if it is exhausted.
+    /// Limits the memory of ranges that are read ahead. If it is exhausted, nothing is read ahead.
     pub(crate) read_budget: Budget,
     /// Collects objects without a length in temporary files.
     pub(crate) spool: Arc<Spool>,
@@ -44,13 +47,19 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Returns the same state without object headers.
+    /// Returns the same state without object headers and tags.
     pub(crate) fn without_object_headers(&self) -> Self {
+        Self { object_headers: HeaderMap::new(), ..self.with_tags(None) }
+    }
+
+    /// Returns the same state with these tags.
+    pub(crate) fn with_tags(&self, tags: Option<Tags>) -> Self {
         Self {
             client: self.client.clone(),
             signing_bucket: self.signing_bucket.clone(),
             public_url: self.public_url.clone(),
-            object_headers: HeaderMap::new(),
+            object_headers: self.object_headers.clone(),
+            tags,
             features: self.features,
             checksum_policy: self.checksum_policy,
             part_size: self.part_size,

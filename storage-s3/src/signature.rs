@@ -1,5 +1,5 @@
-//! AWS Signature Version 4 without a request: what signed links and signed forms share
-//! ("Authenticating Requests: Using Query Parameters" and "Using POST").
+//! AWS Signature Version 4 for signed links and signed forms ("Authenticating Requests: Using Query
+//! Parameters" and "Using POST").
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ impl CredentialScope {
 pub(crate) struct Presign<'a> {
     pub(crate) method: &'a str,
     pub(crate) url: Url,
-    /// Parameters beside those of the signature.
+    /// Further parameters of the query, without those of the signature.
     pub(crate) query: Vec<(&'a str, &'a str)>,
     /// The headers that the request must contain, with names in lower case. `host` is added.
     pub(crate) headers: &'a [(String, String)],

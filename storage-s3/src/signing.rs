@@ -9,12 +9,13 @@ use storage_core::{Error, ErrorKind, Result, UrlOptions};
 /// Parameters").
 const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-const WRONG_CLOCK: &str = "the clock of this machine is wrong: no link can be signed";
+const WRONG_CLOCK: &str =
+    "a link cannot be signed, because the clock of this machine is wrong: set it (NTP)";
 
 /// The time during which a signature is valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SigningWindow {
-    /// In whole seconds.
+    /// When the window begins, in whole seconds.
     pub(crate) from: DateTime<Utc>,
     pub(crate) lifetime: Duration,
     pub(crate) until: SystemTime,
@@ -22,6 +23,10 @@ pub(crate) struct SigningWindow {
 
 impl SigningWindow {
     /// Returns the window that begins now, for the lifetime of the options.
+    ///
+    /// The format of the signature counts whole seconds. The beginning and the lifetime are rounded
+    /// down, so the window may end up to one second early, and one more if the lifetime has a
+    /// fraction of a second.
     ///
     /// # Errors
     /// `InvalidInput` if the lifetime exceeds 7 days.
@@ -38,7 +43,6 @@ impl SigningWindow {
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        // A signature counts whole seconds.
         let lifetime = Duration::from_secs(lifetime.as_secs());
         let from = from
             .duration_since(SystemTime::UNIX_EPOCH)

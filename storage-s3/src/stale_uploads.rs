@@ -1,4 +1,4 @@
-//! Aborting unfinished uploads.
+//! [`S3::abort_stale_uploads`]: aborts unfinished uploads.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,18 +14,19 @@ use crate::xml;
 
 impl S3 {
     /// Aborts the multipart uploads below a prefix (`""` for the whole bucket) that were created
-    /// longer ago than `older_than`. Returns how many.
+    /// longer ago than `older_than`. Returns how many were aborted.
     ///
-    /// A save that fails or is dropped aborts its upload. If its process or machine dies, the
-    /// upload stays: invisible, and billed. Call this once a day, or give the bucket a lifecycle
-    /// rule (`AbortIncompleteMultipartUpload`), which has the same effect. `older_than` must exceed
-    /// the duration of any upload, because uploads of other programs are aborted too.
+    /// A save that fails or is dropped aborts its upload. If its process or machine fails, the
+    /// upload remains: it is invisible, but its parts are billed. Call this once a day, or give the
+    /// bucket a lifecycle rule (`AbortIncompleteMultipartUpload`), which has the same effect.
+    /// `older_than` must exceed the duration of any upload, because uploads of other programs are
+    /// aborted too. An upload whose creation time cannot be read is kept.
     ///
-    /// Dropping the future stops it. The remaining uploads are found by the next call.
+    /// If the future is dropped, the remaining uploads are not aborted. The next call finds them.
     ///
     /// # Errors
-    /// `Unsupported` if the service does not list uploads; `PermissionDenied` and others from the
-    /// service. If uploads cannot be aborted, returns the first such error after trying all of
+    /// `Unsupported` if the service does not list uploads, `PermissionDenied`, and other errors of
+    /// the service. If uploads cannot be aborted, returns the first such error after trying all of
     /// them.
     pub async fn abort_stale_uploads(&self, prefix: &str, older_than: Duration) -> Result<usize> {
         let limit = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);

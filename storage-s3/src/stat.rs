@@ -1,4 +1,4 @@
-//! `stat` and `exists`: one HEAD.
+//! `stat` and `exists`: send a HEAD, and a GET of one byte if its failure needs an explanation.
 
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ pub(crate) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-chec
 pub(crate) async fn stat(s3: &Shared, key: &Key) -> Result<ObjectMeta> {
     let headers = head(s3, key.as_str()).await?;
     let size = content_length(&headers).ok_or_else(|| {
-        Error::new(ErrorKind::Unexpected, "the response does not contain the object's size")
+        Error::new(ErrorKind::Unexpected, "the response does not contain the size of the object")
     })?;
     Ok(headers::to_object_meta(key.clone(), size, &headers))
 }

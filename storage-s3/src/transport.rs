@@ -36,7 +36,7 @@ impl Http {
     }
 }
 
-/// Used by the sources of credentials.
+/// Sends the requests of the sources of credentials.
 impl HttpConnector for Http {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))

@@ -47,7 +47,7 @@ fn wrong_document(expected: &str, found: Option<&str>) -> Error {
         None => "is not XML".to_owned(),
     };
     let message = format!(
-        "the service's response should be a document {expected}, but {found}: is the endpoint an S3 service?"
+        "the service's response should be a {expected} document, but {found}: is the endpoint an S3 service?"
     );
     Error::unexpected(message, "unreadable XML").with_retryable(true)
 }
@@ -212,15 +212,15 @@ pub(crate) struct DeleteError {
     pub(crate) message: String,
 }
 
-/// The response to `GetObjectTagging`.
-#[derive(Debug, Default, Deserialize)]
+/// The response to `GetObjectTagging`, and the body of `PutObjectTagging`.
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Tagging {
     pub(crate) tag_set: TagSet,
 }
 
 /// The tags of an object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct TagSet {
     #[serde(rename = "Tag")]
@@ -228,11 +228,41 @@ pub(crate) struct TagSet {
 }
 
 /// A tag of an object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Tag {
     pub(crate) key: String,
     pub(crate) value: String,
+}
+
+/// The response to `ListObjectVersions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Versions {
+    pub(crate) is_truncated: bool,
+    pub(crate) next_key_marker: String,
+    pub(crate) next_version_id_marker: String,
+    pub(crate) encoding_type: Option<String>,
+    #[serde(rename = "Version")]
+    pub(crate) versions: Vec<ListedVersion>,
+    #[serde(rename = "DeleteMarker")]
+    pub(crate) delete_markers: Vec<ListedVersion>,
+}
+
+/// A version of an object, or a delete marker, which has no size and no ETag.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListedVersion {
+    pub(crate) key: String,
+    pub(crate) version_id: String,
+    #[serde(default)]
+    pub(crate) is_latest: bool,
+    #[serde(default)]
+    pub(crate) size: u64,
+    #[serde(rename = "ETag", default)]
+    pub(crate) etag: String,
+    #[serde(default)]
+    pub(crate) last_modified: String,
 }
 
 /// The response to `ListMultipartUploads`.

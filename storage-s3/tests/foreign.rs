@@ -377,7 +377,7 @@ async fn delete_many_of_2500_keys_returns_each_result_in_order(bucket: &Bucket) 
 }
 
 async fn headers_that_this_driver_does_not_send_are_read(bucket: &Bucket) {
-    if !curl::is_there() {
+    if !curl::is_installed() {
         return;
     }
     let storage = bucket.storage();

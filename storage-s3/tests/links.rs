@@ -31,11 +31,11 @@ enum Place {
 
 impl Place {
     fn in_process() -> Option<Self> {
-        curl::is_there().then(|| Self::InProcess(Server::get().bucket()))
+        curl::is_installed().then(|| Self::InProcess(Server::get().bucket()))
     }
 
     fn external() -> Option<Self> {
-        if curl::is_there() {
+        if curl::is_installed() {
             Some(Self::External(External::get()?, Mutex::default()))
         } else {
             None

@@ -43,7 +43,7 @@ tools::on_servers! {
         a_missing_object_matches_no_etag,
         an_overwritten_object_is_the_new_version,
         a_deleted_object_is_not_found_though_its_versions_exist,
-        a_deleted_object_can_be_created_anew,
+        a_deleted_object_can_be_created_again,
         delete_many_hides_objects_with_versions,
         a_copy_onto_itself_changes_the_metadata_of_the_newest_version;
 }
@@ -112,7 +112,7 @@ async fn without_the_option_only_the_owner_can_read_an_object(bucket: &Bucket) {
 }
 
 async fn an_upload_by_link_has_the_acl_of_the_option(bucket: &Bucket) {
-    if !curl::is_there() {
+    if !curl::is_installed() {
         return;
     }
     let directory = TempDir::new().unwrap();
@@ -352,7 +352,7 @@ async fn a_deleted_object_is_not_found_though_its_versions_exist(bucket: &Bucket
     assert_eq!(versions(bucket, "a"), ["first"]);
 }
 
-async fn a_deleted_object_can_be_created_anew(bucket: &Bucket) {
+async fn a_deleted_object_can_be_created_again(bucket: &Bucket) {
     keep_versions(bucket);
     let storage = storage_of(bucket);
     storage.save("a", "first").create_new().await.unwrap();

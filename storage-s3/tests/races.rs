@@ -25,7 +25,7 @@ fn body_of(writer: usize, len: usize) -> Bytes {
     format!("writer {writer:04} ").into_bytes().into_iter().cycle().take(len).collect()
 }
 
-/// Saves with all writers at once, each with a body of its own. Returns their results.
+/// Saves with all writers concurrently, each with its own body. Returns their results.
 async fn race(len: usize, save: impl Fn(Bytes) -> Save) -> Vec<Result<ObjectMeta>> {
     let start = Arc::new(Barrier::new(WRITERS));
     let writers: Vec<_> = (0..WRITERS)
@@ -61,17 +61,17 @@ async fn assert_one_winner(
         }
     }
     let [(winner, saved)] = &winners[..] else {
-        panic!("{key}: these writers all won: {winners:?}")
+        panic!("{key}: not exactly one writer succeeded: {winners:?}")
     };
     let object = storage.open(key).await.unwrap();
     assert_eq!(
         object.meta().etag,
         saved.etag,
-        "{key}: the winner was expected_kind of another version"
+        "{key}: the save that succeeded returned the ETag of another version"
     );
     assert!(
         object.bytes().await.unwrap() == body_of(*winner, len),
-        "{key}: the winner's bytes are not there"
+        "{key}: the object does not have the bytes of the save that succeeded"
     );
 }
 
@@ -82,7 +82,7 @@ fn test_prefix() -> Option<TestPrefix> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_16_writers_exactly_one_creates_the_object_in_each_of_40_rounds() {
+async fn exactly_one_of_16_concurrent_writers_creates_the_object_in_each_of_40_rounds() {
     let Some(test_prefix) = test_prefix() else { return };
     let storage = test_prefix.storage();
     for round in 0..ROUNDS {
@@ -93,7 +93,7 @@ async fn of_16_writers_exactly_one_creates_the_object_in_each_of_40_rounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_16_writers_exactly_one_replaces_the_version_in_each_of_40_rounds() {
+async fn exactly_one_of_16_concurrent_writers_replaces_the_version_in_each_of_40_rounds() {
     let Some(test_prefix) = test_prefix() else { return };
     let storage = test_prefix.storage();
     for round in 0..ROUNDS {
@@ -118,7 +118,7 @@ async fn supports_large_conditional_saves(storage: &Storage) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_16_writers_of_several_parts_exactly_one_creates_the_object() {
+async fn exactly_one_of_16_concurrent_uploads_in_parts_creates_the_object() {
     let Some(test_prefix) = test_prefix() else { return };
     let storage = test_prefix.storage();
     if !supports_large_conditional_saves(&storage).await {
@@ -132,7 +132,7 @@ async fn of_16_writers_of_several_parts_exactly_one_creates_the_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_16_writers_of_several_parts_exactly_one_replaces_the_version() {
+async fn exactly_one_of_16_concurrent_uploads_in_parts_replaces_the_version() {
     let Some(test_prefix) = test_prefix() else { return };
     let storage = test_prefix.storage();
     if !supports_large_conditional_saves(&storage).await {

@@ -354,7 +354,7 @@ async fn a_link_costs_no_request() {
 }
 
 /// The documented memory limit for the parts of all saves, and again for the ranges read ahead.
-const ROOM: usize = 128 * MIB;
+const MEMORY_LIMIT: usize = 128 * MIB;
 const CHUNK: usize = 64 * 1024;
 
 /// How many bytes are held now, and at most.
@@ -391,7 +391,7 @@ fn counted(len: usize, watch: &Arc<Watch>) -> Payload {
 }
 
 /// Accepts every request.
-fn swallow(request: &RecordedRequest) -> CannedResponse {
+fn accept_all(request: &RecordedRequest) -> CannedResponse {
     let query = request.uri().query().unwrap_or_default();
     let body = match request.method().as_str() {
         "POST" if query.starts_with("uploads=") => {
@@ -416,7 +416,7 @@ fn of_proxy(proxy: &Proxy) -> S3Builder {
 #[tokio::test]
 async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
     const SAVES: usize = 64;
-    let proxy = Proxy::scripted(swallow);
+    let proxy = Proxy::scripted(accept_all);
     let storage = Storage::new(of_proxy(&proxy).build().unwrap());
     let gate = Gate::new();
     let held = proxy.on("UploadPart").then(Fault::HoldResponse(gate.clone()));
@@ -429,9 +429,11 @@ async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
         })
         .collect();
     // No part has a response until the memory is exhausted.
-    let parts = ROOM / (8 * MIB);
+    let parts = MEMORY_LIMIT / (8 * MIB);
     proxy
-        .until("full room", move |record| record.count_at("UploadPart", Reached::Held) == parts)
+        .until("the memory limit", move |record| {
+            record.count_at("UploadPart", Reached::Held) == parts
+        })
         .await;
     gate.open();
     for save in try_join_all(saves).await.unwrap() {
@@ -440,10 +442,10 @@ async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
     assert_eq!(held.fired(), 2 * SAVES);
     let most = watch.most.load(Ordering::SeqCst);
     // Each save has read one chunk before it reserves memory, and one to detect the end.
-    let bound = ROOM + 2 * SAVES * CHUNK;
+    let bound = MEMORY_LIMIT + 2 * SAVES * CHUNK;
     assert!(
-        (ROOM..=bound).contains(&most),
-        "{most} bytes were held at once, in place of {ROOM} to {bound}"
+        (MEMORY_LIMIT..=bound).contains(&most),
+        "{most} bytes were held at once, instead of {MEMORY_LIMIT} to {bound}"
     );
     assert_eq!(watch.held.load(Ordering::SeqCst), 0);
 }
@@ -490,7 +492,7 @@ async fn paused_readers_use_at_most_the_documented_memory() {
         readers.push((stream, begun));
     }
     // Alone, each reader would read seven parts ahead.
-    let most = ROOM / PART;
+    let most = MEMORY_LIMIT / PART;
     let (first, ranges) = proxy.inspect(|record| {
         let ranges =
             record.of("GetObject").filter(|seen| seen.headers.contains_key("range")).count();
@@ -498,7 +500,7 @@ async fn paused_readers_use_at_most_the_documented_memory() {
     });
     assert_eq!(first, READERS);
     assert!((most / 2..=most).contains(&ranges), "{ranges} ranges, in place of up to {most}");
-    // Without memory, the one connection brings the rest.
+    // Without memory, the one connection sends the rest.
     for (mut stream, begun) in readers {
         assert_eq!(begun + read(&mut stream, usize::MAX).await, LARGE.len());
     }

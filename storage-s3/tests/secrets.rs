@@ -236,7 +236,7 @@ async fn no_error_shows_a_secret_that_the_server_repeats() {
     let signatures = signatures.await.concat();
     assert!(signatures.len() > 100, "{} signatures were seen", signatures.len());
     output.has("SignatureDoesNotMatch (403): *** *** GET");
-    output.has("an S3 request is tried again");
+    output.has("an S3 request is repeated");
     output.assert_hidden(&signatures);
 }
 

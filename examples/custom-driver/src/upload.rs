@@ -95,7 +95,7 @@ pub(crate) fn permitted_key(tables: &Tables<'_>, mut key: Key, mode: &SaveMode) 
         SaveMode::IfMatch(wanted) => {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,
-                format!("the object is not the version {wanted}"),
+                format!("the object does not have the ETag {wanted}"),
             ));
         }
         SaveMode::UniqueName => {

@@ -17,20 +17,20 @@ crate::options! {
     #[derive(Debug, Clone, Default, PartialEq)]
     #[non_exhaustive]
     pub struct CommonOptions {
-        /// The first segments of every key. The storage shows the objects below them alone.
+        /// The first segments of every key. Only the objects below them belong to the storage.
         pub prefix: Option<String> => "text";
         /// Whether the storage refuses everything that would change it.
         #[serde(default)]
         pub read_only: bool => "boolean", default false;
-        /// The public address of the backend's root: the base of public links. A URL, or a path
-        /// such as `/media/` on the host of the page that shows the links. A `prefix` comes after
-        /// it.
+        /// The public address of the backend's root, which is the base of public links: a URL, or a
+        /// path such as `/media/` on the host of the page that shows the links. A `prefix` is
+        /// appended to it.
         #[serde(default, deserialize_with = "link_base")]
         pub public_url: Option<LinkBase> => "URL or path";
-        /// The longest time without a response or progress.
+        /// Time limit for each step of a call: the longest time without a response or progress.
         #[serde(default, deserialize_with = "duration::option")]
         pub timeout: Option<Duration> => "duration";
-        /// How many times a failure that may pass is tried again.
+        /// How many times a call that failed for a temporary reason is repeated.
         pub retries: Option<u32> => "integer", default 0;
         /// Metadata of objects that are saved without it, by header name (`Cache-Control` or
         /// `cache_control`).
@@ -56,7 +56,7 @@ impl CommonOptions {
         let mut common: Self = own.read("any")?;
         if common.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config(
-                "option timeout: zero would fail every call; leave it out for no timeout",
+                "option timeout: with zero, every call would fail; remove the option for no timeout",
             ));
         }
         common.default_headers =

@@ -1,4 +1,4 @@
-//! A `tracing` subscriber for tests that writes spans and events down.
+//! A `tracing` subscriber for tests that records spans and events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(crate) struct Line {
     pub(crate) level: Level,
     pub(crate) name: &'static str,
     pub(crate) fields: Fields,
-    /// The innermost span that an event happened in: its place among the spans.
+    /// The index of the innermost span that contains an event.
     pub(crate) within: Option<usize>,
 }
 
@@ -27,7 +27,7 @@ struct Written {
     entered: Vec<usize>,
 }
 
-/// Takes what is at least as severe as its level and comes from this crate.
+/// Records the spans and events of this crate that are at least as severe as its level.
 #[derive(Clone)]
 pub(crate) struct Log {
     least: Level,

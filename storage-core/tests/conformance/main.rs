@@ -1,4 +1,4 @@
-//! The conformance suite on the memory driver, bare, with links, and through every layer.
+//! The conformance suite on the memory driver: alone, with links, and through every layer.
 
 // All of it is test code, where a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
@@ -24,12 +24,13 @@ fn linked(inner: Arc<dyn Driver>) -> PublicUrl {
     PublicUrl::new(inner, base).signing_key(SigningKey::new("a secret for tests alone").unwrap())
 }
 
-/// The memory driver with links and something around it.
+/// The memory driver with links and layers around it.
 struct Layered {
     layers: fn(&Storage) -> Storage,
-    /// What the layers put before each key.
+    /// The prefix that the layers add to each key.
     prefix_len: usize,
-    /// Whether the storage is filled behind the layers' back.
+    /// Whether the objects are saved to the memory driver directly, because the layers refuse
+    /// saves.
     seeded_inside: bool,
 }
 
@@ -60,7 +61,7 @@ impl Harness for Layered {
         true
     }
 
-    /// No layer may take the trouble below it for absence.
+    /// No layer may report a failure of its inner driver as a missing object.
     async fn broken_backend(&self) -> Option<Storage> {
         let faults = Faults::new();
         faults.fail_all(ErrorKind::PermissionDenied);
@@ -84,12 +85,12 @@ impl Harness for Layered {
 }
 
 impl Layered {
-    /// A name as the memory driver has it.
+    /// Returns the name of a key in the memory driver.
     fn inside(&self, name: &str) -> String {
         if self.prefix_len == 0 { name.to_owned() } else { format!("{PREFIX}/{name}") }
     }
 
-    /// The layers around a memory in which other programs have left something.
+    /// Returns the layers around a memory driver with entries of other programs.
     async fn with_foreign(
         &self,
         keys: &[&str],
@@ -125,7 +126,7 @@ fn timeout(inner: Arc<dyn Driver>) -> Timeout {
     Timeout::new(inner, Duration::from_secs(120))
 }
 
-/// More than any case has under way at one time.
+/// A higher limit than the number of concurrent calls of any case.
 fn limit(inner: Arc<dyn Driver>) -> Limit {
     Limit::new(inner, 100)
 }
@@ -163,7 +164,7 @@ storage_testkit::conformance!(
 );
 storage_testkit::conformance!(limit, Layered::with(|storage| storage.layer(super::limit)));
 storage_testkit::conformance!(observed, Layered::with(|storage| storage.layer(Observed::new)));
-// Without defaults: with them, objects have metadata that no case saved.
+// The layer for default metadata is omitted, because it adds metadata that no case saved.
 storage_testkit::conformance!(
     defaults,
     Layered::with(|storage| storage.layer(|inner| DefaultMetadata::new(inner, Metadata::new())))

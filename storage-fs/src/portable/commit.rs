@@ -33,7 +33,8 @@ pub(crate) struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Makes the staged file the object, or changes nothing.
+    /// Makes the staged file the object. If this fails, nothing has changed, except that the object
+    /// may be in its place without its directory having been synced: the error then says so.
     pub(crate) fn run(self, mut staged: Staged) -> Result<ObjectMeta> {
         let failed = |error| io_error(error, "finishing the file");
         let file = staged.file();
@@ -107,8 +108,8 @@ impl Commit<'_> {
         }
     }
 
-    /// Returns whether another name beside the key could be vacant. None is if a file is in the
-    /// place of the parent directory.
+    /// Returns whether another name in the key's directory could be vacant. Returns `false` if the
+    /// parent of the key is a file.
     fn can_have_siblings(&self) -> bool {
         match self.shared.root.open_parent(self.key) {
             Err(error) => error.kind() != IoKind::NotADirectory && !is_other_name(&error),
@@ -168,7 +169,7 @@ impl Commit<'_> {
         staged: &mut Staged,
         sidecar: &mut SidecarWriter<'_>,
     ) -> Result<io::Result<()>> {
-        // The caller may have gone while this waited for the lock.
+        // The caller may have dropped the future while this waited for the lock.
         self.caller.check()?;
         let present = self.entry(directory, self.key)?;
         if let Some(present) = &present {
@@ -178,7 +179,8 @@ impl Commit<'_> {
         sidecar.write(has_file)?;
         let placed = match has_file {
             true => staged.place_over(directory, self.key.name()),
-            // Another spelling of the name may be taken by now, which a rename would replace.
+            // By now, a file whose name differs only in case may exist, which a rename would
+            // replace.
             false => staged.place_new(directory, self.key.name()),
         };
         if placed.is_ok() {
@@ -187,7 +189,7 @@ impl Commit<'_> {
         Ok(placed)
     }
 
-    /// Takes a vacant place. Fails with `AlreadyExists` if an object is there.
+    /// Puts the staged file in a vacant place. Fails with `AlreadyExists` if an object is there.
     fn place_new(&self, key: &Key, staged: &mut Staged, entry: &SidecarEntry) -> Result<Key> {
         let _lock = self.shared.locks.lock(key)?;
         let mut sidecar = SidecarWriter::new(self.shared, key, entry);

@@ -62,7 +62,7 @@ fn copy_once(
     let mode =
         match (&options.mode, meta.etag.clone().filter(|etag| onto_itself && !etag.is_weak())) {
             (CopyMode::CreateNew, _) => SaveMode::CreateNew,
-            // Without the condition, this would undo a save that comes in between.
+            // Without the condition, this would undo a save that happens during the copy.
             (_, Some(etag)) => SaveMode::IfMatch(etag),
             _ => SaveMode::Overwrite,
         };

@@ -1,4 +1,4 @@
-//! `delete`.
+//! `delete`: removes the file, its sidecar, and directories that are empty afterwards.
 
 use std::io;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ pub(crate) async fn delete(shared: &Arc<Shared>, key: &Key) -> Result<()> {
 }
 
 fn delete_blocking(shared: &Shared, key: &Key) -> Result<()> {
-    // Looking without the lock creates no lock file for a missing object.
+    // Looking first creates no lock file for a missing object.
     if !shared.root.lookup(key)?.is_some_and(|present| present.is_file()) {
         return Ok(());
     }
     let lock = match shared.locks.lock(key) {
         // On a full disk, a missing lock file cannot be created. So no other process holds this
-        // lock, and deleting is how the user frees space.
+        // lock. The delete must succeed, because it frees space.
         Err(error) if error.kind() == ErrorKind::StorageFull => None,
         locked => locked?,
     };
@@ -45,7 +45,7 @@ fn remove(shared: &Shared, key: &Key) -> io::Result<bool> {
     if !shared.root.entry(&directory, key.as_str())?.is_some_and(|present| present.is_file()) {
         return Ok(false);
     }
-    platform::patiently(|| directory.remove_file(key.name()))?;
+    platform::retry_while_denied(|| directory.remove_file(key.name()))?;
     sidecar::remove(shared, key);
     if shared.durable {
         platform::sync_dir(&directory)?;

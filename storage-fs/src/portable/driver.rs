@@ -18,8 +18,9 @@ use crate::walk;
 
 /// Stores objects as files below a root directory. See the [crate's documentation](crate).
 ///
-/// Clones share the open root. All methods need a Tokio runtime: a verb makes at most one trip to
-/// its blocking pool, except that streams make one for each batch.
+/// Clones share the open root. All methods need a Tokio runtime. A verb uses its blocking pool at
+/// most once, except that a listing and a body use it once for each batch, and the save of a stream
+/// once for each batch and once before the first.
 #[derive(Clone)]
 pub struct Fs {
     shared: Arc<Shared>,
@@ -35,11 +36,13 @@ impl Fs {
         Ok(Self { shared: Shared::open(settings, rules)? })
     }
 
-    /// Removes files that killed processes left in the staging directory and that are older than
-    /// `age`. Returns the number of removed files.
+    /// Removes files that killed processes left in the staging directory, and whose last change was
+    /// at least `age` ago. Returns the number of removed files.
     ///
-    /// A file that a living process holds stays. The driver itself sweeps files older than one hour
-    /// when it is opened, and then at most once an hour when it stages a file.
+    /// Keeps the files of saves that are receiving a stream. A file of any other save exists only
+    /// for a moment: use an `age` of at least one minute, so that it is kept too. The driver itself
+    /// sweeps files older than one hour when it is opened, and then at most once an hour when it
+    /// uses the staging directory.
     ///
     /// If the future is dropped, the sweep continues in the background.
     ///

@@ -1,4 +1,4 @@
-//! Errors of the standard library as errors of the contract.
+//! Converts errors of the standard library to errors of the contract.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use storage_core::Error;
 use super::platform;
 use crate::errors;
 
-/// The cause of an error for a name that exists only in another spelling.
+/// The cause of an error for a name that exists only in another case or as a short name.
 #[derive(Debug)]
 struct OtherName;
 
@@ -20,8 +20,8 @@ impl fmt::Display for OtherName {
 
 impl std::error::Error for OtherName {}
 
-/// Returns the error for a name that exists only in another spelling. For reads, the file does not
-/// exist.
+/// Returns the error for a name that exists only in another case or as a short name. Reads treat
+/// the file as missing.
 pub(crate) fn other_name() -> io::Error {
     io::Error::new(ErrorKind::NotFound, OtherName)
 }
@@ -36,7 +36,7 @@ pub(crate) fn means_absent(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-/// Returns whether a directory is missing, and nothing has its name in another spelling.
+/// Returns whether a directory is missing, and its name does not exist in another case either.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound && !is_other_name(error)
 }
@@ -60,7 +60,7 @@ pub(crate) fn io_error(error: io::Error, action: &'static str) -> Error {
 pub(crate) fn state_dir_error(error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::PermissionDenied => errors::state_dir_forbidden().with_source(error),
-        ErrorKind::NotADirectory => errors::state_dir_is_no_directory().with_source(error),
+        ErrorKind::NotADirectory => errors::state_dir_is_not_a_directory().with_source(error),
         _ => io_error(error, "opening the directory .anystorage"),
     }
 }

@@ -1,8 +1,8 @@
 //! Locks on keys between the tasks, drivers and processes that share a root.
 //!
 //! Every step that changes an object takes the key's lock exclusively. The locks are those of
-//! [`std::fs::File`] on files in `.anystorage/locks`: `flock` on Unix, `LockFileEx` on Windows. The
-//! implementation for Linux uses the same files.
+//! [`std::fs::File`] (`flock` on Unix, `LockFileEx` on Windows) on the files in
+//! `.anystorage/locks` that the implementation for Linux uses too.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -19,7 +19,7 @@ use super::root::{LOCKS, MAX_ATTEMPTS, Root};
 use crate::errors;
 use crate::names::lock_file_name;
 
-/// How long to wait for a lock (30 s). Processes hold them for moments, unless one is stopped.
+/// How long to wait for a lock (30 s). A process holds a lock for moments, unless it is stopped.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The lock files of a root.

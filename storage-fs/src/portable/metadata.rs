@@ -1,4 +1,4 @@
-//! Finding the metadata of an open file: in its sidecar, or derived from the file itself.
+//! Finds the metadata of an open file: in its sidecar, or derived from the file itself.
 
 use std::fs::File;
 use std::io::Read;
@@ -56,7 +56,8 @@ pub(crate) fn open_with_meta(shared: &Shared, key: &Key) -> Result<(File, Object
     Err(errors::object_replaced())
 }
 
-/// Without a directory of sidecars, no record can have been removed.
+/// Returns whether the directory of sidecars exists or may exist. Without it, no record can have
+/// been removed.
 fn has_sidecars(shared: &Shared) -> bool {
     !matches!(shared.root.open_directory(META), Err(error) if means_absent(&error))
 }

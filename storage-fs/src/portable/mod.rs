@@ -1,5 +1,5 @@
-//! The portable implementation, for all systems but Linux. Linux builds it for its tests. The
-//! crate's documentation lists the files in reading order.
+//! The portable implementation, for all systems but Linux. The feature `portable` builds it on
+//! Linux too, for tests. The crate's documentation lists the files in reading order.
 
 mod commit;
 mod copy;

@@ -1,8 +1,8 @@
 //! Which names a key may have on this system, and whether a name on the disk is the one of the key.
 //!
 //! Keys are compared byte by byte, but Windows and macOS treat `a` and `A` as one name, and Windows
-//! finds a file by its short name too. So a file that the system finds counts only if the disk has
-//! exactly the name of the key.
+//! also finds a file by its short name. So a file that the system finds counts only if its name on
+//! the disk is exactly that of the key.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::io_error::other_name;
 use super::windows_names;
 use crate::names::is_reserved;
 
-/// The rules for names. The fields exist for tests on Linux.
+/// The rules for names. The fields let tests on Linux apply the rules of other systems.
 #[derive(Debug, Clone, Copy, Default)]
 #[doc(hidden)]
 pub struct NameRules {
@@ -34,8 +34,8 @@ impl NameRules {
         }
     }
 
-    /// Returns why the system cannot store a name. No such name may reach the system, which could
-    /// open a device or the file of another name.
+    /// Returns why the system cannot store a name, or `None` if it can. A name with a problem must
+    /// not reach the system, which could open a device or another file.
     pub(crate) fn problem(self, name: &str) -> Option<&'static str> {
         if self.windows || cfg!(windows) { windows_names::problem(name) } else { None }
     }
@@ -49,8 +49,8 @@ impl NameRules {
         }
     }
 
-    /// Fails in the same way if a name that the system did not find would be taken on a file system
-    /// that ignores case.
+    /// Fails with the same error if [`ignore_case`](Self::ignore_case) is set and a name that the
+    /// system did not find exists in another case.
     pub(crate) fn check_missing(self, directory: &Dir, name: &str) -> io::Result<()> {
         if !self.ignore_case || is_reserved(name) {
             return Ok(());
@@ -69,8 +69,8 @@ pub(crate) fn last(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
-/// Returns whether the name of an existing path is exactly that on the disk. Its directories have
-/// been compared before.
+/// Returns whether the last component of an existing path is exactly the name on the disk. The
+/// other components have been compared before.
 #[cfg(any(windows, target_vendor = "apple"))]
 fn has_exact_name(root: &Path, _directory: &Dir, path: &str) -> io::Result<bool> {
     has_canonical_name(root, path)
@@ -81,7 +81,7 @@ fn has_exact_name(_root: &Path, directory: &Dir, path: &str) -> io::Result<bool>
     is_listed(directory, last(path))
 }
 
-/// Compares with the name that the system returns for the open file. `root` is canonical.
+/// Compares the last component with that of the canonical path. `root` must be canonical.
 #[cfg_attr(not(any(windows, target_vendor = "apple", test)), allow(dead_code))]
 fn has_canonical_name(root: &Path, path: &str) -> io::Result<bool> {
     // Windows does not accept `/` in a canonical path.

@@ -1,4 +1,4 @@
-//! `open`.
+//! `open`: finds the file and its metadata, and reads a small body at once.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

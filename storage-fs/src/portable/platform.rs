@@ -1,6 +1,6 @@
 //! What differs between Unix and other systems: permissions, owners, and syncing directories.
 //!
-//! `other` uses no system's own interface, so Linux compiles it too, and tests what it can.
+//! `other` uses only the standard library, so that the tests on Linux compile it too.
 
 #[cfg(any(not(unix), test))]
 #[cfg_attr(unix, allow(dead_code, unused_imports))]

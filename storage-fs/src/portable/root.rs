@@ -1,7 +1,7 @@
 //! The root directory and the paths below it.
 //!
 //! Invariant: the driver resolves every path here, one directory after the other, and follows no
-//! symlink. cap-std keeps each step below the open directory, also if another program swaps files
+//! symlink. cap-std keeps each step below the open directory, even if another program swaps files
 //! in the meantime.
 
 use std::fs::File;
@@ -93,12 +93,12 @@ impl Root {
         names::check_reserved(key)
     }
 
-    /// As [`check`](Self::check), and fails with `InvalidKey` for a segment that the system cannot
-    /// store. For reads, no object has such a key.
+    /// Does the same as [`check`](Self::check), and fails with `InvalidKey` for a segment that the
+    /// system cannot store. Reads treat an object with such a key as missing.
     pub(crate) fn check_new(&self, key: &Key) -> Result<()> {
         self.check(key)?;
         self.rules.check(key)?;
-        // Windows counts in other units, which `check` has done.
+        // On Windows, the rules have checked the length, in other units.
         if cfg!(windows) { Ok(()) } else { names::check_length(key) }
     }
 
@@ -119,7 +119,7 @@ impl Root {
 
     /// Opens a directory by its path, of which only the last component is resolved.
     fn open_child(&self, directory: &Dir, path: &str) -> io::Result<Dir> {
-        // The type decides first, because systems differ in the error for a symlink.
+        // Systems return different errors for a symlink, so check the type first.
         match self.entry(directory, path)? {
             None => Err(ErrorKind::NotFound.into()),
             Some(meta) if !meta.is_dir() => Err(ErrorKind::NotADirectory.into()),

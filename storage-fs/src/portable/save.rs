@@ -1,4 +1,7 @@
 //! `save`: stages the payload and commits it.
+//!
+//! A payload in memory takes one trip to the blocking pool. A stream is written in
+//! [batches](crate::save_stream).
 
 use std::io::ErrorKind as IoKind;
 use std::sync::Arc;

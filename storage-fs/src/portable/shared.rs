@@ -24,7 +24,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Opens the root and removes debris of killed processes.
+    /// Opens the root and removes old files that killed processes left in the staging directory.
     pub(crate) fn open(settings: Settings, rules: NameRules) -> Result<Arc<Self>> {
         if settings.metadata == MetadataStore::Xattr {
             return Err(Error::config(

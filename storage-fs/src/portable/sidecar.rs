@@ -30,8 +30,8 @@ impl<'a> SidecarWriter<'a> {
         Self { shared, key, new, contains_only_new: false }
     }
 
-    /// Writes the new record and that of the file in place, so that the file in place has a record
-    /// at every instant.
+    /// Writes the new record and that of the file in place, so that the file in place always has a
+    /// record.
     pub(crate) fn write(&mut self, has_file: bool) -> Result<()> {
         let present = if has_file { self.present_entry()? } else { None };
         if present.is_none() && self.contains_only_new {
@@ -112,6 +112,6 @@ pub(crate) fn entry_of(
 pub(crate) fn remove(shared: &Shared, key: &Key) {
     if let Ok(meta) = shared.root.open_directory(META) {
         // A sidecar that remains is harmless: its records match no later version.
-        let _ = platform::patiently(|| meta.remove_file(sidecar_name(key)));
+        let _ = platform::retry_while_denied(|| meta.remove_file(sidecar_name(key)));
     }
 }

@@ -1,5 +1,5 @@
-//! Staged files: the bytes of objects that are not visible yet, in `.anystorage/staging`; and
-//! removing those of killed processes.
+//! Staged files: the bytes of objects that are not visible yet, in `.anystorage/staging`. Also
+//! removes those of killed processes.
 //!
 //! A file holds a lock while its stream is received. Other staged files exist only for a moment. So
 //! a sweep removes the files that are old and not locked.
@@ -62,7 +62,8 @@ impl Staging {
     }
 }
 
-/// Removes the driver's directories that are empty, so that a single use of a root leaves nothing.
+/// Removes the driver's own directories that are empty, so that a short use of a root leaves none
+/// of them.
 impl Drop for Staging {
     fn drop(&mut self) {
         if self.swept.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
@@ -98,7 +99,8 @@ fn is_locked(directory: &Dir, name: &str) -> bool {
     match directory.open_with(name, &options) {
         // Without locks, the minimum age alone decides.
         Ok(file) => matches!(file.into_std().try_lock(), Err(std::fs::TryLockError::WouldBlock)),
-        // For example too many open files: the process may be alive.
+        // If the file cannot be opened, for example because of too many open files, its process
+        // may be alive.
         Err(_) => true,
     }
 }
@@ -167,15 +169,16 @@ impl Staged {
     /// Puts the file in its place, over any file that is there.
     pub(crate) fn place_over(&mut self, directory: &Dir, name: &str) -> io::Result<()> {
         self.unlock();
-        platform::patiently(|| self.directory.rename(hex(&self.id), directory, name))?;
+        platform::retry_while_denied(|| self.directory.rename(hex(&self.id), directory, name))?;
         self.is_placed = true;
         Ok(())
     }
 
     /// Puts the file in its place if that is vacant. Otherwise fails with `AlreadyExists`.
     ///
-    /// A link is one exclusive step of the file system, and then the staged name is removed. File
-    /// systems without links (FAT) rely on the key's lock, which the caller holds.
+    /// Creates a hard link, which is one exclusive step of the file system, and removes the staged
+    /// name later. On file systems without hard links (FAT), renames the file under the protection
+    /// of the key's lock, which the caller holds.
     pub(crate) fn place_new(&mut self, directory: &Dir, name: &str) -> io::Result<()> {
         self.unlock();
         match self.directory.hard_link(hex(&self.id), directory, name) {
@@ -196,8 +199,8 @@ impl Staged {
         }
     }
 
-    /// Windows denies reading a locked file. The commit has just set the time of the file, so that
-    /// no sweep removes it.
+    /// Releases the lock, because Windows denies reading a locked file. The commit has just set the
+    /// time of the file, so no sweep removes it.
     fn unlock(&self) {
         let _ = self.file.unlock();
     }
@@ -206,7 +209,7 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.is_placed {
-            let _ = platform::patiently(|| self.directory.remove_file(hex(&self.id)));
+            let _ = platform::retry_while_denied(|| self.directory.remove_file(hex(&self.id)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `stat`, `exists` and the check of a version.
+//! `stat` and `exists`, and the check of a version for `if_match`.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) fn check_version(shared: &Shared, key: &Key, expected: &ETag) -> Resu
     if present.is_some_and(|etag| etag.strong_eq(expected)) {
         return Ok(());
     }
-    let message = format!("the object is not the version {expected}");
+    let message = format!("the object does not have the ETag {expected}");
     Err(Error::new(ErrorKind::PreconditionFailed, message))
 }
 

@@ -1,10 +1,10 @@
-//! Which names Windows cannot store, by its page "Naming Files, Paths, and Namespaces". A pure
-//! function, so that all systems test it.
+//! Names that Windows cannot store, according to Microsoft's page "Naming Files, Paths, and
+//! Namespaces". The check uses no system call, so that it can be tested on all systems.
 
 /// The length of the longest name, in UTF-16 code units.
 const MAX_UNITS: usize = 255;
 
-/// Characters that Windows does not allow in names, or gives a meaning.
+/// Characters that Windows does not allow in names, or that have a meaning in paths.
 const FORBIDDEN: [char; 9] = ['<', '>', ':', '"', '/', '\\', '|', '?', '*'];
 
 /// Returns why Windows cannot store a name, or `None` if it can.
@@ -15,7 +15,7 @@ pub(crate) fn problem(name: &str) -> Option<&'static str> {
         );
     }
     if name.ends_with(['.', ' ']) {
-        return Some("names on Windows cannot end in a dot or a space, which Windows removes");
+        return Some("names on Windows cannot end in a dot or a space, because Windows removes it");
     }
     if is_device(name) {
         return Some("Windows reserves this name for a device, with any extension");

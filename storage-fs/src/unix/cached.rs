@@ -1,12 +1,12 @@
-//! Reads that the system can serve from memory without blocking.
+//! Reads from the system's cache, which do not block.
 //!
 //! Small files that are read often are opened and read on the calling thread, which takes less time
-//! than a trip to the blocking pool. Every step is a system call that fails with `EAGAIN` rather
-//! than block: `openat2` with `RESOLVE_CACHED`, `preadv2` with `RWF_NOWAIT`. On any failure, the
-//! caller falls back to the blocking pool.
+//! than a trip to the blocking pool. Every step that could block is a system call that fails with
+//! `EAGAIN` instead: `openat2` with `RESOLVE_CACHED`, `preadv2` with `RWF_NOWAIT`. On any failure,
+//! the caller falls back to the blocking pool.
 //!
-//! Applies only to local file systems, where opening a file whose inode is in memory contacts no
-//! other machine or process. Mounts below the root are not entered.
+//! This applies only to local file systems, because on others even a file whose inode is in memory
+//! may need another machine or process. Mounts below the root are not entered.
 
 use std::fs::File;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! The step that makes a staged file the object.
 //!
-//! A staged file that contains its record takes a vacant place without a lock. Every other step
+//! A staged file that contains its record is put in a vacant place without a lock. Every other step
 //! happens under the key's lock: see [`locks`](super::locks). On a file system without locks,
 //! `if_match` fails with `Unsupported`.
 
@@ -40,7 +40,8 @@ pub(crate) struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Makes the staged file the object, or changes nothing.
+    /// Makes the staged file the object. If this fails, nothing has changed, except that the object
+    /// may be in its place without its directory having been synced: the error then says so.
     pub(crate) fn run(self, mut staged: Staged) -> Result<ObjectMeta> {
         let failed = |errno| os_error(errno, "finishing the file");
         fs::futimens(staged.fd(), &precise_times()).map_err(failed)?;
@@ -116,8 +117,8 @@ impl Commit<'_> {
         }
     }
 
-    /// Returns whether another name beside the key could be vacant. None is if a file is in the
-    /// place of the parent directory.
+    /// Returns whether another name in the key's directory could be vacant. Returns `false` if the
+    /// parent of the key is a file.
     fn can_have_siblings(&self) -> bool {
         !matches!(self.shared.root.open_parent(self.key), Err(Errno::NOTDIR | Errno::LOOP))
     }
@@ -149,7 +150,7 @@ impl Commit<'_> {
                 Ok(key) => self.sync(&parent).map(|()| key),
                 Err(error) => {
                     if parent.is_new {
-                        // Removing the parents needs file descriptors.
+                        // Removing the parents needs file descriptors, so release these first.
                         drop(parent);
                         self.shared.root.remove_empty_parents(self.key);
                     }
@@ -187,7 +188,7 @@ impl Commit<'_> {
         staged: &mut Staged,
         sidecar: &mut SidecarWriter<'_>,
     ) -> Result<Result<Key, Errno>> {
-        // The caller may have gone while this waited for the lock.
+        // The caller may have dropped the future while this waited for the lock.
         self.caller.check()?;
         let present = lookup(directory, self.key)?;
         if let Some(stat) = &present {
@@ -199,7 +200,7 @@ impl Commit<'_> {
         Ok(sidecar.finish(placed).map(|()| self.key.clone()))
     }
 
-    /// Takes a vacant place. Fails with `AlreadyExists` if an object is there.
+    /// Puts the staged file in a vacant place. Fails with `AlreadyExists` if an object is there.
     fn place_new(&self, key: &Key, staged: &mut Staged, record: &RecordPlace) -> Result<Key> {
         let _lock = match record {
             RecordPlace::InFile => None,

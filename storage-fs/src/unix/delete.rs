@@ -1,4 +1,4 @@
-//! `delete`.
+//! `delete`: removes the file, its sidecar, and directories that are empty afterwards.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ pub(crate) async fn delete(shared: &Arc<Shared>, key: &Key) -> Result<()> {
 }
 
 fn delete_blocking(shared: &Shared, key: &Key) -> Result<()> {
-    // Looking without the lock creates no lock file for a missing object.
+    // Looking first creates no lock file for a missing object.
     if !shared.root.lookup(key)?.is_some_and(|stat| is_regular(&stat)) {
         return Ok(());
     }
     // The lock excludes processes that compare the object and then replace it.
     let lock = match shared.locks.lock(key, LockMode::Shared) {
         // On a full disk, a missing lock file cannot be created. So no other process holds this
-        // lock, and deleting is how the user frees space.
+        // lock. The delete must succeed, because it frees space.
         Err(error) if error.kind() == ErrorKind::StorageFull => None,
         locked => locked?,
     };
     match unlink(shared, key) {
         Ok(true) => {
-            // Removing the parents needs a file descriptor, but no lock.
+            // Removing the parents needs a file descriptor but no lock, so release the lock's.
             drop(lock);
             shared.root.remove_empty_parents(key);
             Ok(())

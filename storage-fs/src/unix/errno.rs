@@ -1,4 +1,4 @@
-//! Error numbers of the operating system as errors of the contract.
+//! Converts error numbers of the operating system to errors of the contract.
 
 use rustix::io::Errno;
 use storage_core::Error;
@@ -26,7 +26,7 @@ pub(crate) fn state_dir_error(errno: Errno) -> Error {
     let cause = std::io::Error::from(errno);
     match errno {
         Errno::ACCESS | Errno::PERM => errors::state_dir_forbidden().with_source(cause),
-        Errno::LOOP | Errno::NOTDIR => errors::state_dir_is_no_directory().with_source(cause),
+        Errno::LOOP | Errno::NOTDIR => errors::state_dir_is_not_a_directory().with_source(cause),
         other => os_error(other, "opening the directory .anystorage"),
     }
 }

@@ -1,8 +1,9 @@
 //! Locks on keys between the tasks, drivers and processes that share a root.
 //!
-//! - A step that puts a file in a vacant place needs no lock: the file system lets one of them win.
-//! - A step that replaces or removes an object takes the key's lock shared.
-//! - A step that compares first (`if_match`), or that writes a sidecar, takes it exclusively.
+//! - A step that puts a file in a vacant place needs no lock: of several, the file system lets one
+//!   succeed.
+//! - A step that replaces or removes an object takes the key's lock in shared mode.
+//! - A step that compares first (`if_match`), or that writes a sidecar, takes it in exclusive mode.
 //!
 //! The locks are `flock` on files in `.anystorage/locks`. No other user can open them, because a
 //! user who can open a file can hold a lock on it forever. Each key maps to one of 64 files, which
@@ -30,7 +31,7 @@ use crate::names::lock_file_name;
 
 const FILE_MODE: u32 = 0o600;
 
-/// How long to wait for a lock (30 s). Processes hold them for moments, unless one is stopped.
+/// How long to wait for a lock (30 s). A process holds a lock for moments, unless it is stopped.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether others may hold the same lock at the same time.

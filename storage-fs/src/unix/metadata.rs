@@ -1,7 +1,7 @@
-//! Metadata on disk: storing the record of a staged file, and finding that of an open file.
+//! Metadata on disk: stores the record of a staged file, and finds that of an open file.
 //!
-//! A record is stored before its file is renamed into place, so both appear together. It contains
-//! the [`Version`] of its file, and is stored in one of two places:
+//! A record is stored before its file is put in its place, so both become visible together. It
+//! contains the [`Version`] of its file, and is stored in one of two places:
 //!
 //! - In the extended attribute `user.anystorage`, which is part of the inode. If another program
 //!   changes the file in place, the headers still apply, but the ETag and the checksums do not.
@@ -23,11 +23,11 @@ use crate::errors;
 use crate::record::{self, Record, SidecarEntry, decode, encode};
 use crate::settings::MetadataStore;
 
-/// The name of the extended attribute. It is short because name and record share the little room in
-/// an inode.
+/// The name of the extended attribute. It is short, because name and record share the little room
+/// in an inode.
 const ATTRIBUTE: &str = "user.anystorage";
 
-/// More bytes than any record has. A larger attribute was written by another program.
+/// More bytes than any record has (64 KiB). Another program wrote a larger attribute.
 const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
 
 /// How often a file may be replaced between opening it and reading its sidecar.
@@ -49,8 +49,8 @@ pub(crate) fn store_record(
     let bytes = encode(&record)?;
     match fs::fsetxattr(staged.fd(), ATTRIBUTE, &bytes, XattrFlags::empty()) {
         Ok(()) => Ok(RecordPlace::InFile),
-        // NOSPC means either no room for attributes in the inode or a full disk. On a full disk,
-        // writing the sidecar fails with the right error.
+        // ext4 returns NOSPC both if the attributes of a file exceed one block and if the disk is
+        // full. On a full disk, writing the sidecar fails with the right error.
         Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE)
             if store == MetadataStore::Auto =>
         {
@@ -59,13 +59,21 @@ pub(crate) fn store_record(
         Err(Errno::NOTSUP) => Err(Error::unsupported(
             "this file system has no extended attributes: set metadata = \"sidecar\" or \"auto\"",
         )),
-        Err(Errno::TOOBIG | Errno::RANGE) => Err(Error::new(
-            ErrorKind::InvalidInput,
-            "the metadata is too large for this file system's extended attributes: set metadata = \
-             \"auto\"",
-        )),
+        Err(Errno::TOOBIG | Errno::RANGE) => Err(too_large()),
+        Err(Errno::NOSPC) if has_free_space(staged) => Err(too_large()),
         Err(errno) => Err(os_error(errno, "writing the metadata")),
     }
+}
+
+fn too_large() -> Error {
+    let message = "the metadata is too large for this file system's extended attributes: set \
+                   metadata = \"auto\"";
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+/// Returns whether the file system of a file has free blocks for this user.
+fn has_free_space(staged: &Staged) -> bool {
+    fs::fstatvfs(staged.fd()).is_ok_and(|about| about.f_bavail > 0)
 }
 
 /// Opens a file and finds the metadata of exactly this version of it.

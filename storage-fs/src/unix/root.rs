@@ -80,8 +80,8 @@ impl Root {
         Ok(Self { directory, path: path.to_owned(), dir_mode, is_local, dirty_dirs })
     }
 
-    /// Returns the open root if it is on a local file system, which needs no other machine or
-    /// process to open a file.
+    /// Returns the open root if it is on a file system that is known to be local: opening a file
+    /// needs no other machine or process.
     pub(crate) fn local(&self) -> Option<BorrowedFd<'_>> {
         self.is_local.then(|| self.directory.as_fd())
     }
@@ -99,8 +99,8 @@ impl Root {
         names::check_reserved(key)
     }
 
-    /// As [`check`](Self::check), and fails with `InvalidKey` for a segment that is too long to
-    /// create.
+    /// Does the same as [`check`](Self::check), and fails with `InvalidKey` for a segment that is
+    /// too long to create.
     pub(crate) fn check_new(&self, key: &Key) -> Result<()> {
         self.check(key)?;
         names::check_length(key)

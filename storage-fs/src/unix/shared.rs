@@ -24,7 +24,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Opens the root and removes debris of killed processes.
+    /// Opens the root and removes old files that killed processes left in the staging directory.
     pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
         let root = Arc::new(Root::open(
             &settings.root,

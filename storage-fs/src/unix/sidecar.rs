@@ -57,8 +57,8 @@ impl<'a> SidecarWriter<'a> {
 
     /// Writes the new record and that of the file in place.
     ///
-    /// A retry without a file in place does not write again. This shortens the time in which the
-    /// object's directory is empty and other processes may remove it.
+    /// Does not write again if this is a retry and there is still no file in place. This shortens
+    /// the time in which the object's directory is empty and other processes may remove it.
     pub(crate) fn write(&mut self, present: Option<&Stat>) -> Result<()> {
         let Some(new) = self.new else { return Ok(()) };
         let old = present.map(|stat| entry_of(self.shared, self.key, stat)).transpose()?.flatten();

@@ -1,7 +1,7 @@
 //! A staged file: the bytes and the metadata of an object that is not visible yet.
 //!
-//! Where the file system supports it (`O_TMPFILE`), the file is unnamed until it is linked into its
-//! place, so that a killed process leaves nothing. Elsewhere, and for the moment in which an object
+//! If the file system supports it (`O_TMPFILE`), the file is unnamed until it is linked into its
+//! place, so that a killed process leaves no file. Otherwise, and for the moment in which an object
 //! is replaced, the file has a random name in the staging directory.
 
 use std::fs::File;

@@ -110,8 +110,8 @@ impl Staging {
     }
 }
 
-/// Removes the driver's directories that are empty, so that a single use of a root leaves nothing.
-/// Another driver that needs them creates them again.
+/// Removes the driver's own directories that are empty, so that a short use of a root leaves none
+/// of them. Another driver that needs them creates them again.
 impl Drop for Staging {
     fn drop(&mut self) {
         let used = self.opened.lock().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -160,7 +160,8 @@ fn is_locked(directory: &OwnedFd, name: &std::ffi::CStr) -> bool {
         Ok(file) => {
             fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
         }
-        // For example too many open files: the process may be alive.
+        // If the file cannot be opened, for example because of too many open files, its process
+        // may be alive.
         Err(_) => true,
     }
 }

@@ -1,4 +1,4 @@
-//! `stat`, `exists` and the check of a version.
+//! `stat` and `exists`, and the check of a version for `if_match`.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(crate) fn check_version(shared: &Shared, key: &Key, expected: &ETag) -> Resu
     }
     Err(Error::new(
         ErrorKind::PreconditionFailed,
-        format!("the object is not the version {expected}"),
+        format!("the object does not have the ETag {expected}"),
     ))
 }
 

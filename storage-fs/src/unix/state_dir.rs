@@ -1,8 +1,8 @@
 //! The directory `.anystorage` below the root, which contains the driver's own files.
 //!
-//! A user who can open a file can lock it, list it or read it. So the directory has mode 0700 and
-//! belongs to the user of this process or to the owner of the root. The modes of files and
-//! directories below it therefore do not matter.
+//! A user who can open a file can lock and read it. So the directory has mode 0700 and belongs to
+//! the user of this process or to the owner of the root. The modes of files and directories below
+//! it therefore do not matter.
 
 use std::os::fd::{AsFd, OwnedFd};
 

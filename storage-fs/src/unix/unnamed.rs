@@ -33,7 +33,7 @@ impl LinkMethod {
     }
 }
 
-/// Opens unnamed files below a root, and remembers how to link them.
+/// Opens unnamed files below a root, and caches the method to link them.
 #[derive(Debug, Default)]
 pub(crate) struct UnnamedFiles {
     method: OnceLock<Option<LinkMethod>>,
@@ -54,8 +54,7 @@ impl UnnamedFiles {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let open =
             |directory: &OwnedFd| fs::openat(directory, ".", flags, Mode::from_raw_mode(mode));
-        // The parent may have been removed or be a mount, so a failure there says nothing about
-        // the root.
+        // The parent may have been removed or be a mount, so after a failure there, try the root.
         let file = match parent.and_then(|parent| open(&parent).ok()).map_or_else(|| open(root), Ok)
         {
             // Kernels without the flag return one of the last two.

@@ -1,4 +1,4 @@
-//! Versions of a file from its status.
+//! Reads the version of a file from its status.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

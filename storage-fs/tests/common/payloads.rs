@@ -24,7 +24,7 @@ impl Feed {
     }
 
     /// Sends chunks until at least this many bytes have been received.
-    pub(crate) async fn send_much(&self, bytes: usize) {
+    pub(crate) async fn send_at_least(&self, bytes: usize) {
         for _ in 0..bytes.div_ceil(64 * 1024) + 2 {
             self.send(vec![b'x'; 64 * 1024]).await;
         }

@@ -45,11 +45,11 @@ pub(crate) async fn poll_times<F: Future>(
     let_work: bool,
 ) -> Polled<F::Output> {
     let mut future = Box::pin(future);
-    let mut held = hold_blocking_thread();
+    let mut held = block_blocking_thread();
     for _ in 0..times {
         drop(held);
         settled().await;
-        held = hold_blocking_thread();
+        held = block_blocking_thread();
         if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return Polled::Done(done);
         }
@@ -57,7 +57,7 @@ pub(crate) async fn poll_times<F: Future>(
     if let_work {
         drop(held);
         settled().await;
-        held = hold_blocking_thread();
+        held = block_blocking_thread();
     }
     drop(future);
     drop(held);
@@ -69,7 +69,7 @@ pub(crate) async fn poll_times<F: Future>(
 pub(crate) async fn trips<F: Future>(future: F) -> (usize, F::Output) {
     let mut future = pin!(future);
     for trips in 0..10_000 {
-        let held = hold_blocking_thread();
+        let held = block_blocking_thread();
         let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         drop(held);
         if let Poll::Ready(done) = polled {
@@ -81,15 +81,15 @@ pub(crate) async fn trips<F: Future>(future: F) -> (usize, F::Output) {
 }
 
 /// Blocks the blocking thread until it is dropped.
-pub(crate) struct Held(Option<std::sync::mpsc::Sender<()>>);
+pub(crate) struct BlockedThread(Option<std::sync::mpsc::Sender<()>>);
 
-pub(crate) fn hold_blocking_thread() -> Held {
+pub(crate) fn block_blocking_thread() -> BlockedThread {
     let (release, released) = std::sync::mpsc::channel();
     drop(Handle::current().spawn_blocking(move || released.recv()));
-    Held(Some(release))
+    BlockedThread(Some(release))
 }
 
-impl Drop for Held {
+impl Drop for BlockedThread {
     fn drop(&mut self) {
         drop(self.0.take());
     }

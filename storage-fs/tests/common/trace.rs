@@ -26,8 +26,8 @@ impl Thread {
         }
     }
 
-    /// Makes the thread call [`SIGN`].
-    async fn give_a_sign(self) {
+    /// Makes the thread call [`MARKER_CALL`].
+    async fn call_marker(self) {
         match self {
             Self::This => drop(rustix::process::getppid()),
             Self::Blocking => drop(tokio::task::spawn_blocking(rustix::process::getppid).await),
@@ -36,7 +36,7 @@ impl Thread {
 }
 
 /// A system call that no other code makes.
-const SIGN: &str = "getppid";
+const MARKER_CALL: &str = "getppid";
 
 /// Returns whether strace is installed and may trace this process.
 pub(crate) async fn is_possible() -> bool {
@@ -106,7 +106,7 @@ impl Trace {
         let output = dir.path().join("trace");
         let mut command = Command::new("strace");
         command
-            .args(["-qq", "-y", "-p", &id, "-e", &format!("trace={SIGN},{calls}"), "-o"])
+            .args(["-qq", "-y", "-p", &id, "-e", &format!("trace={MARKER_CALL},{calls}"), "-o"])
             .arg(&output);
         if let Some(inject) = inject {
             command.arg("-e").arg(format!("inject={inject}"));
@@ -121,8 +121,8 @@ impl Trace {
     async fn attached(&mut self, thread: Thread) -> std::io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            thread.give_a_sign().await;
-            if std::fs::read_to_string(&self.output).is_ok_and(|seen| seen.contains(SIGN)) {
+            thread.call_marker().await;
+            if std::fs::read_to_string(&self.output).is_ok_and(|seen| seen.contains(MARKER_CALL)) {
                 return Ok(());
             }
             if self.strace.try_wait()?.is_some() {

@@ -41,12 +41,15 @@ impl Tiers {
         let mirror = self.kind.map(|kind| TestMirror::start(kind, origin.clone()));
         let url = mirror.as_ref().map_or_else(closed_port, TestMirror::url);
         self.alive.lock().unwrap().push((mirror, directory));
-        Storage::new(patient(HttpCache::builder(vec![url], origin), self.kind).build().unwrap())
+        Storage::new(
+            with_high_limits(HttpCache::builder(vec![url], origin), self.kind).build().unwrap(),
+        )
     }
 }
 
-/// Raises the limits of the breaker, which would keep most of the suite from a failing mirror.
-fn patient(builder: HttpCacheBuilder, kind: Option<Kind>) -> HttpCacheBuilder {
+/// Raises the limits of the breaker, so that most requests of the suite are sent to a failing
+/// mirror.
+fn with_high_limits(builder: HttpCacheBuilder, kind: Option<Kind>) -> HttpCacheBuilder {
     let builder = builder
         .token(TOKEN)
         .signing_key(SigningKey::new(SIGNING_KEY).unwrap())
@@ -106,8 +109,9 @@ storage_testkit::conformance!(lying, Tiers::new(Some(Kind::Lying), Origin::Memor
 async fn read_often(kind: Kind) -> (TestMirror, HttpCache) {
     let origin = Memory::storage();
     let mirror = TestMirror::start(kind, origin.clone());
-    let cache =
-        patient(HttpCache::builder(vec![mirror.url()], origin), Some(kind)).build().unwrap();
+    let cache = with_high_limits(HttpCache::builder(vec![mirror.url()], origin), Some(kind))
+        .build()
+        .unwrap();
     let storage = Storage::new(cache.clone());
     for round in 0..5 {
         for number in 0..4 {

@@ -15,14 +15,14 @@ use super::scene::{
 const CUT: usize = 400_000;
 
 /// A way in which a body fails in the middle.
-type Way = fn(Response, usize) -> Response;
+type BodyFault = fn(Response, usize) -> Response;
 
-fn ways() -> [(&'static str, Way); 2] {
+fn body_faults() -> [(&'static str, BodyFault); 2] {
     [("CutBody", Response::cut_after), ("StallBody", Response::stall_after)]
 }
 
 /// Builds a scene in which the bodies of this object fail in this way.
-async fn failing(fail: Way, body: &Bytes) -> (Scene, ObjectMeta) {
+async fn failing(fail: BodyFault, body: &Bytes) -> (Scene, ObjectMeta) {
     let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
     let response = cached(&meta, body.clone());
@@ -33,7 +33,7 @@ async fn failing(fail: Way, body: &Bytes) -> (Scene, ObjectMeta) {
 #[tokio::test]
 async fn a_body_that_breaks_off_or_stalls_continues_at_origin_at_the_next_byte() {
     let body = pattern(1, LARGE);
-    for (name, fail) in ways() {
+    for (name, fail) in body_faults() {
         let (scene, _) = failing(fail, &body).await;
         assert_same(&scene.read(KEY).await.unwrap(), &body);
         assert_eq!((scene.mirror.fired(), scene.opened_at_origin()), (1, 1), "{name}");
@@ -48,7 +48,7 @@ async fn a_body_that_breaks_off_or_stalls_continues_at_origin_at_the_next_byte()
 #[tokio::test]
 async fn a_range_that_breaks_off_or_stalls_continues_at_origin() {
     let body = pattern(1, LARGE);
-    for (name, fail) in ways() {
+    for (name, fail) in body_faults() {
         let (scene, _) = failing(fail, &body).await;
         let range = 100_000..900_000;
         let part = scene.storage.open(KEY).range(range.clone()).await.unwrap();
@@ -87,7 +87,7 @@ async fn an_object_whose_length_contradicts_the_memo_is_read_from_origin() {
 
 #[tokio::test]
 async fn a_small_body_that_breaks_off_is_replaced_by_the_current_one_of_origin() {
-    for (name, fail) in ways() {
+    for (name, fail) in body_faults() {
         let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
         let meta = scene.object(KEY, "the old bytes").await;
         let response = cached(&meta, "the old bytes");
@@ -111,7 +111,7 @@ async fn five_bodies_that_break_off_open_the_breaker() {
     assert_eq!((scene.mirror.fired(), scene.state()), (5, "open"));
 }
 
-/// Reads until the mirror has sent what it will, then has origin changed, then reads the rest.
+/// Reads until the mirror sends no more, then changes origin, then reads the rest.
 async fn changed_in_the_middle(
     scene: &Scene,
     change: impl AsyncFnOnce(),
@@ -135,7 +135,7 @@ async fn changed_in_the_middle(
 #[tokio::test]
 async fn a_body_never_contains_bytes_of_two_versions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
-    for (_, fail) in ways() {
+    for (_, fail) in body_faults() {
         let (scene, _) = failing(fail, &old).await;
         let (read, end) =
             changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await))

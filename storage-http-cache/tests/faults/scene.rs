@@ -13,10 +13,10 @@ pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 pub(crate) const KEY: &str = "episodes/one.mp3";
 /// Larger than the bodies that `open` reads completely.
 pub(crate) const LARGE: usize = 1_000_000;
-/// A timeout that a test expects: short, but longer than any response takes on a busy machine.
+/// A timeout that a test exceeds. Longer than any response takes on a busy machine.
 pub(crate) const BRIEF: Duration = Duration::from_secs(1);
 /// A timeout that no test reaches.
-pub(crate) const PATIENT: Duration = Duration::from_secs(30);
+pub(crate) const GENEROUS: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
     pub(crate) mirror: Peer,
@@ -54,8 +54,8 @@ impl Scene {
         let seen = origin.layer(|inner| faults.layer(inner));
         let builder = HttpCache::builder(mirrors, seen)
             .token(TOKEN)
-            .header_timeout(PATIENT)
-            .idle_timeout(PATIENT);
+            .header_timeout(GENEROUS)
+            .idle_timeout(GENEROUS);
         let cache = set_up(builder).build().unwrap();
         Self { mirror, origin, faults, storage: Storage::new(cache.clone()), cache }
     }

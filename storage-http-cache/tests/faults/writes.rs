@@ -9,7 +9,7 @@ use storage_core::{ErrorKind, Operation, Payload};
 use storage_http_cache::{HttpCacheBuilder, OnSave};
 use storage_testkit::http::{Gate, Peer, Request, Response};
 
-use super::scene::{KEY, PATIENT, Scene, TOKEN, cached, foreign_object, later, purging, refused};
+use super::scene::{GENEROUS, KEY, Scene, TOKEN, cached, foreign_object, later, purging, refused};
 
 /// The response of a mirror that missed a purge.
 fn stale() -> Response {
@@ -198,7 +198,7 @@ async fn a_mirror_out_of_use_does_not_delay_writes() {
     assert_eq!(scene.state(), "open");
     scene.mirror.set_script(|_| Response::never());
     let save = async { scene.storage.save(KEY, "x").await };
-    tokio::time::timeout(PATIENT, save).await.expect("the writer waits for the mirror").unwrap();
+    tokio::time::timeout(GENEROUS, save).await.expect("the writer waits for the mirror").unwrap();
     assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 1);
     scene.mirror.until_requested("POST /purge/", 1).await;
 }

@@ -28,39 +28,39 @@ impl Server {
 }
 
 /// A limit of a server, and the cases that cannot pass because of it.
-struct Fault {
-    why: &'static str,
+struct KnownLimit {
+    reason: &'static str,
     cases: &'static [&'static str],
 }
 
 const NOT_INSTALLED: &str = "nginx with dav-ext is not installed";
 
-const NGINX: &[&[Fault]] = &[OF_FILES, OF_NGINX];
-const APACHE: &[&[Fault]] = &[OF_FILES, OF_APACHE];
+const NGINX: &[&[KnownLimit]] = &[OF_FILES, OF_NGINX];
+const APACHE: &[&[KnownLimit]] = &[OF_FILES, OF_APACHE];
 
 /// Limits of all file servers.
-const OF_FILES: &[Fault] = &[
-    Fault {
-        why: "the server keeps directories that have become empty, and no file can replace them",
+const OF_FILES: &[KnownLimit] = &[
+    KnownLimit {
+        reason: "the server keeps empty directories, which no file can replace",
         cases: &[
             "delete::a_key_can_become_a_prefix_and_a_key_again",
             "property::random_operations_agree_with_the_memory_driver",
         ],
     },
-    Fault {
-        why: "the response to a PUT has no ETag, and the case compares it with the one of a stat",
+    KnownLimit {
+        reason: "the response to a PUT has no ETag, and the case compares it with the one of a stat",
         cases: &["save::a_failed_stream_leaves_the_old_object"],
     },
-    Fault { why: HEADERS, cases: CASES_WITH_HEADERS },
-    Fault {
-        why: "the case needs Cache-Control and create_new: see the tests of files",
+    KnownLimit { reason: HEADERS, cases: CASES_WITH_HEADERS },
+    KnownLimit {
+        reason: "the case needs Cache-Control and create_new, which file servers do not support",
         cases: &["keys::a_key_and_a_key_below_it_are_both_kept_or_refused"],
     },
 ];
 
-const OF_NGINX: &[Fault] = &[
-    Fault {
-        why: "nginx derives strong ETags from the second and the size, which two versions can share",
+const OF_NGINX: &[KnownLimit] = &[
+    KnownLimit {
+        reason: "nginx derives strong ETags from the second and the size, which two versions can share",
         cases: &[
             "concurrency::a_range_with_if_match_is_of_that_version",
             "conditions::if_match_refuses_another_version",
@@ -68,8 +68,8 @@ const OF_NGINX: &[Fault] = &[
             "metadata::a_strong_etag_differs_between_versions",
         ],
     },
-    Fault {
-        why: "dav-ext lists no names that begin with a dot",
+    KnownLimit {
+        reason: "dav-ext lists no names that begin with a dot",
         cases: &[
             "keys::backslashes_are_not_separators",
             "keys::characters_with_a_meaning_in_urls_are_kept",
@@ -80,9 +80,9 @@ const OF_NGINX: &[Fault] = &[
     },
 ];
 
-const OF_APACHE: &[Fault] = &[
-    Fault {
-        why: "Apache writes into the file that is there",
+const OF_APACHE: &[KnownLimit] = &[
+    KnownLimit {
+        reason: "Apache writes into the existing file",
         cases: &[
             "concurrency::an_object_that_is_replaced_and_deleted_repeatedly_is_complete_or_missing",
             "concurrency::readers_during_1000_overwrites_see_complete_versions",
@@ -90,15 +90,15 @@ const OF_APACHE: &[Fault] = &[
             "concurrency::the_last_of_many_concurrent_saves_is_complete",
         ],
     },
-    Fault {
-        why: "Apache says of names that are too long that they are forbidden",
+    KnownLimit {
+        reason: "Apache responds with 403 to a name that is too long",
         cases: &[
             "keys::keys_of_1024_bytes_are_kept_or_refused",
             "keys::segments_of_255_bytes_are_kept_or_refused",
         ],
     },
-    Fault {
-        why: "Apache makes no directories, and a large stream cannot be sent again once that is known",
+    KnownLimit {
+        reason: "Apache creates no directories, and a large stream cannot be sent again afterwards",
         cases: &["streaming::a_stream_of_300_mib_of_unknown_size_passes_in_bounded_memory"],
     },
 ];
@@ -113,20 +113,20 @@ const CASES_WITH_HEADERS: &[&str] = &[
     "checksums::bytes_with_another_checksum_are_refused_and_change_nothing",
 ];
 
-fn excuse(server: &Server, case: &str) -> Option<&'static str> {
+fn skip_reason_for(server: &Server, case: &str) -> Option<&'static str> {
     if server.get().is_none() {
         return Some(NOT_INSTALLED);
     }
-    excuse_of(NGINX, case)
+    skip_reason_of(NGINX, case)
 }
 
-fn excuse_of(faults: &[&'static [Fault]], case: &str) -> Option<&'static str> {
-    faults
+fn skip_reason_of(limits: &[&'static [KnownLimit]], case: &str) -> Option<&'static str> {
+    limits
         .iter()
         .copied()
         .flatten()
-        .find(|fault| fault.cases.contains(&case))
-        .map(|fault| fault.why)
+        .find(|limit| limit.cases.contains(&case))
+        .map(|limit| limit.reason)
 }
 
 fn is_too_long(key: &Key) -> bool {
@@ -171,7 +171,7 @@ impl Harness for Writable {
     }
 
     fn skip_reason(&self, case: &str) -> Option<&str> {
-        excuse(&self.0, case)
+        skip_reason_for(&self.0, case)
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -217,7 +217,7 @@ impl Harness for ReadOnly {
     }
 
     fn skip_reason(&self, case: &str) -> Option<&str> {
-        excuse(&self.0, case)
+        skip_reason_for(&self.0, case)
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -257,7 +257,7 @@ impl Harness for OnApache {
         if self.get().is_none() {
             return Some("Apache is not installed");
         }
-        excuse_of(APACHE, case)
+        skip_reason_of(APACHE, case)
     }
 }
 
@@ -271,7 +271,7 @@ struct WithoutHeaders(Writable);
 #[async_trait]
 impl Harness for WithoutHeaders {
     async fn storage(&self) -> Storage {
-        self.0.storage().await.layer(Bare)
+        self.0.storage().await.layer(RemoveMetadata)
     }
 
     fn is_tree(&self) -> bool {
@@ -281,10 +281,10 @@ impl Harness for WithoutHeaders {
 
 /// A layer that removes the metadata of saves.
 #[derive(Debug)]
-struct Bare(Arc<dyn Driver>);
+struct RemoveMetadata(Arc<dyn Driver>);
 
 #[async_trait]
-impl Driver for Bare {
+impl Driver for RemoveMetadata {
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut bare = options.clone();
         bare.metadata = Metadata::new();
@@ -298,7 +298,7 @@ impl Driver for Bare {
 }
 
 #[test]
-fn cases_that_save_with_headers_pass_without_them() {
+fn cases_that_save_with_metadata_pass_without_it() {
     if Writable::default().0.get().is_none() {
         return;
     }

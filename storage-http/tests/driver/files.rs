@@ -128,7 +128,7 @@ async fn deleting_the_name_of_a_directory_leaves_it() {
 }
 
 #[tokio::test]
-async fn python_without_ranges_and_etags_works() {
+async fn a_server_without_ranges_and_etags_can_be_read() {
     let Some(python) = Python::start() else { return };
     let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
     python.put("a/b c.bin", &bytes);

@@ -21,7 +21,7 @@ const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-/// The address that ECS serves the path in `RELATIVE` at.
+/// The address at which ECS serves the path in `RELATIVE`.
 const ECS_ENDPOINT: &str = "http://169.254.170.2";
 /// The timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ impl Container {
             (Some(_), _) => return Err(Error::config(format!("{RELATIVE} does not begin with /"))),
             (None, Some(url)) => Some(Url::parse(&url).ok().filter(is_allowed).ok_or_else(|| {
                 Error::config(format!(
-                    "{FULL} has to be an https:// URL, or an http:// one of localhost or of the agents of ECS and EKS"
+                    "{FULL} must be an https:// URL, or an http:// URL of localhost or of the agents of ECS and EKS"
                 ))
             })?),
             (None, None) => return Ok(None),
@@ -97,7 +97,7 @@ impl Source for Container {
         if let Some(token) = &token {
             let mut value = HeaderValue::from_str(token).map_err(|_| {
                 CredentialError::config(format!(
-                    "the token of {TOKEN} or {TOKEN_FILE} does not fit in a header"
+                    "the token of {TOKEN} or {TOKEN_FILE} contains a line break or another character that a header cannot contain"
                 ))
             })?;
             value.set_sensitive(true);

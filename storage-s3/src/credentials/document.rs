@@ -13,7 +13,8 @@ use super::keys;
 use super::provider::Fetched;
 use crate::time::parse_time;
 
-/// The largest clock skew that is ignored. S3 refuses requests from a skew of 15 minutes on.
+/// The largest clock skew that is ignored (5 minutes). S3 refuses requests if the skew exceeds 15
+/// minutes.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// The document of containers and instances: credentials, or an error.
@@ -135,7 +136,7 @@ impl ClockSkew {
             tracing::warn!(
                 seconds = by.as_secs(),
                 now = format_time(SystemTime::now()),
-                "the clock of this machine is {direction} that of {place}: S3 refuses what is signed with it"
+                "the clock of this machine is {direction} that of {place}: S3 refuses requests if they differ by more than 15 minutes"
             );
         }
     }

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use storage_core::{Error, Result};
 
-/// Environment variables, looked up by name: those of the process, or given ones.
+/// Environment variables, looked up by name: those of the process, or those that a test passes.
 #[derive(Clone)]
 pub(crate) struct Environment {
-    /// `None` for those of the process.
+    /// `None` for the variables of the process.
     given: Option<BTreeMap<String, OsString>>,
 }
 
@@ -37,7 +37,7 @@ impl Environment {
     }
 
     /// Returns a variable's value without surrounding white space. An empty variable counts as not
-    /// set, because many tools unset variables so.
+    /// set, because many tools unset variables in this way.
     ///
     /// # Errors
     /// `InvalidConfig` if the value is not UTF-8.
@@ -93,7 +93,7 @@ impl Environment {
     /// Returns the home directory of the user.
     pub(super) fn home(&self) -> Option<PathBuf> {
         match &self.given {
-            // Consults the user database too if the variable is not set.
+            // Reads the user database if the variable `HOME` is not set.
             None => std::env::home_dir(),
             Some(given) => given.get("HOME").map(PathBuf::from),
         }

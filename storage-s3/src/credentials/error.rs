@@ -1,15 +1,15 @@
-//! [`CredentialError`]: why there are no credentials. Cloneable, so that every caller that waited
-//! for the same request receives it.
+//! [`CredentialError`]: the reason why there are no credentials. It can be cloned, so that every
+//! caller that waited for the same request receives it.
 
 use std::fmt;
 
 use storage_core::{Error, ErrorKind};
 
-/// The end of a message: what else can be set.
+/// The advice at the end of a message.
 const ADVICE: &str = "set the options access_key_id and secret_access_key, or AWS_ACCESS_KEY_ID and \
                        AWS_SECRET_ACCESS_KEY, or a profile; or anonymous = true for a public bucket";
 
-/// Why there are no credentials. Contains no secret.
+/// The reason why there are no credentials. Contains no secret.
 #[derive(Debug, Clone)]
 pub(super) struct CredentialError {
     kind: ErrorKind,
@@ -37,7 +37,7 @@ impl CredentialError {
     /// Converts the error to one of the contract, which lists the sources that were tried.
     pub(super) fn into_error(self, search_log: &SearchLog, source: &str) -> Error {
         let message = match self.kind {
-            // Advice on other sources would distract from the mistake.
+            // The message names the mistake, so advice on other sources would distract.
             ErrorKind::InvalidConfig => self.message,
             _ => search_log.message(source, &self.message),
         };
@@ -65,7 +65,7 @@ impl SearchLog {
     pub(super) fn no_source_error(&self) -> Error {
         Error::new(
             ErrorKind::Unauthenticated,
-            format!("no credentials: looked at {}; {ADVICE}", self.list()),
+            format!("no credentials were found: searched {}; {ADVICE}", self.list()),
         )
     }
 
@@ -74,7 +74,7 @@ impl SearchLog {
             return format!("no credentials from {source}: {message}");
         }
         format!(
-            "no credentials from {source}: {message}; before it, looked at {}; {ADVICE}",
+            "no credentials from {source}: {message}; searched before: {}; {ADVICE}",
             self.list()
         )
     }

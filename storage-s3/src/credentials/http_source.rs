@@ -18,7 +18,7 @@ use super::error::CredentialError;
 
 /// The largest response, in bytes. The largest tokens have about 20 KiB.
 const MAX_RESPONSE: usize = 256 * 1024;
-/// How often a request is sent if there is no response, or one that asks to retry.
+/// How often a request is sent if there is no response, or one with the status 429 or 5xx.
 const MAX_ATTEMPTS: usize = 2;
 /// The pause between two attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -26,8 +26,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Sends requests to one server.
 pub(super) struct HttpSource {
     client: HttpClient,
-    /// Scheme, host and port, for messages. The path is left out, because that of a container is as
-    /// sensitive as a password.
+    /// Scheme, host and port, for messages. The path is omitted, because that of a container is a
+    /// secret.
     place: String,
     timeout: Duration,
 }
@@ -53,7 +53,7 @@ impl HttpSource {
             .with_timeout(timeout);
         let client = http.connect(&options).map_err(|_| {
             Error::config(
-                "no HTTP client could be made to ask for credentials: check the TLS settings",
+                "the HTTP client for credentials could not be built: are the system's root certificates installed?",
             )
         })?;
         Ok(Self { client, place: url.origin().ascii_serialization(), timeout })
@@ -64,7 +64,7 @@ impl HttpSource {
         &self.place
     }
 
-    /// Sends a request, and once more if there is no response or one that asks to retry.
+    /// Sends a request, and once more if there is no response, or one with the status 429 or 5xx.
     pub(super) async fn send(&self, request: HttpRequest) -> Result<Response, CredentialError> {
         let mut attempts = 1;
         loop {
@@ -95,7 +95,7 @@ impl HttpSource {
         match response.await {
             Ok(Ok(Some(response))) => Ok(response),
             Ok(Ok(None)) => Err(CredentialError::new(format!(
-                "{} returned more than the {MAX_RESPONSE} bytes expected",
+                "{} returned more than {MAX_RESPONSE} bytes",
                 self.place
             ))),
             Ok(Err(error)) if error.kind() == HttpErrorKind::Timeout => Err(self.no_response()),
@@ -118,8 +118,8 @@ impl HttpSource {
         .retryable()
     }
 
-    /// Returns the error of a response without success. `text` is the server's message without
-    /// secrets.
+    /// Returns the error for a response that is not a success. `text` is the server's message
+    /// without secrets.
     pub(super) fn rejection(&self, response: &Response, text: &str) -> CredentialError {
         let colon = if text.is_empty() { "" } else { ": " };
         let error = CredentialError::new(format!(

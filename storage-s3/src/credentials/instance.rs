@@ -13,11 +13,11 @@ use super::error::CredentialError;
 use super::http_source::{HttpSource, Response};
 use super::provider::{Fetched, Source};
 
-/// The timeout of one request. The service runs on the same host. Outside of EC2 there may be no
-/// response at all.
+/// The timeout of one request. The service runs on the same host. Outside of EC2 there is no
+/// response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long expired credentials of the service are used. AWS extends credentials that it cannot
-/// renew.
+/// How long expired credentials of the service are used. AWS extends their validity if it cannot
+/// renew them.
 const EXPIRED_GRACE: Duration = Duration::from_secs(10 * 60);
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLE_PATH: &str = "/latest/meta-data/iam/security-credentials/";

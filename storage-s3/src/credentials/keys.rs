@@ -1,4 +1,4 @@
-//! Given keys: from options, variables, a profile or a response.
+//! Checks keys from options, environment variables, a profile or a response.
 
 use object_store::aws::AwsCredential;
 use storage_core::config::Secret;
@@ -11,11 +11,12 @@ const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
 
-/// Checks keys before they are used. Drops surrounding white space, which the last line of a file
+/// Checks keys before they are used. Removes surrounding white space, which the last line of a file
 /// may contain.
 ///
 /// # Errors
-/// A message without the values. Key id and token are sent in headers, which cannot contain line
+/// A message without the values, if the key id or the secret is empty, or if one of the three
+/// contains an invalid character. Key id and token are sent in headers, which cannot contain line
 /// breaks.
 pub(super) fn credential(
     key_id: &str,
@@ -90,6 +91,8 @@ pub(super) fn from_environment(env: &Environment) -> Result<Option<AwsCredential
 
 /// Returns the error for one half of a pair. The other half is never taken from another source,
 /// because keys of two sources do not belong together.
-pub(super) fn missing_half(there: &str, missing: &str) -> Error {
-    Error::config(format!("{there} is set, but not {missing}: set both in the same place, or none"))
+pub(super) fn missing_half(present: &str, missing: &str) -> Error {
+    Error::config(format!(
+        "{present} is set, but not {missing}: set both in the same place, or none"
+    ))
 }

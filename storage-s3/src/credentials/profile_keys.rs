@@ -1,4 +1,4 @@
-//! Keys in a profile, which another tool may replace at any time.
+//! Reads keys in a profile again, because another program may replace them at any time.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,8 @@ pub(super) struct ProfileKeys {
 impl Source for ProfileKeys {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A program that only signs links receives no rejection when its keys are replaced.
+    /// A program that only signs links sends no request, so no rejection shows that its keys were
+    /// replaced.
     const REFETCH_AFTER: Option<Duration> = Some(Duration::from_secs(5 * 60));
 
     async fn fetch(&self) -> Result<Fetched, CredentialError> {
@@ -32,7 +33,7 @@ fn keys(env: &Environment, name: &str) -> Result<Fetched, CredentialError> {
     let profiles = Profiles::read(env);
     let profile = profiles.get(name).ok_or_else(|| {
         CredentialError::config(format!(
-            "the profile {name:?} is no longer there; {}",
+            "the profile {name:?} no longer exists; {}",
             profiles.summary()
         ))
     })?;
@@ -40,7 +41,7 @@ fn keys(env: &Environment, name: &str) -> Result<Fetched, CredentialError> {
         ProfileContent::Keys(keys) => keys,
         _ => {
             return Err(CredentialError::config(format!(
-                "the profile {name:?} no longer has keys: open the storage anew"
+                "the profile {name:?} no longer has keys: open the storage again"
             )));
         }
     };

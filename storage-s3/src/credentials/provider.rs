@@ -11,10 +11,10 @@ use storage_core::{Error, format_time};
 
 use super::error::{CredentialError, SearchLog};
 
-/// How long before their expiry credentials are renewed. Credentials of a short life are renewed in
-/// its last quarter.
+/// How long before their expiry credentials are renewed (5 minutes). Credentials with a short
+/// lifetime are renewed in its last quarter.
 const REFRESH_MARGIN: Duration = Duration::from_secs(5 * 60);
-/// The least time between two attempts to renew credentials that are still valid.
+/// The minimum time between two attempts to renew credentials that are still valid (30 s).
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A source of credentials.
@@ -22,17 +22,17 @@ pub(super) trait Source: Send + Sync + 'static {
     /// The timeout of a fetch.
     const TIMEOUT: Duration;
 
-    /// When credentials without an expiry are fetched again. `None`: never.
+    /// After which time credentials without an expiry are fetched again. `None` means never.
     const REFETCH_AFTER: Option<Duration> = None;
 
-    /// Fetches credentials. May be dropped at any point.
+    /// Fetches credentials. The future may be dropped at any point.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, CredentialError>> + Send;
 }
 
 /// Credentials from their source.
 pub(super) struct Fetched {
     pub(super) credential: AwsCredential,
-    /// When they expire, by the clock of this machine. `None`: never.
+    /// When they expire, by the clock of this machine. `None` means never.
     pub(super) expires: Option<SystemTime>,
 }
 
@@ -236,7 +236,6 @@ impl<S: Source> CachingProvider<S> {
         (self.clock)()
     }
 
-    // No code panics while it holds the lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

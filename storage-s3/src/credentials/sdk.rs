@@ -68,7 +68,7 @@ impl Profile {
         let options = ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_TIMEOUT);
         let client = http.connect(&options).map_err(|_| {
             Error::config(
-                "no HTTP client could be made to ask for credentials: check the TLS settings",
+                "the HTTP client for credentials could not be built: are the system's root certificates installed?",
             )
         })?;
         // STS in this region serves all regions.

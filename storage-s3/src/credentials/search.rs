@@ -64,7 +64,7 @@ pub(crate) fn find(
         endpoint: settings.s3_endpoint,
         source,
     };
-    tracing::debug!(source = found.source, "where S3 credentials are taken from");
+    tracing::debug!(source = found.source, "the source of the S3 credentials");
     Ok(found)
 }
 
@@ -95,7 +95,7 @@ impl ProfileOrigin {
 }
 
 fn missing_profile(profiles: &Profiles, name: &str, named_by: ProfileOrigin) -> Error {
-    // An unreadable file is the likelier reason.
+    // If a file cannot be parsed, that is probably the reason.
     match profiles.check() {
         Err(error) => error,
         Ok(()) => profiles.missing(name, named_by.as_str()),
@@ -125,7 +125,7 @@ impl Search<'_> {
         if self.sources.anonymous {
             return match from_options {
                 Some(_) => Err(Error::config(
-                    "anonymous = true and access_key_id exclude each other: leave one out",
+                    "anonymous = true and access_key_id exclude each other: remove one of them",
                 )),
                 None => Ok(Provided { provider: None, renewal: None, source: "anonymous" }),
             };
@@ -257,7 +257,7 @@ impl Search<'_> {
         {
             let _ = search_log;
             Err(Error::config(format!(
-                "{has}, which needs the cargo feature aws-config of storage-s3: enable it, or name a profile that has keys"
+                "{has}, which needs the cargo feature aws-config of storage-s3: enable it, or use a profile that has keys"
             )))
         }
     }

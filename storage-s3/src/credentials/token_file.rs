@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::CredentialError;
 
-/// The most that is read, in bytes. The largest tokens have about 20 KiB.
+/// Upper bound for reading a token, in bytes. The largest tokens have about 20 KiB.
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// Returns the token in a file, without surrounding white space.

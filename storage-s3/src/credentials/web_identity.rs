@@ -53,7 +53,7 @@ impl WebIdentity {
             Url::parse(endpoint).ok().filter(|url| url.scheme() == "https" || is_this_machine(url));
         let url = url.ok_or_else(|| {
             Error::config(
-                "the endpoint of STS has to be an https:// URL, because the token is sent to it: see AWS_ENDPOINT_URL_STS, \
+                "the endpoint of STS must be an https:// URL, because the token is sent to it: see AWS_ENDPOINT_URL_STS, \
                  AWS_ENDPOINT_URL and the profile's endpoint_url",
             )
         })?;
@@ -141,14 +141,11 @@ impl Sts {
         let document: ErrorDocument =
             quick_xml::de::from_reader(response.body.as_ref()).unwrap_or_default();
         let ErrorElement { code, message } = document.error;
-        let mut said = excerpt(&format!("{code} {message}"), token).trim().to_owned();
+        let mut text = excerpt(&format!("{code} {message}"), token).trim().to_owned();
         if code.starts_with("ExpiredToken") {
-            said = format!(
-                "{said}; the token in {} has to be renewed",
-                self.identity.token_file.display()
-            );
+            text = format!("{text}; renew the token in {}", self.identity.token_file.display());
         }
-        self.http.rejection(response, &said)
+        self.http.rejection(response, &text)
     }
 }
 

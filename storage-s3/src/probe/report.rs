@@ -26,7 +26,7 @@ pub struct ProbeFinding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeOutcome {
-    /// The same as AWS.
+    /// It did the same as AWS.
     Works,
     /// It reported success and did something else, which the text describes.
     Ignored(String),

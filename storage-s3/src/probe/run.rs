@@ -23,7 +23,7 @@ use crate::{copy, delete, object_options, save, stat};
 /// How many writers save one object at a time.
 const RACERS: usize = 16;
 /// An ETag that no object of a probe has.
-const NO_ETAG: &str = "00000000000000000000000000000000";
+const WRONG_ETAG: &str = "00000000000000000000000000000000";
 
 /// A probe in progress.
 pub(super) struct ProbeRun {
@@ -38,6 +38,11 @@ type CheckResult = Result<ProbeOutcome>;
 
 fn ignored(what: impl Into<String>) -> CheckResult {
     Ok(ProbeOutcome::Ignored(what.into()))
+}
+
+/// Returns the outcome of a test of ETags with quotes that could not be made.
+fn not_tested() -> ProbeOutcome {
+    ProbeOutcome::Refused("not tested, because the test of if_match failed".to_owned())
 }
 
 impl ProbeRun {
@@ -159,7 +164,7 @@ impl ProbeRun {
 
     /// Returns whether a condition on an ETag has an effect, and whether it has one with quotes.
     async fn if_match(&mut self, existing: &Key) -> (CheckResult, CheckResult) {
-        let wrong = match ETag::strong(NO_ETAG) {
+        let wrong = match ETag::strong(WRONG_ETAG) {
             Ok(wrong) => self.save(existing, SaveMode::IfMatch(wrong)).await,
             Err(error) => Err(error),
         };
@@ -169,14 +174,14 @@ impl ProbeRun {
                 return (what(), what());
             }
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
-            Err(error) => return (Err(error), Ok(ProbeOutcome::Ignored("not result".to_owned()))),
+            Err(error) => return (Err(error), Ok(not_tested())),
         }
         let etag = match stat::stat(&self.unrestricted, existing).await.map(|meta| meta.etag) {
             Ok(Some(etag)) => etag,
             Ok(None) => {
                 return (ignored("the object has no ETag"), ignored("the object has no ETag"));
             }
-            Err(error) => return (Err(error), ignored("not result")),
+            Err(error) => return (Err(error), Ok(not_tested())),
         };
         match self.save(existing, SaveMode::IfMatch(etag.clone())).await {
             Ok(_) => (Ok(ProbeOutcome::Works), Ok(ProbeOutcome::Works)),
@@ -184,12 +189,12 @@ impl ProbeRun {
                 self.unquoted(existing, etag).await,
                 Ok(ProbeOutcome::Refused(error.message().to_owned())),
             ),
-            Err(error) => (Err(error), ignored("not result")),
+            Err(error) => (Err(error), Ok(not_tested())),
         }
     }
 
     async fn if_match_without_quotes(&self, existing: &Key) -> CheckResult {
-        match self.unquoted(existing, ETag::strong(NO_ETAG)?).await {
+        match self.unquoted(existing, ETag::strong(WRONG_ETAG)?).await {
             Ok(_) => return ignored("an object of another ETag was replaced"),
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
             Err(error) => return Err(error),

@@ -73,10 +73,24 @@ impl External {
         &self.secret_access_key
     }
 
+    /// Returns the keys in the form of curl's option `--user`.
+    pub(crate) fn curl_user(&self) -> String {
+        format!("{}:{}", self.access_key_id, self.secret_access_key)
+    }
+
+    pub(crate) fn url_of_bucket(&self, name: &str) -> String {
+        format!("{}/{name}", self.endpoint.as_str().trim_end_matches('/'))
+    }
+
     /// Returns a builder for drivers of the server.
     pub(crate) fn builder(&self) -> S3Builder {
+        self.builder_of_bucket(&self.bucket)
+    }
+
+    /// Returns a builder for drivers of another bucket of the server.
+    pub(crate) fn builder_of_bucket(&self, name: &str) -> S3Builder {
         let quirks = IntoDeserializer::<Error>::into_deserializer(self.quirks.as_str());
-        S3Builder::new(&self.bucket)
+        S3Builder::new(name)
             .endpoint(self.endpoint.clone())
             .region(&self.region)
             .access_key_id(&self.access_key_id)

@@ -49,8 +49,8 @@ impl Large {
         (0..count).map(|number| below(format!("large-{number}"))).collect()
     }
 
-    /// Plans a fault of the connections that bring the first byte of a part, except for the first
-    /// connection, which brings several parts.
+    /// Plans a fault of the connections that send the first byte of a part, except for the first
+    /// connection, which sends several parts.
     fn on_part(&self, part: usize, fault: Fault) -> PlannedFault {
         let start = part as u64 * PART;
         let covers = move |request: &RecordedRequest| {

@@ -18,11 +18,11 @@ pub(crate) struct FaultCase {
 /// Whether the driver repeats the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It does. If the fault occurs once, the verb succeeds.
+    /// It repeats the request. If the fault occurs once, the verb succeeds.
     Retried,
-    /// It does not: the first response is final.
+    /// It does not repeat the request, because the first response is final.
     Final,
-    /// Nothing is wrong.
+    /// The request succeeds in spite of the fault.
     Harmless,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn faults(is_head: bool) -> Vec<FaultCase> {
         case("a connection that closes", Fault::Drop, Retried, Unexpected),
         case("a connection that is reset", Fault::Reset, Retried, Unexpected),
         case("a lost response", Fault::LoseResponse, Retried, Unexpected),
-        case("an response lost by a reset", Fault::ResetAfterRequest, Retried, Unexpected),
+        case("a response lost by a reset", Fault::ResetAfterRequest, Retried, Unexpected),
         case(
             "half a head",
             Fault::SendBytes(Bytes::from_static(b"HTTP/1.1 200 O")),

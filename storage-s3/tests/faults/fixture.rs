@@ -121,7 +121,7 @@ pub(crate) fn assert_bytes(found: &[u8], expected: &[u8]) {
     if found != expected {
         let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
         panic!(
-            "{} bytes, of which number {differs:?} is the first other one, in place of {}",
+            "{} bytes instead of {}, and the first difference is at {differs:?}",
             found.len(),
             expected.len()
         );

@@ -207,15 +207,15 @@ async fn an_error_in_place_of_a_page_fails_the_listing_whatever_the_status() {
 #[tokio::test]
 async fn a_listing_that_repeats_its_token_is_an_error() {
     // Every page is the same.
-    let cycle = page_below("", &[], Some("2"));
+    let repeated = page_below("", &[], Some("2"));
     // A truncated page without a token.
-    let nowhere = CannedResponse::new(
+    let no_token = CannedResponse::new(
         200,
         "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
     );
     // More bytes than a page of a thousand keys has.
     let endless = CannedResponse::new(200, vec![b' '; 17 * 1024 * 1024]);
-    for response in [cycle, nowhere, endless] {
+    for response in [repeated, no_token, endless] {
         let listed = Listed::new().always(response);
         let (names, error) = within_timeout(listed.names()).await;
         assert_eq!((names.len(), error.unwrap().kind()), (0, ErrorKind::Unexpected));

@@ -15,7 +15,7 @@ use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read
 use crate::scenarios::COMPLETE;
 
 /// Longer than the driver waits for a response, or for more of a body.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(31);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(31);
 /// Longer than the driver waits for slow calls and for large bodies.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -74,7 +74,7 @@ impl Step {
     fn timeout(self) -> Duration {
         match self {
             Self::Part | Self::Complete | Self::Copy | Self::CopyRange => SLOW_TIMEOUT,
-            _ => EVENT_TIMEOUT,
+            _ => RESPONSE_TIMEOUT,
         }
     }
 
@@ -190,7 +190,7 @@ async fn a_request_whose_document_stalls_is_repeated() {
             .await;
         // The head must have arrived, so that the timeout of the body has begun.
         for _ in 0..20 {
-            advance_clock(EVENT_TIMEOUT).await;
+            advance_clock(RESPONSE_TIMEOUT).await;
         }
         running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
         silent.assert_fired();
@@ -206,7 +206,7 @@ async fn a_conditional_save_without_a_response_is_not_repeated() {
         let storage = fixture.storage.clone();
         let running =
             tokio::spawn(async move { storage.save("new", "new").create_new().await.map(|_| ()) });
-        exhaust_timeouts(&fixture, "PutObject", EVENT_TIMEOUT).await;
+        exhaust_timeouts(&fixture, "PutObject", RESPONSE_TIMEOUT).await;
         let error: Error = running.await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, false), "{error}");
         assert!(error.message().contains("is unknown"), "{error}");

@@ -67,14 +67,15 @@ async fn a_completion_document_without_an_etag_is_an_unknown_outcome_that_names_
     let error = storage.save("a", vec![0; PART + 1]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
     assert!(
-        error.message().contains("may be stored") && error.message().contains("SomethingElse"),
+        error.message().contains("may have been stored")
+            && error.message().contains("SomethingElse"),
         "{error}"
     );
 
     let copied = fake.proxy.on("CopyObject").then(other());
     let error = storage.copy("small", "b").await.unwrap_err();
     assert!(
-        error.message().contains("may be made") && error.message().contains("SomethingElse"),
+        error.message().contains("may have been made") && error.message().contains("SomethingElse"),
         "{error}"
     );
 
@@ -82,7 +83,8 @@ async fn a_completion_document_without_an_etag_is_an_unknown_outcome_that_names_
     let mut keys = storage.delete_many(futures_util::stream::iter(["a", "small"]));
     let error = keys.next().await.unwrap().unwrap_err();
     assert!(
-        error.message().contains("may be deleted") && error.message().contains("SomethingElse"),
+        error.message().contains("may have been deleted")
+            && error.message().contains("SomethingElse"),
         "{error}"
     );
     for planned in [completed, copied, deleted] {

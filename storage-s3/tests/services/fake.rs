@@ -37,6 +37,8 @@ pub(crate) enum Lack {
     Sse,
     /// `x-amz-storage-class`.
     StorageClass,
+    /// `x-amz-tagging` of saves.
+    Tags,
     /// All PUTs.
     Saves,
 }
@@ -127,6 +129,9 @@ fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> Can
         .get("x-amz-copy-source")
         .map(|source| source.to_str().unwrap().to_owned());
     let source = source.map(|source| source.strip_prefix("/bucket/").unwrap().to_owned());
+    if query.contains_key("tagging") {
+        return tagging(state, &key, request);
+    }
     match (request.method(), query.get("uploadId"), source) {
         (&Method::PUT, _, _) if lacks(Lack::Saves) => CannedResponse::error(403, "AccessDenied"),
         (&Method::PUT, Some(_), Some(_)) if lacks(Lack::PartCopy) => {
@@ -218,6 +223,49 @@ fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> Can
     }
 }
 
+/// Keeps the tags of an object as the header that a save sends.
+fn tagging(state: &mut State, key: &str, request: &RecordedRequest) -> CannedResponse {
+    const TAGGING: &str = "x-amz-tagging";
+    let Some(object) = state.objects.get_mut(key) else {
+        return CannedResponse::error(404, "NoSuchKey");
+    };
+    match *request.method() {
+        Method::GET => {
+            let header = object.headers.get(TAGGING).map_or(&b""[..], |tags| tags.as_bytes());
+            let tags: String = url::form_urlencoded::parse(header)
+                .map(|(name, value)| {
+                    let value = value.replace('&', "&amp;");
+                    format!("<Tag><Key>{name}</Key><Value>{value}</Value></Tag>")
+                })
+                .collect();
+            CannedResponse::new(200, format!("<Tagging><TagSet>{tags}</TagSet></Tagging>"))
+        }
+        Method::PUT => {
+            let digest = Checksum::of(ChecksumAlgorithm::Md5, request.body());
+            let sent = request.headers().get("content-md5").map(|md5| md5.to_str().unwrap());
+            if sent != Some(&BASE64.encode(digest.value())) {
+                return CannedResponse::error(400, "InvalidRequest");
+            }
+            let body = String::from_utf8(request.body().to_vec()).unwrap();
+            // An empty value is written as `<Value/>`.
+            let between = |text: &str, name: &str| {
+                let rest = text.split_once(&format!("<{name}>"));
+                rest.map_or("", |(_, rest)| rest.split('<').next().unwrap()).to_owned()
+            };
+            let tags =
+                body.split("<Tag>").skip(1).map(|tag| (between(tag, "Key"), between(tag, "Value")));
+            let header =
+                url::form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish();
+            object.headers.insert(TAGGING, header.parse().unwrap());
+            CannedResponse::new(200, "")
+        }
+        _ => {
+            object.headers.remove(TAGGING);
+            CannedResponse::new(204, "")
+        }
+    }
+}
+
 fn list(state: &State, query: &BTreeMap<String, String>) -> CannedResponse {
     let prefix = query.get("prefix").cloned().unwrap_or_default();
     let mut contents = String::new();
@@ -304,7 +352,8 @@ fn stored(request: &RecordedRequest, lacks: &dyn Fn(Lack) -> bool) -> HeaderMap 
     for (name, value) in request.headers() {
         let name = name.as_str();
         let is_kept = name.starts_with("x-amz-meta-")
-            || matches!(name, "content-type" | "x-amz-website-redirect-location" | "x-amz-tagging")
+            || matches!(name, "content-type" | "x-amz-website-redirect-location")
+            || (name == "x-amz-tagging" && !lacks(Lack::Tags))
             || (name.starts_with("x-amz-server-side-encryption") && !lacks(Lack::Sse))
             || (name == "x-amz-storage-class" && !lacks(Lack::StorageClass));
         if is_kept {

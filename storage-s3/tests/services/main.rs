@@ -11,6 +11,7 @@
 //! | `errors` | errors with the advice for them |
 //! | `bodies` | responses without a length, or with a wrong one |
 //! | `in_place` | copies of an object onto itself |
+//! | `tags`, `versions` | tags and versions of objects |
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 #[path = "../common/mod.rs"]
@@ -25,4 +26,6 @@ mod fake;
 mod in_place;
 mod options;
 mod probe;
+mod tags;
 mod unknown;
+mod versions;

@@ -20,7 +20,10 @@ async fn a_save_whose_encryption_is_not_confirmed_fails() {
     errors.push(storage.copy("source", "b").await.unwrap_err());
     errors.push(storage.copy("source", "c").metadata(Metadata::new()).await.unwrap_err());
     for error in &errors {
-        assert!(error.message().contains("the object is stored, and maybe unencrypted"), "{error}");
+        assert!(
+            error.message().contains("the object was stored, possibly without encryption"),
+            "{error}"
+        );
     }
     errors.push(storage.save("parts", vec![0; PART + 1]).await.unwrap_err());
     for error in &errors {

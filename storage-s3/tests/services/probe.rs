@@ -9,7 +9,7 @@ use crate::fault_proxy::{CannedResponse, Fault};
 /// The host name of the service is unknown to the driver.
 async fn probed(fake: &Fake, quirks: Quirks) -> ProbeReport {
     let report = fake.driver(quirks).probe("some/dir/").await.unwrap();
-    assert_eq!(fake.left(), (Vec::new(), 0), "what a probe leaves behind");
+    assert_eq!(fake.left(), (Vec::new(), 0), "objects and uploads that a probe left");
     report
 }
 
@@ -29,11 +29,7 @@ async fn a_service_with_all_features_fits_the_profile_none() {
     for finding in &report.findings {
         assert_eq!(finding.outcome, ProbeOutcome::Works, "{}", finding.what);
     }
-    assert_eq!(
-        report.suggestion(),
-        Some(Quirks::None),
-        "an unknown host has to be given a profile"
-    );
+    assert_eq!(report.suggestion(), Some(Quirks::None), "an unknown host needs a profile");
     assert_eq!(probed(&fake, Quirks::None).await.suggestion(), None);
     let below = fake.proxy.inspect(|record| {
         record.of("*").all(|seen| seen.target.contains("some/dir/anystorage-probe-"))
@@ -100,6 +96,24 @@ async fn a_probe_reports_the_message_of_a_refusal() {
         );
     }
     assert_eq!(report.suggestion(), Some(Quirks::Gcs));
+}
+
+#[tokio::test]
+async fn a_probe_reports_a_test_that_it_could_not_make() {
+    let fake = Fake::without(&[]);
+    let wrong = format!("\"{}\"", "0".repeat(32));
+    let denied = fake
+        .proxy
+        .on("PutObject")
+        .with_header("if-match", wrong)
+        .then(Fault::Respond(CannedResponse::error(403, "AccessDenied")));
+    let report = probed(&fake, Quirks::None).await;
+    denied.assert_fired();
+    assert!(matches!(outcome(&report, "if_match"), ProbeOutcome::Refused(_)));
+    assert_eq!(
+        outcome(&report, "if_match with a quoted ETag"),
+        &ProbeOutcome::Refused("not tested, because the test of if_match failed".to_owned())
+    );
 }
 
 #[tokio::test]

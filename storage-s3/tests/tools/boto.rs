@@ -36,7 +36,7 @@ impl Boto {
         writeln!(self.requests, "{}", json!([method, arguments])).unwrap();
         let mut line = String::new();
         self.responses.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "boto3 is gone: what it said is above");
+        assert!(!line.is_empty(), "the boto3 process has ended: see its output above");
         let mut response: Value = serde_json::from_str(&line).unwrap();
         match response.get("code") {
             Some(code) => Err(code.as_str().unwrap().to_owned()),

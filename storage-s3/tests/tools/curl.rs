@@ -36,17 +36,17 @@ impl CurlResponse {
 }
 
 /// Returns whether curl is installed. Otherwise prints that tests are skipped.
-pub(crate) fn is_there() -> bool {
-    static IS_THERE: OnceLock<bool> = OnceLock::new();
-    *IS_THERE.get_or_init(|| {
-        let is_there = Command::new("curl")
+pub(crate) fn is_installed() -> bool {
+    static IS_INSTALLED: OnceLock<bool> = OnceLock::new();
+    *IS_INSTALLED.get_or_init(|| {
+        let is_installed = Command::new("curl")
             .arg("--version")
             .output()
             .is_ok_and(|output| output.status.success());
-        if !is_there {
+        if !is_installed {
             crate::common::skip("links, by curl", "it is not installed");
         }
-        is_there
+        is_installed
     })
 }
 

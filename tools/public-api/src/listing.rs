@@ -153,7 +153,7 @@ impl Walk<'_> {
     }
 }
 
-/// Returns the path that a `use` tree brings into scope under a name.
+/// Returns the path that a `use` tree imports under a name.
 fn leaf(tree: &UseTree, so_far: &Names, wanted: &str) -> Option<Names> {
     let with = |name: &syn::Ident| [so_far.clone(), vec![name.to_string()]].concat();
     match tree {

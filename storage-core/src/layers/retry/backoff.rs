@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Operation, Result};
 
-/// The longest wait that a backend can request.
+/// The longest wait that a backend can request (60 s).
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Exponential backoff with full jitter: before the n-th retry, a random wait of up to
@@ -46,17 +46,18 @@ impl Backoff {
         let longest = self.base.saturating_mul(doubled).min(self.cap);
         let jitter = Duration::try_from_secs_f64(longest.as_secs_f64() * random_fraction())
             .unwrap_or(longest);
-        // Added to the wait that the backend requests, which many clients may get at once.
+        // The jitter is added, because the backend may request the same wait from many clients.
         requested.unwrap_or_default().min(MAX_RETRY_AFTER).saturating_add(jitter)
     }
 }
 
-/// Returns a number from 0 to 1; 1, the longest wait, if the system provides no random numbers.
+/// Returns a random number from 0 to 1. Returns 1, for the longest wait, if the system provides no
+/// random numbers.
 fn random_fraction() -> f64 {
     getrandom::u64().map_or(1.0, |random| random as f64 / u64::MAX as f64)
 }
 
-/// Returns whether the call for this result of many can be repeated.
+/// Returns whether a result is an error after which the call can be repeated.
 pub(super) fn is_retryable(result: &Result<()>) -> bool {
     result.as_ref().is_err_and(Error::is_retryable)
 }
@@ -70,8 +71,8 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Waits until the time of the next attempt after this error. Returns the error if there is no
-    /// further attempt.
+    /// Waits before the next attempt. Returns the error if it is not retryable, or if no attempts
+    /// are left.
     pub(super) async fn after(&mut self, error: Error) -> Result<()> {
         if !error.is_retryable() {
             return Err(error);
@@ -83,10 +84,10 @@ impl Attempts {
         Ok(())
     }
 
-    /// Waits until the time of the next attempt of a call with many results.
+    /// Waits before the next attempt of a call with many results, and returns `true`.
     ///
-    /// Returns `false` if no result is retryable, or if no attempts are left. Then the errors state
-    /// the number of attempts.
+    /// Returns `false` if no result is retryable, or if no attempts are left. In the second case,
+    /// adds the number of attempts to the retryable errors.
     pub(super) async fn after_all(&mut self, results: &mut [Result<()>]) -> bool {
         let retryable = || {
             results

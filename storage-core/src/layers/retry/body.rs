@@ -21,15 +21,15 @@ type Chunks = BoxStream<'static, Result<Bytes>>;
 pub(super) struct Resuming {
     inner: Arc<dyn Driver>,
     key: Key,
-    /// A strong ETag, which alone proves that the rest is of the same version.
+    /// A strong ETag, which proves that the rest is of the same version.
     etag: ETag,
     rest: Range<u64>,
     attempts: Attempts,
 }
 
 impl Resuming {
-    /// Returns one for the body of an object, or `None` if the object has no strong ETag or no
-    /// known size, which marks the end of the body.
+    /// Creates the state for resuming the body of an object. Returns `None` if the object has no
+    /// strong ETag, or no known size, without which the end of the body cannot be detected.
     pub(super) fn new(
         inner: &Arc<dyn Driver>,
         key: &Key,
@@ -62,7 +62,7 @@ impl Resuming {
     async fn next(&mut self, chunks: &mut Chunks) -> Option<Result<Bytes>> {
         loop {
             let error = match chunks.next().await {
-                // An empty chunk is no progress.
+                // An empty chunk does not count as progress.
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
                 Some(Ok(chunk)) => {
                     self.rest.start = self.rest.start.saturating_add(chunk.len() as u64);
@@ -99,7 +99,7 @@ impl Resuming {
     }
 
     async fn reopen(&self) -> Result<Chunks> {
-        // This version has met the other conditions of the first open.
+        // The other conditions of the first open are true for this version.
         let reopened =
             version::open_range(&self.inner, &self.key, &self.etag, self.rest.clone()).await;
         let object = reopened

@@ -1,4 +1,4 @@
-//! [`Relisting`]: resumes a listing after its last entry when it breaks off.
+//! [`Relisting`]: resumes a listing that breaks off after its last entry.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -24,17 +24,17 @@ pub(super) struct Relisting {
 /// How many errors are remembered individually.
 const MAX_REMEMBERED: usize = 1000;
 
-/// What the caller has received.
+/// The entries and errors that the caller has received.
 #[derive(Default)]
 struct Yielded {
     /// The name of the last entry; empty before the first.
     last: String,
-    /// Hashes of the errors passed on since then, except those that sort before it.
+    /// The hashes of the errors that were yielded since then, except those that sort before it.
     errors: Vec<u64>,
     /// The number of further errors, which are not remembered individually.
     more_errors: usize,
-    /// Set while the next entries may be repetitions: how many of the errors that are not
-    /// remembered individually are still to be repeated.
+    /// `Some` while the next items may be repetitions. Contains how many of the further errors the
+    /// backend has not repeated yet.
     repeated: Option<usize>,
 }
 

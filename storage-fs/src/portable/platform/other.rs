@@ -9,8 +9,8 @@ use cap_std::fs::{Dir, DirBuilder, Metadata, OpenOptions};
 
 pub(crate) const SYNCS_DIRECTORIES: bool = false;
 
-/// How often a step is repeated while another program has the file open without sharing it, as
-/// virus scanners do for moments. The pauses add up to about 0.5 s.
+/// How often a step is tried while another program has the file open without sharing it, as virus
+/// scanners do for moments. The pauses add up to about 0.5 s.
 const MAX_ATTEMPTS: u32 = 10;
 
 pub(crate) fn set_creation_mode(_options: &mut OpenOptions, _mode: u32) {}
@@ -64,7 +64,7 @@ pub(crate) fn inherit_ownership(_file: &File, _new: &Metadata, _present: &Metada
 
 /// Calls `step`, which renames or removes a file. Repeats it while access is denied
 /// (`ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`).
-pub(crate) fn patiently<T>(mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn retry_while_denied<T>(mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut pause = Duration::from_millis(1);
     for _ in 1..MAX_ATTEMPTS {
         match step() {
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_step_is_repeated_while_access_is_denied() {
         let mut calls = 0;
-        let done = patiently(|| {
+        let done = retry_while_denied(|| {
             calls += 1;
             if calls < 4 { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(calls) }
         });
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_step_that_fails_for_another_reason_is_not_repeated() {
         let mut calls = 0;
-        let failed: io::Result<()> = patiently(|| {
+        let failed: io::Result<()> = retry_while_denied(|| {
             calls += 1;
             Err(io::ErrorKind::NotFound.into())
         });

@@ -1,4 +1,4 @@
-//! Unix.
+//! Unix systems: modes, owners, and syncing directories.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -101,7 +101,7 @@ pub(crate) fn inherit_ownership(file: &File, new: &Metadata, present: &Metadata)
     }
 }
 
-/// Calls `step`, which renames or removes a file.
-pub(crate) fn patiently<T>(mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Calls `step`, which renames or removes a file. On Unix, an open file does not prevent that.
+pub(crate) fn retry_while_denied<T>(mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     step()
 }

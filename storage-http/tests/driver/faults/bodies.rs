@@ -6,7 +6,7 @@ use storage_core::{ErrorKind, Object};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::{File, Peered};
+use super::peer::{File, PeerDriver};
 
 /// Bytes without repeated pieces.
 fn pattern(len: usize) -> Bytes {
@@ -56,7 +56,7 @@ async fn a_body_that_ends_early_resumes_at_the_next_byte() {
 async fn a_body_that_stalls_resumes_at_the_next_byte() {
     let peer = cut_once(Response::stall_after);
     assert_eq!(
-        peer.impatient_storage().open("a").await.unwrap().bytes().await.unwrap(),
+        peer.storage_with_short_timeouts().open("a").await.unwrap().bytes().await.unwrap(),
         pattern(SIZE)
     );
     peer.assert_fired();
@@ -154,7 +154,8 @@ async fn a_body_without_a_strong_etag_does_not_resume() {
 #[tokio::test]
 async fn a_body_does_not_resume_if_resume_is_false() {
     let peer = cut_once(Response::stall_after);
-    let storage = storage_core::Storage::new(peer.impatient().resume(false).build().unwrap());
+    let storage =
+        storage_core::Storage::new(peer.with_short_timeouts().resume(false).build().unwrap());
     let object = storage.open("a").await.unwrap();
     assert_eq!(bytes_before_the_error(object).await, (100_000, ErrorKind::Timeout, true));
     assert_eq!((peer.fired(), peer.requests().len()), (1, 1));

@@ -6,7 +6,7 @@ use storage_core::{ErrorKind, Operation, parse_time};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::{File, Peered};
+use super::peer::{File, PeerDriver};
 
 fn file() -> File {
     File::new("hello", "\"v1\"")
@@ -16,7 +16,7 @@ fn file() -> File {
 async fn a_response_without_headers_is_a_timeout() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let peer = Peer::start(move |_| Response::raw(start).stall());
-        let storage = peer.impatient_storage();
+        let storage = peer.storage_with_short_timeouts();
         let error = storage.open("a").await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{start:?}");
         assert!(error.message().contains("header_timeout"), "{error}");

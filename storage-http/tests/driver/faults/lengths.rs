@@ -5,7 +5,7 @@ use storage_core::{ByteRange, ErrorKind, Storage, UnknownSize};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::{File, Peered};
+use super::peer::{File, PeerDriver};
 
 fn headers(cache_control: &str) -> String {
     format!(
@@ -65,9 +65,8 @@ async fn a_chunked_body_without_its_last_chunk_is_a_retryable_error() {
     }
 }
 
-// The position after the last byte is the greatest one.
 #[tokio::test]
-async fn a_body_beyond_all_positions_is_an_error() {
+async fn a_suffix_at_the_greatest_position_with_more_bytes_than_stated_is_an_error() {
     const SIZE: u64 = u64::MAX - 1;
     let head = format!(
         "HTTP/1.1 206 Partial Content\r\n{}Content-Range: bytes {}-{}/{SIZE}\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -85,7 +84,7 @@ async fn a_body_beyond_all_positions_is_an_error() {
 #[tokio::test]
 async fn a_chunked_body_that_stalls_is_a_timeout() {
     let peer = Peer::start(|_| Response::raw(chunked("")).stall());
-    let error = peer.impatient_storage().open("a").await.unwrap_err();
+    let error = peer.storage_with_short_timeouts().open("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     peer.assert_fired();
 }
@@ -251,8 +250,8 @@ async fn an_object_of_unknown_size_that_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_greatest_position_is_an_error() {
-    // More bytes than the range: the position after them exceeds the greatest number.
+async fn a_range_with_bytes_beyond_the_greatest_position_is_an_error() {
+    // The response has more bytes than the range, and the position after them exceeds `u64::MAX`.
     let peer = Peer::start(|_| {
         let range = "Content-Range: bytes 18446744073709551600-18446744073709551613/18446744073709551614\r\n";
         Response::new("206 Partial Content")

@@ -4,7 +4,7 @@ use storage_core::ErrorKind;
 
 use storage_testkit::http::{Peer, Request, Response};
 
-use super::peer::Peered;
+use super::peer::PeerDriver;
 
 /// Returns the element of one resource in a listing.
 fn response(href: &str, properties: &str) -> String {

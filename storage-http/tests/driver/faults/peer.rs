@@ -9,8 +9,8 @@ use storage_http::{Http, HttpBuilder};
 use storage_testkit::http::{Peer, Request, Response};
 use url::Url;
 
-/// A timeout that a test expects.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// A timeout that a test exceeds.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// When the files of the peer were saved, long before `DATE`.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -49,7 +49,7 @@ impl File {
 }
 
 /// The driver with a scripted peer.
-pub(crate) trait Peered {
+pub(crate) trait PeerDriver {
     fn base_url(&self) -> Url;
 
     fn http(&self) -> HttpBuilder {
@@ -57,16 +57,16 @@ pub(crate) trait Peered {
     }
 
     /// Returns a builder with short timeouts.
-    fn impatient(&self) -> HttpBuilder {
-        self.http().header_timeout(PATIENCE).idle_timeout(PATIENCE)
+    fn with_short_timeouts(&self) -> HttpBuilder {
+        self.http().header_timeout(SHORT_TIMEOUT).idle_timeout(SHORT_TIMEOUT)
     }
 
     fn storage(&self) -> Storage {
         Storage::new(self.http().build().unwrap())
     }
 
-    fn impatient_storage(&self) -> Storage {
-        Storage::new(self.impatient().writable(true).build().unwrap())
+    fn storage_with_short_timeouts(&self) -> Storage {
+        Storage::new(self.with_short_timeouts().writable(true).build().unwrap())
     }
 
     fn writable(&self) -> Storage {
@@ -74,7 +74,7 @@ pub(crate) trait Peered {
     }
 }
 
-impl Peered for Peer {
+impl PeerDriver for Peer {
     fn base_url(&self) -> Url {
         self.url().join("files/").unwrap()
     }

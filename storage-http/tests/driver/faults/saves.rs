@@ -6,10 +6,10 @@ use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Payload};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::Peered;
+use super::peer::PeerDriver;
 
 /// Starts a server without WebDAV that accepts every request.
-fn taking() -> Peer {
+fn accepting_server() -> Peer {
     Peer::start(|request| match &*request.method {
         "PUT" => Response::new("201 Created").headers("ETag: \"new\"\r\n"),
         "DELETE" => Response::raw("HTTP/1.1 204 No Content\r\n\r\n"),
@@ -23,7 +23,7 @@ fn streaming(chunks: Vec<Result<&'static str, Error>>) -> Payload {
 
 #[tokio::test]
 async fn a_known_size_is_sent_as_length_and_an_unknown_one_in_chunks() {
-    let peer = taking();
+    let peer = accepting_server();
     let storage = peer.writable();
     let saved = storage.save("a/b c.txt", "hello").await.unwrap();
     assert_eq!((saved.size, saved.etag.unwrap().to_string()), (5, "\"new\"".to_owned()));
@@ -59,7 +59,7 @@ async fn a_failed_payload_never_becomes_a_complete_body() {
         (Payload::from("hello").with_expected_checksum(wrong), ErrorKind::Integrity),
         (streaming(vec![Ok("hel"), Ok("lo")]).with_max_size(4), ErrorKind::TooLarge),
     ];
-    let peer = taking();
+    let peer = accepting_server();
     let storage = peer.writable();
     for (payload, kind) in payloads {
         assert_eq!(storage.save("a", payload).await.unwrap_err().kind(), kind);
@@ -78,7 +78,7 @@ async fn a_failed_payload_never_becomes_a_complete_body() {
 #[tokio::test]
 async fn a_save_without_a_response_is_a_timeout() {
     let peer = Peer::start(|_| Response::never());
-    let error = peer.impatient_storage().save("a", "hello").await.unwrap_err();
+    let error = peer.storage_with_short_timeouts().save("a", "hello").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     assert!(error.message().contains("may have happened"), "{error}");
     peer.assert_fired();
@@ -177,7 +177,7 @@ async fn delete_never_deletes_a_directory() {
 
 #[tokio::test]
 async fn a_delete_request_has_depth_0() {
-    let peer = taking();
+    let peer = accepting_server();
     let storage = peer.writable();
     storage.delete("a").await.unwrap();
     storage.delete("b").await.unwrap();
@@ -206,7 +206,7 @@ async fn a_refused_deletion_of_an_existing_object_is_an_error() {
 
 #[tokio::test]
 async fn a_read_only_driver_sends_no_writes() {
-    let peer = taking();
+    let peer = accepting_server();
     let storage = peer.storage();
     for error in [
         storage.save("a", "hello").await.unwrap_err(),

@@ -10,7 +10,7 @@ use storage_core::Storage;
 use storage_http::Http;
 use tempfile::TempDir;
 
-use super::{Running, first_of, skip};
+use super::{Running, first_existing, skip};
 
 const PROGRAMS: &[&str] = &["/usr/sbin/apache2", "/usr/sbin/httpd"];
 const MODULES: &str = "/usr/lib/apache2/modules";
@@ -26,7 +26,7 @@ impl Apache {
     /// Starts the server. Returns `None` and prints a line if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let (Some(program), Some(_)) =
-            (first_of(PROGRAMS), first_of(&["/usr/lib/apache2/modules/mod_dav_fs.so"]))
+            (first_existing(PROGRAMS), first_existing(&["/usr/lib/apache2/modules/mod_dav_fs.so"]))
         else {
             skip("Apache", "apache2-bin is not installed");
             return None;

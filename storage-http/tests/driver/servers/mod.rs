@@ -13,12 +13,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often to look for a starting server, and the delay between two looks.
-const LOOKS: usize = 1000;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// How often a starting server is polled, and the delay between two polls.
+const MAX_POLLS: usize = 1000;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often another port is tried if the chosen one has been taken since.
-const STARTS: usize = 5;
+/// How many ports are tried, because another program may take the chosen one.
+const MAX_STARTS: usize = 5;
 
 /// Prints once that tests are skipped, to standard error itself, which the test harness shows for
 /// passing tests too.
@@ -30,7 +30,7 @@ pub(crate) fn skip(what: &'static str, reason: &str) {
 }
 
 /// Returns the first of these files that exists.
-pub(crate) fn first_of(paths: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn first_existing(paths: &[&'static str]) -> Option<&'static str> {
     paths.iter().copied().find(|path| Path::new(path).exists())
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a server with the command for a port, and waits until it listens.
     pub(crate) fn start(command: impl Fn(u16) -> Command) -> Self {
-        for _ in 0..STARTS {
+        for _ in 0..MAX_STARTS {
             let address = free_address();
             let mut command = command(address.port());
             let child = command
@@ -66,7 +66,7 @@ impl Running {
     }
 
     fn waits_until_listening(&mut self) -> bool {
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_POLLS {
             if TcpStream::connect(self.address).is_ok() {
                 // If the process has ended, another server has the port.
                 return self.child.try_wait().unwrap().is_none();
@@ -75,7 +75,7 @@ impl Running {
                 return false;
             }
             // The servers do not report when they listen.
-            std::thread::sleep(BETWEEN_LOOKS);
+            std::thread::sleep(POLL_INTERVAL);
         }
         false
     }

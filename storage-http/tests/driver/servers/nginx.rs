@@ -11,7 +11,7 @@ use storage_http::{Http, HttpBuilder};
 use tempfile::TempDir;
 use url::Url;
 
-use super::{Running, first_of, skip};
+use super::{Running, first_existing, skip};
 
 const PROGRAMS: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
 const DAV_EXT: &[&str] = &[
@@ -35,7 +35,8 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts the server. Returns `None` and prints a line if it is not installed.
     pub(crate) fn start() -> Option<Self> {
-        let (Some(program), Some(module)) = (first_of(PROGRAMS), first_of(DAV_EXT)) else {
+        let (Some(program), Some(module)) = (first_existing(PROGRAMS), first_existing(DAV_EXT))
+        else {
             skip("nginx", "nginx-light or libnginx-mod-http-dav-ext is not installed");
             return None;
         };

@@ -92,10 +92,8 @@ impl Profiles {
             self.summary()
         );
         if self.config.section(name).is_some() {
-            let _ = write!(
-                message,
-                "; in the configuration file a section has to be called [profile {name}]"
-            );
+            let _ =
+                write!(message, "; in the configuration file, name the section [profile {name}]");
         }
         Error::config(message)
     }

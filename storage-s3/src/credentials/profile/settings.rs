@@ -1,4 +1,4 @@
-//! The content of a profile: credentials or how to get them, region, endpoints.
+//! The content of a profile: its credentials or how to get them, its region, and its endpoints.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -76,7 +76,8 @@ impl Settings {
 }
 
 impl Profile<'_> {
-    /// Returns the credentials in the order of the AWS SDKs: properties of a login precede keys.
+    /// Returns the credentials in the order of the AWS SDKs, in which the properties of a login
+    /// precede keys.
     ///
     /// # Errors
     /// `InvalidConfig` for half of a pair, and for invalid keys.

@@ -113,7 +113,7 @@ async fn triple(found: &Found) -> (String, String, Option<String>) {
 
 async fn error(found: &Found) -> Error {
     match credential(found).await {
-        Ok(_) => panic!("credentials that are not to be had"),
+        Ok(_) => panic!("the credentials were fetched"),
         Err(error) => error,
     }
 }

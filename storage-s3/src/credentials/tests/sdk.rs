@@ -258,7 +258,7 @@ async fn no_secret_of_the_sdk_is_shown() {
     let server = Peer::start(|_| Response::new(500));
     let old = find(&named("old"), &this_home(), Arc::new(Here::at(&server))).unwrap();
     let error = error(&old).await.to_string();
-    assert!(error.contains("unexpected token"), "the token was looked at: {error}");
+    assert!(error.contains("unexpected token"), "the token was not read: {error}");
     all.push_str(&error);
     drop(guard);
     let text = log.text();

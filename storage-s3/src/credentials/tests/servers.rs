@@ -475,12 +475,8 @@ async fn a_refusal_of_sts_is_reported_without_the_token() {
     let server = Peer::start(move |_| Response::new(400).body(refusal));
     let home = web_identity(&server);
     let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
-    let words = [
-        "400",
-        "ExpiredTokenException Token ... expired",
-        "/token has to be renewed",
-        "web identity",
-    ];
+    let words =
+        ["400", "ExpiredTokenException Token ... expired", "renew the token in ", "web identity"];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(!error.is_retryable());
     assert_eq!(server.requests().len(), 1);

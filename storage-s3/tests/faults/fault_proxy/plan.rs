@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::wire::RecordedRequest;
 
 /// A fault in preparation. Applies to every request of the operation unless it is restricted.
-#[must_use = "nothing is planned until it says what goes wrong"]
+#[must_use = "a plan has no effect until `then` sets its fault"]
 pub(crate) struct Plan<'a> {
     state: &'a State,
     operation: &'static str,

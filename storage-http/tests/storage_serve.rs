@@ -18,8 +18,8 @@ use storage_http::Http;
 use storage_serve::Serve;
 use tokio::net::TcpListener;
 
-/// Returns a storage, and the driver that reads it over HTTP.
-async fn both() -> (Storage, Storage) {
+/// Returns a storage, and a storage that reads it over HTTP.
+async fn storage_and_client() -> (Storage, Storage) {
     let origin = Memory::storage();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
@@ -35,7 +35,7 @@ async fn both() -> (Storage, Storage) {
 
 #[tokio::test]
 async fn an_object_is_read_with_its_metadata() {
-    let (origin, http) = both().await;
+    let (origin, http) = storage_and_client().await;
     let saved = origin
         .save("ä/a b%.txt", "0123456789")
         .content_type("text/plain")
@@ -53,7 +53,7 @@ async fn an_object_is_read_with_its_metadata() {
 
 #[tokio::test]
 async fn user_metadata_of_any_text_is_read_as_it_was_saved() {
-    let (origin, http) = both().await;
+    let (origin, http) = storage_and_client().await;
     let texts = [
         "plain",
         "100%",
@@ -74,7 +74,7 @@ async fn user_metadata_of_any_text_is_read_as_it_was_saved() {
 
 #[tokio::test]
 async fn an_encoded_object_is_read_as_it_is_stored() {
-    let (origin, http) = both().await;
+    let (origin, http) = storage_and_client().await;
     // The body is not gzip, so decoding it would fail.
     origin
         .save("a.txt.gz", "0123456789")
