@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::io::Cursor;
+use std::path::Path;
 
 use anystorage::layers::PublicUrl;
 use anystorage::signed_url::SigningKey;
@@ -24,6 +25,11 @@ fn key() -> SigningKey {
 fn memory() -> Storage {
     let base = "/media/".parse().unwrap();
     Memory::storage().layer(|inner| PublicUrl::new(inner, base).signing_key(key()))
+}
+
+fn disk(root: &Path) -> Storage {
+    let fs = Fs::builder(root).public_url("/media/".parse().unwrap()).signing_key(key());
+    Storage::new(fs.build().unwrap())
 }
 
 /// The application with one user.
@@ -123,9 +129,7 @@ async fn a_picture_is_stored_and_shown_from_memory() {
 #[tokio::test]
 async fn a_picture_is_stored_and_shown_from_a_disk() {
     let root = tempfile::tempdir().unwrap();
-    let fs = Fs::builder(root.path()).public_url("/media/".parse().unwrap()).signing_key(key());
-    let storage = Storage::new(fs.build().unwrap());
-    an_uploaded_picture_is_shown_in_two_sizes_by_signed_links(storage).await;
+    an_uploaded_picture_is_shown_in_two_sizes_by_signed_links(disk(root.path())).await;
 }
 
 #[tokio::test]
@@ -197,7 +201,14 @@ async fn a_small_file_that_describes_a_huge_picture_is_refused_before_it_is_deco
 
 #[tokio::test]
 async fn a_new_picture_replaces_the_objects_of_the_one_before() {
-    let mut app = App::on(memory());
+    let root = tempfile::tempdir().unwrap();
+    for storage in [memory(), disk(root.path())] {
+        a_new_picture_replaces_those_of(storage).await;
+    }
+}
+
+async fn a_new_picture_replaces_those_of(storage: Storage) {
+    let mut app = App::on(storage);
     app.upload(picture(100, 100, ImageFormat::Png)).await;
     let before = app.keys().await;
     assert_eq!(app.upload(picture(200, 200, ImageFormat::Png)).await, StatusCode::CREATED);

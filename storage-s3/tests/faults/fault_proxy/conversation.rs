@@ -17,7 +17,7 @@ use super::record::{Reached, operation_of};
 use super::wire::{CannedResponse, RecordedRequest, Socket, gone, read_body, read_head};
 
 /// The pause between two bytes of a slow head.
-const TRICKLE: Duration = Duration::from_millis(1);
+const BYTE_DELAY: Duration = Duration::from_millis(1);
 
 /// The server behind the proxy.
 pub(super) enum Server {
@@ -27,12 +27,12 @@ pub(super) enum Server {
 
 /// Whether the connection stays open.
 #[derive(PartialEq, Eq)]
-enum Then {
-    GoOn,
+enum Connection {
+    KeepOpen,
     Close,
 }
 
-pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
+pub(super) async fn serve_connection(socket: TcpStream, shared: Arc<Shared>) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
@@ -45,10 +45,10 @@ pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
         }
         let Some(state) = shared.proxy_of(&request) else { return };
         let place = state.record_event(|record| record.come(operation, &request));
-        let mut turn = Turn { shared: &shared, state: &state, operation, place, request };
-        match turn.take(&mut socket).await {
-            Ok(Then::GoOn) => {}
-            Ok(Then::Close) => return,
+        let mut exchange = Exchange { shared: &shared, state: &state, operation, place, request };
+        match exchange.handle(&mut socket).await {
+            Ok(Connection::KeepOpen) => {}
+            Ok(Connection::Close) => return,
             Err(_) => {
                 state.record_event(|record| record.reach(place, Reached::Abandoned));
                 return;
@@ -58,7 +58,7 @@ pub(super) async fn converse(socket: TcpStream, shared: Arc<Shared>) {
 }
 
 /// One request and its response.
-struct Turn<'a> {
+struct Exchange<'a> {
     shared: &'a Shared,
     state: &'a State,
     operation: &'static str,
@@ -66,79 +66,79 @@ struct Turn<'a> {
     request: RecordedRequest,
 }
 
-impl Turn<'_> {
-    async fn take(&mut self, socket: &mut Socket) -> io::Result<Then> {
+impl Exchange<'_> {
+    async fn handle(&mut self, socket: &mut Socket) -> io::Result<Connection> {
         let fault = self.state.fault_for(self.operation, &self.request);
         if let Some(Fault::RespondEarly(response)) = fault {
-            self.send(socket, &response, Manner::Whole).await?;
+            self.send(socket, &response, SendMode::Whole).await?;
             // Closing with unread data would send a reset, which can overtake the response.
             socket.shutdown().await?;
             tokio::io::copy(socket, &mut tokio::io::sink()).await?;
-            return Ok(Then::Close);
+            return Ok(Connection::Close);
         }
         if self.request.body().is_empty() {
             read_body(socket, &mut self.request).await?;
         }
         match fault {
-            None => self.pass(socket, |_| {}, Manner::Whole).await,
+            None => self.pass(socket, |_| {}, SendMode::Whole).await,
             Some(fault) => self.fail(socket, fault).await,
         }
     }
 
-    async fn fail(&mut self, socket: &mut Socket, fault: Fault) -> io::Result<Then> {
+    async fn fail(&mut self, socket: &mut Socket, fault: Fault) -> io::Result<Connection> {
         match fault {
-            Fault::Drop => Ok(Then::Close),
+            Fault::Drop => Ok(Connection::Close),
             Fault::Reset => reset(socket),
             Fault::LoseResponse => {
-                self.ask().await;
-                Ok(Then::Close)
+                self.server_response().await;
+                Ok(Connection::Close)
             }
             Fault::ResetAfterRequest => {
-                self.ask().await;
+                self.server_response().await;
                 reset(socket)
             }
             Fault::Respond(response) | Fault::RespondEarly(response) => {
-                self.send(socket, &response, Manner::Whole).await
+                self.send(socket, &response, SendMode::Whole).await
             }
             Fault::ReplaceResponse(response) => {
-                self.ask().await;
-                self.send(socket, &response, Manner::Whole).await
+                self.server_response().await;
+                self.send(socket, &response, SendMode::Whole).await
             }
             Fault::SendBytes(bytes) => {
                 socket.write_all(&bytes).await?;
-                Ok(Then::Close)
+                Ok(Connection::Close)
             }
             Fault::Stall => self.stall(socket).await,
             Fault::StallResponse => {
-                self.ask().await;
+                self.server_response().await;
                 self.stall(socket).await
             }
             Fault::StallHead => {
-                let head = self.ask().await.head();
+                let head = self.server_response().await.head();
                 socket.write_all(&head[..head.len() / 2]).await?;
                 self.stall(socket).await
             }
             Fault::Hold(gate) => {
                 self.wait(socket, &gate).await?;
-                self.pass(socket, |_| {}, Manner::Whole).await
+                self.pass(socket, |_| {}, SendMode::Whole).await
             }
             Fault::HoldResponse(gate) => {
-                let response = self.ask().await;
+                let response = self.server_response().await;
                 self.wait(socket, &gate).await?;
-                self.send(socket, &response, Manner::Whole).await
+                self.send(socket, &response, SendMode::Whole).await
             }
             Fault::Alter(alter) => {
-                self.pass(socket, |response| alter(response), Manner::Whole).await
+                self.pass(socket, |response| alter(response), SendMode::Whole).await
             }
-            Fault::Trickle => self.pass(socket, |_| {}, Manner::Trickle).await,
-            Fault::Truncate(bytes) => self.pass(socket, |_| {}, Manner::Truncate(bytes)).await,
-            Fault::StallBody(bytes) => self.pass(socket, |_| {}, Manner::StallAfter(bytes)).await,
+            Fault::Trickle => self.pass(socket, |_| {}, SendMode::Trickle).await,
+            Fault::Truncate(bytes) => self.pass(socket, |_| {}, SendMode::Truncate(bytes)).await,
+            Fault::StallBody(bytes) => self.pass(socket, |_| {}, SendMode::StallAfter(bytes)).await,
             Fault::Corrupt => {
                 let mut body = self.request.body().to_vec();
                 let middle = body.len() / 2;
                 body[middle] ^= 1;
                 *self.request.body_mut() = body.into();
-                self.pass(socket, |_| {}, Manner::Whole).await
+                self.pass(socket, |_| {}, SendMode::Whole).await
             }
         }
     }
@@ -147,19 +147,19 @@ impl Turn<'_> {
         &mut self,
         socket: &mut Socket,
         alter: impl FnOnce(&mut CannedResponse),
-        manner: Manner,
-    ) -> io::Result<Then> {
-        let mut response = self.ask().await;
+        mode: SendMode,
+    ) -> io::Result<Connection> {
+        let mut response = self.server_response().await;
         alter(&mut response);
-        self.send(socket, &response, manner).await
+        self.send(socket, &response, mode).await
     }
 
-    /// Lets the server handle the request.
-    async fn ask(&self) -> CannedResponse {
-        let is_over = self.shared.knows_what_is_over
-            && self.state.record().is_about_what_is_over(&self.request);
+    /// Returns the response of the server to the request.
+    async fn server_response(&self) -> CannedResponse {
+        let has_ended = self.shared.rejects_ended_uploads
+            && self.state.record().is_for_ended_upload(&self.request);
         let response = match &self.shared.server {
-            _ if is_over => CannedResponse::error(404, "NoSuchUpload"),
+            _ if has_ended => CannedResponse::error(404, "NoSuchUpload"),
             Server::Script(script) => script(&self.request),
             Server::At(endpoint) => forward(endpoint, &self.request).await,
         };
@@ -173,46 +173,46 @@ impl Turn<'_> {
         &self,
         socket: &mut Socket,
         response: &CannedResponse,
-        manner: Manner,
-    ) -> io::Result<Then> {
+        mode: SendMode,
+    ) -> io::Result<Connection> {
         let body = if self.request.method() == Method::HEAD {
             Bytes::new()
         } else {
             response.body.clone()
         };
-        match manner {
+        match mode {
             // A small body is written in one piece.
-            Manner::Whole if body.len() < 64 * 1024 => {
+            SendMode::Whole if body.len() < 64 * 1024 => {
                 socket.write_all(&[&response.head(), &*body].concat()).await?;
             }
-            Manner::Whole => {
+            SendMode::Whole => {
                 socket.write_all(&response.head()).await?;
                 socket.write_all(&body).await?;
             }
-            Manner::Trickle => {
+            SendMode::Trickle => {
                 for byte in response.head() {
                     socket.write_all(&[byte]).await?;
-                    tokio::time::sleep(TRICKLE).await;
+                    tokio::time::sleep(BYTE_DELAY).await;
                 }
                 socket.write_all(&body).await?;
             }
-            Manner::Truncate(bytes) | Manner::StallAfter(bytes) => {
+            SendMode::Truncate(bytes) | SendMode::StallAfter(bytes) => {
                 socket.write_all(&response.head()).await?;
                 socket.write_all(&body[..bytes.min(body.len())]).await?;
             }
         }
-        match manner {
-            Manner::StallAfter(_) => self.stall(socket).await,
-            Manner::Truncate(_) => Ok(Then::Close),
-            Manner::Whole | Manner::Trickle => {
+        match mode {
+            SendMode::StallAfter(_) => self.stall(socket).await,
+            SendMode::Truncate(_) => Ok(Connection::Close),
+            SendMode::Whole | SendMode::Trickle => {
                 self.state.record_event(|record| record.reach(self.place, Reached::Responded));
-                Ok(Then::GoOn)
+                Ok(Connection::KeepOpen)
             }
         }
     }
 
     /// Waits without a response until the driver disconnects.
-    async fn stall(&self, socket: &mut Socket) -> io::Result<Then> {
+    async fn stall(&self, socket: &mut Socket) -> io::Result<Connection> {
         self.state.record_event(|record| record.reach(self.place, Reached::Held));
         gone(socket).await;
         Err(io::ErrorKind::BrokenPipe.into())
@@ -230,7 +230,7 @@ impl Turn<'_> {
 
 /// How a response is sent.
 #[derive(Clone, Copy)]
-enum Manner {
+enum SendMode {
     Whole,
     Trickle,
     Truncate(usize),
@@ -238,9 +238,9 @@ enum Manner {
 }
 
 /// Ends the connection with a reset.
-fn reset(socket: &mut Socket) -> io::Result<Then> {
+fn reset(socket: &mut Socket) -> io::Result<Connection> {
     socket.get_ref().set_zero_linger()?;
-    Ok(Then::Close)
+    Ok(Connection::Close)
 }
 
 /// Forwards a request as it was signed.

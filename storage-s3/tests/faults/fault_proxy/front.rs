@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use url::Url;
 
-use super::conversation::{Server, converse};
+use super::conversation::{Server, serve_connection};
 use super::wire::{CannedResponse, RecordedRequest};
 use super::{State, runtime};
 
@@ -25,7 +25,7 @@ pub(crate) struct Front {
 pub(super) struct Shared {
     pub(super) server: Server,
     /// Whether the proxy itself responds to requests about an upload that has ended.
-    pub(super) knows_what_is_over: bool,
+    pub(super) rejects_ended_uploads: bool,
     proxies: Mutex<Vec<Weak<State>>>,
 }
 
@@ -48,8 +48,8 @@ impl Front {
         Self::start(Server::Script(Arc::new(script)), true)
     }
 
-    fn start(server: Server, knows_what_is_over: bool) -> Arc<Self> {
-        let shared = Arc::new(Shared { server, knows_what_is_over, proxies: Mutex::default() });
+    fn start(server: Server, rejects_ended_uploads: bool) -> Arc<Self> {
+        let shared = Arc::new(Shared { server, rejects_ended_uploads, proxies: Mutex::default() });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -95,7 +95,7 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
     let mut conversations = JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
-        conversations.spawn(converse(socket, Arc::clone(&shared)));
+        conversations.spawn(serve_connection(socket, Arc::clone(&shared)));
         while conversations.try_join_next().is_some() {}
     }
 }

@@ -112,7 +112,7 @@ impl Record {
     }
 
     /// Whether a request is about an upload that has ended.
-    pub(super) fn is_about_what_is_over(&self, request: &RecordedRequest) -> bool {
+    pub(super) fn is_for_ended_upload(&self, request: &RecordedRequest) -> bool {
         upload_id(request)
             .and_then(|id| self.uploads.get(id))
             .is_some_and(|upload| *upload != Upload::Open)
