@@ -21,8 +21,8 @@ pub(crate) async fn copy_object(
     let ((source, from_key), (target, to_key)) = (from, to);
     if same_storage(source, target) && source.info().capabilities.copy {
         let before = source.stat(from_key).await?;
-        // `Storage::copy` has no condition on the version of the source. Changed metadata of one
-        // version must not be stored with the bytes of another, so such a copy is streamed.
+        // Changed metadata of one version must not be stored with the bytes of another, so such a
+        // copy is streamed.
         if !metadata.would_change(&before.metadata) {
             match source.copy(from_key, to_key).await {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
@@ -30,17 +30,18 @@ pub(crate) async fn copy_object(
             }
         }
     }
-    let object = source.open(from_key).await?;
-    let meta = object.meta().clone();
-    let kept = metadata.for_copy(from_key.as_str(), &meta.metadata, progress)?;
-    progress.set_total(meta.size);
-    let payload = progress.count_payload(object.into());
-    let mut save = target.save(to_key, payload).metadata(kept);
-    for checksum in meta.checksums.iter() {
-        save = save.expect_checksum(checksum.clone());
-    }
-    save.await?;
-    Ok(meta)
+    let mut copied = None;
+    source
+        .copy_to(from_key, target, to_key)
+        .map_metadata(|meta| {
+            progress.set_total(meta.size);
+            let kept = metadata.for_copy(from_key.as_str(), &meta.metadata, progress)?;
+            copied = Some(meta.clone());
+            Ok(kept)
+        })
+        .map_payload(|payload| progress.count_payload(payload))
+        .await?;
+    copied.ok_or_else(|| Error::new(ErrorKind::Unexpected, "nothing was copied"))
 }
 
 /// Fails with `Conflict` if source and destination are the same object.

@@ -1,7 +1,9 @@
-//! Moves one object: copies it and then deletes the source, if that is certainly another object.
+//! Moves one object: renames it within a storage. Otherwise copies it and then deletes the source,
+//! if that is certainly another object.
 
 use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result, Storage};
 
+use crate::compare::same_storage;
 use crate::copy::copy_object;
 use crate::exit::Failure;
 use crate::metadata::MetadataArgs;
@@ -17,6 +19,9 @@ pub(crate) async fn move_object(
     progress: &Progress,
 ) -> Result<ObjectMeta> {
     let destination = move_check::check_before_copy(from, to).await?;
+    if let Some(renamed) = rename(from, to, metadata).await {
+        return renamed;
+    }
     let copied = copy_object(from, to, metadata, progress).await?;
     // Only the version that was copied is deleted. A newer object has no copy yet. If the copy
     // itself replaced the source (the same object at two locations), it is the only one.
@@ -31,6 +36,27 @@ pub(crate) async fn move_object(
         )),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(copied),
         Err(error) => Err(error),
+    }
+}
+
+/// Renames the object. Returns `None` if its storage cannot do that, or if the move changes
+/// metadata.
+async fn rename(
+    (source, from): (&Storage, &Key),
+    (target, to): (&Storage, &Key),
+    metadata: &MetadataArgs,
+) -> Option<Result<ObjectMeta>> {
+    if !same_storage(source, target) || !source.info().capabilities.rename {
+        return None;
+    }
+    let before = match source.stat(from).await {
+        Ok(before) if metadata.would_change(&before.metadata) => return None,
+        Ok(before) => before,
+        Err(error) => return Some(Err(error)),
+    };
+    match source.rename(from, to).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => None,
+        renamed => Some(renamed.map(|()| before)),
     }
 }
 

@@ -40,7 +40,7 @@ impl Driver for Signalling {
 
     anystorage::forward! {
         to self.inner: info, innermost, save, open, stat, exists, delete_many,
-        delete_folder_marker, list, copy, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }
 

@@ -6,6 +6,7 @@ use futures_core::future::BoxFuture;
 
 use crate::content_type;
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::etag::ETag;
 use crate::key::{IntoKey, Key};
 use crate::metadata::Metadata;
 use crate::options::{CopyOptions, MetadataDirective};
@@ -34,19 +35,21 @@ impl Storage {
 /// happened or not. It returns no metadata, because some backends report none: call
 /// [`stat`](Storage::stat) for it.
 ///
-/// # Errors
-/// `NotFound` if there is no source; for the destination the errors of [`Save`](crate::Save). The
-/// error's key is the destination for `AlreadyExists`, `Conflict` and `StorageFull`, unless the
-/// driver sets one, and the source otherwise.
-///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
 /// # let storage = storage_core::Memory::storage();
-/// # storage.save("draft.txt", "hello").await?;
-/// storage.copy("draft.txt", "final.txt").create_new().await?;
+/// let draft = storage.save("draft.txt", "hello").await?;
+/// let etag = draft.etag.expect("this driver has ETags");
+/// storage.copy("draft.txt", "final.txt").if_source_match(etag).create_new().await?;
 /// assert_eq!(storage.open("final.txt").await?.text().await?, "hello");
 /// # Ok(()) }
 /// ```
+///
+/// # Errors
+/// `NotFound` if there is no source, `PreconditionFailed` if it is another version than
+/// [`if_source_match`](Self::if_source_match); for the destination the errors of
+/// [`Save`](crate::Save). The error's key is the destination for `AlreadyExists`, `Conflict` and
+/// `StorageFull`, unless the driver sets one, and the source otherwise.
 #[derive(Debug)]
 #[must_use = "nothing is copied until it is awaited"]
 pub struct CopyObject {
@@ -64,6 +67,15 @@ impl CopyObject {
         self
     }
 
+    /// Fails with `PreconditionFailed` unless the source is this version. A weak ETag never
+    /// matches.
+    ///
+    /// Fails with `Unsupported` if the backend does not evaluate the condition.
+    pub fn if_source_match(mut self, etag: ETag) -> Self {
+        self.options = self.options.if_source_match(etag);
+        self
+    }
+
     /// Gives the copy this metadata in place of the source's. Without a content type, one is
     /// guessed from the destination's key.
     pub fn metadata(mut self, metadata: Metadata) -> Self {
@@ -76,11 +88,7 @@ impl CopyObject {
         let from = storage.checked_key(Operation::Copy, from)?;
         let to = storage.checked_key(Operation::Copy, to)?;
         let with_context = |error: Error| {
-            let concerns_destination = matches!(
-                error.kind(),
-                ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::StorageFull
-            );
-            let key = if concerns_destination { &to } else { &from };
+            let key = concerned_key(&error, &from, &to);
             storage.with_context(error, Operation::Copy, key.as_str())
         };
         if let MetadataDirective::Replace(metadata) = options.metadata {
@@ -89,6 +97,14 @@ impl CopyObject {
             options.metadata = MetadataDirective::Replace(metadata);
         }
         storage.driver().copy(&from, &to, &options).await.map_err(with_context)
+    }
+}
+
+/// Returns the key that the error of a copy or a rename concerns.
+pub(crate) fn concerned_key<'a>(error: &Error, from: &'a Key, to: &'a Key) -> &'a Key {
+    match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::StorageFull => to,
+        _ => from,
     }
 }
 

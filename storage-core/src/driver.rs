@@ -19,7 +19,9 @@ use crate::link::Link;
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 
 /// A backend, or a layer around one.
@@ -35,8 +37,9 @@ use crate::payload::Payload;
 /// in the same way, or treat the object as one that does not exist.
 ///
 /// Every future may be dropped at any point. A verb whose future was dropped has either happened
-/// completely or not at all, and leaves no debris. Of many deletes this holds for each object. A
-/// save whose future was dropped before the payload had ended has not happened.
+/// completely or not at all, and leaves no debris. Of many deletes this holds for each object; of a
+/// rename see [`rename`](Driver::rename). A save whose future was dropped before the payload had
+/// ended has not happened.
 #[async_trait]
 pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Returns name, location and capabilities. Called once per handle; must not block.
@@ -155,9 +158,37 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// because some backends report none: [`stat`](Self::stat) returns it. If the future is
     /// dropped, the copy has happened or not.
     ///
+    /// With [`if_source_match`](CopyOptions::if_source_match) the bytes and the metadata of the
+    /// copy are those of that version. The condition is evaluated also if source and destination
+    /// are the same key.
+    ///
     /// # Errors
-    /// `NotFound` if there is no source; for the destination the errors of [`save`](Self::save).
+    /// `NotFound` if there is no source, `PreconditionFailed` if it is not the version of
+    /// `if_source_match`, `Unsupported` if the backend does not evaluate this condition; for the
+    /// destination the errors of [`save`](Self::save).
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()>;
+
+    /// Moves an object to another key of the storage, with its bytes and its metadata.
+    ///
+    /// The guarantees of [`save`](Self::save) hold for the destination: a reader of `to` sees the
+    /// object that was there or the whole moved one. After success there is no object under `from`,
+    /// unless it was saved again. If source and destination are the same key, nothing changes and
+    /// the condition is evaluated.
+    ///
+    /// A backend that renames in one step does so (a file system). Another driver copies the
+    /// source, and then deletes it only if it is still the version that it copied, as far as the
+    /// backend can compare them. If such a rename fails or is dropped between the two, both objects
+    /// exist: no object is lost. A save of the source during a rename is moved, or stays under
+    /// `from`.
+    ///
+    /// The ETag and the time of the moved object are those of the source, or new ones.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no source, `PreconditionFailed` if it is not the version of
+    /// [`if_source_match`](RenameOptions::if_source_match), `AlreadyExists` by mode; as `save` for
+    /// the destination. An error is retryable only if a second attempt cannot find the effect of
+    /// the first.
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()>;
 
     /// Makes a link. Does not check whether the object exists.
     ///
@@ -185,7 +216,7 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
 impl<D: Driver + ?Sized> Driver for Arc<D> {
     forward! {
         to **self: info, innermost, save, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }
 
@@ -245,6 +276,8 @@ pub struct Capabilities {
     pub list: bool,
     /// `copy` works.
     pub copy: bool,
+    /// `rename` works.
+    pub rename: bool,
     /// `save` supports [`SaveMode::CreateNew`](crate::SaveMode::CreateNew) without a race.
     pub create_new: bool,
     /// `save` supports [`SaveMode::IfMatch`](crate::SaveMode::IfMatch).
@@ -262,14 +295,15 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Returns all capabilities that need no web server: writing, listing, copying, conditions and
-    /// metadata, but no links.
+    /// Returns all capabilities that need no web server: writing, listing, copying, renaming,
+    /// conditions and metadata, but no links.
     #[must_use]
     pub const fn full() -> Self {
         Self {
             write: true,
             list: true,
             copy: true,
+            rename: true,
             create_new: true,
             save_if_match: true,
             metadata: true,
@@ -288,6 +322,7 @@ impl Capabilities {
             write: false,
             list: false,
             copy: false,
+            rename: false,
             create_new: false,
             save_if_match: false,
             metadata: false,

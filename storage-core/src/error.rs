@@ -30,7 +30,7 @@ pub enum ErrorKind {
     /// The state of the backend forbids the change. On a file system `a` and `a/b` cannot both be
     /// files; an HTTP server responds with 409 or 423.
     Conflict,
-    /// An `if_match` condition did not hold.
+    /// An `if_match` or `if_source_match` condition did not hold.
     PreconditionFailed,
     /// An `if_none_match` or `if_modified_since` condition of an open held: the caller's copy is
     /// current.
@@ -124,6 +124,8 @@ pub enum Operation {
     List,
     /// [`Storage::copy`](crate::Storage::copy).
     Copy,
+    /// [`Storage::rename`](crate::Storage::rename).
+    Rename,
     /// [`Storage::url`](crate::Storage::url).
     Url,
 }
@@ -141,6 +143,7 @@ impl Operation {
             Self::Delete => "delete",
             Self::List => "list",
             Self::Copy => "copy",
+            Self::Rename => "rename",
             Self::Url => "url",
         }
     }

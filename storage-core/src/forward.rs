@@ -34,7 +34,7 @@
 ///
 ///     forward! {
 ///         to self.inner: info, innermost, save, open, stat, exists, delete_folder_marker, list,
-///         copy, url, link_verifier
+///         copy, rename, url, link_verifier
 ///     }
 /// }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
@@ -57,7 +57,7 @@
 /// impl Driver for Layer {
 ///     forward! {
 ///         to self.0: info, innermost, save, open, stat, delete, delete_many,
-///         delete_folder_marker, list, copy, url, link_verifier
+///         delete_folder_marker, list, copy, rename, url, link_verifier
 ///     }
 /// }
 /// ```
@@ -73,7 +73,7 @@
 /// impl Driver for Layer {
 ///     forward! {
 ///         to self.0: info, innermost, save, open, stat, exists, delete, delete_many,
-///         delete_folder_marker, list, copy, url, link_verifier, upload
+///         delete_folder_marker, list, copy, rename, url, link_verifier, upload
 ///     }
 /// }
 /// ```
@@ -161,6 +161,12 @@ macro_rules! forward_verb {
     (copy $self:ident $inner:tt) => {
         $crate::forward_verb! {
             @async $self $inner copy('b from: $crate::Key, 'c to: $crate::Key, 'd options: $crate::CopyOptions)
+                -> $crate::Result<()>
+        }
+    };
+    (rename $self:ident $inner:tt) => {
+        $crate::forward_verb! {
+            @async $self $inner rename('b from: $crate::Key, 'c to: $crate::Key, 'd options: $crate::RenameOptions)
                 -> $crate::Result<()>
         }
     };

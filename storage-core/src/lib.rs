@@ -48,6 +48,7 @@ mod checksum;
 pub mod config;
 pub mod content_type;
 mod copy;
+mod copy_to;
 mod delete_many;
 mod delete_prefix;
 mod deletions;
@@ -83,6 +84,7 @@ mod range;
 mod read;
 mod reader;
 mod registry;
+mod rename;
 mod response;
 mod rfc3339;
 mod save;
@@ -100,6 +102,7 @@ mod writer;
 pub use async_trait::async_trait;
 pub use checksum::{Checksum, ChecksumAlgorithm, Checksums};
 pub use copy::CopyObject;
+pub use copy_to::CopyTo;
 pub use delete_many::DeleteMany;
 pub use delete_prefix::DeletePrefix;
 pub use driver::{Capabilities, Driver, DriverInfo, MAX_DELETE_MANY, delete_one_by_one};
@@ -119,8 +122,8 @@ pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMe
 pub use object::{Object, ObjectReader, ObjectStream};
 pub use open::Open;
 pub use options::{
-    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
-    UrlMethod, UrlOptions,
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, RenameOptions, SaveMode,
+    SaveOptions, UrlMethod, UrlOptions,
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use pipe::PipeWriter;
@@ -128,6 +131,7 @@ pub use range::ByteRange;
 pub use read::Read;
 pub use reader::{OpenReader, Reader};
 pub use registry::{BuildContext, DriverDescription, Registry};
+pub use rename::RenameObject;
 pub use response::ResponseMeta;
 pub use save::Save;
 pub use storage::Storage;

@@ -25,8 +25,8 @@ use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{
-    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, SaveMode, SaveOptions,
-    UrlOptions,
+    CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, RenameOptions, SaveMode,
+    SaveOptions, UrlOptions,
 };
 use crate::payload::Payload;
 use crate::signed_url::SigningKey;
@@ -270,6 +270,7 @@ impl Driver for Memory {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let source = self.get(from)?;
+        options.check_source(&source.meta)?;
         let mut meta = source.meta.clone();
         meta.key = to.clone();
         if let MetadataDirective::Replace(metadata) = &options.metadata {
@@ -280,6 +281,19 @@ impl Driver for Memory {
             CopyMode::CreateNew => SaveMode::CreateNew,
         };
         self.commit(meta, source.bytes.clone(), &mode).map(|_| ())
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let mut objects = self.write();
+        let source = objects.get(from).cloned().ok_or_else(Error::not_found)?;
+        options.check_source(&source.meta)?;
+        if options.mode == CopyMode::CreateNew && objects.contains_key(to) {
+            return Err(already_exists());
+        }
+        let meta = ObjectMeta { key: to.clone(), ..source.meta.clone() };
+        objects.remove(from);
+        objects.insert(to.clone(), Arc::new(Stored { meta, bytes: source.bytes.clone() }));
+        Ok(())
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {

@@ -269,7 +269,7 @@ impl From<Metadata> for MetadataDirective {
     }
 }
 
-/// What a copy does if there is an object under the destination.
+/// What a copy or a rename does if there is an object under the destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyMode {
@@ -288,6 +288,9 @@ pub struct CopyOptions {
     pub metadata: MetadataDirective,
     /// What to do if there is an object under the destination. Defaults to `Overwrite`.
     pub mode: CopyMode,
+    /// Fails with `PreconditionFailed` unless the source is this version (strong comparison,
+    /// RFC 9110, section 8.8.3.2).
+    pub if_source_match: Option<ETag>,
 }
 
 impl CopyOptions {
@@ -315,6 +318,90 @@ impl CopyOptions {
     #[must_use]
     pub fn create_new(self) -> Self {
         self.mode(CopyMode::CreateNew)
+    }
+
+    /// Sets the version that the source must have.
+    #[must_use]
+    pub fn if_source_match(mut self, etag: ETag) -> Self {
+        self.if_source_match = Some(etag);
+        self
+    }
+
+    /// Evaluates the condition against the source. For drivers whose backend has no conditions.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub fn check_source(&self, source: &ObjectMeta) -> Result<()> {
+        check_source(self.if_source_match.as_ref(), source)
+    }
+}
+
+/// How to rename within a storage.
+///
+/// ```
+/// use storage_core::{Memory, RenameOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let storage = Memory::storage();
+/// # storage.save("a.txt", "hello").await?;
+/// storage.rename_with("a.txt", "b.txt", RenameOptions::new().create_new()).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RenameOptions {
+    /// What to do if there is an object under the destination. Defaults to `Overwrite`.
+    pub mode: CopyMode,
+    /// Fails with `PreconditionFailed` unless the source is this version (strong comparison,
+    /// RFC 9110, section 8.8.3.2).
+    pub if_source_match: Option<ETag>,
+}
+
+impl RenameOptions {
+    /// Returns the defaults: overwriting, no condition.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what to do if there is an object under the destination.
+    #[must_use]
+    pub fn mode(mut self, mode: CopyMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`CopyMode::CreateNew`].
+    #[must_use]
+    pub fn create_new(self) -> Self {
+        self.mode(CopyMode::CreateNew)
+    }
+
+    /// Sets the version that the source must have.
+    #[must_use]
+    pub fn if_source_match(mut self, etag: ETag) -> Self {
+        self.if_source_match = Some(etag);
+        self
+    }
+
+    /// Evaluates the condition against the source. For drivers whose backend has no conditions.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub fn check_source(&self, source: &ObjectMeta) -> Result<()> {
+        check_source(self.if_source_match.as_ref(), source)
+    }
+}
+
+fn check_source(wanted: Option<&ETag>, source: &ObjectMeta) -> Result<()> {
+    match wanted {
+        Some(wanted) if !source.etag.as_ref().is_some_and(|etag| etag.strong_eq(wanted)) => {
+            Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                format!("the source is not the version {wanted}"),
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

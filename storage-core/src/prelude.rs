@@ -19,5 +19,5 @@
 pub use crate::{
     ByteRange, Checksum, ChecksumAlgorithm, CopyOptions, ETag, Entries, Entry, ErrorKind, Key,
     Link, ListOptions, Metadata, Object, ObjectEntry, ObjectMeta, OpenOptions, Payload, Prefix,
-    SaveOptions, Storage, UrlMethod, UrlOptions,
+    RenameOptions, SaveOptions, Storage, UrlMethod, UrlOptions,
 };

@@ -2,8 +2,8 @@
 //!
 //! The handle does once what is the same for all drivers: it checks arguments, guesses content
 //! types and adds operation, driver and key to errors. The verbs with options are in the files of
-//! the builders that they return: `open.rs`, `save.rs`, `list.rs`, `copy.rs`, `url_builder.rs`,
-//! `delete_many.rs` and `delete_prefix.rs`.
+//! the builders that they return: `open.rs`, `save.rs`, `list.rs`, `copy.rs`, `rename.rs`,
+//! `url_builder.rs`, `delete_many.rs` and `delete_prefix.rs`.
 
 use std::fmt;
 use std::sync::Arc;

@@ -90,7 +90,7 @@ impl Driver for Remote {
 
     forward! {
         to self.memory: info, innermost, save, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }
 
@@ -125,7 +125,7 @@ impl Driver for FileBodies {
 
     forward! {
         to self.memory: info, innermost, save, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
+    UrlOptions, async_trait,
 };
 
 use crate::shared::{Inner, Shared};
 use crate::status::Status;
-use crate::{copy, delete, link, list, open, save, stat};
+use crate::{copy, delete, link, list, open, rename, save, stat};
 
 /// Reads objects from a mirror, and from origin if the mirror fails. Writes to origin.
 ///
@@ -115,6 +116,10 @@ impl Driver for HttpCache {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         copy::copy(&self.0, from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        rename::rename(&self.0, from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -7,8 +7,8 @@ use crate::shared::{Inner, Shared};
 use crate::{delete, link, list, open, save, stat};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
-    SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
+    Result, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 /// Stores objects as the files of an HTTP or WebDAV server.
@@ -26,7 +26,7 @@ use storage_core::{
 /// | `save` | a PUT; if a directory is missing, a HEAD and a MKCOL for it, and the PUT again |
 /// | `delete` | a PROPFIND, if the server supports WebDAV, and a DELETE |
 /// | `list` | a PROPFIND for each directory; a HEAD for each file whose size it does not contain |
-/// | `copy` | none: `Unsupported` |
+/// | `copy`, `rename` | none: `Unsupported` |
 /// | `url` | none |
 ///
 /// The first `delete` or `list` also sends a PROPFIND for the base URL, to find out whether the
@@ -133,6 +133,15 @@ impl Driver for Http {
         self.check_writable()?;
         Err(Error::unsupported(
             "the http driver does not copy: open the object, and save it under the other key",
+        ))
+    }
+
+    async fn rename(&self, _from: &Key, _to: &Key, _options: &RenameOptions) -> Result<()> {
+        self.check_writable()?;
+        Err(Error::unsupported(
+            "the http driver does not rename, because a WebDAV server may delete the destination \
+             before it moves the source (RFC 4918, section 9.9.3): open the object, save it under \
+             the other key, and delete it",
         ))
     }
 

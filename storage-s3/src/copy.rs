@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_client::{content_length, header_value};
 use storage_core::{
-    Checksums, CopyMode, CopyOptions, Error, ErrorKind, Key, Metadata, MetadataDirective,
+    Checksums, CopyMode, CopyOptions, ETag, Error, ErrorKind, Key, Metadata, MetadataDirective,
     ObjectMeta, OpenOptions, Payload, Result, SaveMode, SaveOptions,
 };
 
 use crate::checksums::{ChecksumMode, ChecksumPolicy};
 use crate::client::FailedRequest;
-use crate::condition::Condition;
+use crate::condition::{Condition, version_mismatch};
 use crate::errors::ErrorResponse;
 use crate::headers;
 use crate::multipart::{MAX_PARTS, SentPart, Upload, part_error};
@@ -26,7 +26,7 @@ pub(crate) const MAX_SINGLE_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// The size of the ranges of a larger copy, in bytes. It grows if there would be too many ranges.
 const COPY_RANGE: u64 = 512 * 1024 * 1024;
 /// How often a copy is tried if the source is replaced during each attempt.
-const MAX_ATTEMPTS: usize = 5;
+pub(crate) const MAX_ATTEMPTS: usize = 5;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const SOURCE_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
@@ -39,8 +39,8 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
     if from == to
         && (options.metadata == MetadataDirective::Keep || options.mode == CopyMode::CreateNew)
     {
-        // S3 refuses a copy that changes nothing, so only check that the source exists.
-        stat::head(s3, from.as_str()).await?;
+        // S3 refuses a copy that changes nothing, so only check the source.
+        options.check_source(&stat::stat(s3, from).await?)?;
         return match options.mode {
             CopyMode::CreateNew => Err(already_exists()),
             _ => Ok(()),
@@ -52,6 +52,23 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
         }
         return copy_through_client(s3, from, to, options).await;
     }
+    // Every service evaluates the condition of a GET.
+    if options.if_source_match.is_some() && !s3.features.conditional_source {
+        return copy_through_client(s3, from, to, options).await;
+    }
+    copy_at_service(s3, from, to, options).await
+}
+
+/// Copies by requests to the service, which must evaluate the conditions of the options.
+pub(crate) async fn copy_at_service(
+    s3: &Shared,
+    from: &Key,
+    to: &Key,
+    options: &CopyOptions,
+) -> Result<()> {
+    if options.if_source_match.as_ref().is_some_and(ETag::is_weak) {
+        options.check_source(&stat::stat(s3, from).await?)?;
+    }
     for _ in 0..MAX_ATTEMPTS {
         if let Some(done) = copy_once(s3, from, to, options).await? {
             return Ok(done);
@@ -61,7 +78,7 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
         .with_retryable(true))
 }
 
-fn already_exists() -> Error {
+pub(crate) fn already_exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "the object exists already")
 }
 
@@ -69,7 +86,7 @@ fn already_exists() -> Error {
 async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> Result<Option<()>> {
     let source = match &options.metadata {
         // Checksums are stored as metadata, so that new metadata must repeat them.
-        MetadataDirective::Replace(_) => Some(SourceObject::load(s3, from).await?),
+        MetadataDirective::Replace(_) => Some(SourceObject::load(s3, from, options).await?),
         _ => None,
     };
     let request = request(s3, from, to, options, source.as_ref())?;
@@ -104,7 +121,7 @@ async fn copy_once(s3: &Shared, from: &Key, to: &Key, options: &CopyOptions) -> 
         Err(failed)
             if failed.error_response.as_deref().is_some_and(ErrorResponse::may_be_too_large) =>
         {
-            let source = SourceObject::load(s3, from).await?;
+            let source = SourceObject::load(s3, from, options).await?;
             if source.meta.size <= s3.largest_copy {
                 return Err(failed.error);
             }
@@ -124,8 +141,9 @@ async fn resolve_failed_condition(
     if options.mode == CopyMode::CreateNew && stat::exists(s3, to).await? {
         return Err(already_exists());
     }
-    match options.metadata {
-        MetadataDirective::Replace(_) => Ok(None),
+    match (&options.metadata, &options.if_source_match) {
+        (MetadataDirective::Replace(_), _) => Ok(None),
+        (_, Some(etag)) => Err(version_mismatch(etag)),
         _ => Err(failed.error),
     }
 }
@@ -140,11 +158,14 @@ struct SourceObject {
 }
 
 impl SourceObject {
-    async fn load(s3: &Shared, key: &Key) -> Result<Self> {
+    /// Loads the metadata, if the source is the version that the options name.
+    async fn load(s3: &Shared, key: &Key, options: &CopyOptions) -> Result<Self> {
         let headers = stat::head(s3, key.as_str()).await?;
         let size = content_length(&headers).unwrap_or_default();
+        let meta = headers::to_object_meta(key.clone(), size, &headers);
+        options.check_source(&meta)?;
         Ok(Self {
-            meta: headers::to_object_meta(key.clone(), size, &headers),
+            meta,
             checksums: headers::stored_checksums(&headers),
             in_place: object_options::headers_kept_in_place(s3, &headers),
             has_tags: headers.get(TAG_COUNT).is_some_and(|count| count != "0"),
@@ -164,11 +185,7 @@ impl SourceObject {
     }
 
     fn condition(&self) -> Result<HeaderMap> {
-        let mut headers = HeaderMap::new();
-        if let Some(etag) = &self.meta.etag {
-            headers.insert(SOURCE_IF_MATCH, header_value(&etag.to_string())?);
-        }
-        Ok(headers)
+        source_condition(self.meta.etag.as_ref())
     }
 }
 
@@ -187,9 +204,20 @@ fn request<'a>(
             .header(DIRECTIVE, HeaderValue::from_static("REPLACE"))
             .headers(source.headers(s3, to, metadata)?)
             .headers(source.condition()?),
-        _ => request.headers(s3.object_headers.clone()),
+        _ => request
+            .headers(s3.object_headers.clone())
+            .headers(source_condition(options.if_source_match.as_ref())?),
     };
     condition(options).apply_to(request, s3.features.quoted_etags)
+}
+
+/// Returns the header that requires this version of the source.
+fn source_condition(etag: Option<&ETag>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(etag) = etag {
+        headers.insert(SOURCE_IF_MATCH, header_value(&etag.to_string())?);
+    }
+    Ok(headers)
 }
 
 fn condition(options: &CopyOptions) -> Condition {
@@ -198,8 +226,9 @@ fn condition(options: &CopyOptions) -> Condition {
 
 /// Copies by ranges even if the object is small, to probe the service.
 pub(crate) async fn force_by_ranges(s3: &Shared, from: &Key, to: &Key) -> Result<()> {
-    let source = SourceObject::load(s3, from).await?;
-    copy_by_ranges(s3, from, to, &CopyOptions::default(), &source).await.map(|_| ())
+    let options = CopyOptions::default();
+    let source = SourceObject::load(s3, from, &options).await?;
+    copy_by_ranges(s3, from, to, &options, &source).await.map(|_| ())
 }
 
 /// Copies by a multipart upload whose parts are ranges of the source.
@@ -282,17 +311,22 @@ fn range_copies(
         .collect()
 }
 
-/// Reads the source and saves it conditionally, for a service without conditional copies.
+/// Reads the source and saves it, for a service that does not evaluate a condition of a copy.
 async fn copy_through_client(
     s3: &Shared,
     from: &Key,
     to: &Key,
     options: &CopyOptions,
 ) -> Result<()> {
-    let object = crate::open::open(s3, from, &OpenOptions::default()).await?;
+    let mut open = OpenOptions::default();
+    open.if_match.clone_from(&options.if_source_match);
+    let object = crate::open::open(s3, from, &open).await?;
     let meta = object.meta().clone();
     let mut save = SaveOptions::default();
-    save.mode = SaveMode::CreateNew;
+    save.mode = match options.mode {
+        CopyMode::CreateNew => SaveMode::CreateNew,
+        _ => SaveMode::Overwrite,
+    };
     save.metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata.clone(),
         _ => meta.metadata,

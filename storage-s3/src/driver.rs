@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
+    UrlOptions, async_trait,
 };
 
 use crate::shared::{Inner, Shared};
-use crate::{copy, delete, info, link, list, open, save, stat};
+use crate::{copy, delete, info, link, list, open, rename, save, stat};
 
 /// Stores objects in a bucket of S3 or of a compatible service.
 ///
@@ -86,6 +87,10 @@ impl Driver for S3 {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         copy::copy(&self.0, from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        rename::rename(&self.0, from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -66,6 +66,12 @@
 //!   key (`a//b`, `..`) is an error item that contains the name. An empty object whose name ends in
 //!   a slash is a folder marker.
 //!
+//! - **Renaming**: S3 has no such request, so the driver copies one version of the object, and then
+//!   deletes the source if it still has the ETag of that version. AWS compares the ETag in the
+//!   DELETE itself. Other services do not, so the driver looks it up right before: an object that
+//!   is saved under the source between these two requests is deleted. If the DELETE fails, both
+//!   objects exist.
+//!
 //! # Limits
 //!
 //! - **Memory**: the parts of all saves of a driver use at most 128 MiB together, and the ranges
@@ -94,6 +100,7 @@
 //! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_many` and `delete_prefix`; 1 HEAD and 1 DELETE for a folder marker |
 //! | list | 1 GET for each 1,000 keys |
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
+//! | rename | those of a copy; 2 HEAD and 1 DELETE more |
 //! | url | none |
 //! | `S3::tags`, `set_tags`, `delete_version` | 1 |
 //! | `S3::versions` | 1 GET for each 1,000 versions |
@@ -103,8 +110,8 @@
 //! # Files
 //!
 //! `driver` has one line for each verb, and each verb has a file: `info`, `save`, `open`, `stat`,
-//! `list`, `copy`, `delete`, `link` (with `post_form` and `signing`). `shared` is the state that
-//! they share, `config` sets it up. Below the verbs: `client`, `request`, `endpoint` and
+//! `list`, `copy`, `rename`, `delete`, `link` (with `post_form` and `signing`). `shared` is the
+//! state that they share, `config` sets it up. Below the verbs: `client`, `request`, `endpoint` and
 //! `transport` build, sign, send and retry requests; `parts`, `multipart` and `budget` upload in
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
@@ -138,6 +145,7 @@ mod parts;
 mod post_form;
 mod probe;
 mod quirks;
+mod rename;
 mod request;
 mod save;
 mod shared;

@@ -91,14 +91,15 @@ impl Quirks {
 
     /// Returns the features of the service. `host` is that of the endpoint, if one is set.
     pub(crate) fn features(self, host: Option<&str>) -> Features {
-        let all = Features::ALL;
+        let aws = Features::ALL;
+        let all = Features { conditional_delete: false, ..aws };
         match self {
             Self::Auto => match host.map(Self::for_host) {
-                None => all,
+                None => aws,
                 Some(Some(known)) => known.features(None),
                 Some(None) => Features { is_known: false, ..all.without_conditions() },
             },
-            Self::None => all,
+            Self::None => aws,
             Self::R2 => Features {
                 parts_of_any_size: false,
                 acl: false,
@@ -121,6 +122,7 @@ impl Quirks {
                 acl: false,
                 sse: false,
                 storage_class: false,
+                conditional_source: true,
                 ..all.without_conditions()
             },
             Self::Minio => Features { acl: false, conditional_copy: false, ..all },
@@ -194,6 +196,10 @@ pub(crate) struct Features {
     pub(crate) conditional_complete: bool,
     /// Evaluates them when an object is copied.
     pub(crate) conditional_copy: bool,
+    /// Evaluates `x-amz-copy-source-if-match`.
+    pub(crate) conditional_source: bool,
+    /// Evaluates `If-Match` of a DELETE. No other service than AWS is known to.
+    pub(crate) conditional_delete: bool,
     /// Recognises an ETag with quotes in the condition of a save.
     pub(crate) quoted_etags: bool,
     /// Deletes many keys in one request.
@@ -227,6 +233,8 @@ impl Features {
         conditional_put: true,
         conditional_complete: true,
         conditional_copy: true,
+        conditional_source: true,
+        conditional_delete: true,
         quoted_etags: true,
         bulk_delete: true,
         parts_of_any_size: true,
@@ -250,6 +258,7 @@ impl Features {
             conditional_put: false,
             conditional_complete: false,
             conditional_copy: false,
+            conditional_source: false,
             ..self
         }
     }
@@ -355,7 +364,11 @@ mod tests {
             let features = Quirks::Auto.features(Some(host));
             assert_eq!(
                 features,
-                Features { is_known: false, ..Features::ALL.without_conditions() },
+                Features {
+                    is_known: false,
+                    conditional_delete: false,
+                    ..Features::ALL.without_conditions()
+                },
                 "{host}"
             );
             let error = features.conditions_unsupported();

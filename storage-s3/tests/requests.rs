@@ -278,6 +278,20 @@ async fn a_copy_is_one_request_and_two_with_other_metadata() {
 }
 
 #[tokio::test]
+async fn a_rename_costs_the_documented_requests() {
+    assert_eq!(row("rename", "those of a copy"), "those of a copy");
+    let mut cost = documented("copy");
+    for (method, number) in numbers(&row("rename", "2 HEAD and 1 DELETE more"), 1) {
+        *cost.entry(method).or_default() += number;
+    }
+    let counting = CountingStorage::new();
+    counting.storage.save("a", "body").await.unwrap();
+    counting.counts();
+    counting.storage.rename("a", "b").await.unwrap();
+    counting.assert_requests(&cost);
+}
+
+#[tokio::test]
 async fn a_large_copy_costs_the_documented_requests() {
     let text = row("copy", "above 5 GiB ");
     let (with_metadata, refused) = text.split_once(", and ").unwrap();

@@ -130,7 +130,7 @@ impl Driver for ExtraEntries {
     }
 
     forward! {
-        to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, url,
-        link_verifier
+        to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, rename,
+        url, link_verifier
     }
 }

@@ -19,6 +19,8 @@ pub enum Requirement {
     List,
     /// `copy`.
     Copy,
+    /// `rename`.
+    Rename,
     /// `create_new`, and with it `unique_name`.
     CreateNew,
     /// `if_match` for saves.
@@ -51,7 +53,7 @@ impl Requirement {
     /// Returns whether the requirement is met.
     pub(crate) async fn is_met(self, harness: &dyn Harness, fixture: &Fixture) -> bool {
         let seed = fixture.seed.info().capabilities;
-        let Capabilities { write, list, copy, create_new, save_if_match, .. } =
+        let Capabilities { write, list, copy, rename, create_new, save_if_match, .. } =
             fixture.storage.info().capabilities;
         let Capabilities { public_url, signed_get, signed_put, signed_post, .. } =
             fixture.storage.info().capabilities;
@@ -60,6 +62,7 @@ impl Requirement {
             Self::Write => write,
             Self::List => list,
             Self::Copy => copy,
+            Self::Rename => rename,
             Self::CreateNew => create_new,
             Self::SaveIfMatch => save_if_match,
             // The seed stores the metadata.
@@ -95,6 +98,7 @@ impl fmt::Display for Requirement {
             Self::Write => "the storage does not support writes",
             Self::List => "the driver does not list",
             Self::Copy => "the driver does not copy",
+            Self::Rename => "the driver does not rename",
             Self::CreateNew => "the driver has no create_new",
             Self::SaveIfMatch => "the driver has no if_match for saves",
             Self::Metadata => "the driver keeps no metadata",

@@ -40,7 +40,7 @@ use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, Entry, EntryStream, Error,
     ErrorKind, Key, Link, LinkVerifier, ListOptions, Memory, Object, ObjectMeta, OpenOptions,
-    Operation, Payload, Prefix, ResponseMeta, Result, SaveOptions, UrlOptions,
+    Operation, Payload, Prefix, RenameOptions, ResponseMeta, Result, SaveOptions, UrlOptions,
 };
 
 /// Size of the chunks of a streamed body, in bytes.
@@ -626,6 +626,11 @@ impl Driver for Scripted {
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let call = format!("{from} {to} {options:?}");
         self.call(Operation::Copy, call, self.memory.copy(from, to, options)).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let call = format!("{from} {to} {options:?}");
+        self.call(Operation::Rename, call, self.memory.rename(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

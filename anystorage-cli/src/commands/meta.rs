@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use anystorage::{CopyOptions, Metadata, MetadataDirective, Result as StorageResult};
+use anystorage::{
+    CopyOptions, ErrorKind, Key, Metadata, MetadataDirective, ObjectMeta, Result as StorageResult,
+    Storage,
+};
 use futures_util::{StreamExt, stream};
 
 use crate::exit::{ExitStatus, Failure, print_line};
@@ -23,8 +26,9 @@ pub(crate) enum Command {
 /// Set headers and user metadata of stored objects, and keep those that are not named
 ///
 /// Each object is copied onto itself by its storage, so its bytes are not transferred, and its time
-/// changes. An object that already has the metadata is not changed. An object that is replaced at
-/// the same moment may get the metadata of its older version.
+/// changes. An object that already has the metadata is not changed. If the object is replaced at
+/// the same moment, the command changes the new version. Without a strong ETag it cannot detect
+/// that, and the new version may get the metadata of the older one.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -102,6 +106,9 @@ impl Field {
     }
 }
 
+/// How often an object may be replaced while its metadata is changed.
+const MAX_ATTEMPTS: u32 = 10;
+
 /// The changes of one run.
 #[derive(Debug)]
 struct Changes {
@@ -123,22 +130,49 @@ impl Changes {
         new
     }
 
+    /// Returns the new metadata of an object, or `None` if nothing changes.
+    fn new_metadata(&self, key: &Key, old: &Metadata) -> StorageResult<Option<Metadata>> {
+        let mut new = self.apply(old);
+        new.content_type.get_or_insert_with(|| anystorage::content_type::of_key(key));
+        let new = validated(new)?;
+        Ok((new != *old).then_some(new))
+    }
+
+    /// Copies this version of an object onto itself, with new metadata.
+    async fn store(
+        &self,
+        storage: &Storage,
+        key: &Key,
+        version: &ObjectMeta,
+        new: Metadata,
+    ) -> StorageResult<()> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let mut options = CopyOptions::new().metadata(MetadataDirective::Replace(new));
+        options.if_source_match = version.etag.clone().filter(|etag| !etag.is_weak());
+        storage.copy_with(key, key, options).await
+    }
+
     /// Changes one object. Returns whether anything changes.
     async fn run(&self, place: &Place) -> Result<bool, Failure> {
         let key = place.key()?;
         let changed = async {
-            let old = place.storage.stat(&key).await?.metadata;
-            let mut new = self.apply(&old);
-            new.content_type.get_or_insert_with(|| anystorage::content_type::of_key(&key));
-            let new = validated(new)?;
-            if new == old {
-                return Ok(false);
+            let mut attempt = 1;
+            loop {
+                let old = place.storage.stat(&key).await?;
+                let Some(new) = self.new_metadata(&key, &old.metadata)? else { return Ok(false) };
+                match self.store(&place.storage, &key, &old, new).await {
+                    // The object was replaced since.
+                    Err(error)
+                        if error.kind() == ErrorKind::PreconditionFailed
+                            && attempt < MAX_ATTEMPTS =>
+                    {
+                        attempt += 1;
+                    }
+                    stored => return stored.map(|()| true),
+                }
             }
-            if !self.dry_run {
-                let options = CopyOptions::new().metadata(MetadataDirective::Replace(new));
-                place.storage.copy_with(&key, &key, options).await?;
-            }
-            Ok(true)
         };
         let changed = changed.await.map_err(|error| place.failure(&error))?;
         if !self.dry_run {
@@ -234,6 +268,11 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use anystorage::Driver;
+
     use super::*;
 
     #[test]
@@ -253,5 +292,64 @@ mod tests {
             Metadata::new().content_type("image/png").cache_control("no-cache").user("b", "3");
         assert_eq!(changes.apply(&old), expected);
         assert!("nonsense".parse::<Field>().is_err() && "meta.".parse::<Field>().is_err());
+    }
+
+    fn changes() -> Changes {
+        Changes { set: Metadata::new().cache_control("no-cache"), unset: vec![], dry_run: false }
+    }
+
+    fn place(storage: Storage) -> Place {
+        Place { storage, label: "media:".to_owned(), text: "a".to_owned(), local: false }
+    }
+
+    /// A layer that replaces the object before the first copies.
+    #[derive(Debug)]
+    struct Replaced {
+        inner: Arc<dyn Driver>,
+        times: AtomicU32,
+    }
+
+    #[anystorage::async_trait]
+    impl Driver for Replaced {
+        async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> StorageResult<()> {
+            let mut left = self.times.load(Ordering::Relaxed);
+            if left > 0 {
+                left -= 1;
+                self.times.store(left, Ordering::Relaxed);
+                let mut save = anystorage::SaveOptions::default();
+                save.metadata = Metadata::new().user("version", left.to_string());
+                self.inner.save(from, format!("version {left}").into(), &save).await?;
+            }
+            self.inner.copy(from, to, options).await
+        }
+
+        anystorage::forward! {
+            to self.inner: info, innermost, save, open, stat, exists, delete, delete_many,
+            delete_folder_marker, list, rename, url, link_verifier
+        }
+    }
+
+    async fn replaced(times: u32) -> Storage {
+        let storage = anystorage::Memory::storage();
+        storage.save("a", "hello").user_metadata("version", "old").await.unwrap();
+        storage.layer(|inner| Replaced { inner, times: times.into() })
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_replaced_meanwhile_keeps_the_metadata_of_its_version() {
+        let storage = replaced(2).await;
+        assert!(changes().run(&place(storage.clone())).await.unwrap());
+        let object = storage.open("a").await.unwrap();
+        let metadata = object.meta().metadata.clone();
+        assert_eq!(metadata.user_metadata.get("version").map(String::as_str), Some("0"));
+        assert_eq!(metadata.cache_control.as_deref(), Some("no-cache"));
+        assert_eq!(object.text().await.unwrap(), "version 0");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_replaced_before_each_attempt_is_an_error() {
+        let storage = replaced(MAX_ATTEMPTS).await;
+        assert!(changes().run(&place(storage.clone())).await.is_err());
+        assert_eq!(storage.stat("a").await.unwrap().metadata.cache_control, None);
     }
 }

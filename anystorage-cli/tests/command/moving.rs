@@ -25,6 +25,20 @@ fn an_object_is_moved_with_its_metadata() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_move_within_a_storage_renames_the_file() {
+    use std::os::unix::fs::MetadataExt;
+
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "moved");
+    let inode = |name: &str| std::fs::metadata(sandbox.path(name)).unwrap().ino();
+    let before = inode("media/a");
+    sandbox.run(&["mv", "media:a", "media:b/c"]).done();
+    assert_eq!(inode("media/b/c"), before);
+    assert!(!sandbox.exists("media/a"));
+}
+
 #[test]
 fn a_failed_move_keeps_the_source() {
     let sandbox = Sandbox::new();

@@ -7,8 +7,8 @@ use futures_util::{TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key,
     Link, LinkVerifier, ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload,
-    Prefix, Result, SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one, keys,
-    roll_up,
+    Prefix, RenameOptions, Result, SaveMode, SaveOptions, UrlOptions, async_trait,
+    delete_one_by_one, keys, roll_up,
 };
 
 use crate::RedbOptions;
@@ -139,18 +139,11 @@ impl Driver for Redb {
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let (database, from, to, options) =
             (self.database.clone(), from.clone(), to.clone(), options.clone());
-        let mode = match options.mode {
-            CopyMode::Overwrite => SaveMode::Overwrite,
-            CopyMode::CreateNew => SaveMode::CreateNew,
-            other => {
-                return Err(Error::unsupported(format!(
-                    "the redb driver does not support the copy mode {other:?}"
-                )));
-            }
-        };
+        let mode = save_mode(options.mode)?;
         blocking(move || {
             database.write(|tables| {
                 let source = tables.record(&from)?.ok_or_else(Error::not_found)?;
+                options.check_source(&source.clone().into_meta(from.clone())?)?;
                 let to = permitted_key(tables, to, &mode)?;
                 let body = if from == to { source.body.clone() } else { keys::random_text(26)? };
                 let metadata = match options.metadata {
@@ -166,6 +159,25 @@ impl Driver for Redb {
         .await
     }
 
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let (database, from, to, options) =
+            (self.database.clone(), from.clone(), to.clone(), options.clone());
+        let mode = save_mode(options.mode)?;
+        blocking(move || {
+            database.write(|tables| {
+                let source = tables.record(&from)?.ok_or_else(Error::not_found)?;
+                options.check_source(&source.clone().into_meta(from.clone())?)?;
+                let to = permitted_key(tables, to, &mode)?;
+                if from != to {
+                    tables.remove_record(&from)?;
+                    tables.put_record(&to, &source)?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {
         Err(Error::unsupported(
             "a database has no links; set public_url if a web server shows its objects",
@@ -174,5 +186,16 @@ impl Driver for Redb {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         Err(Error::unsupported("a database signs no links"))
+    }
+}
+
+/// Returns the mode of the destination.
+fn save_mode(mode: CopyMode) -> Result<SaveMode> {
+    match mode {
+        CopyMode::Overwrite => Ok(SaveMode::Overwrite),
+        CopyMode::CreateNew => Ok(SaveMode::CreateNew),
+        other => Err(Error::unsupported(format!(
+            "the redb driver does not support the copy mode {other:?}"
+        ))),
     }
 }

@@ -120,8 +120,14 @@ impl<'a> Tables<'a> {
 
     pub(crate) fn remove(&mut self, key: &Key) -> Result<()> {
         let Some(record) = self.record(key)? else { return Ok(()) };
-        self.objects.remove(key.as_str()).map_err(failed)?;
+        self.remove_record(key)?;
         self.remove_body(&record.body)
+    }
+
+    /// Removes the record of a key, and leaves its body.
+    pub(crate) fn remove_record(&mut self, key: &Key) -> Result<()> {
+        self.objects.remove(key.as_str()).map_err(failed)?;
+        Ok(())
     }
 
     pub(crate) fn remove_body(&mut self, body: &str) -> Result<()> {

@@ -71,6 +71,8 @@ fn every_case_that_the_guide_names_exists() {
     let quoted = guide.split('`').skip(1).step_by(2);
     let cases: Vec<_> = quoted
         .filter(|text| text.contains("::") && text.contains("_") && !text.contains('('))
+        // A path that begins with a type is not a case.
+        .filter(|text| text.starts_with(char::is_lowercase))
         .collect();
     assert!(cases.len() >= 10, "the guide names {cases:?}");
     for case in cases {

@@ -75,12 +75,7 @@ async fn copy(from: &Storage, to: &Storage, entry: Result<Entry>) -> Result<Opti
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let object = from.open(&listed.key).await?;
-    let meta = object.meta().clone();
-    // The body is streamed. A copy that breaks off or does not match a checksum leaves no object.
-    let mut save = to.save(&listed.key, object).metadata(meta.metadata);
-    for checksum in meta.checksums.iter() {
-        save = save.expect_checksum(checksum.clone());
-    }
-    Ok(Some(save.await?.size))
+    // Streams one version with its metadata. A copy that breaks off or does not match a checksum of
+    // the source leaves no object.
+    Ok(Some(from.copy_to(&listed.key, to, &listed.key).await?.size))
 }

@@ -14,9 +14,9 @@ use crate::payload::Payload;
 
 /// Adds metadata to objects that are saved without it, such as `Cache-Control`.
 ///
-/// A field that the save sets stays as it is. The layer does not change copies, which keep the
-/// metadata of their source or take that of the call, and uploads through signed links, which have
-/// the headers that the client sends.
+/// A field that the save sets stays as it is. The layer does not change renamed objects, copies,
+/// which keep the metadata of their source or take that of the call, and uploads through signed
+/// links, which have the headers that the client sends.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -54,6 +54,6 @@ impl Driver for DefaultMetadata {
 
     forward! {
         to self.inner: info, innermost, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier
     }
 }

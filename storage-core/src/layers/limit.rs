@@ -15,7 +15,9 @@ use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 
 /// Limits how many calls run at a time. Further calls wait in the order in which they arrive.
@@ -120,6 +122,11 @@ impl Driver for Limit {
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let _permit = self.permit().await;
         self.inner.copy(from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let _permit = self.permit().await;
+        self.inner.rename(from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -25,7 +25,9 @@ use crate::layers::recorder::{Counter, Recorder};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 use crate::text::escape_invisible;
 
@@ -403,6 +405,10 @@ impl Driver for Observed {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.observe(Operation::Copy, from.as_str(), self.inner.copy(from, to, options)).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        self.observe(Operation::Rename, from.as_str(), self.inner.rename(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -14,7 +14,9 @@ use crate::link::Link;
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 
 /// Adds a prefix to every key of a call, and removes it from the keys of results, listings and
@@ -196,6 +198,11 @@ impl Driver for Prefixed {
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let copied = self.inner.copy(&self.inside(from)?, &self.inside(to)?, options).await;
         copied.map_err(|error| self.outside_error(error))
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let renamed = self.inner.rename(&self.inside(from)?, &self.inside(to)?, options).await;
+        renamed.map_err(|error| self.outside_error(error))
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

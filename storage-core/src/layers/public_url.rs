@@ -119,6 +119,6 @@ impl Driver for PublicUrl {
 
     forward! {
         to self.inner: innermost, save, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy
+        delete_folder_marker, list, copy, rename
     }
 }

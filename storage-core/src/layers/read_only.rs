@@ -12,11 +12,11 @@ use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
-use crate::options::{CopyOptions, SaveOptions, UrlMethod, UrlOptions};
+use crate::options::{CopyOptions, RenameOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
-/// Refuses every call that would change the storage. `save`, `delete`, `copy`, links for uploads
-/// and [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
+/// Refuses every call that would change the storage. `save`, `delete`, `copy`, `rename`, links for
+/// uploads and [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -51,6 +51,7 @@ impl Driver for ReadOnly {
         info.capabilities = Capabilities {
             write: false,
             copy: false,
+            rename: false,
             create_new: false,
             save_if_match: false,
             signed_put: false,
@@ -86,6 +87,10 @@ impl Driver for ReadOnly {
     }
 
     async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
+        refused()
+    }
+
+    async fn rename(&self, _from: &Key, _to: &Key, _options: &RenameOptions) -> Result<()> {
         refused()
     }
 

@@ -22,7 +22,9 @@ use crate::layers::away::{Away, within};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 
 /// A payload in memory or in a file may take the timeout once for each started step of this many
@@ -38,7 +40,7 @@ const STEP_KEYS: u64 = 100;
 ///
 /// | verb | what must happen within the time |
 /// |---|---|
-/// | `stat`, `exists`, `delete`, `delete_folder_marker`, `copy`, `url` | the call returns |
+/// | `stat`, `exists`, `delete`, `delete_folder_marker`, `copy`, `rename`, `url` | the call returns |
 /// | `open` | the call returns; then each chunk of a body that streams arrives |
 /// | `list` | each entry arrives |
 /// | `save` of a stream | the driver reads the next chunk; after the last one, the call returns |
@@ -50,11 +52,12 @@ const STEP_KEYS: u64 = 100;
 /// A body in a file is read by the caller and has no timeout.
 ///
 /// A payload in memory shows no progress, so the layer allows time for its size. Save a large one
-/// as a stream to detect a stalled save sooner. A copy shows no progress either: choose a time in
-/// which the backend copies the largest object.
+/// as a stream to detect a stalled save sooner. A copy or a rename shows no progress either: choose
+/// a time in which the backend copies the largest object.
 ///
-/// A call that runs out of time is dropped. The error `Timeout` is retryable. A save, delete or
-/// copy may have happened by then, completely or not at all.
+/// A call that runs out of time is dropped. The error `Timeout` is retryable, except that of a
+/// rename. A save, delete or copy may have happened by then, completely or not at all. So may a
+/// rename; on a backend that copies and deletes, both objects may exist.
 ///
 /// ```
 /// use std::time::Duration;
@@ -271,6 +274,15 @@ impl Driver for Timeout {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.write(self.inner.copy(from, to, options)).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let renamed = self.write(self.inner.rename(from, to, options)).await;
+        // Of a rename that timed out, a second attempt could find the effect.
+        renamed.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => error.with_retryable(false),
+            _ => error,
+        })
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

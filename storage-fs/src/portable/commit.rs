@@ -98,12 +98,13 @@ impl Commit<'_> {
                     return Err(errors::no_locks());
                 }
                 let mut sidecar = SidecarWriter::new(self.shared, self.key, entry);
-                self.with_parent_dir(self.key, |directory| {
+                with_parent_dir(self.shared, self.key, |directory| {
                     if let SaveMode::IfMatch(expected) = mode {
                         check_version(self.shared, self.key, expected)?;
                     }
                     self.replace(directory, staged, &mut sidecar)
-                })
+                })?;
+                Ok(self.key.clone())
             }
         }
     }
@@ -117,51 +118,6 @@ impl Commit<'_> {
         }
     }
 
-    /// Calls `put` with the object's directory, which is created if it is missing. If another
-    /// process removes it (`put` returns `NotFound`), creates it and calls `put` again.
-    fn with_parent_dir(
-        &self,
-        key: &Key,
-        mut put: impl FnMut(&Dir) -> Result<io::Result<()>>,
-    ) -> Result<Key> {
-        for _ in 0..MAX_ATTEMPTS {
-            let parent = match self.shared.root.create_parent(key) {
-                Ok(parent) => parent,
-                Err(error) if is_missing(&error) => continue,
-                Err(error) => {
-                    self.shared.root.remove_empty_parents(key);
-                    return Err(io_error(error, "creating the directory for the object"));
-                }
-            };
-            let placed = match put(&parent.directory) {
-                Ok(Err(error)) if is_missing(&error) => continue,
-                Ok(placed) => placed.map_err(|error| match error.kind() {
-                    IoKind::IsADirectory | IoKind::DirectoryNotEmpty => errors::is_a_directory(),
-                    _ => io_error(error, "renaming the file into place"),
-                }),
-                Err(error) => Err(error),
-            };
-            return match placed {
-                Ok(()) => match self.shared.root.sync(&parent) {
-                    Ok(()) => Ok(key.clone()),
-                    Err(error) => Err(io_error(
-                        error,
-                        "the object is in its place, but its directory was not synced",
-                    )),
-                },
-                Err(error) => {
-                    if parent.is_new {
-                        // Windows removes no directory that is open.
-                        drop(parent);
-                        self.shared.root.remove_empty_parents(key);
-                    }
-                    Err(error)
-                }
-            };
-        }
-        Err(errors::directory_removed())
-    }
-
     /// Replaces any file that is there. The caller holds the key's lock.
     fn replace(
         &self,
@@ -171,7 +127,7 @@ impl Commit<'_> {
     ) -> Result<io::Result<()>> {
         // The caller may have dropped the future while this waited for the lock.
         self.caller.check()?;
-        let present = self.entry(directory, self.key)?;
+        let present = entry(self.shared, directory, self.key)?;
         if let Some(present) = &present {
             remove_empty_dir(directory, self.key, present)?;
         }
@@ -193,34 +149,84 @@ impl Commit<'_> {
     fn place_new(&self, key: &Key, staged: &mut Staged, entry: &SidecarEntry) -> Result<Key> {
         let _lock = self.shared.locks.lock(key)?;
         let mut sidecar = SidecarWriter::new(self.shared, key, entry);
-        self.with_parent_dir(key, |directory| {
+        with_parent_dir(self.shared, key, |directory| {
             self.caller.check()?;
-            match self.entry(directory, key)? {
-                Some(present) if present.is_file() => return Err(errors::already_exists()),
-                Some(present) => remove_empty_dir(directory, key, &present)?,
-                None => {}
-            }
+            ensure_vacant(self.shared, directory, key)?;
             sidecar.write(false)?;
             let placed = staged.place_new(directory, key.name());
             if placed.is_ok() {
                 sidecar.finish();
             }
             Ok(placed)
-        })
+        })?;
+        Ok(key.clone())
     }
+}
 
-    fn entry(&self, directory: &Dir, key: &Key) -> Result<Option<Status>> {
-        let entry = self.shared.root.entry(directory, key.as_str());
-        match entry {
-            Err(error) if means_absent(&error) && !is_other_name(&error) => Ok(None),
-            entry => entry.map_err(|error| io_error(error, "looking up the file")),
-        }
+/// Calls `put` with the object's directory, which is created if it is missing. If another process
+/// removes it (`put` returns `NotFound`), creates it and calls `put` again. Then syncs the
+/// directory.
+pub(crate) fn with_parent_dir(
+    shared: &Shared,
+    key: &Key,
+    mut put: impl FnMut(&Dir) -> Result<io::Result<()>>,
+) -> Result<()> {
+    for _ in 0..MAX_ATTEMPTS {
+        let parent = match shared.root.create_parent(key) {
+            Ok(parent) => parent,
+            Err(error) if is_missing(&error) => continue,
+            Err(error) => {
+                shared.root.remove_empty_parents(key);
+                return Err(io_error(error, "creating the directory for the object"));
+            }
+        };
+        let placed = match put(&parent.directory) {
+            Ok(Err(error)) if is_missing(&error) => continue,
+            Ok(placed) => placed.map_err(|error| match error.kind() {
+                IoKind::IsADirectory | IoKind::DirectoryNotEmpty => errors::is_a_directory(),
+                _ => io_error(error, "renaming the file into place"),
+            }),
+            Err(error) => Err(error),
+        };
+        return match placed {
+            Ok(()) => shared.root.sync(&parent).map_err(|error| {
+                io_error(error, "the object is in its place, but its directory was not synced")
+            }),
+            Err(error) => {
+                if parent.is_new {
+                    // Windows removes no directory that is open.
+                    drop(parent);
+                    shared.root.remove_empty_parents(key);
+                }
+                Err(error)
+            }
+        };
+    }
+    Err(errors::directory_removed())
+}
+
+/// Returns the status of a key's file in its directory. Fails with `Conflict` if the name exists in
+/// another spelling.
+pub(crate) fn entry(shared: &Shared, directory: &Dir, key: &Key) -> Result<Option<Status>> {
+    match shared.root.entry(directory, key.as_str()) {
+        Err(error) if means_absent(&error) && !is_other_name(&error) => Ok(None),
+        entry => entry.map_err(|error| io_error(error, "looking up the file")),
+    }
+}
+
+/// Fails with `AlreadyExists` if an object is in the place of a new one. Otherwise as
+/// [`remove_empty_dir`].
+pub(crate) fn ensure_vacant(shared: &Shared, directory: &Dir, key: &Key) -> Result<()> {
+    match entry(shared, directory, key)? {
+        Some(present) if present.is_file() => Err(errors::already_exists()),
+        Some(present) => remove_empty_dir(directory, key, &present),
+        None => Ok(()),
     }
 }
 
 /// Removes an empty directory from the place of an object. Does nothing for a regular file. Fails
 /// with `Conflict` for anything else.
-fn remove_empty_dir(directory: &Dir, key: &Key, present: &Status) -> Result<()> {
+pub(crate) fn remove_empty_dir(directory: &Dir, key: &Key, present: &Status) -> Result<()> {
     if present.is_file() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use storage_core::{
-    CopyMode, CopyOptions, Error, ErrorKind, Key, MetadataDirective, Result, SaveMode,
+    CopyMode, CopyOptions, Error, ErrorKind, Key, MetadataDirective, ObjectMeta, Result, SaveMode,
 };
 
 use super::commit::Commit;
@@ -33,7 +33,9 @@ pub(crate) async fn copy(
     shared
         .run(move |shared, caller| {
             for _ in 0..MAX_ATTEMPTS {
-                match copy_once(shared, &from, &to, &options, caller) {
+                let source = metadata::open_with_meta(shared, &from)?;
+                options.check_source(&source.1)?;
+                match copy_once(shared, &from, source, &to, &options, caller) {
                     // The object was replaced while its bytes were copied onto itself: the new
                     // bytes must get the metadata.
                     Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
@@ -48,11 +50,11 @@ pub(crate) async fn copy(
 fn copy_once(
     shared: &Shared,
     from: &Key,
+    (source, meta): (File, ObjectMeta),
     to: &Key,
     options: &CopyOptions,
     caller: &CallerAlive,
 ) -> Result<()> {
-    let (source, meta) = metadata::open_with_meta(shared, from)?;
     let onto_itself = from == to && options.mode == CopyMode::Overwrite;
     let metadata = match &options.metadata {
         MetadataDirective::Replace(metadata) => metadata,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions,
-    async_trait,
+    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, UrlOptions, async_trait,
 };
 
 use super::name_rules::NameRules;
 use super::shared::Shared;
-use super::{copy, delete, open, save, stat};
+use super::{copy, delete, open, rename, save, stat};
 use crate::settings::Settings;
 use crate::walk;
 
@@ -106,6 +106,10 @@ impl Driver for Fs {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         copy::copy(&self.shared, from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        rename::rename(&self.shared, from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

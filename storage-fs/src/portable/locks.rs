@@ -65,6 +65,23 @@ impl Locks {
         }
         Err(errors::directory_removed())
     }
+
+    /// Locks two keys. Returns `None` on a file system without locks.
+    ///
+    /// Takes the locks in the order of their files, so that two calls cannot wait for each other:
+    /// nothing else takes a second lock.
+    pub(crate) fn lock_both(&self, one: &Key, other: &Key) -> Result<Option<[Option<Lock>; 2]>> {
+        let (first, last) = match lock_file_name(one) <= lock_file_name(other) {
+            true => (one, other),
+            false => (other, one),
+        };
+        let Some(lock) = self.lock(first)? else { return Ok(None) };
+        if lock_file_name(first) == lock_file_name(last) {
+            return Ok(Some([Some(lock), None]));
+        }
+        let second = self.lock(last)?;
+        Ok(second.map(|second| [Some(lock), Some(second)]))
+    }
 }
 
 impl Drop for Locks {

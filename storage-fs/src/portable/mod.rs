@@ -12,6 +12,7 @@ mod metadata;
 mod name_rules;
 mod open;
 mod platform;
+mod rename;
 mod root;
 mod save;
 mod shared;

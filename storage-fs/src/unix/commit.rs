@@ -27,7 +27,7 @@ use crate::record::Record;
 use crate::settings::CreateMode;
 
 /// How often other processes may remove the object's directory before the save fails.
-const MAX_ATTEMPTS: usize = 1000;
+pub(crate) const MAX_ATTEMPTS: usize = 1000;
 
 /// The object that a staged file becomes.
 pub(crate) struct Commit<'a> {
@@ -123,42 +123,11 @@ impl Commit<'_> {
         !matches!(self.shared.root.open_parent(self.key), Err(Errno::NOTDIR | Errno::LOOP))
     }
 
-    /// Calls `put` with the object's directory, which is created if it is missing. If another
-    /// process removes it (`put` returns `NOENT`), creates it and calls `put` again.
     fn with_parent_dir(
         &self,
-        mut put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>,
+        put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>,
     ) -> Result<Key> {
-        for _ in 0..MAX_ATTEMPTS {
-            let parent = match self.shared.root.create_parent(self.key) {
-                Ok(parent) => parent,
-                Err(Errno::NOENT) => continue,
-                Err(errno) => {
-                    self.shared.root.remove_empty_parents(self.key);
-                    return Err(os_error(errno, "creating the directory for the object"));
-                }
-            };
-            let placed = match put(&parent.directory) {
-                Ok(Err(Errno::NOENT)) => continue,
-                Ok(placed) => placed.map_err(|errno| match errno {
-                    Errno::ISDIR | Errno::NOTEMPTY => errors::is_a_directory(),
-                    other => os_error(other, "renaming the file into place"),
-                }),
-                Err(error) => Err(error),
-            };
-            return match placed {
-                Ok(key) => self.sync(&parent).map(|()| key),
-                Err(error) => {
-                    if parent.is_new {
-                        // Removing the parents needs file descriptors, so release these first.
-                        drop(parent);
-                        self.shared.root.remove_empty_parents(self.key);
-                    }
-                    Err(error)
-                }
-            };
-        }
-        Err(errors::directory_removed())
+        with_parent_dir(self.shared, self.key, put)
     }
 
     fn lock(&self, key: &Key, mode: LockMode) -> Result<Option<Lock>> {
@@ -222,12 +191,51 @@ impl Commit<'_> {
             Err(errors::already_exists())
         })
     }
+}
 
-    fn sync(&self, parent: &PreparedDir) -> Result<()> {
-        self.shared.root.sync(parent).map_err(|errno| {
-            os_error(errno, "the object is in its place, but its directory was not synced")
-        })
+/// Calls `put` with the object's directory, which is created if it is missing. If another process
+/// removes it (`put` returns `NOENT`), creates it and calls `put` again. Then syncs the directory.
+pub(crate) fn with_parent_dir<T>(
+    shared: &Shared,
+    key: &Key,
+    mut put: impl FnMut(&OwnedFd) -> Result<Result<T, Errno>>,
+) -> Result<T> {
+    for _ in 0..MAX_ATTEMPTS {
+        let parent = match shared.root.create_parent(key) {
+            Ok(parent) => parent,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => {
+                shared.root.remove_empty_parents(key);
+                return Err(os_error(errno, "creating the directory for the object"));
+            }
+        };
+        let placed = match put(&parent.directory) {
+            Ok(Err(Errno::NOENT)) => continue,
+            Ok(placed) => placed.map_err(|errno| match errno {
+                Errno::ISDIR | Errno::NOTEMPTY => errors::is_a_directory(),
+                other => os_error(other, "renaming the file into place"),
+            }),
+            Err(error) => Err(error),
+        };
+        return match placed {
+            Ok(placed) => sync(shared, &parent).map(|()| placed),
+            Err(error) => {
+                if parent.is_new {
+                    // Removing the parents needs file descriptors, so release these first.
+                    drop(parent);
+                    shared.root.remove_empty_parents(key);
+                }
+                Err(error)
+            }
+        };
     }
+    Err(errors::directory_removed())
+}
+
+fn sync(shared: &Shared, parent: &PreparedDir) -> Result<()> {
+    shared.root.sync(parent).map_err(|errno| {
+        os_error(errno, "the object is in its place, but its directory was not synced")
+    })
 }
 
 /// Gives a staged file the owner and the group of the file that it replaces, as far as the process
@@ -249,7 +257,7 @@ fn inherit_ownership(staged: &Staged, stat: &Stat, present: &Stat) -> u32 {
     }
 }
 
-fn lookup(directory: &OwnedFd, key: &Key) -> Result<Option<Stat>> {
+pub(crate) fn lookup(directory: &OwnedFd, key: &Key) -> Result<Option<Stat>> {
     match fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -259,7 +267,7 @@ fn lookup(directory: &OwnedFd, key: &Key) -> Result<Option<Stat>> {
 
 /// Removes an empty directory from the place of an object. Does nothing for a regular file. Fails
 /// with `Conflict` for anything else.
-fn remove_empty_dir(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()> {
+pub(crate) fn remove_empty_dir(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()> {
     if is_regular(present) {
         return Ok(());
     }
@@ -274,7 +282,7 @@ fn remove_empty_dir(directory: &OwnedFd, key: &Key, present: &Stat) -> Result<()
 
 /// Fails with `AlreadyExists` if an object is in the place of a new one. Otherwise as
 /// [`remove_empty_dir`].
-fn ensure_vacant(directory: &OwnedFd, key: &Key) -> Result<()> {
+pub(crate) fn ensure_vacant(directory: &OwnedFd, key: &Key) -> Result<()> {
     match lookup(directory, key)? {
         Some(stat) if is_regular(&stat) => Err(errors::already_exists()),
         Some(stat) => remove_empty_dir(directory, key, &stat),

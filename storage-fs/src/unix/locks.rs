@@ -4,6 +4,7 @@
 //!   succeed.
 //! - A step that replaces or removes an object takes the key's lock in shared mode.
 //! - A step that compares first (`if_match`), or that writes a sidecar, takes it in exclusive mode.
+//! - A rename takes the locks of both keys in exclusive mode.
 //!
 //! The locks are `flock` on files in `.anystorage/locks`. No other user can open them, because a
 //! user who can open a file can hold a lock on it forever. Each key maps to one of 64 files, which
@@ -77,6 +78,23 @@ impl Locks {
             }
         }
         Err(errors::directory_removed())
+    }
+
+    /// Locks two keys exclusively. Returns `None` on a file system without locks.
+    ///
+    /// Takes the locks in the order of their files, so that two calls cannot wait for each other:
+    /// nothing else takes a second lock.
+    pub(crate) fn lock_both(&self, one: &Key, other: &Key) -> Result<Option<[Option<Lock>; 2]>> {
+        let (first, last) = match lock_file_name(one) <= lock_file_name(other) {
+            true => (one, other),
+            false => (other, one),
+        };
+        let Some(lock) = self.lock(first, LockMode::Exclusive)? else { return Ok(None) };
+        if lock_file_name(first) == lock_file_name(last) {
+            return Ok(Some([Some(lock), None]));
+        }
+        let second = self.lock(last, LockMode::Exclusive)?;
+        Ok(second.map(|second| [Some(lock), Some(second)]))
     }
 
     /// Returns whether a locked file is still the one that other processes open. Lock files are

@@ -10,6 +10,7 @@ mod list;
 mod locks;
 mod metadata;
 mod open;
+mod rename;
 mod root;
 mod save;
 mod shared;

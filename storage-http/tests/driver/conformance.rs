@@ -293,7 +293,7 @@ impl Driver for RemoveMetadata {
 
     forward! {
         to self.0: info, innermost, open, stat, exists, delete, delete_many, delete_folder_marker,
-        list, copy, url, link_verifier
+        list, copy, rename, url, link_verifier
     }
 }
 

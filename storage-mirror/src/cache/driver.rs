@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, Storage, UrlOptions,
-    async_trait,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions, Storage,
+    UrlOptions, async_trait,
 };
 
 use super::config::CacheBuilder;
 use super::shared::Shared;
 use super::status::Status;
-use super::{copy, delete, open, save};
+use super::{copy, delete, open, rename, save};
 
 /// A storage with a disk cache in front of it. The [module](super) describes its guarantees.
 ///
@@ -100,6 +100,10 @@ impl Driver for Cache {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         copy::copy(&self.0, from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        rename::rename(&self.0, from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -94,6 +94,7 @@ mod delete;
 mod directory;
 mod driver;
 mod open;
+mod rename;
 mod save;
 mod shared;
 mod status;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveOptions, UrlOptions, async_trait,
+    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
+    UrlOptions, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -107,6 +108,10 @@ impl Driver for Gated {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.inner.copy(from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        self.inner.rename(from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

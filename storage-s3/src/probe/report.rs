@@ -42,6 +42,7 @@ pub(super) enum Feature {
     UnquotedEtags,
     ConditionalComplete,
     ConditionalCopy,
+    ConditionalSource,
     ChecksumHeaders,
     BulkDelete,
     PartCopy,
@@ -58,6 +59,7 @@ impl Feature {
             Self::UnquotedEtags => !features.quoted_etags && features.conditional_put,
             Self::ConditionalComplete => features.conditional_complete,
             Self::ConditionalCopy => features.conditional_copy,
+            Self::ConditionalSource => features.conditional_source,
             Self::ChecksumHeaders => features.checksum_headers,
             Self::BulkDelete => features.bulk_delete,
             Self::PartCopy => features.part_copy,
@@ -126,12 +128,13 @@ impl ProbeReport {
 mod tests {
     use super::*;
 
-    const ALL: [Feature; 10] = [
+    const ALL: [Feature; 11] = [
         Feature::ConditionalPut,
         Feature::QuotedEtags,
         Feature::UnquotedEtags,
         Feature::ConditionalComplete,
         Feature::ConditionalCopy,
+        Feature::ConditionalSource,
         Feature::ChecksumHeaders,
         Feature::BulkDelete,
         Feature::PartCopy,

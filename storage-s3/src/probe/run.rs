@@ -89,6 +89,11 @@ impl ProbeRun {
             Some(Feature::ConditionalCopy),
             self.conditional_copy(&object).await,
         );
+        record(
+            "if_source_match of a copy",
+            Some(Feature::ConditionalSource),
+            self.conditional_source(&object).await,
+        );
         record("a copy with other metadata", None, self.copy(&object).await);
         record("a copy by ranges", Some(Feature::PartCopy), self.part_copy(&object).await);
         for (what, feature, body_checksum) in checksum_checks() {
@@ -259,6 +264,21 @@ impl ProbeRun {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(ProbeOutcome::Works),
             Err(error) => Err(error),
         }
+    }
+
+    async fn conditional_source(&mut self, from: &Key) -> CheckResult {
+        let to = self.key("copied-if-unchanged")?;
+        let mut options = CopyOptions::default();
+        options.if_source_match = Some(ETag::strong(WRONG_ETAG)?);
+        match copy::copy_at_service(&self.unrestricted, from, &to, &options).await {
+            Ok(()) => return ignored("an object of another ETag was copied"),
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
+            Err(error) => return Err(error),
+        }
+        options.if_source_match = stat::stat(&self.unrestricted, from).await?.etag;
+        copy::copy_at_service(&self.unrestricted, from, &to, &options)
+            .await
+            .map(|()| ProbeOutcome::Works)
     }
 
     async fn copy(&mut self, from: &Key) -> CheckResult {

@@ -28,6 +28,7 @@ mod faults;
 mod fixture;
 mod listings;
 mod real;
+mod renames;
 mod scenarios;
 mod stalls;
 mod uploads;

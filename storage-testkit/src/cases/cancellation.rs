@@ -209,6 +209,30 @@ pub(crate) async fn a_copy_dropped_at_any_point_takes_effect_completely_or_not_a
     only_known_names(kit, "d/").await
 }
 
+pub(crate) async fn a_rename_dropped_at_any_point_loses_no_object(kit: &Kit) -> Checked {
+    for polls in 0..POLLS / 2 {
+        // Each attempt has its own keys, because a dropped operation may still take effect later.
+        let (from, to) = (format!("d/{}.bin", 2 * polls), format!("d/{}.bin", 2 * polls + 1));
+        kit.storage.save(&from, pattern(2, 400_000)).content_type("a/new").await?;
+        kit.storage.save(&to, pattern(1, 3000)).content_type("a/old").await?;
+        at_most(polls, kit.storage.rename(&from, &to)).await.transpose()?;
+        // The source is looked up first, because the rename may still go on.
+        let source_remains = kit.storage.exists(&from).await?;
+        let object = kit.storage.open(&to).await?;
+        let meta = object.meta().clone();
+        let is_new = meta.size == 400_000;
+        assert!(is_new || source_remains, "the object is gone");
+        assert_same(
+            &object.bytes().await?,
+            &if is_new { pattern(2, 400_000) } else { pattern(1, 3000) },
+        );
+        if kit.storage.info().capabilities.metadata {
+            assert_eq!(meta.content_type(), Some(if is_new { "a/new" } else { "a/old" }));
+        }
+    }
+    only_known_names(kit, "d/").await
+}
+
 pub(crate) async fn reading_verbs_can_be_dropped_at_any_point(kit: &Kit) -> Checked {
     kit.seed.save("a/b.bin", pattern(1, 3_000_000)).await?;
     for polls in 0..10 {

@@ -19,7 +19,7 @@ pub(crate) async fn a_verb_without_its_capability_is_refused_and_changes_nothing
     kit: &Kit,
 ) -> Checked {
     const KEY: &str = "old.bin";
-    let Capabilities { write, list, copy, create_new, save_if_match, .. } =
+    let Capabilities { write, list, copy, rename, create_new, save_if_match, .. } =
         kit.storage.info().capabilities;
     kit.seed.save(KEY, "old").await?;
     let storage = &kit.storage;
@@ -39,6 +39,10 @@ pub(crate) async fn a_verb_without_its_capability_is_refused_and_changes_nothing
     if !copy {
         denied("copy", storage.copy(KEY, "new.bin").await);
         denied("copy", storage.copy(KEY, KEY).await);
+    }
+    if !rename {
+        denied("rename", storage.rename(KEY, "new.bin").await);
+        denied("rename", storage.rename(KEY, KEY).await);
     }
     if !list {
         denied("list", storage.list("").entries().collect().await);

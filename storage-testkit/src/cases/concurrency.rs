@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryStreamExt};
 use storage_core::{ErrorKind, Metadata, Object, ObjectMeta, Result, Storage};
 
 use crate::case::{Checked, Failure};
@@ -67,22 +68,56 @@ async fn read_version(storage: &Storage, key: &str) -> Result<usize, Failure> {
     Ok(version_of(&meta, &object.bytes().await?))
 }
 
+/// Replaces the shared object with a version of this number.
+type Replace = fn(Storage, usize) -> BoxFuture<'static, Checked>;
+
+fn by_save(storage: Storage, version: usize) -> BoxFuture<'static, Checked> {
+    async move { save_version(&storage, KEY, version).await }.boxed()
+}
+
+fn by_rename(storage: Storage, version: usize) -> BoxFuture<'static, Checked> {
+    async move {
+        save_version(&storage, "next.bin", version).await?;
+        storage.rename("next.bin", KEY).await?;
+        Ok(())
+    }
+    .boxed()
+}
+
 /// Overwrites the shared object with all versions while the readers read.
 async fn beside_overwrites<F, Fut>(kit: &Kit, overwrites: usize, read: F) -> Checked
 where
     F: Fn(Storage) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Checked> + Send + 'static,
 {
-    save_version(&kit.seed, KEY, 0).await?;
+    beside(kit, &kit.seed, by_save, overwrites, read).await
+}
+
+async fn beside<F, Fut>(
+    kit: &Kit,
+    writer: &Storage,
+    replace: Replace,
+    overwrites: usize,
+    read: F,
+) -> Checked
+where
+    F: Fn(Storage) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Checked> + Send + 'static,
+{
+    save_version(writer, KEY, 0).await?;
     let done = Arc::new(AtomicBool::new(false));
     let reads = Arc::new(AtomicUsize::new(0));
     let ended = race(READERS + 1, |number| {
-        let (seed, storage) = (kit.seed.clone(), kit.storage.clone());
+        let (writer, storage) = (writer.clone(), kit.storage.clone());
         let (done, reads, read) = (Arc::clone(&done), Arc::clone(&reads), read.clone());
         let writing = (number == 0).then(|| Writing(Arc::clone(&done)));
         async move {
             if let Some(_writing) = writing {
-                return write_all(&seed, overwrites).await;
+                for version in 1..=overwrites {
+                    replace(writer.clone(), version).await?;
+                    tokio::task::yield_now().await;
+                }
+                return Ok(());
             }
             // At least once, even if this reader starts after the last version.
             loop {
@@ -109,14 +144,6 @@ impl Drop for Writing {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
-}
-
-async fn write_all(storage: &Storage, overwrites: usize) -> Checked {
-    for version in 1..=overwrites {
-        save_version(storage, KEY, version).await?;
-        tokio::task::yield_now().await;
-    }
-    Ok(())
 }
 
 pub(crate) async fn readers_during_1000_overwrites_see_complete_versions(kit: &Kit) -> Checked {
@@ -201,6 +228,37 @@ pub(crate) async fn copies_during_overwrites_are_complete(kit: &Kit) -> Checked 
             for _ in 0..3 {
                 tokio::task::yield_now().await;
                 read_version(&storage, &to).await?;
+            }
+            Ok(())
+        }
+    })
+    .await
+}
+
+pub(crate) async fn renames_during_reads_are_complete(kit: &Kit) -> Checked {
+    beside(kit, &kit.storage, by_rename, 300, |storage| async move {
+        read_version(&storage, KEY).await?;
+        assert!(storage.exists(KEY).await?, "an object that is replaced was away for a moment");
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn a_copy_with_if_source_match_during_overwrites_is_of_that_version(
+    kit: &Kit,
+) -> Checked {
+    let copies = Arc::new(AtomicUsize::new(0));
+    beside_overwrites(kit, 300, move |storage| {
+        let to = format!("copies/{}.bin", copies.fetch_add(1, Ordering::Relaxed));
+        async move {
+            let object = storage.open(KEY).await?;
+            let meta = object.meta().clone();
+            let version = version_of(&meta, &object.bytes().await?);
+            let etag = meta.etag.unwrap_or_else(|| panic!("{KEY:?} has no ETag"));
+            tokio::task::yield_now().await;
+            match storage.copy(KEY, &to).if_source_match(etag).await {
+                Ok(()) => assert_eq!(read_version(&storage, &to).await?, version),
+                other => drop(refused(other, ErrorKind::PreconditionFailed)),
             }
             Ok(())
         }

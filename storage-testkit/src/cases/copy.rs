@@ -1,6 +1,6 @@
 //! `copy`: within a storage, with the metadata of the source or with other metadata.
 
-use storage_core::{Checksum, ErrorKind, Metadata};
+use storage_core::{Checksum, ETag, ErrorKind, Metadata};
 
 use super::metadata::everything;
 use crate::case::Checked;
@@ -196,5 +196,74 @@ pub(crate) async fn one_of_16_concurrent_copies_with_create_new_succeeds(kit: &K
         assert_eq!(winners.len(), 1, "these racers all won: {winners:?}");
         assert_same(&kit.read(&to).await?, &pattern(winners[0] as u8, 4000));
     }
+    Ok(())
+}
+
+pub(crate) async fn if_source_match_copies_the_matching_version(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").await?;
+    kit.storage.save("to.bin", "old").await?;
+    let etag = kit.storage.stat("from.bin").await?.etag.expect("required of the driver");
+    kit.storage.copy("from.bin", "to.bin").if_source_match(etag.clone()).await?;
+    assert_eq!(kit.read("to.bin").await?, "body");
+    if kit.storage.info().capabilities.metadata {
+        let other = Metadata::new().content_type("text/css");
+        let copy = kit.storage.copy("from.bin", "from.bin").metadata(other.clone());
+        copy.if_source_match(etag).await?;
+        assert_eq!(kit.storage.stat("from.bin").await?.metadata, other);
+        assert_eq!(kit.read("from.bin").await?, "body");
+    }
+    kit.holds_only(&["from.bin", "to.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn if_source_match_refuses_another_version_and_changes_nothing(
+    kit: &Kit,
+) -> Checked {
+    let older = kit.storage.save("from.bin", "older").await?;
+    let older = older.etag.map_or_else(|| ETag::strong("unknown"), Ok)?;
+    kit.storage.save("from.bin", "a newer version").await?;
+    kit.storage.save("to.bin", "old").await?;
+    let before = kit.storage.stat("from.bin").await?;
+    for to in ["to.bin", "new.bin", "from.bin"] {
+        let copy = kit.storage.copy("from.bin", to).if_source_match(older.clone());
+        refused(copy.await, ErrorKind::PreconditionFailed);
+        if kit.storage.info().capabilities.metadata {
+            let copy = kit.storage.copy("from.bin", to).metadata(everything());
+            let copy = copy.if_source_match(older.clone());
+            refused(copy.await, ErrorKind::PreconditionFailed);
+        }
+    }
+    let missing = kit.storage.copy("missing.bin", "to.bin").if_source_match(older);
+    refused(missing.await, ErrorKind::NotFound);
+    assert_eq!(kit.storage.stat("from.bin").await?, before);
+    assert_eq!(kit.read("to.bin").await?, "old");
+    kit.holds_only(&["from.bin", "to.bin"]).await?;
+    Ok(())
+}
+
+pub(crate) async fn if_source_match_and_create_new_are_both_evaluated(kit: &Kit) -> Checked {
+    let older = kit.storage.save("from.bin", "older").await?;
+    let older = older.etag.map_or_else(|| ETag::strong("unknown"), Ok)?;
+    kit.storage.save("from.bin", "a newer version").await?;
+    kit.storage.save("to.bin", "old").await?;
+    let etag = kit.storage.stat("from.bin").await?.etag.expect("required of the driver");
+    let copy = |to, etag: &ETag| {
+        kit.storage.copy("from.bin", to).if_source_match(etag.clone()).create_new()
+    };
+    refused(copy("to.bin", &etag).await, ErrorKind::AlreadyExists);
+    refused(copy("new.bin", &older).await, ErrorKind::PreconditionFailed);
+    kit.holds_only(&["from.bin", "to.bin"]).await?;
+    copy("new.bin", &etag).await?;
+    assert_eq!(kit.read("new.bin").await?, "a newer version");
+    assert_eq!(kit.read("to.bin").await?, "old");
+    Ok(())
+}
+
+pub(crate) async fn a_weak_source_etag_never_matches(kit: &Kit) -> Checked {
+    kit.storage.save("from.bin", "body").await?;
+    let etag = kit.storage.stat("from.bin").await?.etag.expect("required of the driver");
+    let copy = kit.storage.copy("from.bin", "to.bin").if_source_match(ETag::weak(etag.opaque())?);
+    refused(copy.await, ErrorKind::PreconditionFailed);
+    kit.holds_only(&["from.bin"]).await?;
     Ok(())
 }

@@ -31,6 +31,10 @@ pub(crate) async fn an_error_of_a_writing_verb_names_verb_driver_and_key(kit: &K
         let copy = kit.storage.copy("a/b.bin", "c.bin");
         names(kit, copy.await, ErrorKind::NotFound, Operation::Copy, "a/b.bin");
     }
+    if kit.storage.info().capabilities.rename {
+        let rename = kit.storage.rename("a/b.bin", "c.bin");
+        names(kit, rename.await, ErrorKind::NotFound, Operation::Rename, "a/b.bin");
+    }
     Ok(())
 }
 

@@ -282,6 +282,14 @@ pub(crate) async fn an_unusual_key_is_copied_and_deleted_unchanged(kit: &Kit) ->
             assert_eq!(kit.read(&copy).await?, "body");
             kit.storage.delete(&copy).await?;
         }
+        if kit.storage.info().capabilities.rename {
+            let moved = format!("moved/{key}");
+            kit.storage.rename(key, &moved).await?;
+            assert!(!kit.storage.exists(key).await?, "{key:?}");
+            assert_eq!(kit.read(&moved).await?, "body");
+            kit.storage.rename(&moved, key).await?;
+            assert!(!kit.storage.exists(&moved).await?, "{moved:?}");
+        }
         kit.storage.delete(key).await?;
         assert!(!kit.storage.exists(key).await?, "{key:?}");
         for twin in &twins {
@@ -304,6 +312,9 @@ pub(crate) async fn a_key_and_a_key_below_it_are_both_kept_or_refused(kit: &Kit)
             refused(kit.storage.save(second, "second").create_new().await, ErrorKind::Conflict);
             if kit.storage.info().capabilities.copy {
                 refused(kit.storage.copy(first, second).await, ErrorKind::Conflict);
+            }
+            if kit.storage.info().capabilities.rename {
+                refused(kit.storage.rename(first, second).await, ErrorKind::Conflict);
             }
             assert!(!kit.storage.exists(second).await?);
         } else {

@@ -24,6 +24,7 @@ mod metadata;
 mod open;
 mod range;
 mod reader;
+mod rename;
 mod save;
 mod stat_exists;
 mod streaming;
@@ -205,6 +206,25 @@ macro_rules! __all_cases {
                 create_new_copies_to_a_free_key [Write, Copy, CreateNew];
                 create_new_refuses_a_taken_key_and_leaves_its_object [Write, Copy, CreateNew, Metadata];
                 one_of_16_concurrent_copies_with_create_new_succeeds [Write, Copy, CreateNew];
+                if_source_match_copies_the_matching_version [Write, Copy, StrongETags];
+                if_source_match_refuses_another_version_and_changes_nothing [Write, Copy, StrongETags];
+                if_source_match_and_create_new_are_both_evaluated [Write, Copy, CreateNew, StrongETags];
+                a_weak_source_etag_never_matches [Write, Copy, StrongETags];
+            }
+            rename {
+                the_moved_object_has_the_bytes_and_the_source_is_gone [Write, Rename];
+                the_moved_object_has_the_metadata [Write, Rename, Metadata];
+                a_rename_replaces_the_destination_with_all_its_metadata [Write, Rename, Metadata];
+                checksums_of_a_moved_object_match_its_bytes [Write, Rename];
+                a_missing_source_is_not_found_and_changes_nothing [Write, Rename, Metadata];
+                a_rename_onto_itself_changes_nothing [Write, Rename, Metadata];
+                create_new_renames_to_a_free_key [Write, Rename, CreateNew, Metadata];
+                create_new_refuses_a_taken_key_and_both_objects_stay [Write, Rename, CreateNew, Metadata];
+                if_source_match_renames_the_matching_version [Write, Rename, StrongETags];
+                if_source_match_refuses_another_version_and_changes_nothing [Write, Rename, StrongETags];
+                a_weak_source_etag_never_matches [Write, Rename, StrongETags];
+                one_of_16_concurrent_renames_with_create_new_succeeds [Write, Rename, CreateNew];
+                concurrent_renames_of_one_object_do_not_lose_it [Write, Rename];
             }
             url {
                 each_kind_of_link_is_returned_or_unsupported [];
@@ -276,6 +296,8 @@ macro_rules! __all_cases {
                 a_range_with_if_match_is_of_that_version [Seed, StrongETags];
                 a_listing_during_overwrites_contains_the_object_once [Seed, List];
                 copies_during_overwrites_are_complete [Write, Copy];
+                renames_during_reads_are_complete [Write, Rename];
+                a_copy_with_if_source_match_during_overwrites_is_of_that_version [Write, Copy, StrongETags];
                 metadata_that_changes_during_reads_is_consistent [Write, Copy, Metadata];
                 all_objects_that_are_saved_concurrently_exist [Write];
                 the_last_of_many_concurrent_saves_is_complete [Write];
@@ -295,6 +317,7 @@ macro_rules! __all_cases {
                 a_delete_dropped_at_any_point_leaves_a_complete_object_or_none [Write];
                 a_delete_many_dropped_at_any_point_leaves_complete_objects_or_none [Write];
                 a_copy_dropped_at_any_point_takes_effect_completely_or_not_at_all [Write, Copy, Metadata];
+                a_rename_dropped_at_any_point_loses_no_object [Write, Rename];
                 reading_verbs_can_be_dropped_at_any_point [Seed];
                 stalled_saves_do_not_block_others [Write];
             }

@@ -7,7 +7,7 @@ use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{
     CopyOptions, Driver, EntryStream, Key, Link, ListOptions, Object, ObjectMeta, OpenOptions,
-    Operation, Payload, Prefix, Result, SaveOptions, UrlOptions, forward,
+    Operation, Payload, Prefix, RenameOptions, Result, SaveOptions, UrlOptions, forward,
 };
 
 use super::plan::{Fault, Faults, Planned, planned_error};
@@ -177,6 +177,10 @@ impl Driver for Faulty {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.call(Operation::Copy, from.as_str(), self.inner.copy(from, to, options)).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        self.call(Operation::Rename, from.as_str(), self.inner.rename(from, to, options)).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

@@ -63,12 +63,17 @@ impl<'a> Pair<'a> {
                 let list = |storage| list(storage, prefix, *delimiter, *start_after);
                 same(list(&self.real).await, list(&self.model).await)
             }
-            Step::Copy { from, to, create_new, metadata }
+            Step::Copy { from, to, create_new, condition, metadata }
                 if can.copy && (can.create_new || !create_new) =>
             {
-                self.copy(from, to, *create_new, *metadata).await
+                self.copy(from, to, *create_new, *condition, *metadata).await
             }
-            Step::List { .. } | Step::Copy { .. } => Ok(()),
+            Step::Rename { from, to, create_new, condition }
+                if can.rename && (can.create_new || !create_new) =>
+            {
+                self.rename(from, to, *create_new, *condition).await
+            }
+            Step::List { .. } | Step::Copy { .. } | Step::Rename { .. } => Ok(()),
         }
     }
 
@@ -152,12 +157,19 @@ impl<'a> Pair<'a> {
         from: &str,
         to: &'static str,
         create_new: bool,
+        condition: Option<Version>,
         given: Option<Given>,
     ) -> Checked {
-        let copy = async |storage: &Storage| {
+        let Some((etag, model_etag)) = self.source_etags(from, condition).await? else {
+            return Ok(());
+        };
+        let copy = async |storage: &Storage, etag: Option<ETag>| {
             let mut copy = storage.copy(from, to);
             if create_new {
                 copy = copy.create_new();
+            }
+            if let Some(etag) = etag {
+                copy = copy.if_source_match(etag);
             }
             if let Some(given) = given {
                 copy = copy.metadata(self.given(given));
@@ -165,17 +177,72 @@ impl<'a> Pair<'a> {
             copy.await
         };
         let replaced = self.etags(to, Version::Present).await?;
-        let real = copy(&self.real).await;
+        let real = copy(&self.real, etag).await;
         if self.is_refused(&real, to).await? {
             return Ok(());
         }
-        let model = copy(&self.model).await;
-        // With a missing source and a taken destination both errors are correct.
-        if kind(&model) == Some(ErrorKind::NotFound)
-            && create_new
-            && kind(&real) == Some(ErrorKind::AlreadyExists)
-        {
+        self.same_move(to, replaced, real, copy(&self.model, model_etag).await)
+    }
+
+    async fn rename(
+        &self,
+        from: &str,
+        to: &'static str,
+        create_new: bool,
+        condition: Option<Version>,
+    ) -> Checked {
+        let Some((etag, model_etag)) = self.source_etags(from, condition).await? else {
             return Ok(());
+        };
+        let rename = async |storage: &Storage, etag: Option<ETag>| {
+            let mut rename = storage.rename(from, to);
+            if create_new {
+                rename = rename.create_new();
+            }
+            if let Some(etag) = etag {
+                rename = rename.if_source_match(etag);
+            }
+            rename.await
+        };
+        let replaced = self.etags(to, Version::Present).await?;
+        let real = rename(&self.real, etag).await;
+        if self.is_refused(&real, to).await? {
+            return Ok(());
+        }
+        self.same_move(to, replaced, real, rename(&self.model, model_etag).await)
+    }
+
+    /// Returns the ETags for a condition on the source: `None` if the step is to be skipped.
+    async fn source_etags(
+        &self,
+        from: &str,
+        condition: Option<Version>,
+    ) -> Result<Option<(Option<ETag>, Option<ETag>)>> {
+        match condition {
+            None => Ok(Some((None, None))),
+            Some(version) => Ok(self.etags(from, version).await?.map(|etags| Some(etags).unzip())),
+        }
+    }
+
+    /// Compares the results of a copy or a rename. If the source is wrong and the destination is
+    /// taken, both errors are correct.
+    fn same_move(
+        &self,
+        to: &'static str,
+        replaced: Option<ETags>,
+        real: Result<()>,
+        model: Result<()>,
+    ) -> Checked {
+        let (source, taken) =
+            ([ErrorKind::NotFound, ErrorKind::PreconditionFailed], ErrorKind::AlreadyExists);
+        match (kind(&real), kind(&model)) {
+            (Some(real), Some(model))
+                if (real == taken && source.contains(&model))
+                    || (model == taken && source.contains(&real)) =>
+            {
+                return Ok(());
+            }
+            _ => {}
         }
         if model.is_ok() {
             self.remember(to, replaced);

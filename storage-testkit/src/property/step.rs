@@ -61,7 +61,14 @@ pub(super) enum Step {
         from: &'static str,
         to: &'static str,
         create_new: bool,
+        condition: Option<Version>,
         metadata: Option<Given>,
+    },
+    Rename {
+        from: &'static str,
+        to: &'static str,
+        create_new: bool,
+        condition: Option<Version>,
     },
 }
 
@@ -146,9 +153,14 @@ pub(super) fn any() -> impl Strategy<Value = Step> {
         3 => (select(PREFIXES), option::of(select(vec!["/", "-", "b"])), option::of(start_after())).prop_map(
             |(prefix, delimiter, start_after)| Step::List { prefix, delimiter, start_after }
         ),
-        2 => (key(), key(), proptest::bool::ANY, option::of(given())).prop_map(|(from, to, create_new, metadata)| {
-            Step::Copy { from, to, create_new, metadata }
-        }),
+        2 => (key(), key(), proptest::bool::ANY, option::weighted(0.3, version()), option::of(given())).prop_map(
+            |(from, to, create_new, condition, metadata)| {
+                Step::Copy { from, to, create_new, condition, metadata }
+            }
+        ),
+        2 => (key(), key(), proptest::bool::ANY, option::weighted(0.3, version())).prop_map(
+            |(from, to, create_new, condition)| Step::Rename { from, to, create_new, condition }
+        ),
     ]
 }
 

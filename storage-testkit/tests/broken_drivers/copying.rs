@@ -328,3 +328,43 @@ impl Flaw for StaleChecksums {
 fn a_copy_with_the_checksums_of_the_replaced_object_is_caught() {
     caught::<StaleChecksums>(&["copy::checksums_of_a_copy_match_its_bytes"]);
 }
+
+flawed_copy!(IgnoresTheCondition, |inner, from, to, options| {
+    inner.memory.copy(from, to, &self::options(options.metadata.clone(), options.mode)).await
+});
+
+#[test]
+fn a_copy_that_ignores_the_source_condition_is_caught() {
+    caught::<IgnoresTheCondition>(&[
+        "copy::if_source_match_refuses_another_version_and_changes_nothing",
+        "copy::if_source_match_and_create_new_are_both_evaluated",
+        "copy::a_weak_source_etag_never_matches",
+        "concurrency::a_copy_with_if_source_match_during_overwrites_is_of_that_version",
+    ]);
+}
+
+flawed_copy!(NoVersionMatches, |inner, from, to, options| {
+    if options.if_source_match.is_some() {
+        inner.memory.stat(from).await?;
+        return Err(Error::new(ErrorKind::PreconditionFailed, "the source is another version"));
+    }
+    inner.memory.copy(from, to, options).await
+});
+
+#[test]
+fn a_copy_whose_source_condition_never_holds_is_caught() {
+    caught::<NoVersionMatches>(&["copy::if_source_match_copies_the_matching_version"]);
+}
+
+flawed_copy!(ChecksBeforeItCopies, |inner, from, to, options| {
+    options.check_source(&inner.memory.stat(from).await?)?;
+    tokio::task::yield_now().await;
+    inner.memory.copy(from, to, &self::options(options.metadata.clone(), options.mode)).await
+});
+
+#[test]
+fn a_copy_of_a_later_version_than_that_of_its_condition_is_caught() {
+    caught::<ChecksBeforeItCopies>(&[
+        "concurrency::a_copy_with_if_source_match_during_overwrites_is_of_that_version",
+    ]);
+}

@@ -10,7 +10,7 @@ use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
     LinkBase, LinkVerifier, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix,
-    Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
+    RenameOptions, Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
@@ -148,6 +148,16 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         inner.memory.copy(from, to, options).await
     }
 
+    async fn rename(
+        &self,
+        inner: &Sound,
+        from: &Key,
+        to: &Key,
+        options: &RenameOptions,
+    ) -> Result<()> {
+        inner.memory.rename(from, to, options).await
+    }
+
     async fn url(&self, inner: &Sound, key: &Key, options: &UrlOptions) -> Result<Link> {
         inner.link(key, options)
     }
@@ -234,6 +244,10 @@ impl<F: Flaw> Driver for Broken<F> {
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         self.flaw.copy(&self.inner, from, to, options).await
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        self.flaw.rename(&self.inner, from, to, options).await
     }
 
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link> {

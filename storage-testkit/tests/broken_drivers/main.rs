@@ -13,6 +13,7 @@ mod metadata;
 mod modes;
 mod opening;
 mod others;
+mod renaming;
 mod saving;
 mod seeking;
 mod tree;
@@ -45,6 +46,7 @@ fn every_case_detects_a_flaw() {
         include_str!("modes.rs"),
         include_str!("opening.rs"),
         include_str!("others.rs"),
+        include_str!("renaming.rs"),
         include_str!("saving.rs"),
         include_str!("seeking.rs"),
         include_str!("tree.rs"),

@@ -3,8 +3,8 @@
 use futures_util::{StreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, ErrorKind, Key,
-    Link, LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result,
-    SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
+    Link, LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix,
+    RenameOptions, Result, SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught, in_mode};
@@ -91,6 +91,10 @@ impl Driver for HidesErrors {
     }
 
     async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
+        self.result(Verb::None, Err(Error::not_found()))
+    }
+
+    async fn rename(&self, _from: &Key, _to: &Key, _options: &RenameOptions) -> Result<()> {
         self.result(Verb::None, Err(Error::not_found()))
     }
 

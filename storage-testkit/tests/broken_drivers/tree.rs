@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use futures_util::StreamExt;
 use storage_core::{
-    CopyOptions, Driver, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix, Result,
-    SaveOptions, async_trait,
+    CopyOptions, Driver, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix,
+    RenameOptions, Result, SaveOptions, async_trait,
 };
 
 use crate::flaw::{Flaw, Sound, caught};
@@ -80,6 +80,18 @@ impl<C: Conflicts> Flaw for Tree<C> {
         inner.memory.stat(from).await?;
         Self::check(inner, to).await?;
         inner.memory.copy(from, to, options).await
+    }
+
+    async fn rename(
+        &self,
+        inner: &Sound,
+        from: &Key,
+        to: &Key,
+        options: &RenameOptions,
+    ) -> Result<()> {
+        inner.memory.stat(from).await?;
+        Self::check(inner, to).await?;
+        inner.memory.rename(from, to, options).await
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, EntryStream, Error, Key, Link,
-    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, Result, SaveMode,
-    SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
+    Result, SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 #[derive(Debug, Default)]
@@ -94,6 +94,10 @@ impl Driver for Spool {
 
     async fn copy(&self, _from: &Key, _to: &Key, _options: &CopyOptions) -> Result<()> {
         Err(Error::unsupported("a spool does not copy"))
+    }
+
+    async fn rename(&self, _from: &Key, _to: &Key, _options: &RenameOptions) -> Result<()> {
+        Err(Error::unsupported("a spool does not rename"))
     }
 
     async fn url(&self, _key: &Key, _options: &UrlOptions) -> Result<Link> {

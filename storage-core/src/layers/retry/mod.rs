@@ -21,7 +21,8 @@ use crate::link::Link;
 use crate::metadata::ObjectMeta;
 use crate::object::Object;
 use crate::options::{
-    CopyMode, CopyOptions, ListOptions, OpenOptions, SaveMode, SaveOptions, UrlOptions,
+    CopyMode, CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveMode, SaveOptions,
+    UrlOptions,
 };
 use crate::payload::Payload;
 
@@ -39,6 +40,7 @@ use crate::payload::Payload;
 /// | `save` | if the payload [can be replayed](Payload::is_replayable), which a stream cannot |
 /// | `save` in a mode other than `Overwrite`, `copy` with `create_new` | after `RateLimited` only |
 /// | `copy` | if it may overwrite |
+/// | `rename` | after `RateLimited` only |
 /// | `open` | always; a body that breaks off resumes at the next byte |
 /// | `list` | after the last entry, so that no entry is repeated or skipped |
 /// | an error after which a listing continues | in the same way; yielded when no retries are left |
@@ -47,7 +49,8 @@ use crate::payload::Payload;
 /// the first attempt succeeded and its response was lost, the second would report the caller's own
 /// object as another's. Only `RateLimited` proves that the backend did not begin. For the same
 /// reason an unconditional save or a delete can happen twice, the second time after another
-/// client's save.
+/// client's save. A second rename would report that the source does not exist, or replace the moved
+/// object by one that was saved under the source since.
 ///
 /// A body that breaks off or ends early is opened again at the next byte, if the object has a
 /// strong ETag and the backend still has that version. Otherwise the error is returned. Bytes of
@@ -165,6 +168,16 @@ impl Driver for Retry {
                 Err(error) if options.mode == CopyMode::Overwrite || has_no_effect(&error) => {
                     attempts.after(error).await?;
                 }
+                result => return result,
+            }
+        }
+    }
+
+    async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
+        let mut attempts = self.backoff.attempts(Operation::Rename);
+        loop {
+            match self.inner.rename(from, to, options).await {
+                Err(error) if has_no_effect(&error) => attempts.after(error).await?,
                 result => return result,
             }
         }
