@@ -269,7 +269,9 @@ async fn a_listing_requests_nothing_before_it_is_polled(layer: Layer) {
 async fn a_body_in_a_file_stays_in_the_file(layer: Layer) {
     let scripted = scripted(layer).await;
     scripted.bodies_are(BodyKind::File);
-    let object = (layer.wrap)(scripted.arc()).open(&key("a"), &open_options()).await.unwrap();
+    let mut options = open_options();
+    options.allow_whole = false;
+    let object = (layer.wrap)(scripted.arc()).open(&key("a"), &options).await.unwrap();
     assert!(object.file().is_some());
     assert_eq!(object.range(), 1..6);
     assert_eq!(object.text().await.unwrap(), "12345");
