@@ -22,6 +22,7 @@ ALLOWED_DEPENDENCIES = {
     "storage-http": {"storage-core", "storage-client"},
     "storage-serve": {"storage-core"},
     "storage-http-cache": {"storage-core", "storage-client"},
+    "storage-axum": {"storage-core", "storage-serve"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "anystorage": {
         "storage-core",
@@ -37,8 +38,8 @@ ALLOWED_DEPENDENCIES = {
     "quickstart": {"anystorage"},
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
-    "uploads": {"anystorage"},
-    "avatars": {"anystorage"},
+    "uploads": {"anystorage", "storage-axum"},
+    "avatars": {"anystorage", "storage-axum"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
 }
@@ -150,7 +151,13 @@ def may_use_in_tests(name, used):
     # A crate names itself to turn on a feature for its tests.
     if used in {name, "storage-testkit"} or not both_in_storage:
         return True
-    return name in {"storage-http", "storage-http-cache", "storage-mirror", "storage-serve"}
+    return name in {
+        "storage-axum",
+        "storage-http",
+        "storage-http-cache",
+        "storage-mirror",
+        "storage-serve",
+    }
 
 
 def reachable(nodes, roots, kinds):

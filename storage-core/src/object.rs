@@ -151,6 +151,49 @@ impl Object {
         }
     }
 
+    /// Narrows the body to these positions of the object, if that needs no reading: if the body is
+    /// in memory or in a file. For servers that decide after opening which bytes to send.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// # storage.save("a.txt", "hello").await?;
+    /// let object = storage.open("a.txt").await?;
+    /// let part = object.narrow(1..3).expect("the bytes are in memory");
+    /// assert_eq!(part.text().await?, "el");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the unchanged object if its body streams, or if the range is not inside of
+    /// [`range`](Self::range).
+    #[allow(clippy::result_large_err, reason = "the error is the object itself")]
+    pub fn narrow(mut self, range: Range<u64>) -> std::result::Result<Self, Self> {
+        let is_inside = self.range.start <= range.start
+            && range.start <= range.end
+            && range.end <= self.range.end;
+        if !is_inside || self.meta.known_size().is_none() {
+            return Err(self);
+        }
+        match &mut self.body {
+            Body::Stream(_) => return Err(self),
+            Body::File(_) => {}
+            Body::Bytes(bytes) => {
+                let position = |at: u64| usize::try_from(at - self.range.start).ok();
+                let (Some(start), Some(end)) = (position(range.start), position(range.end)) else {
+                    return Err(self);
+                };
+                // A driver may pass fewer bytes than it states, which reading reports.
+                if end > bytes.len() {
+                    return Err(self);
+                }
+                *bytes = bytes.slice(start..end);
+            }
+        }
+        self.range = range;
+        Ok(self)
+    }
+
     /// Replaces the metadata, for a layer whose callers use other keys than its driver.
     #[must_use]
     pub fn map_meta(mut self, map: impl FnOnce(ObjectMeta) -> ObjectMeta) -> Self {

@@ -21,7 +21,8 @@
 //! ```
 //!
 //! `Serve` is a `tower` service, so it mounts in axum, hyper and every other `tower` server. Use
-//! [`Serve::handle`] without `tower`.
+//! [`Serve::handle`] without `tower`. The handlers of an application send single objects with
+//! [`respond`], and receive forms with [`form::UploadForm`].
 //!
 //! # Guarantees
 //!
@@ -65,12 +66,14 @@
 //! | `serve.rs`, `settings.rs` | [`Serve`] and its options |
 //! | `handle.rs` | how it handles a request |
 //! | `malformed.rs`, `key.rs`, `authorization.rs` | rejected requests; keys; signed links |
-//! | `responder.rs`, `source.rs` | GET and HEAD of an object of any source |
+//! | `responder.rs`, `negotiation.rs`, `source.rs` | GET and HEAD of an object of any source |
+//! | `respond.rs` | responses of an application's own handlers |
 //! | `preconditions.rs`, `ranges.rs` | conditions and ranges, RFC 9110 sections 13 and 14 |
 //! | `encoding.rs`, `decode.rs` | encodings that a client does not accept |
 //! | `header_policy.rs`, `active_content.rs`, `user_metadata.rs` | the headers of an object |
 //! | `responses.rs`, `errors.rs`, `body.rs` | responses, their statuses and their bodies |
-//! | `put.rs`, `request_body.rs` | uploads |
+//! | `put.rs`, `request_body.rs` | uploads by signed link |
+//! | `form/` | uploads by HTML forms (feature `form`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -80,14 +83,18 @@ mod body;
 mod decode;
 mod encoding;
 mod errors;
+#[cfg(feature = "form")]
+pub mod form;
 mod handle;
 mod header_policy;
 mod key;
 mod malformed;
+mod negotiation;
 mod preconditions;
 mod put;
 mod ranges;
 mod request_body;
+mod respond;
 mod responder;
 mod responses;
 mod serve;
@@ -100,6 +107,7 @@ pub use body::ResponseBody;
 pub use encoding::EncodingPolicy;
 pub use errors::error_response;
 pub use request_body::RequestBody;
+pub use respond::{respond, respond_with};
 pub use serve::Serve;
 pub use settings::Redirect;
 

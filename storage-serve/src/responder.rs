@@ -1,24 +1,20 @@
 //! [`Responder`]: responds to GET and HEAD with objects of any source.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{FutureExt, StreamExt};
-use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER,
-    VARY,
-};
+use http::header::{HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use storage_core::{
     ByteRange, ETag, Error, ErrorKind, Key, Object, ObjectMeta, OpenOptions, Result, UnknownSize,
 };
 
 use crate::body::{OpenRange, ResponseBody};
-use crate::decode::decode;
-use crate::encoding::{self, EncodingPolicy, SentEncoding};
+use crate::encoding::{EncodingPolicy, SentEncoding};
 use crate::errors::text_response;
 use crate::header_policy::{HeaderOverrides, HeaderPolicy};
+use crate::negotiation::{Negotiation, has_size, not_acceptable};
 use crate::responses::{self, Decision};
 use crate::source::Source;
 use crate::{preconditions, ranges};
@@ -82,30 +78,51 @@ impl Responder {
         key: &Key,
         overrides: HeaderOverrides,
     ) -> Result<Response<ResponseBody>> {
-        ReadRequest { responder: self, source, method, headers, key, overrides }.respond().await
+        let negotiation = self.negotiation(method, headers, overrides);
+        ReadRequest { negotiation, source, key }.respond().await
+    }
+
+    /// Responds to a GET or HEAD with an object that is open: see
+    /// [`respond_with`](crate::respond_with).
+    pub fn respond_with(
+        &self,
+        object: Object,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<ResponseBody> {
+        self.negotiation(method, headers, HeaderOverrides::default()).respond_with(object)
+    }
+
+    fn negotiation<'a>(
+        &'a self,
+        method: &'a Method,
+        headers: &'a HeaderMap,
+        overrides: HeaderOverrides,
+    ) -> Negotiation<'a> {
+        let (policy, encoding_policy) = (&self.headers, self.encoding_policy);
+        Negotiation { policy, encoding_policy, method, headers, overrides }
     }
 }
 
 /// A GET or HEAD of an object.
 struct ReadRequest<'a, S> {
-    responder: &'a Responder,
+    negotiation: Negotiation<'a>,
     source: &'a S,
-    method: &'a Method,
-    headers: &'a HeaderMap,
     key: &'a Key,
-    overrides: HeaderOverrides,
 }
 
 impl<S: Source> ReadRequest<'_, S> {
     async fn respond(&self) -> Result<Response<ResponseBody>> {
-        if self.method == Method::HEAD {
+        if self.negotiation.method == Method::HEAD {
             return match self.source.stat(self.key).await {
-                Ok(meta) => Ok(self.head(&meta)),
+                Ok(meta) => Ok(self.negotiation.head(&meta)),
                 // Opening returns the headers without the size. The body is not read.
-                Err(error) => Ok(self.head(self.open_without_size(error).await?.meta())),
+                Err(error) => {
+                    Ok(self.negotiation.head(self.open_without_size(error).await?.meta()))
+                }
             };
         }
-        let requested = ranges::parse_range(self.headers).unwrap_or_default();
+        let requested = ranges::parse_range(self.negotiation.headers).unwrap_or_default();
         if self.needs_stat(&requested) {
             return self.stat_and_get().await;
         }
@@ -115,11 +132,13 @@ impl<S: Source> ReadRequest<'_, S> {
         match self.source.open(self.key, &options).await {
             // A range of the stored bytes is not a range of the decoded bytes.
             Ok(object)
-                if range.is_some() && has_size(object.meta()) && self.is_decoded(object.meta()) =>
+                if range.is_some()
+                    && has_size(object.meta())
+                    && self.negotiation.is_decoded(object.meta()) =>
             {
                 self.stat_and_get().await
             }
-            Ok(object) => Ok(self.send(object, range.is_some())),
+            Ok(object) => Ok(self.negotiation.send(object, range.is_some())),
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
                 self.stat_and_get().await
             }
@@ -131,75 +150,10 @@ impl<S: Source> ReadRequest<'_, S> {
     fn needs_stat(&self, requested: &[ByteRange]) -> bool {
         // Storages reject a range that no object can have as an error of the caller.
         let is_impossible = |range: &ByteRange| range.validated().is_err();
-        preconditions::is_conditional(self.headers)
+        preconditions::is_conditional(self.negotiation.headers)
             || requested.len() > 1
-            || (!requested.is_empty() && self.headers.contains_key(IF_RANGE))
+            || (!requested.is_empty() && self.negotiation.headers.contains_key(IF_RANGE))
             || requested.iter().any(is_impossible)
-    }
-
-    fn sent_encoding(&self, meta: &ObjectMeta) -> SentEncoding {
-        let stored = meta.metadata.content_encoding.as_deref();
-        self.responder.encoding_policy.choose(stored, self.headers)
-    }
-
-    fn is_decoded(&self, meta: &ObjectMeta) -> bool {
-        matches!(self.sent_encoding(meta), SentEncoding::Decoded(_))
-    }
-
-    fn content_headers(&self, meta: &ObjectMeta, sent: SentEncoding) -> HeaderMap {
-        let mut headers =
-            self.responder.headers.headers(&representation(meta, sent), &self.overrides);
-        if is_encoded(meta) && self.responder.encoding_policy != EncodingPolicy::AsStored {
-            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        }
-        if matches!(sent, SentEncoding::Decoded(_)) {
-            headers.remove(CONTENT_ENCODING);
-        }
-        if matches!(sent, SentEncoding::Decoded(_)) || !has_size(meta) {
-            headers.remove(ACCEPT_RANGES);
-        }
-        headers
-    }
-
-    fn decide(&self, meta: &ObjectMeta, sent: SentEncoding) -> Decision {
-        let decision = responses::decide(self.method, self.headers, &representation(meta, sent));
-        match decision {
-            // Without a size, a range has no positions.
-            Decision::Part(_) | Decision::Parts(_) | Decision::NotSatisfiable
-                if !has_size(meta) =>
-            {
-                Decision::Whole
-            }
-            // Ranges apply only to the stored bytes.
-            Decision::Part(_) | Decision::Parts(_) | Decision::NotSatisfiable
-                if sent != SentEncoding::AsStored =>
-            {
-                Decision::Whole
-            }
-            // Without a strong ETag, parts of several versions cannot be distinguished. The
-            // encoding of an object would apply to the whole multipart document.
-            Decision::Parts(_) if meta.strong_etag().is_none() || is_encoded(meta) => {
-                Decision::Whole
-            }
-            decision => decision,
-        }
-    }
-
-    fn head(&self, meta: &ObjectMeta) -> Response<ResponseBody> {
-        let sent = self.sent_encoding(meta);
-        let mut headers = self.content_headers(meta, sent);
-        match (self.decide(meta, sent), sent) {
-            (Decision::NotModified, _) => responses::not_modified(headers),
-            (Decision::PreconditionFailed, _) => responses::precondition_failed(),
-            (_, SentEncoding::NotAcceptable) => not_acceptable(),
-            (_, SentEncoding::Decoded(_)) => responses::whole(headers, ResponseBody::none()),
-            (_, SentEncoding::AsStored) => {
-                if let Some(size) = meta.known_size() {
-                    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-                }
-                responses::whole(headers, ResponseBody::none())
-            }
-        }
     }
 
     /// Decides by the metadata from `stat`, and sends exactly that version. Tries again if the
@@ -219,10 +173,12 @@ impl<S: Source> ReadRequest<'_, S> {
             Ok(meta) => meta,
             Err(error) => return self.get_without_size(error).await.map(Some),
         };
-        let sent = self.sent_encoding(&meta);
-        let range = match self.decide(&meta, sent) {
+        let sent = self.negotiation.sent_encoding(&meta);
+        let range = match self.negotiation.decide(&meta, sent) {
             Decision::NotModified => {
-                return Ok(Some(responses::not_modified(self.content_headers(&meta, sent))));
+                return Ok(Some(responses::not_modified(
+                    self.negotiation.content_headers(&meta, sent),
+                )));
             }
             Decision::PreconditionFailed => return Ok(Some(responses::precondition_failed())),
             Decision::NotSatisfiable => return Ok(Some(responses::not_satisfiable(meta.size))),
@@ -234,21 +190,22 @@ impl<S: Source> ReadRequest<'_, S> {
         let is_part = range.is_some();
         let object = self.open_version(&meta, range).await?;
         // A copy onto itself may have changed the encoding without changing the version.
-        let object = object.filter(|object| !is_part || !self.is_decoded(object.meta()));
-        Ok(object.map(|object| self.send(object, is_part)))
+        let object =
+            object.filter(|object| !is_part || !self.negotiation.is_decoded(object.meta()));
+        Ok(object.map(|object| self.negotiation.send(object, is_part)))
     }
 
     /// Opens an object whose `stat` failed because its size is unknown, and decides by the metadata
     /// that `open` returns.
     async fn get_without_size(&self, error: Error) -> Result<Response<ResponseBody>> {
         let object = self.open_without_size(error).await?;
-        let sent = self.sent_encoding(object.meta());
-        Ok(match self.decide(object.meta(), sent) {
+        let sent = self.negotiation.sent_encoding(object.meta());
+        Ok(match self.negotiation.decide(object.meta(), sent) {
             Decision::NotModified => {
-                responses::not_modified(self.content_headers(object.meta(), sent))
+                responses::not_modified(self.negotiation.content_headers(object.meta(), sent))
             }
             Decision::PreconditionFailed => responses::precondition_failed(),
-            _ => self.send(object, false),
+            _ => self.negotiation.send(object, false),
         })
     }
 
@@ -272,23 +229,8 @@ impl<S: Source> ReadRequest<'_, S> {
         let Some(first) = self.open_version(meta, ranges.first().cloned()).await? else {
             return Ok(None);
         };
-        let headers = self.content_headers(meta, SentEncoding::AsStored);
+        let headers = self.negotiation.content_headers(meta, SentEncoding::AsStored);
         responses::parts(headers, ranges, meta.size, self.part_opener(meta, first)).map(Some)
-    }
-
-    /// Sends an open object: all of it, or the opened range.
-    fn send(&self, object: Object, is_part: bool) -> Response<ResponseBody> {
-        let sent = self.sent_encoding(object.meta());
-        let headers = self.content_headers(object.meta(), sent);
-        match sent {
-            SentEncoding::NotAcceptable => not_acceptable(),
-            SentEncoding::Decoded(coding) => responses::whole(headers, decode(coding, object)),
-            SentEncoding::AsStored if is_part && has_size(object.meta()) => {
-                let (range, size) = (object.range(), object.meta().size);
-                responses::part(headers, &range, size, ResponseBody::object(object))
-            }
-            SentEncoding::AsStored => responses::whole(headers, ResponseBody::object(object)),
-        }
     }
 
     /// Opens the version that `stat` returned, or returns `None` if it was replaced.
@@ -342,14 +284,6 @@ fn options(version: Option<&ETag>, range: Option<ByteRange>) -> OpenOptions {
     options
 }
 
-fn has_size(meta: &ObjectMeta) -> bool {
-    meta.known_size().is_some()
-}
-
-fn is_encoded(meta: &ObjectMeta) -> bool {
-    encoding::is_encoded(meta.metadata.content_encoding.as_deref())
-}
-
 /// Returns whether two calls returned the same version. Compares only what both returned, because
 /// some storages return less in one of them.
 fn is_same_version(before: &ObjectMeta, after: &ObjectMeta) -> bool {
@@ -362,30 +296,6 @@ fn is_same_version(before: &ObjectMeta, after: &ObjectMeta) -> bool {
             before.last_modified.map(preconditions::seconds),
             after.last_modified.map(preconditions::seconds),
         )
-}
-
-/// Returns the metadata of the representation that is sent.
-///
-/// A decoded object is another representation, which needs its own ETag (RFC 9110 section 8.8.3.3),
-/// so that no cache confuses the two. The ETag is weak, because other servers may decode the object
-/// to different bytes.
-fn representation(meta: &ObjectMeta, sent: SentEncoding) -> Cow<'_, ObjectMeta> {
-    if !matches!(sent, SentEncoding::Decoded(_)) {
-        return Cow::Borrowed(meta);
-    }
-    let mut decoded = meta.clone();
-    decoded.etag =
-        meta.etag.as_ref().and_then(|etag| ETag::weak(format!("{}-decoded", etag.opaque())).ok());
-    Cow::Owned(decoded)
-}
-
-fn not_acceptable() -> Response<ResponseBody> {
-    let mut response = text_response(
-        StatusCode::NOT_ACCEPTABLE,
-        "The file is stored in an encoding that the client does not accept.\n",
-    );
-    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
-    response
 }
 
 /// Returns the response for an object that was replaced during each attempt.

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use anystorage::serve::{Serve, error_response};
 use anystorage::{ErrorKind, Result, Storage, attachments::Stored};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use bytes::Bytes;
+use storage_axum::{Serve, StorageError};
 
 use crate::avatar::{self, AvatarError};
 use crate::picture::MAX_UPLOAD;
@@ -77,8 +76,8 @@ async fn remove(
 
 impl IntoResponse for AvatarError {
     fn into_response(self) -> Response {
-        let status = match &self {
-            Self::Storage(error) => return error_response(&Method::PUT, error).map(Body::new),
+        let status = match self {
+            Self::Storage(error) => return StorageError::from(error).into_response(),
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAPicture(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownUser => StatusCode::NOT_FOUND,

@@ -20,4 +20,9 @@ pub use users::{UnknownUser, Users};
 /// Compiles and runs the code of the page on attachments.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/attachments.md")]
-mod page {}
+mod attachments_page {}
+
+/// Compiles the code of the page on web frameworks.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/frameworks.md")]
+mod frameworks_page {}

@@ -10,12 +10,10 @@
 //!
 //! Every client may upload and delete. A real application adds a login, a token in each form
 //! against cross-site request forgery (CSRF), a quota for each user, and a front-end server with
-//! timeouts for slow clients. `form.rs` contains the limits of a form.
+//! timeouts for slow clients.
 
 mod app;
-mod file_name;
 mod files;
-mod form;
 mod page;
 
 use std::env::{temp_dir, var};

@@ -4,8 +4,8 @@
 //! send the `filename*` of RFC 8187. A name is a suggestion, so an approximate one is sufficient,
 //! but a file must not be skipped because of its name.
 
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_DISPOSITION;
+use http::HeaderMap;
+use http::header::CONTENT_DISPOSITION;
 use percent_encoding::percent_decode;
 
 /// The file name of a part.
@@ -106,7 +106,7 @@ fn decode(value: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use http::HeaderValue;
 
     use super::*;
 

@@ -1,0 +1,74 @@
+//! [`StorageError`]: an error as a response.
+
+use std::fmt;
+
+use axum_core::body::Body;
+use axum_core::response::{IntoResponse, Response};
+use http::Method;
+use storage_core::{Error, Operation};
+use storage_serve::error_response;
+
+/// The result of a handler: `?` converts the errors of a storage.
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
+
+/// An error of a storage as a response of a handler.
+///
+/// The status follows from the kind of the error: 404 for `NotFound`, 413 for `TooLarge`, 507 for
+/// `StorageFull`. The table of [`error_response`](storage_serve::error_response) contains all.
+/// Errors of reading are those of GET in this table, and all others are those of POST. The response
+/// contains only the kind, because the message may contain buckets and directories. The log
+/// (`tracing`) contains the rest.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use axum::response::IntoResponse;
+/// use storage_axum::StorageError;
+/// use storage_core::Error;
+///
+/// let response = StorageError::from(Error::not_found()).into_response();
+/// assert_eq!(response.status(), StatusCode::NOT_FOUND);
+/// ```
+#[derive(Debug)]
+pub struct StorageError(Error);
+
+impl StorageError {
+    /// Returns the error of the storage.
+    #[must_use]
+    pub fn into_inner(self) -> Error {
+        self.0
+    }
+}
+
+impl From<Error> for StorageError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for StorageError {
+    fn into_response(self) -> Response {
+        let method = match self.0.operation() {
+            Some(
+                Operation::Open
+                | Operation::Stat
+                | Operation::Exists
+                | Operation::List
+                | Operation::Url,
+            ) => Method::GET,
+            _ => Method::POST,
+        };
+        error_response(&method, &self.0).map(Body::new)
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
