@@ -95,7 +95,7 @@
 //! | save, more than that | 2 POST and a PUT for each part |
 //! | the first save with `storage_class`, not at AWS | 1 HEAD more, and 1 GET if that does not show the class |
 //! | open | 1 GET; more if the object is read over several connections, and if a connection breaks off |
-//! | reader | 1 GET for each window, which are 64 KiB, then twice as many, up to 8 MiB; 2 for an empty object |
+//! | reader | 1 GET for each window, whose size doubles from 64 KiB to 8 MiB; 2 GETs for an empty object |
 //! | stat, exists | 1 HEAD; for the first missing object, 1 GET of one byte, which shows whether the bucket exists |
 //! | delete | 1 DELETE; 1 POST for up to 1,000 keys of `delete_many` and `delete_prefix`; 1 HEAD and 1 DELETE for a folder marker |
 //! | list | 1 GET for each 1,000 keys |

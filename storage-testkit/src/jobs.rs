@@ -1,5 +1,5 @@
-//! Jobs: parts of tests that need a process of their own, because they are killed, limited or mount
-//! file systems.
+//! Jobs: parts of tests that run in a separate process, because they are killed, have limited
+//! resources, or mount file systems.
 //!
 //! A test binary with jobs has an ignored test, which calls [`run`] with the jobs. A job reports in
 //! lines on standard output that begin with a mark, because the test harness writes there too.
@@ -26,7 +26,7 @@ pub fn run(jobs: &[Job<'_>]) {
         return;
     };
     let job = jobs.iter().find(|(name, _)| wanted == *name);
-    let (_, job) = job.unwrap_or_else(|| panic!("no job {}", wanted.display()));
+    let (_, job) = job.unwrap_or_else(|| panic!("there is no job called {}", wanted.display()));
     job(Path::new(&path));
 }
 

@@ -1,4 +1,5 @@
-//! [`conformance!`](crate::conformance), which makes a test of every case, and what the tests call.
+//! [`conformance!`](crate::conformance), which generates a test for each case, and the functions
+//! that the tests call.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use crate::harness::Harness;
 use crate::own_process::in_own_process;
 use crate::requirement::Requirement;
 
-/// Makes a module that contains a `#[test]` for every case of the suite.
+/// Generates a module with a `#[test]` for each case of the suite.
 ///
 /// The arguments are the name of the module and an expression of a type that implements
 /// [`Harness`](crate::Harness). Each test evaluates the expression once, outside of any runtime.
@@ -44,7 +45,7 @@ macro_rules! __conformance_tests {
     ([$module:ident, $harness:expr]
      $($theme:ident { $($case:ident [$($requirement:ident),*];)* })*) => {
         mod $module {
-            // The harness expression may refer to nothing outside.
+            // The import is unused if the harness expression needs no name of the outer module.
             #[allow(unused_imports)]
             use super::*;
 

@@ -130,7 +130,7 @@ fn check_deletes_an_object_that_a_failed_save_stored() {
     // The server stores the object and does not confirm its encryption.
     let ran = run(&mut bucket(&sandbox, served.name(), "quirks = 'none'\nsse = 'AES256'"));
     assert_eq!(ran.code, Some(1), "{}", ran.err);
-    assert!(ran.err.contains("the object is stored") && ran.err.contains("sse"), "{}", ran.err);
+    assert!(ran.err.contains("the object was stored") && ran.err.contains("sse"), "{}", ran.err);
     let mut list = sandbox.command(&["ls", "-r", "bucket:"]);
     list.env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
     assert_eq!(run(list.env("HOME", sandbox.path(""))).done(), "");

@@ -37,6 +37,7 @@ impl Mirror {
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut mirror = Self { child, log, address: String::new() };
         let line = mirror.until("the mirror is listening");
+        assert!(!line.contains("admin=None"), "{line}");
         let address = line.split("listen=").nth(1).unwrap().split_whitespace().next().unwrap();
         mirror.address = address.to_owned();
         mirror

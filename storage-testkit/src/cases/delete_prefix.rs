@@ -27,7 +27,7 @@ pub(crate) async fn an_empty_prefix_deletes_everything(kit: &Kit) -> Checked {
 pub(crate) async fn folder_markers_below_the_prefix_are_deleted_and_others_stay(
     kit: &Kit,
 ) -> Checked {
-    let storage = kit.harness.folder_markers().await.expect("the harness makes folder markers");
+    let storage = kit.harness.folder_markers().await.expect("the harness creates folder markers");
     assert_eq!(storage.delete_prefix("b/").finish().await?, 4);
     let left = storage.list("").with_folder_markers().entries().collect().await?;
     assert_eq!(names_of(left), ["a", "d", "e/"]);
@@ -43,7 +43,7 @@ pub(crate) async fn an_unreadable_directory_is_reported_and_the_rest_is_deleted(
     let storage = harness
         .unreadable_directory()
         .await
-        .expect("the harness makes a directory that cannot be read");
+        .expect("the harness creates a directory that cannot be read");
     let mut deleted = storage.delete_everything();
     let (mut gone, mut named) = (Vec::new(), Vec::new());
     while let Some(entry) = deleted.next().await {

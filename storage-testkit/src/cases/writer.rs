@@ -1,4 +1,4 @@
-//! `writer`: an object that is written piece by piece is saved by `finish` alone.
+//! `writer`: an object that is written in pieces is saved only by `finish`.
 
 use storage_core::{Error, ErrorKind, Writer};
 use tokio::io::AsyncWriteExt;

@@ -148,7 +148,7 @@ fn windows_of_two_versions_are_caught() {
     ]);
 }
 
-/// Opens a range of a deleted version as zeros.
+/// Returns zeros for a range of a deleted version.
 #[derive(Default)]
 struct DeletedIsZeros {
     size: Mutex<u64>,

@@ -5,7 +5,7 @@ use storage_core::{Driver, Metadata, Payload, SaveMode, SaveOptions};
 
 use crate::flaw::{caught, flawed_save, in_mode};
 
-/// Saves the first chunk of a stream alone.
+/// Saves only the first chunk of a stream.
 #[derive(Default)]
 struct KeepsTheFirstChunk;
 flawed_save!(KeepsTheFirstChunk, |_flaw, inner, key, payload, options| {
@@ -18,7 +18,7 @@ fn a_save_of_the_first_chunk_alone_is_caught() {
     caught::<KeepsTheFirstChunk>(&["writer::an_object_that_is_written_in_pieces_is_read_back"]);
 }
 
-/// Forgets the metadata of a stream.
+/// Drops the metadata of a stream.
 #[derive(Default)]
 struct ForgetsMetadata;
 flawed_save!(ForgetsMetadata, |_flaw, inner, key, payload, options| {
@@ -34,7 +34,7 @@ fn metadata_that_is_lost_with_a_stream_is_caught() {
     caught::<ForgetsMetadata>(&["writer::a_writer_saves_its_metadata"]);
 }
 
-/// Checks the mode before the payload is received, and not when the object is made visible.
+/// Checks the mode before the payload is received, but not when the object becomes visible.
 #[derive(Default)]
 struct ChecksTheModeFirst;
 flawed_save!(ChecksTheModeFirst, |_flaw, inner, key, payload, options| {

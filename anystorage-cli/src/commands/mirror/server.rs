@@ -35,7 +35,8 @@ pub(super) fn run(
     handle_signals(server.handle(), path.to_owned())
         .map_err(|error| Failure::local("signals", &error.into()))?;
     let (listen, admin) = (server.local_addr(), server.admin_addr());
-    tracing::info!(%listen, ?admin, "the mirror is listening");
+    let admin = admin.map(tracing::field::display);
+    tracing::info!(%listen, admin, "the mirror is listening");
     notify::ready(&format!("listening at {listen}"));
     server.run().map_err(failure)?;
     tracing::info!("the mirror has stopped");
