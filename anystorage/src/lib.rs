@@ -107,6 +107,7 @@
 //! | `cache` | the driver `cache`, a disk cache in the process of the application; module `cache` |
 //! | `serve` | serving a storage over HTTP; module `serve` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
+//! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
 //! | `checksums` (default) | computing and verifying checksums |
 //! | `metrics` (default) | counters and histograms of all calls, through the crate `metrics` |

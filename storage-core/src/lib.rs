@@ -35,6 +35,7 @@
 //! | [`Driver`], [`Capabilities`] | the trait that a backend implements |
 //! | [`layers`] | prefix, read-only, timeout, retry, limit, observation |
 //! | [`config`], [`Registry`] | storages from configuration |
+//! | `blocking` | the API for synchronous code, with the feature `blocking` |
 //! | [`Memory`] | the driver for tests, and the model of the contract |
 //! | [`signed_url`] | the format of signed links to servers of this project |
 //!
@@ -44,6 +45,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod atomic_file;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod checksum;
 pub mod config;
 pub mod content_type;

@@ -166,6 +166,12 @@ impl Reader {
         self.position
     }
 
+    /// Returns the bytes at the position that are in memory, if there are any.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn buffered(&self) -> &[u8] {
+        self.window.bytes_at(self.position)
+    }
+
     /// Completes with the bytes at the position that are in memory: at least one, unless the
     /// position is at or after the end. `wanted` is how many bytes the caller has room for.
     fn poll_bytes(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<&[u8]>> {

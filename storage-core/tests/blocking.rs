@@ -1,0 +1,201 @@
+//! The API for synchronous code.
+
+#![cfg(feature = "blocking")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+
+use storage_core::blocking::{BlockingReader, BlockingStorage, BlockingWriter};
+use storage_core::layers::Timeout;
+use storage_core::{
+    CopyOptions, ErrorKind, Memory, OpenOptions, Operation, SaveOptions, Storage, UrlOptions,
+};
+use storage_testkit::faults::Faults;
+
+/// A storage whose calls need timers, and so a runtime that runs while they wait.
+fn storage() -> BlockingStorage {
+    let storage =
+        Memory::storage().layer(|inner| Timeout::new(inner, std::time::Duration::from_secs(600)));
+    storage.blocking().unwrap()
+}
+
+fn names(storage: &BlockingStorage) -> Vec<String> {
+    storage.list("").map(|entry| entry.unwrap().name().to_owned()).collect()
+}
+
+#[test]
+fn every_verb_works_without_a_runtime() {
+    let storage = storage();
+    let options = SaveOptions::new().create_new();
+    assert_eq!(storage.save_with("a.txt", "hello", options.clone()).unwrap().size, 5);
+    let taken = storage.save_with("a.txt", "again", options).unwrap_err();
+    assert_eq!((taken.kind(), taken.key()), (ErrorKind::AlreadyExists, Some("a.txt")));
+    assert_eq!(storage.read("a.txt").unwrap(), "hello");
+    assert_eq!(storage.read_text("a.txt").unwrap(), "hello");
+    assert_eq!(storage.stat("a.txt").unwrap().size, 5);
+    assert!(storage.exists("a.txt").unwrap());
+    storage.copy("a.txt", "b.txt").unwrap();
+    let refused = storage.copy_with("a.txt", "b.txt", CopyOptions::new().create_new());
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(names(&storage), ["a.txt", "b.txt"]);
+    storage.delete("a.txt").unwrap();
+    assert_eq!(names(&storage), ["b.txt"]);
+    assert!(storage.url("b.txt").unwrap_err().is_unsupported());
+    assert!(storage.url_with("b.txt", UrlOptions::new()).unwrap_err().is_unsupported());
+    let save = storage.storage().save("c.txt", "c").content_type("text/x-mine");
+    assert_eq!(storage.wait(save).unwrap().content_type(), Some("text/x-mine"));
+}
+
+#[test]
+fn files_of_the_local_disk_are_saved_and_written() {
+    let (storage, directory) = (storage(), tempfile::tempdir().unwrap());
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    std::fs::write(&from, "hello").unwrap();
+    storage.save_file("a.txt", &from).unwrap();
+    storage.download("a.txt", &to).unwrap();
+    assert_eq!(std::fs::read(&to).unwrap(), b"hello");
+}
+
+#[test]
+fn a_body_is_read_from_its_beginning() {
+    let storage = storage();
+    storage.save("a.txt", "one\ntwo\nthree\n").unwrap();
+    let mut object = storage.open_with("a.txt", OpenOptions::new().range(4..)).unwrap();
+    assert_eq!((object.meta().size, object.range()), (14, 4..14));
+    let mut line = String::new();
+    object.read_line(&mut line).unwrap();
+    assert_eq!(line, "two\n");
+    let mut rest = String::new();
+    object.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "three\n");
+    assert_eq!(storage.open("b.txt").unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn an_object_is_read_at_any_position() {
+    let whole: Vec<u8> = (0..500_000_u32).map(|at| (at % 251) as u8).collect();
+    let storage = storage();
+    storage.save("a.bin", whole.clone()).unwrap();
+    let mut reader = storage.reader("a.bin").unwrap();
+    assert_eq!(reader.meta().size, 500_000);
+    let mut piece = [0; 1000];
+    for at in [499_000_u64, 0, 250_000] {
+        assert_eq!(reader.seek(SeekFrom::Start(at)).unwrap(), at);
+        reader.read_exact(&mut piece).unwrap();
+        assert_eq!(piece[..], whole[at as usize..][..1000]);
+    }
+    let negative = reader.seek(SeekFrom::Start(0)).and_then(|_| reader.seek(SeekFrom::Current(-1)));
+    assert_eq!(negative.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == whole);
+    assert!(reader.fill_buf().unwrap().is_empty());
+}
+
+#[test]
+fn only_a_finished_writer_saves() {
+    let storage = storage();
+    storage.save("a.bin", "old").unwrap();
+    let mut writer = storage.writer("a.bin").unwrap();
+    writer.write_all(&[7; 200_000]).unwrap();
+    writer.flush().unwrap();
+    drop(writer);
+    assert_eq!(storage.read_text("a.bin").unwrap(), "old");
+    let mut writer = storage.writer("a.bin").unwrap();
+    writer.write_all(&[7; 200_000]).unwrap();
+    assert_eq!(writer.finish().unwrap().size, 200_000);
+    assert_eq!(storage.read("a.bin").unwrap(), vec![7; 200_000]);
+    let refused = storage.writer_with("a.bin", SaveOptions::new().create_new());
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn a_listing_ends_after_its_last_error() {
+    let faults = Faults::new();
+    let storage = Memory::storage().layer(|inner| faults.layer(inner)).blocking().unwrap();
+    storage.save("a", "").unwrap();
+    storage.save("b", "").unwrap();
+    let broken = faults.on(Operation::List).fail_midway(1, ErrorKind::Timeout);
+    let mut entries = storage.list("");
+    assert_eq!(entries.next().unwrap().unwrap().name(), "a");
+    assert_eq!(entries.next().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(entries.next().is_none());
+    assert_eq!(broken.fired(), 1);
+}
+
+/// Asserts that each call on a thread that polls futures fails, and says what to do.
+fn refuse_in_asynchronous_code(storage: &Storage) {
+    let blocking = storage.blocking().unwrap();
+    for error in [
+        blocking.read("a.txt").unwrap_err(),
+        blocking.save("a.txt", "new").unwrap_err(),
+        blocking.list("").next().unwrap().unwrap_err(),
+    ] {
+        assert!(error.is_unsupported(), "{error}");
+        assert!(error.message().contains("spawn_blocking"), "{error}");
+    }
+}
+
+async fn only_blocking_closures_may_wait() {
+    let storage = Memory::storage();
+    storage.save("a.txt", "hello").await.unwrap();
+    refuse_in_asynchronous_code(&storage);
+    let blocking = storage.blocking().unwrap();
+    let mut reader = tokio::task::spawn_blocking({
+        let blocking = blocking.clone();
+        move || {
+            let text = blocking.read_text("a.txt").unwrap();
+            blocking.save("b.txt", text).unwrap();
+            blocking.reader("b.txt").unwrap()
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(storage.read_text("b.txt").await.unwrap(), "hello");
+    // The object is in memory, so reading it waits for nothing.
+    let mut text = String::new();
+    let read = (&mut reader).take(5).read_to_string(&mut text);
+    assert_eq!((read.unwrap(), &text[..]), (5, "hello"));
+}
+
+#[tokio::test]
+async fn calls_in_asynchronous_code_fail_and_those_in_blocking_closures_succeed() {
+    only_blocking_closures_may_wait().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_on_a_runtime_of_several_threads_fail_outside_of_blocking_closures() {
+    only_blocking_closures_may_wait().await;
+    tokio::spawn(only_blocking_closures_may_wait()).await.unwrap();
+}
+
+#[test]
+fn a_storage_that_was_made_without_a_runtime_fails_in_asynchronous_code() {
+    let storage = storage();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(async { storage.exists("a").unwrap_err() });
+    assert!(error.is_unsupported(), "{error}");
+    assert!(!storage.exists("a").unwrap());
+    runtime.block_on(async { drop(storage) });
+}
+
+#[test]
+fn clones_are_used_by_many_threads() {
+    let storage = storage();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let storage = storage.clone();
+            scope.spawn(move || storage.save(format!("{thread}"), "x").unwrap());
+        }
+    });
+    assert_eq!(names(&storage).len(), 8);
+}
+
+#[test]
+fn storages_readers_and_writers_can_be_sent_to_threads() {
+    fn send<T: Send>() {}
+    fn share<T: Send + Sync + Clone>() {}
+    share::<BlockingStorage>();
+    send::<BlockingReader>();
+    send::<BlockingWriter>();
+}
