@@ -8,7 +8,8 @@ use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 use storage_core::blocking::{BlockingReader, BlockingStorage, BlockingWriter};
 use storage_core::layers::Timeout;
 use storage_core::{
-    CopyOptions, ErrorKind, Memory, OpenOptions, Operation, SaveOptions, Storage, UrlOptions,
+    CopyOptions, ErrorKind, Memory, OpenOptions, Operation, RenameOptions, SaveOptions, Storage,
+    UrlOptions,
 };
 use storage_testkit::faults::Faults;
 
@@ -39,6 +40,10 @@ fn every_verb_works_without_a_runtime() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(names(&storage), ["a.txt", "b.txt"]);
     storage.delete("a.txt").unwrap();
+    assert_eq!(names(&storage), ["b.txt"]);
+    storage.rename("b.txt", "d.txt").unwrap();
+    storage.rename_with("d.txt", "e.txt", RenameOptions::default()).unwrap();
+    storage.rename("e.txt", "b.txt").unwrap();
     assert_eq!(names(&storage), ["b.txt"]);
     assert!(storage.url("b.txt").unwrap_err().is_unsupported());
     assert!(storage.url_with("b.txt", UrlOptions::new()).unwrap_err().is_unsupported());

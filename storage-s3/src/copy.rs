@@ -54,6 +54,9 @@ pub(crate) async fn copy(s3: &Shared, from: &Key, to: &Key, options: &CopyOption
     }
     // Every service evaluates the condition of a GET.
     if options.if_source_match.is_some() && !s3.features.conditional_source {
+        if from == to && !s3.features.conditional_put {
+            return Err(s3.features.conditions_unsupported());
+        }
         return copy_through_client(s3, from, to, options).await;
     }
     copy_at_service(s3, from, to, options).await
@@ -323,8 +326,10 @@ async fn copy_through_client(
     let object = crate::open::open(s3, from, &open).await?;
     let meta = object.meta().clone();
     let mut save = SaveOptions::default();
-    save.mode = match options.mode {
-        CopyMode::CreateNew => SaveMode::CreateNew,
+    save.mode = match (options.mode, &options.if_source_match) {
+        (CopyMode::CreateNew, _) => SaveMode::CreateNew,
+        // A later version must not be replaced by the bytes of the one that was opened.
+        (_, Some(etag)) if from == to => SaveMode::IfMatch(etag.clone()),
         _ => SaveMode::Overwrite,
     };
     save.metadata = match &options.metadata {

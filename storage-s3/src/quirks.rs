@@ -13,7 +13,7 @@ use storage_core::{Error, Result};
 /// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, so an object of more than 5 GiB cannot be copied with other metadata; objects are requested as they are stored (`Accept-Encoding: gzip`) |
 /// | `garage` | no conditional saves and copies; no ACLs; no `sse`; no `storage_class` |
 /// | `minio` | no conditional copies; no ACLs |
-/// | `ceph` | SHA-256 in the signature; ETags without quotes in conditions; a save with `if_match` that loses a race fails with `UnknownError`, which the driver interprets; no condition on completing a multipart upload; no conditional copies; no `_` in names of user metadata, which Ceph would change to `-` |
+/// | `ceph` | SHA-256 in the signature; ETags without quotes in conditions; a save with `if_match` that loses a race fails with `UnknownError`, which the driver interprets; no condition on completing a multipart upload; no conditional copies, so that a copy with a condition reads and saves the object; no `_` in names of user metadata, which Ceph would change to `-` |
 /// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
 /// A verb that needs a missing feature fails with `Unsupported`, or works in another way with the
@@ -130,6 +130,8 @@ impl Quirks {
                 quoted_etags: false,
                 conditional_complete: false,
                 conditional_copy: false,
+                // RadosGW 16.2 ignores it.
+                conditional_source: false,
                 reports_lost_races: false,
                 underscores: false,
                 ..all.without_checksums()

@@ -13,7 +13,9 @@ use crate::error::Result;
 use crate::key::{IntoKey, IntoPrefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
-use crate::options::{CopyOptions, ListOptions, OpenOptions, SaveOptions, UrlOptions};
+use crate::options::{
+    CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
+};
 use crate::payload::Payload;
 use crate::storage::Storage;
 
@@ -172,6 +174,21 @@ impl BlockingStorage {
         options: CopyOptions,
     ) -> Result<()> {
         self.wait(self.storage.copy_with(from, to, options))
+    }
+
+    /// Renames an object within the storage: see [`Storage::rename`].
+    pub fn rename(&self, from: impl IntoKey, to: impl IntoKey) -> Result<()> {
+        self.wait(self.storage.rename(from, to))
+    }
+
+    /// Renames an object with these options: see [`Storage::rename_with`].
+    pub fn rename_with(
+        &self,
+        from: impl IntoKey,
+        to: impl IntoKey,
+        options: RenameOptions,
+    ) -> Result<()> {
+        self.wait(self.storage.rename_with(from, to, options))
     }
 
     /// Makes the public link to an object: see [`Storage::url`].

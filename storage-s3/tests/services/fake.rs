@@ -25,6 +25,8 @@ pub(crate) enum Lack {
     CompleteConditions,
     /// Conditions of a copy.
     CopyConditions,
+    /// Conditions on the source of a copy.
+    SourceConditions,
     /// `x-amz-checksum-` headers.
     Checksums,
     /// Bulk deletes.
@@ -154,6 +156,12 @@ fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> Can
             let Some(mut copy) = state.objects.get(&source).cloned() else {
                 return CannedResponse::error(404, "NoSuchKey");
             };
+            let wanted = request.headers().get("x-amz-copy-source-if-match");
+            if !lacks(Lack::SourceConditions)
+                && wanted.is_some_and(|wanted| wanted.as_bytes() != copy.etag.as_bytes())
+            {
+                return CannedResponse::error(412, "PreconditionFailed");
+            }
             if request
                 .headers()
                 .get("x-amz-metadata-directive")

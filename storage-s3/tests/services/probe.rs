@@ -74,6 +74,7 @@ async fn a_service_that_compares_etags_without_quotes_fits_the_profile_ceph() {
         Lack::QuotedEtags,
         Lack::CompleteConditions,
         Lack::CopyConditions,
+        Lack::SourceConditions,
         Lack::Checksums,
         Lack::Underscores,
     ];
