@@ -8,13 +8,16 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::put;
+use axum::routing::{get, put};
 use bytes::Bytes;
-use storage_axum::{Serve, StorageError};
+use storage_axum::{Serve, StorageError, UploadForm};
 
 use crate::avatar::{self, AvatarError};
 use crate::picture::MAX_UPLOAD;
 use crate::users::Users;
+
+/// The largest request, in bytes: a picture, and the form around it.
+const MAX_REQUEST: usize = MAX_UPLOAD + (16 << 10);
 
 /// How long a link to a picture works.
 const LIFETIME: Duration = Duration::from_secs(900);
@@ -32,8 +35,9 @@ struct App {
 pub fn router(storage: &Storage, users: Users) -> Result<Router> {
     let storage = storage.prefixed("avatars")?;
     let mut router = Router::new()
-        .route("/users/{user}/avatar", put(upload).get(links).delete(remove))
-        .layer(DefaultBodyLimit::max(MAX_UPLOAD));
+        .route("/avatars", get(list))
+        .route("/users/{user}/avatar", put(upload).post(upload_form).get(links).delete(remove))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST));
     match Serve::for_storage(&storage) {
         Ok(serve) => router = router.nest_service(serve.mount_path(), serve.clone()),
         // The links lead to another server, such as S3.
@@ -50,6 +54,33 @@ async fn upload(
 ) -> Result<StatusCode, AvatarError> {
     avatar::replace(&storage, &users, user, picture).await?;
     Ok(StatusCode::CREATED)
+}
+
+/// Receives the picture as the file of a form, as browsers send it.
+async fn upload_form(
+    State(App { storage, users }): State<App>,
+    Path(user): Path<u64>,
+    mut form: UploadForm,
+) -> Result<Response, AvatarError> {
+    let file = form.next_file().await.map_err(StorageError::into_inner)?;
+    let Some(file) = file else {
+        return Ok((StatusCode::BAD_REQUEST, "the form has no file").into_response());
+    };
+    // Scaling needs the whole picture in memory.
+    let picture = file.bytes_up_to(MAX_UPLOAD as u64).await?;
+    avatar::replace(&storage, &users, user, picture).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// Lists the users with an avatar, each with a link to the small variant.
+async fn list(State(App { storage, users }): State<App>) -> Result<Response, AvatarError> {
+    let mut listed = Vec::new();
+    for (user, avatar) in users.avatars().await {
+        let link = storage.url(&avatar.small).expires_in(LIFETIME).await?;
+        listed.push(serde_json::json!({ "user": user, "small": link.as_str() }));
+    }
+    let body = serde_json::Value::from(listed).to_string();
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Responds with links to the variants. The pictures are private, so the links are signed.

@@ -8,8 +8,9 @@
 //! $ curl http://127.0.0.1:3000/users/1/avatar
 //! ```
 //!
-//! `app.toml` defines the storage. `LISTEN` defaults to 127.0.0.1:3000. Every client may change
-//! every avatar: a real application adds a login.
+//! `app.toml` defines the storage on a disk, and `production.toml` the one in S3: `STORAGE_CONFIG`
+//! selects a file, and defaults to `app.toml`. The code is the same for both. `LISTEN` defaults to
+//! 127.0.0.1:3000. Every client may change every avatar: a real application adds a login.
 
 use std::env::var;
 use std::error::Error;
@@ -21,7 +22,8 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/app.toml");
+    let development = || concat!(env!("CARGO_MANIFEST_DIR"), "/app.toml").to_owned();
+    let config = var("STORAGE_CONFIG").unwrap_or_else(|_| development());
     let storage = Storages::from_toml_file(config)?.default_storage()?;
     let listener =
         TcpListener::bind(var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned())).await?;

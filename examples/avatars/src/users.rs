@@ -37,6 +37,13 @@ impl Users {
         Ok(parse(avatars.get(&id).ok_or(UnknownUser)?.as_deref()))
     }
 
+    /// Returns the users with an avatar, in the order of their ids.
+    pub async fn avatars(&self) -> Vec<(u64, Avatar)> {
+        let avatars = self.avatars.lock().unwrap_or_else(PoisonError::into_inner);
+        let parsed = |(id, column): (&u64, &Option<String>)| Some((*id, parse(column.as_deref())?));
+        avatars.iter().filter_map(parsed).collect()
+    }
+
     /// Replaces the avatar of a user and returns the old one, in one transaction, so that two
     /// requests do not return the same.
     ///

@@ -1,13 +1,15 @@
-//! The handlers with the memory driver, on a disk, and with failures at every step.
+//! The handlers with the memory driver, on a disk, on S3, and with failures at every step.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+mod s3_server;
 
 use std::io::Cursor;
 use std::path::Path;
 
 use anystorage::layers::PublicUrl;
 use anystorage::signed_url::SigningKey;
-use anystorage::{ErrorKind, Memory, Operation, Storage, fs::Fs};
+use anystorage::{Environment, ErrorKind, Loader, Memory, Operation, Storage, fs::Fs};
 use avatars::{AvatarError, MAX_DECODED, MAX_UPLOAD, Users};
 use axum::Router;
 use axum::body::Body;
@@ -50,6 +52,16 @@ impl App {
         let response = self.router.call(request).await.unwrap();
         let status = response.status();
         (status, response.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    /// Sends a picture as a browser sends a form.
+    async fn upload_form(&mut self, picture: &[u8]) -> StatusCode {
+        let head = "--x\r\ncontent-disposition: form-data; name=f; filename=ada.jpg\r\n\r\n";
+        let body = [head.as_bytes(), picture, b"\r\n--x--\r\n"].concat();
+        let request = Request::post("/users/1/avatar")
+            .header("content-type", "multipart/form-data; boundary=x")
+            .body(Body::from(body));
+        self.router.call(request.unwrap()).await.unwrap().status()
     }
 
     async fn upload(&mut self, picture: Bytes) -> StatusCode {
@@ -130,6 +142,65 @@ async fn a_picture_is_stored_and_shown_from_memory() {
 async fn a_picture_is_stored_and_shown_from_a_disk() {
     let root = tempfile::tempdir().unwrap();
     an_uploaded_picture_is_shown_in_two_sizes_by_signed_links(disk(root.path())).await;
+}
+
+/// Opens the storage of `production.toml`, with the address of a server for tests.
+async fn s3(directory: &std::path::Path) -> Storage {
+    let endpoint = s3_server::start(directory, "media", "a-key", "a secret").await;
+    let text = include_str!("../production.toml").to_owned()
+        + &format!(
+            "endpoint = \"{endpoint}\"\nallow_http = true\nquirks = \"minio\"\n\
+             access_key_id = \"a-key\"\nsecret_access_key = \"a secret\"\n"
+        );
+    let environment =
+        Environment::empty().with("AVATARS_BUCKET", "media").with("AWS_REGION", "us-east-1");
+    let loader = Loader::new().with_environment(environment);
+    loader.toml_str(&text).unwrap().open("default").unwrap()
+}
+
+#[tokio::test]
+async fn a_picture_is_stored_in_s3_and_shown_by_links_to_s3() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut app = App::on(s3(directory.path()).await);
+    assert_eq!(app.upload(picture(600, 400, ImageFormat::Jpeg)).await, StatusCode::CREATED);
+    let link = app.link("small").await;
+    let response = reqwest::get(&link).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200, "{link}");
+    let image = image::load_from_memory(&response.bytes().await.unwrap()).unwrap();
+    assert_eq!((image.width(), image.height()), (64, 64));
+
+    let unsigned = reqwest::get(link.split('?').next().unwrap()).await.unwrap();
+    assert_eq!(unsigned.status().as_u16(), 403);
+    let removed = app.send(Method::DELETE, "/users/1/avatar", Bytes::new()).await;
+    assert_eq!(removed.0, StatusCode::NO_CONTENT);
+    assert!(app.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_picture_of_a_form_is_stored_and_one_above_two_megabytes_is_refused() {
+    let mut app = App::on(memory());
+    let picture = picture(600, 400, ImageFormat::Jpeg);
+    assert_eq!(app.upload_form(&picture).await, StatusCode::CREATED);
+    let before = app.keys().await;
+    assert_eq!(before.len(), 3);
+    let large = vec![0; MAX_UPLOAD + 1];
+    assert_eq!(app.upload_form(&large).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(app.upload_form(&vec![0; 2 * MAX_UPLOAD]).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(app.upload_form(b"hello").await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(app.keys().await, before);
+}
+
+#[tokio::test]
+async fn the_list_has_a_link_for_each_user_with_a_picture() {
+    let mut app = App::on(memory());
+    let (status, body) = app.send(Method::GET, "/avatars", Bytes::new()).await;
+    assert_eq!((status, &*body), (StatusCode::OK, &b"[]"[..]));
+    app.upload(picture(100, 100, ImageFormat::Png)).await;
+    let (_, body) = app.send(Method::GET, "/avatars", Bytes::new()).await;
+    let listed: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((listed[0]["user"].as_u64(), listed.as_array().unwrap().len()), (Some(1), 1));
+    let link = listed[0]["small"].as_str().unwrap();
+    assert_eq!(app.send(Method::GET, link, Bytes::new()).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
