@@ -12,7 +12,7 @@ use storage_core::layers::{
 use storage_core::{
     ByteRange, Capabilities, ChecksumAlgorithm, CopyMode, CopyOptions, Driver, ETag, Error,
     ErrorKind, Key, ListOptions, Metadata, MetadataDirective, OpenOptions, Operation, Payload,
-    Prefix, Result, SaveMode, SaveOptions, UrlMethod, UrlOptions,
+    Prefix, RenameOptions, Result, SaveMode, SaveOptions, UrlMethod, UrlOptions,
 };
 use storage_testkit::scripted::{BodyKind, End, Fault, RESPONSE, Scripted};
 
@@ -107,6 +107,7 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
     if writes {
         driver.save(&key("b"), Payload::from("bb"), &save_options()).await.unwrap();
         driver.copy(&key("b"), &key("c"), &copy_options()).await.unwrap();
+        driver.rename(&key("c"), &key("d"), &RenameOptions::default()).await.unwrap();
         driver.delete(&key("b")).await.unwrap();
         driver
             .delete_many(&[key("c"), key("a")])
@@ -117,6 +118,7 @@ async fn every_verb_reaches_the_driver_with_its_options(layer: Layer) {
         expected.extend([
             format!("save {prefix}b {:?}", save_options()),
             format!("copy {prefix}b {prefix}c {:?}", copy_options()),
+            format!("rename {prefix}c {prefix}d {:?}", RenameOptions::default()),
             format!("delete {prefix}b"),
             format!("delete_many {prefix}c {prefix}a"),
         ]);
@@ -166,12 +168,15 @@ async fn every_result_is_returned_unchanged(layer: Layer) {
             (copied.key.as_str(), copied.size, copied.content_type()),
             ("c", 2, Some("text/x-copy"))
         );
+        driver.rename(&key("c"), &key("d"), &RenameOptions::default()).await.unwrap();
+        assert_eq!(driver.stat(&key("d")).await.unwrap().key, "d");
+        assert!(!driver.exists(&key("c")).await.unwrap());
         driver.delete(&key("b")).await.unwrap();
         assert!(!driver.exists(&key("b")).await.unwrap());
-        let results = driver.delete_many(&[key("a"), key("missing"), key("c")]).await;
+        let results = driver.delete_many(&[key("a"), key("missing"), key("d")]).await;
         assert!(matches!(results[..], [Ok(()), Ok(()), Ok(())]), "{results:?}");
         assert!(
-            !driver.exists(&key("a")).await.unwrap() && !driver.exists(&key("c")).await.unwrap()
+            !driver.exists(&key("a")).await.unwrap() && !driver.exists(&key("d")).await.unwrap()
         );
     }
 }
@@ -380,7 +385,8 @@ layers! {
         wrap: |inner| Arc::new(ReadOnly::new(inner)),
         writes: false,
         capabilities: |it| {
-            (it.write, it.copy, it.create_new, it.save_if_match) = (false, false, false, false);
+            (it.write, it.copy, it.rename, it.create_new, it.save_if_match) =
+                (false, false, false, false, false);
             (it.signed_put, it.signed_post) = (false, false);
         },
         ..PLAIN
