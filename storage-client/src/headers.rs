@@ -55,7 +55,7 @@ pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     (first < end && end <= size).then_some((first..end, size))
 }
 
-/// Returns the size of the whole object from `Content-Range`, whatever the positions are: `bytes
+/// Returns the size of the whole object from `Content-Range`, regardless of the positions: `bytes
 /// */1234` in a 416 response, and the invalid positions that some services send for an empty
 /// object. Returns `None` if the size is absent or not a number.
 #[must_use]

@@ -15,7 +15,7 @@ use storage_core::{Error, ErrorKind, Result};
 
 use crate::response::ResponseBody;
 
-/// How many bytes are gathered before they are written (1 MiB), because each write costs a trip to
+/// How many bytes are collected before they are written (1 MiB), because each write costs a trip to
 /// the blocking pool.
 const WRITE_SIZE: usize = 1024 * 1024;
 

@@ -10,29 +10,47 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{StreamExt, pin_mut};
+use futures_util::{StreamExt, future, pin_mut};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys;
+
+/// How many bytes are written in one trip to the blocking pool (1 MiB).
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Writes all chunks to a temporary file beside `path`, syncs it and renames it over `path`.
 ///
 /// The file gets the permissions and, as far as the process may set them, the owner and the group
 /// of the file that it replaces; a new file gets those that any program's new file in this
-/// directory gets (umask, default ACL).
+/// directory gets (umask, default ACL). Two batches of 1 MiB and a chunk each are in memory.
 pub(crate) async fn write(path: &Path, chunks: impl Stream<Item = Result<Bytes>>) -> Result<()> {
     let path = path.to_owned();
     let mut target = blocking(move || Target::open(&path)).await?;
+    let chunks = chunks.fuse();
     pin_mut!(chunks);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        target = blocking(move || {
-            target.file.write_all(&chunk)?;
-            Ok(target)
-        })
-        .await?;
+    let mut batch = next_batch(&mut chunks).await?;
+    while !batch.is_empty() {
+        let write = blocking(move || target.write(&batch));
+        // The next chunks arrive while these are written.
+        let (written, next) = future::join(write, next_batch(&mut chunks)).await;
+        (target, batch) = (written?, next?);
     }
     blocking(move || target.commit()).await
+}
+
+/// Gathers chunks until they are worth a trip to the blocking pool. Returns none at the end.
+async fn next_batch(
+    chunks: &mut (impl Stream<Item = Result<Bytes>> + Unpin),
+) -> Result<Vec<Bytes>> {
+    let (mut batch, mut size) = (Vec::new(), 0);
+    while size < BATCH_BYTES
+        && let Some(chunk) = chunks.next().await.transpose()?
+    {
+        size += chunk.len();
+        batch.push(chunk);
+    }
+    batch.retain(|chunk| !chunk.is_empty());
+    Ok(batch)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -75,6 +93,13 @@ impl Target {
         let part = beside(&path)?;
         let file = permissions::create_private(&part)?;
         Ok(Self { file, part: Some(Part { part, path, committed: false }) })
+    }
+
+    fn write(mut self, batch: &[Bytes]) -> Result<Self> {
+        for chunk in batch {
+            self.file.write_all(chunk)?;
+        }
+        Ok(self)
     }
 
     fn commit(self) -> Result<()> {

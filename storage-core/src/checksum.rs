@@ -22,17 +22,21 @@ pub enum ChecksumAlgorithm {
     Md5,
     /// CRC-64/NVME: 8 bytes, big-endian. Detects accidents only. S3 computes it by default.
     Crc64Nvme,
+    /// CRC-32C (RFC 3720, section 12.1): 4 bytes, big-endian. Detects accidents only. Google Cloud
+    /// Storage computes it for every object.
+    Crc32c,
 }
 
 impl ChecksumAlgorithm {
     /// Returns the name that metadata and command lines contain: `"sha256"`, `"md5"`,
-    /// `"crc64nvme"`.
+    /// `"crc64nvme"`, `"crc32c"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
             Self::Md5 => "md5",
             Self::Crc64Nvme => "crc64nvme",
+            Self::Crc32c => "crc32c",
         }
     }
 
@@ -43,7 +47,15 @@ impl ChecksumAlgorithm {
             Self::Sha256 => 32,
             Self::Md5 => 16,
             Self::Crc64Nvme => 8,
+            Self::Crc32c => 4,
         }
+    }
+
+    /// Returns whether the checksum of an object can be composed from those of its parts, as
+    /// multipart uploads need it.
+    #[must_use]
+    pub fn is_composable(self) -> bool {
+        matches!(self, Self::Crc64Nvme | Self::Crc32c)
     }
 }
 
@@ -61,9 +73,12 @@ impl FromStr for ChecksumAlgorithm {
             "sha256" => Ok(Self::Sha256),
             "md5" => Ok(Self::Md5),
             "crc64nvme" => Ok(Self::Crc64Nvme),
+            "crc32c" => Ok(Self::Crc32c),
             other => Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("unknown checksum algorithm {other:?}; known: sha256, md5, crc64nvme"),
+                format!(
+                    "unknown checksum algorithm {other:?}; known: sha256, md5, crc64nvme, crc32c"
+                ),
             )),
         }
     }
@@ -164,6 +179,19 @@ impl FromStr for Checksum {
             )
         })?;
         Self::from_hex(algorithm.parse()?, value)
+    }
+}
+
+/// Serialised as its text form.
+impl Serialize for Checksum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Checksum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -96,8 +96,8 @@ impl<'a> CopyTo<'a> {
         self
     }
 
-    /// Gives the copy this metadata in place of the source's. Without a content type, the type is
-    /// detected as for a [`Save`](crate::Save).
+    /// Sets the metadata of the copy. Defaults to the metadata of the source. Without a content
+    /// type, the type is detected as for a [`Save`](crate::Save).
     pub fn metadata(self, metadata: Metadata) -> Self {
         self.map_metadata(|_| Ok(metadata))
     }
@@ -105,7 +105,7 @@ impl<'a> CopyTo<'a> {
     /// Computes the metadata of the copy from the version that is copied. An error ends the copy
     /// before any byte is transferred.
     ///
-    /// Another program may have stored metadata that no save accepts. This drops it:
+    /// Another program may have stored metadata that no save accepts. This call drops it:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -123,7 +123,8 @@ impl<'a> CopyTo<'a> {
         self
     }
 
-    /// Wraps the bytes on their way, to count or to throttle them. The bytes must stay the same.
+    /// Wraps the payload of the save, for example to count or throttle its bytes. The bytes must
+    /// stay the same.
     pub fn map_payload(mut self, map: impl FnOnce(Payload) -> Payload + Send + 'a) -> Self {
         self.payload = Box::new(map);
         self

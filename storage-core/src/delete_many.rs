@@ -1,10 +1,12 @@
 //! [`DeleteMany`]: deletes any number of objects in batches.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
 
 use crate::deletions::Deletions;
@@ -25,8 +27,9 @@ impl Storage {
 
 /// Deletes many objects. [`Storage::delete_many`] returns it.
 ///
-/// A `Stream` of the deleted keys, in the order of the source. The key of a missing object counts
-/// as deleted, as for [`delete`](Storage::delete).
+/// Await it to delete them all and to learn how many they were: see [`finish`](Self::finish). It is
+/// also a `Stream` of the deleted keys, in the order of the source. The key of a missing object
+/// counts as deleted, as for [`delete`](Storage::delete).
 ///
 /// A key that cannot be deleted or is invalid is one error item with the key, and the stream
 /// continues. An error in the stream of keys is passed on in the same way, so a listing can be the
@@ -37,16 +40,16 @@ impl Storage {
 /// # let storage = storage_core::Memory::storage();
 /// storage.save("tmp/1", "").await?;
 /// storage.save("tmp/2", "").await?;
-/// let deleted = storage.delete_many(storage.list("tmp/").entries()).finish().await?;
+/// let deleted = storage.delete_many(storage.list("tmp/").entries()).await?;
 /// assert_eq!(deleted, 2);
 /// # Ok(()) }
 /// ```
 ///
 /// A batch has up to 1,000 keys, and up to four batches run at a time. An incomplete batch starts
 /// only if no other runs, so a slow source does not delay the keys that it has yielded. Memory is
-/// bounded whatever the number of keys. The source is first polled when this stream is polled.
+/// bounded regardless of the number of keys. The source is first polled when this stream is polled.
 /// Dropping the stream stops it: each object of the running batches is deleted or still there.
-#[must_use = "nothing is deleted until it is read or finished"]
+#[must_use = "nothing is deleted until it is awaited or read"]
 pub struct DeleteMany(Deletions<Key>);
 
 impl DeleteMany {
@@ -65,6 +68,16 @@ impl DeleteMany {
     /// The first error, after all keys have been tried. Its message states how many failed.
     pub async fn finish(self) -> Result<u64> {
         self.0.finish("keys").await
+    }
+}
+
+/// Deletes all keys, as [`finish`](DeleteMany::finish) does.
+impl IntoFuture for DeleteMany {
+    type Output = Result<u64>;
+    type IntoFuture = BoxFuture<'static, Result<u64>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.finish())
     }
 }
 

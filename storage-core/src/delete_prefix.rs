@@ -1,10 +1,12 @@
 //! [`DeletePrefix`]: deletes everything below a directory.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 
 use crate::deletions::Deletions;
@@ -60,13 +62,13 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
         return Ok(prefix);
     }
     let message = if prefix.is_empty() {
-        "an empty prefix means every object of the storage: call delete_everything if that is what \
-         you want"
+        "an empty prefix contains every object of the storage: call delete_everything to delete all \
+         of them"
             .to_owned()
     } else {
         format!(
-            "{prefix:?} also begins the keys of other directories: write \"{prefix}/\" for what is \
-             inside"
+            "{prefix:?} also begins the keys of other directories: write \"{prefix}/\" to delete what \
+             is below this directory"
         )
     };
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
@@ -75,11 +77,12 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// Deletes all objects and [folder markers](Entry::FolderMarker) below a directory.
 /// [`Storage::delete_prefix`] and [`Storage::delete_everything`] return it.
 ///
-/// A `Stream` of the deleted entries, in the order of the listing. It continues after failures.
-/// Each entry that cannot be deleted is one error item with its name as the key: an object that the
-/// backend refuses to delete, a name that is not a valid key (`InvalidKey`: delete it with the
-/// backend's own tools), or a directory that cannot be read. After an error that ends the listing,
-/// the remaining objects stay.
+/// Await it to delete them all and to learn how many they were: see [`finish`](Self::finish). It is
+/// also a `Stream` of the deleted entries, in the order of the listing. It continues after
+/// failures. Each entry that cannot be deleted is one error item with its name as the key: an
+/// object that the backend refuses to delete, a name that is not a valid key (`InvalidKey`: delete
+/// it with the backend's own tools), or a directory that cannot be read. After an error that ends
+/// the listing, the remaining objects stay.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -87,14 +90,14 @@ fn checked_directory(prefix: Prefix) -> Result<Prefix> {
 /// storage.save("tmp/1", "").await?;
 /// storage.save("tmp/a/2", "").await?;
 /// storage.save("tmp.txt", "").await?;
-/// assert_eq!(storage.delete_prefix("tmp/").finish().await?, 2);
+/// assert_eq!(storage.delete_prefix("tmp/").await?, 2);
 /// assert!(storage.exists("tmp.txt").await?);
 /// # Ok(()) }
 /// ```
 ///
 /// Objects that are saved below the directory in the meantime may stay. Batches, memory, order and
 /// dropping are those of [`DeleteMany`](crate::DeleteMany).
-#[must_use = "nothing is deleted until it is read or finished"]
+#[must_use = "nothing is deleted until it is awaited or read"]
 pub struct DeletePrefix(Deletions<Entry>);
 
 impl DeletePrefix {
@@ -137,10 +140,20 @@ fn checked_entry(entry: Result<Entry>, prefix: &Prefix) -> Result<Entry> {
             Err(Error::new(ErrorKind::Unexpected, message).with_key(entry.name()))
         }
         Ok(Entry::Prefix(prefix)) => {
-            let message = "the driver rolled up keys in a listing without a delimiter: what is below this stays";
+            let message = "the driver returned a prefix in a listing of all levels: the objects below it stay";
             Err(Error::new(ErrorKind::Unexpected, message).with_key(prefix.as_str()))
         }
         entry => entry,
+    }
+}
+
+/// Deletes all entries, as [`finish`](DeletePrefix::finish) does.
+impl IntoFuture for DeletePrefix {
+    type Output = Result<u64>;
+    type IntoFuture = BoxFuture<'static, Result<u64>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.finish())
     }
 }
 

@@ -78,7 +78,8 @@ impl<T: Target> Deletions<T> {
         &self.storage
     }
 
-    /// Deletes all remaining targets and returns how many are gone. `what` names them in the error.
+    /// Deletes all remaining targets and returns how many are deleted. `what` names them in the
+    /// error.
     pub(crate) async fn finish(mut self, what: &str) -> Result<u64> {
         let (mut deleted, mut failed) = (0_u64, 0_u64);
         let mut first = None;

@@ -18,6 +18,7 @@ use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
@@ -62,7 +63,7 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// A reader sees the old object or the new one, whole, with the metadata that belongs to it.
     /// Nothing becomes visible before the payload's stream has ended without an error. If the
     /// stream fails, or the future is dropped before its end, the old object is unchanged and
-    /// nothing else is left. The size may be unknown; memory stays bounded whatever the size.
+    /// nothing else is left. The size may be unknown; memory stays bounded regardless of the size.
     /// Metadata that cannot be kept is an error (`Unsupported`), never dropped.
     ///
     /// Returns the metadata of the stored object: its key (which differs from `key` only with
@@ -193,8 +194,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Makes a link. Does not check whether the object exists.
     ///
     /// # Errors
-    /// `Unsupported` if this driver, as it is configured, cannot make such a link; the message says
-    /// what to configure.
+    /// `Unsupported` if this driver, as it is configured, cannot make such a link; the message
+    /// states what to configure.
     async fn url(&self, key: &Key, options: &UrlOptions) -> Result<Link>;
 
     /// Returns how a server at the public URL verifies the signed links that [`url`](Self::url)
@@ -207,16 +208,26 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `InvalidConfig` if the driver can sign such links but is not configured to do so; the
-    /// message says what to configure. `Unsupported` if it cannot, or if a layer changes keys in a
-    /// way that a prefix cannot express.
+    /// message states what to configure. `Unsupported` if it cannot, or if a layer changes keys in
+    /// a way that a prefix cannot express.
     fn link_verifier(&self) -> Result<LinkVerifier>;
+
+    /// Returns the multipart uploads of this driver, an optional extension. Must not block.
+    ///
+    /// A layer returns what the driver that it wraps returns, or itself if it changes something
+    /// about them.
+    ///
+    /// # Errors
+    /// `Unsupported` if the driver has none, as it is configured; the message says what to do
+    /// instead. `PermissionDenied` if a layer forbids them.
+    fn multipart(&self) -> Result<&dyn Multipart>;
 }
 
 #[async_trait]
 impl<D: Driver + ?Sized> Driver for Arc<D> {
     forward! {
         to **self: info, innermost, save, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, rename, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }
 
@@ -230,8 +241,8 @@ const DELETES_AT_A_TIME: usize = 16;
 /// Implements [`Driver::delete_many`] for a backend that has no such request: calls
 /// [`delete`](Driver::delete) for each key, for 16 keys at a time.
 ///
-/// If the future is dropped, the remaining keys are not deleted; each deletion that was under way
-/// has happened or not.
+/// If the future is dropped, the remaining keys are not deleted. Each deletion that had begun may
+/// or may not take effect.
 pub async fn delete_one_by_one<D: Driver + ?Sized>(driver: &D, keys: &[Key]) -> Vec<Result<()>> {
     let deletes: Vec<_> = keys.iter().map(|key| driver.delete(key)).collect();
     stream::iter(deletes).buffered(DELETES_AT_A_TIME).collect().await

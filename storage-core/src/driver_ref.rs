@@ -31,7 +31,7 @@ impl<'a> DriverRef<'a> {
         Self { driver, name: driver.info().name, prefix: String::new() }
     }
 
-    /// Adds the prefix that a layer puts before every key it passes on.
+    /// Adds the prefix that a layer adds to every key.
     ///
     /// Each layer adds its own to what the driver that it wraps returns. A layer that changes keys
     /// in another way returns an error from [`Driver::innermost`].

@@ -1,8 +1,8 @@
 //! The one error type of every driver, layer and handle.
 //!
 //! An [`Error`] has a kind ([`ErrorKind`]), on which a program branches, the operation, the driver
-//! and the key that it concerns, and a message that says what to do. It prints one level; the cause
-//! is its [`std::error::Error::source`].
+//! and the key that it concerns, and a message that states what to do. It prints one level; the
+//! cause is its [`std::error::Error::source`].
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -126,8 +126,21 @@ pub enum Operation {
     Copy,
     /// [`Storage::rename`](crate::Storage::rename).
     Rename,
-    /// [`Storage::url`](crate::Storage::url).
+    /// [`Storage::url`](crate::Storage::url) and
+    /// [`MultipartUpload::part_url`](crate::MultipartUpload::part_url).
     Url,
+    /// [`Storage::multipart`](crate::Storage::multipart).
+    BeginMultipart,
+    /// [`MultipartUpload::put_part`](crate::MultipartUpload::put_part).
+    PutPart,
+    /// [`MultipartUpload::parts`](crate::MultipartUpload::parts).
+    ListParts,
+    /// [`MultipartUpload::complete`](crate::MultipartUpload::complete).
+    CompleteMultipart,
+    /// [`MultipartUpload::abort`](crate::MultipartUpload::abort).
+    AbortMultipart,
+    /// [`Storage::multipart_uploads`](crate::Storage::multipart_uploads).
+    ListMultipart,
 }
 
 impl Operation {
@@ -145,6 +158,12 @@ impl Operation {
             Self::Copy => "copy",
             Self::Rename => "rename",
             Self::Url => "url",
+            Self::BeginMultipart => "begin_multipart",
+            Self::PutPart => "put_part",
+            Self::ListParts => "list_parts",
+            Self::CompleteMultipart => "complete_multipart",
+            Self::AbortMultipart => "abort_multipart",
+            Self::ListMultipart => "list_multipart",
         }
     }
 }
@@ -188,7 +207,7 @@ struct Inner {
 }
 
 impl Error {
-    /// Creates an error with a message that says what failed, why, and what to do.
+    /// Creates an error with a message that states what failed, why, and what to do.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
@@ -210,14 +229,14 @@ impl Error {
         Self::new(ErrorKind::NotFound, "no such object")
     }
 
-    /// Creates an `Unsupported` error. The message says what is not supported and what to do
+    /// Creates an `Unsupported` error. The message states what is not supported and what to do
     /// instead.
     #[must_use]
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
     }
 
-    /// Creates an `InvalidConfig` error. The message names the option and says what to write.
+    /// Creates an `InvalidConfig` error. The message names the option and states what to write.
     #[must_use]
     pub fn config(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfig, message).with_operation(Operation::Configure)
@@ -386,7 +405,7 @@ impl Error {
         self
     }
 
-    /// Puts text before the message that says where the failure was: `[storages.media]: ...`.
+    /// Puts text before the message that states where the failure was: `[storages.media]: ...`.
     #[must_use]
     pub fn with_context(mut self, context: &str) -> Self {
         self.0.message = format!("{context}: {}", self.0.message).into();

@@ -34,7 +34,7 @@
 ///
 ///     forward! {
 ///         to self.inner: info, innermost, save, open, stat, exists, delete_folder_marker, list,
-///         copy, rename, url, link_verifier
+///         copy, rename, url, link_verifier, multipart
 ///     }
 /// }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
@@ -57,7 +57,7 @@
 /// impl Driver for Layer {
 ///     forward! {
 ///         to self.0: info, innermost, save, open, stat, delete, delete_many,
-///         delete_folder_marker, list, copy, rename, url, link_verifier
+///         delete_folder_marker, list, copy, rename, url, link_verifier, multipart
 ///     }
 /// }
 /// ```
@@ -73,7 +73,7 @@
 /// impl Driver for Layer {
 ///     forward! {
 ///         to self.0: info, innermost, save, open, stat, exists, delete, delete_many,
-///         delete_folder_marker, list, copy, rename, url, link_verifier, upload
+///         delete_folder_marker, list, copy, rename, url, link_verifier, multipart, upload
 ///     }
 /// }
 /// ```
@@ -108,6 +108,11 @@ macro_rules! forward_verb {
     (link_verifier $self:ident ($($inner:tt)+)) => {
         fn link_verifier(&$self) -> $crate::Result<$crate::LinkVerifier> {
             $crate::Driver::link_verifier(&$($inner)+)
+        }
+    };
+    (multipart $self:ident ($($inner:tt)+)) => {
+        fn multipart(&$self) -> $crate::Result<&dyn $crate::Multipart> {
+            $crate::Driver::multipart(&$($inner)+)
         }
     };
     (list $self:ident ($($inner:tt)+)) => {

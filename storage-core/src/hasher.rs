@@ -42,6 +42,7 @@ enum State {
     Sha256(Sha256),
     Md5(Md5),
     Crc64Nvme(crc_fast::Digest),
+    Crc32c(crc_fast::Digest),
 }
 
 impl Hasher {
@@ -54,6 +55,10 @@ impl Hasher {
             ChecksumAlgorithm::Crc64Nvme => {
                 State::Crc64Nvme(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme))
             }
+            // The CRC of iSCSI is CRC-32C.
+            ChecksumAlgorithm::Crc32c => {
+                State::Crc32c(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
+            }
         })
     }
 
@@ -62,7 +67,7 @@ impl Hasher {
         match &mut self.0 {
             State::Sha256(state) => state.update(bytes),
             State::Md5(state) => state.update(bytes),
-            State::Crc64Nvme(state) => state.update(bytes),
+            State::Crc64Nvme(state) | State::Crc32c(state) => state.update(bytes),
         }
     }
 
@@ -78,6 +83,10 @@ impl Hasher {
             }
             State::Crc64Nvme(state) => {
                 Checksum::computed(ChecksumAlgorithm::Crc64Nvme, &state.finalize().to_be_bytes())
+            }
+            State::Crc32c(state) => {
+                let value = state.finalize().to_be_bytes();
+                Checksum::computed(ChecksumAlgorithm::Crc32c, &value[4..])
             }
         }
     }
@@ -105,5 +114,6 @@ mod tests {
         );
         check(ChecksumAlgorithm::Md5, "25f9e794323b453885f5181f1b624d0b");
         check(ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888");
+        check(ChecksumAlgorithm::Crc32c, "e3069283");
     }
 }

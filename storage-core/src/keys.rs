@@ -7,16 +7,17 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::key::{Key, MAX_KEY_BYTES};
 use crate::text::{is_invisible, is_visible_mark};
 
-/// The most bytes of a sanitised name, without the suffix. Every file system holds 255.
+/// The maximum length of a sanitised name in bytes, without the suffix. Every file system
+/// accepts 255.
 const MAX_NAME_BYTES: usize = 150;
 
-/// The most bytes of the extension of a sanitised name.
+/// The maximum length of the extension of a sanitised name in bytes.
 const MAX_EXTENSION_BYTES: usize = 32;
 
-/// The random characters of an unguessable name (80 bits).
+/// The number of random characters of an unguessable name (80 bits).
 const UNIQUE_CHARS: usize = 16;
 
-/// The random characters of an alternative name, as in Django.
+/// The number of random characters of an alternative name, as in Django.
 const ALTERNATIVE_CHARS: usize = 7;
 
 /// Returns a unique and unguessable key for an upload: the sanitised file name with 80 random bits
@@ -81,7 +82,7 @@ fn formatted(template: &str, _time: SystemTime) -> std::result::Result<String, B
 /// - Removes dots and dashes at the ends, so that the name is neither hidden nor an option.
 /// - Converts the extension to lower case, and shortens the rest so that the name fits 150 bytes.
 /// - If nothing is left, returns `file`.
-/// - Adds an underscore to a name for which Windows opens a device, whatever its extensions:
+/// - Adds an underscore to a name for which Windows opens a device, regardless of its extensions:
 ///   `nul.tar.gz` becomes `nul_.tar.gz`.
 ///
 /// Applied to its own result, it changes nothing.
@@ -123,7 +124,8 @@ pub fn sanitised(file_name: &str) -> String {
     shortened(&without_device(stem), &extension)
 }
 
-/// Adds an underscore if Windows opens a device for the name, whatever follows the first dot.
+/// Adds an underscore if Windows opens a device for the name, regardless of what follows the first
+/// dot.
 fn without_device(stem: &str) -> Cow<'_, str> {
     let (base, rest) = stem.split_at(stem.find('.').unwrap_or(stem.len()));
     if is_windows_device(base) { Cow::Owned(format!("{base}_{rest}")) } else { Cow::Borrowed(stem) }

@@ -29,6 +29,7 @@
 //! | [`Payload`], [`Object`] | the bytes of a save and of an open |
 //! | [`Writer`], [`PipeWriter`] | objects that are written piece by piece |
 //! | [`Reader`] | objects that are read at any position |
+//! | [`MultipartUpload`], [`Multipart`] | uploads that outlive a process |
 //! | [`Error`], [`ErrorKind`] | the error type of all drivers |
 //! | [`Link`], [`LinkBase`] | links to objects, and where they lead |
 //! | [`prelude`] | what most applications import |
@@ -48,6 +49,8 @@ mod atomic_file;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod checksum;
+#[cfg(feature = "checksums")]
+mod composed_crc;
 pub mod config;
 pub mod content_type;
 mod copy;
@@ -62,6 +65,7 @@ mod error;
 mod etag;
 mod file_stream;
 mod forward;
+mod forward_multipart;
 #[cfg(feature = "checksums")]
 mod hasher;
 mod hashers;
@@ -77,12 +81,14 @@ mod link_verifier;
 mod list;
 mod memory;
 mod metadata;
+mod multipart;
 mod object;
 mod open;
 mod options;
 mod payload;
 mod pipe;
 pub mod prelude;
+mod promote;
 mod range;
 mod read;
 mod reader;
@@ -122,6 +128,11 @@ pub use link_verifier::LinkVerifier;
 pub use list::{Entries, List};
 pub use memory::Memory;
 pub use metadata::{MAX_HEADER_BYTES, MAX_USER_METADATA_BYTES, Metadata, ObjectMeta};
+pub use multipart::{
+    BeginMultipart, CheckedParts, CompleteOptions, Multipart, MultipartLimits, MultipartOptions,
+    MultipartUpload, OtherParts, Part, PartStream, PartUrlOptions, UnfinishedUpload, UploadId,
+    UploadPlan, UploadStream, check_completed, check_parts,
+};
 pub use object::{Object, ObjectReader, ObjectStream};
 pub use open::Open;
 pub use options::{
@@ -130,6 +141,7 @@ pub use options::{
 };
 pub use payload::{InMemory, Payload, PayloadStream};
 pub use pipe::PipeWriter;
+pub use promote::Promote;
 pub use range::ByteRange;
 pub use read::Read;
 pub use reader::{OpenReader, Reader};

@@ -6,11 +6,13 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use url::{Position, Url};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::options::UrlMethod;
+use crate::timestamp::format_time;
 
 /// The unreserved characters of RFC 3986, section 2.3, and the slash between segments stay as they
 /// are.
@@ -33,6 +35,14 @@ const EXPECTED_PATH: &str = "a path begins with exactly one slash, as in /media/
 /// page that shows it. It is a path if the storage's `public_url` is one ([`LinkBase`]).
 ///
 /// A signed link is a credential: `Debug`, which ends up in logs, omits the query and the fields.
+///
+/// It serializes completely, for a script in a browser: `url`, `method`, `headers`, `fields` and
+/// `expires_at` (RFC 3339 text or null). Headers and fields are lists of pairs, which keep their
+/// order and which the `Headers` of `fetch` accepts:
+///
+/// ```js
+/// await fetch(link.url, { method: link.method, headers: link.headers, body: file });
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
@@ -125,6 +135,18 @@ impl Link {
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Link {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut link = serializer.serialize_struct("Link", 5)?;
+        link.serialize_field("url", &self.text)?;
+        link.serialize_field("method", self.method.as_str())?;
+        link.serialize_field("headers", &self.headers)?;
+        link.serialize_field("fields", &self.fields)?;
+        link.serialize_field("expires_at", &self.expires_at.map(format_time))?;
+        link.end()
     }
 }
 

@@ -62,8 +62,8 @@ impl LinkVerifier {
         self
     }
 
-    /// Adds the prefix that a layer puts before every key it passes on. Each layer adds its own to
-    /// what the driver that it wraps returns.
+    /// Adds the prefix that a layer adds to every key. Each layer calls this on the verifier of the
+    /// driver that it wraps.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         self.prefix.push_str(prefix);
@@ -89,8 +89,8 @@ impl LinkVerifier {
         self.accepts_uploads
     }
 
-    /// Returns the key that an object of the storage has, from the key in a link, which begins with
-    /// the prefixes of the storage's layers.
+    /// Converts the key in a link, which begins with the prefixes of the storage's layers, to the
+    /// key of the object in the storage.
     ///
     /// # Errors
     /// `NotFound` if the link leads to an object outside of the storage.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 
-use crate::entry::{Entry, EntryStream};
+use crate::entry::{Entry, EntryStream, ObjectEntry};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::key::{IntoPrefix, Key, Prefix};
 use crate::options::ListOptions;
@@ -138,12 +138,34 @@ impl List {
     pub async fn keys(self) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
         let mut entries = self.entries();
-        while let Some(entry) = entries.next().await {
-            if let Entry::Object(object) = entry? {
-                keys.push(object.key);
-            }
+        while let Some(object) = entries.next_object().await? {
+            keys.push(object.key);
         }
         Ok(keys)
+    }
+
+    /// Collects all listed objects in memory, with their sizes. Use it for listings that are known
+    /// to be short. Rolled-up entries are not objects and are skipped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// storage.save("a/1", "hello").await?;
+    /// storage.save("a/b/2", "").await?;
+    /// let sizes = storage.list("a/").objects().await?.iter().map(|object| object.size).sum::<u64>();
+    /// assert_eq!(sizes, 5);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first error item, invalid names included.
+    pub async fn objects(self) -> Result<Vec<ObjectEntry>> {
+        let mut objects = Vec::new();
+        let mut entries = self.entries();
+        while let Some(object) = entries.next_object().await? {
+            objects.push(object);
+        }
+        Ok(objects)
     }
 
     fn with_options(mut self, set: impl FnOnce(ListOptions) -> ListOptions) -> Self {
@@ -154,7 +176,7 @@ impl List {
 
 /// The entries of a listing, as a `Stream` and through [`next`](Self::next).
 ///
-/// Memory is bounded whatever the number of entries. Dropping it stops the listing.
+/// Memory is bounded regardless of the number of entries. Dropping it stops the listing.
 pub struct Entries {
     entries: EntryStream,
     prefix: String,
@@ -174,6 +196,35 @@ impl Entries {
     /// Cancel-safe: dropping the future loses no entry.
     pub async fn next(&mut self) -> Option<Result<Entry>> {
         StreamExt::next(self).await
+    }
+
+    /// Returns the next object, and skips prefixes and folder markers; `None` at the end. For loops
+    /// that end with the first error:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage();
+    /// storage.save("a/1", "hello").await?;
+    /// let mut entries = storage.list("a/").entries();
+    /// while let Some(object) = entries.next_object().await? {
+    ///     println!("{} has {} bytes", object.key, object.size);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Cancel-safe: dropping the future loses no object.
+    ///
+    /// # Errors
+    /// The next error item, invalid names included. After an error that
+    /// [continues the listing](Error::listing_continues), the next call returns the object after
+    /// it.
+    pub async fn next_object(&mut self) -> Result<Option<ObjectEntry>> {
+        while let Some(entry) = self.next().await {
+            if let Entry::Object(object) = entry? {
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
     }
 
     /// Collects all entries in memory. Use it for listings that are known to be short.

@@ -325,8 +325,8 @@ impl Object {
         ObjectReader(StreamReader::new(self.into_stream()))
     }
 
-    /// Reads the whole body into memory, whatever its size. Use [`bytes_up_to`](Self::bytes_up_to)
-    /// for objects from untrusted sources.
+    /// Reads the whole body into memory, regardless of its size. Use
+    /// [`bytes_up_to`](Self::bytes_up_to) for objects from untrusted sources.
     ///
     /// # Errors
     /// Any error of reading. No partial body is returned.

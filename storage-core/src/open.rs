@@ -77,7 +77,7 @@ impl Open {
         self.with_options(|options| options.if_modified_since(time))
     }
 
-    /// Allows an object of unknown size, which is whole whatever the range. See
+    /// Allows an object of unknown size, which is whole regardless of the range. See
     /// [`OpenOptions`](OpenOptions#structfield.allow_unknown_size).
     pub fn allow_unknown_size(self) -> Self {
         self.with_options(OpenOptions::allow_unknown_size)

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::etag::ETag;
 use crate::metadata::{Metadata, ObjectMeta};
 use crate::range::ByteRange;
-use crate::timestamp::floor_to_second;
+use crate::timestamp::{floor_to_second, unix_seconds};
 
 /// What a save does when there is an object under the key already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ pub struct OpenOptions {
     /// bytes on. Defaults to `false`: if the backend states no size, the driver determines it, for
     /// example by collecting the body in a temporary file, or fails.
     ///
-    /// An object of unknown size is whole, whatever `range` is. Drivers may ignore this option.
+    /// An object of unknown size is whole, regardless of `range`. Drivers may ignore this option.
     pub allow_unknown_size: bool,
     /// Whether the object may be whole although a range is requested, if its body is in memory or
     /// in a file, for callers that read it at several positions. Defaults to `false`.
@@ -153,8 +153,8 @@ impl OpenOptions {
         self
     }
 
-    /// Allows an object of [unknown size](ObjectMeta::UNKNOWN_SIZE), which is whole whatever the
-    /// range.
+    /// Allows an object of [unknown size](ObjectMeta::UNKNOWN_SIZE), which is whole regardless of
+    /// the range.
     #[must_use]
     pub fn allow_unknown_size(mut self) -> Self {
         self.allow_unknown_size = true;
@@ -213,10 +213,6 @@ impl OpenOptions {
         }
         Ok(())
     }
-}
-
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Which entries to list.
@@ -390,6 +386,22 @@ impl RenameOptions {
     /// `PreconditionFailed`.
     pub fn check_source(&self, source: &ObjectMeta) -> Result<()> {
         check_source(self.if_source_match.as_ref(), source)
+    }
+
+    /// Returns the result of a rename of an object onto itself, which changes nothing. For drivers.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` if the object is another version than the condition demands.
+    /// `AlreadyExists` with [`CopyMode::CreateNew`].
+    pub fn rename_onto_itself(&self, object: &ObjectMeta) -> Result<()> {
+        self.check_source(object)?;
+        match self.mode {
+            CopyMode::Overwrite => Ok(()),
+            CopyMode::CreateNew => Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "the object exists already, because source and destination are the same",
+            )),
+        }
     }
 }
 

@@ -162,7 +162,9 @@ impl Payload {
     /// it, the save fails with `Unsupported`.
     #[must_use]
     pub fn with_computed_checksum(mut self, algorithm: ChecksumAlgorithm) -> Self {
-        self.checks.computed.push(algorithm);
+        if !self.checks.computed.contains(&algorithm) {
+            self.checks.computed.push(algorithm);
+        }
         self
     }
 
@@ -294,7 +296,7 @@ impl Payload {
         }
     }
 
-    /// Reads all bytes into memory, whatever their number, unless
+    /// Reads all bytes into memory, regardless of their number, unless
     /// [`with_max_size`](Self::with_max_size) limits it. Returns them with their checksums.
     ///
     /// # Errors

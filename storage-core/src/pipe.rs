@@ -18,7 +18,7 @@ use tokio_util::sync::PollSender;
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
 
-/// The size of the buffer in which small writes are gathered, in bytes.
+/// The size of the buffer that collects small writes, in bytes.
 const MIN_CHUNK: usize = 64 * 1024;
 
 /// The largest part of one write that becomes one chunk, in bytes.
@@ -77,7 +77,7 @@ impl Payload {
 
 /// The writing half of [`Payload::pipe`].
 ///
-/// Small writes are gathered in chunks of 64 KiB, and each byte is copied once. At most two chunks
+/// Small writes are collected in chunks of 64 KiB, and each byte is copied once. At most two chunks
 /// are in memory, each of at most 1 MiB. `flush` passes on a chunk that is not full.
 ///
 /// Dropping it before [`finish`](Self::finish) has returned makes the payload fail. `shutdown` ends

@@ -17,7 +17,8 @@
 //! ```
 
 pub use crate::{
-    ByteRange, Checksum, ChecksumAlgorithm, CopyOptions, ETag, Entries, Entry, ErrorKind, Key,
-    Link, ListOptions, Metadata, Object, ObjectEntry, ObjectMeta, OpenOptions, Payload, Prefix,
-    RenameOptions, SaveOptions, Storage, UrlMethod, UrlOptions,
+    ByteRange, Checksum, ChecksumAlgorithm, CompleteOptions, CopyOptions, ETag, Entries, Entry,
+    ErrorKind, Key, Link, ListOptions, Metadata, MultipartOptions, MultipartUpload, Object,
+    ObjectEntry, ObjectMeta, OpenOptions, Part, PartUrlOptions, Payload, Prefix, RenameOptions,
+    SaveOptions, Storage, UploadId, UrlMethod, UrlOptions,
 };

@@ -51,9 +51,9 @@ impl Storage {
 /// # Errors
 /// - `NotFound` if there is no object.
 /// - `PreconditionFailed` if the object is not the version of [`if_match`](Self::if_match).
-/// - `Unsupported` if the object has more than 64 KiB and no strong ETag, and is neither in memory
-///   nor in a local file. Its ranges might then be of different versions. Read it as a whole with
-///   [`Storage::open`].
+/// - `Unsupported` if the size of the object is unknown, and if the object has more than 64 KiB and
+///   no strong ETag, and is neither in memory nor in a local file. Its ranges might then be of
+///   different versions. Read it as a whole with [`Storage::open`].
 /// - `InvalidKey`, `PermissionDenied`, and other errors of the backend.
 #[derive(Debug)]
 #[must_use = "nothing is opened until it is awaited"]
@@ -82,7 +82,7 @@ impl OpenReader {
 
 async fn open(storage: &Storage, key: &Key, mut options: OpenOptions) -> Result<Reader> {
     let object = match storage.driver().open(key, &options).await {
-        // No range of an empty object can be opened.
+        // An empty object has no range.
         Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
             options.range = None;
             storage.driver().open(key, &options).await

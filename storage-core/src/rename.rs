@@ -30,8 +30,9 @@ impl Storage {
 
 /// A rename that has not begun yet. Await it.
 ///
-/// The object keeps its bytes and its metadata, also its content type, whatever the new key is. An
-/// object under the destination is replaced, unless [`create_new`](Self::create_new) is set.
+/// The object keeps its bytes and its metadata. Its content type stays even if the new key has
+/// another extension. An object under the destination is replaced, unless
+/// [`create_new`](Self::create_new) is set.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -46,12 +47,12 @@ impl Storage {
 /// # Guarantees
 ///
 /// - A reader of the destination sees the object that was there or the whole moved one.
-/// - After success there is no object under the source, unless it was saved again.
+/// - After success there is no object under the source, unless one was saved there meanwhile.
 /// - No object is lost if the rename fails. The file system and memory rename in one step. S3 has
 ///   no such request: the driver copies the object, and then deletes the source if it is still the
 ///   version that was copied. If the second step fails, or the future is dropped before it, both
 ///   objects exist.
-/// - A save of the source during the rename is moved, or stays under the source.
+/// - An object that is saved under the source during the rename is moved, or stays there.
 ///
 /// A rename onto itself changes nothing. A layer does not repeat a rename after a failure, except
 /// after `RateLimited`: a second attempt would report `NotFound` if the first succeeded, or move an

@@ -1,5 +1,6 @@
-//! The format of signed links to a server of this project: the driver `fs` and the mirror sign
-//! them, `storage-serve` and the mirror verify them.
+//! The format of signed links to a server of this project. The driver `fs`, the layer
+//! [`PublicUrl`](crate::layers::PublicUrl) and the driver `http-cache` sign them. `storage-serve`
+//! and the mirror verify them.
 //!
 //! # Format
 //!
@@ -19,13 +20,13 @@
 //! the text `anystorage-v1`, the method, the expiry, the key (not encoded), the disposition, the
 //! type, the length; an absent parameter is an empty line. Neither keys nor headers can contain a
 //! line feed, so no two requests have the same text. Host and path prefix are not signed, because a
-//! proxy may rewrite them. So give every storage a signing key of its own: otherwise a link to one
+//! proxy may rewrite them. Give every storage a signing key of its own. Otherwise a link to one
 //! storage is valid for the same key of another. Storages that differ only in their `prefix` may
 //! share one, because the prefix is part of the key ([`LinkVerifier`](crate::LinkVerifier)).
 //!
-//! All six parameters are signed. A verifier refuses any other `X-Storage-` parameter, a parameter
-//! that occurs twice, and a method that is not the signed one: a link for downloading does not
-//! allow uploading.
+//! The signature covers all other parameters. A verifier refuses any other `X-Storage-` parameter,
+//! a parameter that occurs twice, and a method that is not the signed one: a link for downloading
+//! does not allow uploading.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,11 +40,12 @@ use crate::hex;
 use crate::key::Key;
 use crate::link::{Link, LinkBase};
 use crate::options::{UrlMethod, UrlOptions};
+use crate::timestamp::unix_seconds;
 
 /// The longest lifetime of a signed link, as on S3 (Signature Version 4): seven days.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The fewest bytes a signing key may have.
+/// The minimum length of a signing key in bytes.
 pub const MIN_SIGNING_KEY_BYTES: usize = 16;
 
 const METHOD: &str = "X-Storage-Method";
@@ -79,11 +81,11 @@ impl SigningKey {
         Ok(Self(HMAC::new(secret)))
     }
 
-    /// Makes a signed link to a key below `base`.
+    /// Returns a signed link to a key below `base`.
     ///
     /// # Errors
-    /// `InvalidInput` if the expiry is missing or, with the window of a stable link, longer than
-    /// [`MAX_EXPIRY`]; `Unsupported` for POST.
+    /// `InvalidInput` if `expires_in` is missing, or if it and `stable_for` together are longer
+    /// than [`MAX_EXPIRY`]. `Unsupported` for POST.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -176,7 +178,7 @@ impl SigningKey {
         if !allowed {
             return Err(denied("the link is for another method"));
         }
-        // Its signature is valid, so the expiry parses. Otherwise the link is refused.
+        // The expiry of a signed link is a number. Any other text is refused.
         let expires =
             claims.expires.parse().ok().filter(|&expires: &u64| unix_seconds(now) <= expires);
         let expires = expires.ok_or_else(|| denied("the link has expired"))?;
@@ -189,6 +191,14 @@ impl SigningKey {
         })
     }
 
+    /// Returns the signature of a text for a purpose that is not a link to an object. The first
+    /// line separates the purposes: no link begins with it.
+    fn mac_for(&self, purpose: &str, text: &str) -> HMAC {
+        let mut mac = self.0.clone();
+        mac.update(format!("anystorage-{purpose}-v1\n{text}").as_bytes());
+        mac
+    }
+
     fn mac(&self, key: &Key, claims: &Claims) -> HMAC {
         let Claims { method, expires, disposition, content_type, length } = claims;
         let text = format!(
@@ -198,6 +208,24 @@ impl SigningKey {
         mac.update(text.as_bytes());
         mac
     }
+}
+
+/// Returns the signature of a text for a purpose that is not a link to an object, in lower-case
+/// hexadecimal. A purpose consists of letters.
+#[doc(hidden)]
+#[must_use]
+pub fn sign_text(key: &SigningKey, purpose: &str, text: &str) -> String {
+    hex::encode(&key.mac_for(purpose, text).finalize())
+}
+
+/// Returns whether [`sign_text`] made this signature. Compares in constant time.
+#[doc(hidden)]
+#[must_use]
+pub fn is_signature_of_text(key: &SigningKey, purpose: &str, text: &str, signature: &str) -> bool {
+    let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
+    let signature = hex::decode(signature).filter(|_| is_lower).unwrap_or_default();
+    <&[u8; 32]>::try_from(signature.as_slice())
+        .is_ok_and(|signature| key.mac_for(purpose, text).finalize_verify(signature))
 }
 
 impl fmt::Debug for SigningKey {
@@ -282,10 +310,6 @@ fn denied(reason: &'static str) -> Error {
     Error::new(ErrorKind::PermissionDenied, reason)
 }
 
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_works_for_its_key_and_method_alone() {
+    fn a_link_works_only_for_its_key_and_method() {
         let (download, now) = (query(|_| {}), SystemTime::now());
         assert!(signer().verify(UrlMethod::Get, &key("a/b c.png"), &download, now).is_ok());
         assert!(signer().verify(UrlMethod::Head, &key("a/b c.png"), &download, now).is_ok());

@@ -46,6 +46,12 @@ pub fn format_time(time: SystemTime) -> String {
     rfc3339::format(time).unwrap_or_else(|_| "out of range".to_owned())
 }
 
+/// Returns the whole seconds since 1970, and 0 for an earlier time.
+#[must_use]
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Returns the start of the second that a time lies in, also before 1970: a time as HTTP and many
 /// listings contain it.
 ///

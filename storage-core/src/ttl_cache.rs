@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// bytes of keys: so a client that invents long keys uses no more memory.
 pub struct TtlCache<V> {
     lifetime: Duration,
-    /// The most keys of one generation.
+    /// The maximum number of keys of one generation.
     half: usize,
     generations: Mutex<Generations<V>>,
 }

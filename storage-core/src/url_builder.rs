@@ -31,7 +31,7 @@ impl Storage {
 /// `public_url`. With it, it is a signed link. A public link never replaces a signed one.
 ///
 /// # Errors
-/// `Unsupported` if the storage, as it is configured, cannot make such a link; the message says
+/// `Unsupported` if the storage, as it is configured, cannot make such a link; the message states
 /// what to configure. `InvalidInput` for options that contradict each other. `InvalidKey`.
 #[derive(Debug)]
 #[must_use = "no link is made until it is awaited"]

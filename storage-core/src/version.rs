@@ -1,4 +1,4 @@
-//! Opens a range of one version of an object, whatever the driver does with the condition.
+//! Opens a range of one version of an object, even if the driver ignores the condition.
 
 use std::ops::Range;
 use std::sync::Arc;

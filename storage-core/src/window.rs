@@ -1,4 +1,4 @@
-//! What a [`Reader`](crate::Reader) reads from, and the part of the object that it has in memory.
+//! [`Source`]: where a [`Reader`](crate::Reader) reads from. [`Window`]: its bytes in memory.
 
 use std::fs::File;
 use std::ops::Range;
@@ -46,7 +46,7 @@ impl Source {
             None => {}
         }
         if object.range() != first {
-            // Other bytes, such as of an object that is no longer empty. They are not read.
+            // The body has other bytes, for example if the object is no longer empty.
             return Ok((Self::ranges(storage, object.meta())?, Window::default()));
         }
         let source = match first.end == size {
@@ -82,7 +82,7 @@ impl Source {
         range: Range<u64>,
     ) -> BoxFuture<'static, Result<Bytes>> {
         match self {
-            // The whole object is in memory, so that no window is read.
+            // The first window is the whole object, so no other one is read.
             Self::Complete { .. } => Box::pin(async { Ok(Bytes::new()) }),
             Self::File { file, .. } => {
                 let object = Object::from_shared_file(meta.clone(), range, Arc::clone(file));
@@ -100,11 +100,11 @@ impl Source {
     }
 }
 
-/// Adds what has happened to an error that shows that the version is gone.
+/// Adds the reason to an error that shows that the version no longer exists.
 fn changed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => error.with_context("the object was deleted while it was read"),
-        // A backend that evaluates the range before the condition.
+        // Backends that evaluate the range before the condition report a smaller object so.
         ErrorKind::RangeNotSatisfiable => Error::new(
             ErrorKind::PreconditionFailed,
             "the object was replaced by a smaller one while it was read: open it again",
@@ -118,7 +118,9 @@ fn changed(error: Error) -> Error {
 }
 
 fn unknown_size() -> Error {
-    Error::unsupported("the size of the object is not known, so that no position can be read")
+    Error::unsupported(
+        "the size of the object is unknown, so it has no positions: read it as a whole with `open`",
+    )
 }
 
 /// Bytes of an object from a position on.
@@ -155,7 +157,7 @@ impl Window {
         let grown = if is_sequential { 2 * self.bytes.len() as u64 } else { 0 };
         let len = grown.max(wanted as u64).clamp(MIN_WINDOW, max);
         let end = position.saturating_add(len).min(size);
-        // A first read near the end is usually followed by one before it.
+        // A first read near the end is usually followed by a read before it.
         let earliest = if is_sequential { position } else { end.saturating_sub(MIN_WINDOW) };
         position.min(earliest)..end
     }

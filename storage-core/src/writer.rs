@@ -23,8 +23,8 @@ use crate::storage::Storage;
 use crate::text::escape_invisible;
 
 impl Storage {
-    /// Begins an object that is written piece by piece: see [`Writer`]. All options of a
-    /// [`Save`] can be set before it is awaited.
+    /// Writes an object piece by piece: see [`Writer`]. All options of a [`Save`] can be set before
+    /// the result is awaited.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -39,25 +39,25 @@ impl Storage {
     /// # Ok(()) }
     /// ```
     ///
-    /// Awaiting it returns as soon as the driver waits for the first bytes.
+    /// The future completes as soon as the driver waits for the first bytes.
     ///
     /// # Errors
-    /// `InvalidKey`, `InvalidInput` for metadata that breaks a rule, and each refusal of the driver
-    /// that needs no bytes, such as `PermissionDenied` of a read-only storage. A driver may refuse
-    /// a mode such as `create_new` here or later. If the content type is to be guessed from the
-    /// first bytes, the driver is called after these.
+    /// `InvalidKey`, `InvalidInput` for metadata that breaks a rule, and each error that the driver
+    /// returns before it reads, such as `PermissionDenied` of a read-only storage. A driver may
+    /// refuse a mode such as `create_new` here or later. If the content type is to be guessed from
+    /// the first bytes, the driver is called when they have been written.
     pub fn writer(&self, key: impl IntoKey) -> Save<PipeWriter> {
         self.writer_with(key, SaveOptions::default())
     }
 
-    /// Begins an object with these options, which the setters of [`Save`] may change.
+    /// Writes an object with these options, which the setters of [`Save`] may change.
     pub fn writer_with(&self, key: impl IntoKey, options: SaveOptions) -> Save<PipeWriter> {
         let (pipe, payload) = Payload::pipe();
         self.save_with(key, payload, options).with_target(pipe)
     }
 }
 
-/// Setters of a [`Writer`] alone.
+/// Setters for a [`Writer`] only.
 impl Save<PipeWriter> {
     /// Declares how many bytes will be written. More or fewer fail the save with `Integrity`. Some
     /// backends store an object of a known size with less work.
@@ -94,8 +94,8 @@ impl IntoFuture for Save<PipeWriter> {
 /// call it. Call `finish` after it. A writer that is dropped between the two aborts with a warning
 /// in the log.
 ///
-/// Small writes are gathered in chunks of 64 KiB, and each byte is copied once. At most two chunks
-/// are in memory, each of at most 1 MiB, and what the driver needs for a stream. `flush` reports an
+/// Small writes are collected in chunks of 64 KiB, and each byte is copied once. At most two chunks
+/// are in memory, each of at most 1 MiB, in addition to the driver's buffers. `flush` reports an
 /// error of the save, and makes nothing durable or visible.
 ///
 /// The save runs only while a write, a flush or `finish` is awaited, because no task of its own
@@ -111,8 +111,8 @@ impl IntoFuture for Save<PipeWriter> {
 /// continues. If the future of `finish` is dropped, the object is saved completely or not at all.
 ///
 /// # Writers of other crates
-/// A writer of a format takes the `Writer` or `&mut Writer`. Close it first, as it writes its index
-/// or its last block then, and call `finish` after it:
+/// A writer of a format takes the `Writer` or `&mut Writer`. Close it first, because that writes
+/// its index or its last block, and then call `finish`:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -129,7 +129,7 @@ impl IntoFuture for Save<PipeWriter> {
 /// ```
 #[must_use = "nothing is saved until `finish` is awaited"]
 pub struct Writer {
-    /// `None` after the end was sent.
+    /// `None` after the end of the payload was sent.
     pipe: Option<PipeWriter>,
     save: SaveState,
     /// For the log. `None` if the key is invalid, which the save reports.
@@ -178,7 +178,7 @@ impl Writer {
                     None => Poll::Ready(Ok(())),
                 };
             }
-            // If the payload was dropped, the save reports why.
+            // If the payload was dropped, the save returns the reason.
             let is_closed = ready!(sent).is_err();
             self.pipe = None;
             if is_closed {
@@ -244,7 +244,7 @@ impl Writer {
             let result = call(Pin::new(pipe), cx);
             let has_sent = pipe.sent() != sent_before;
             match result {
-                // The payload was dropped. The save returns why.
+                // The payload was dropped. The save returns the reason.
                 Poll::Ready(Err(_)) => return self.poll_failure(cx).map(Err),
                 Poll::Ready(Ok(value)) => {
                     if has_sent && let Poll::Ready(error) = self.poll_failure(cx) {
@@ -307,7 +307,7 @@ impl AsyncWrite for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // After an error the caller knows that nothing was saved. `finish` takes the result.
+        // A save that has failed or was finished has reported its result.
         let is_running = matches!(self.save, SaveState::Running(_));
         if is_running && self.pipe.as_ref().is_some_and(PipeWriter::is_shut_down) {
             let key = self.key.as_ref().map_or("", Key::as_str);

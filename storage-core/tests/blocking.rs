@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use storage_core::blocking::{BlockingReader, BlockingStorage, BlockingWriter};
 use storage_core::layers::Timeout;
 use storage_core::{
-    CopyOptions, ErrorKind, Memory, OpenOptions, Operation, RenameOptions, SaveOptions, Storage,
-    UrlOptions,
+    CompleteOptions, CopyOptions, ErrorKind, Memory, Metadata, MultipartOptions, OpenOptions,
+    Operation, RenameOptions, SaveOptions, Storage, UrlOptions,
 };
 use storage_testkit::faults::Faults;
 
@@ -49,6 +50,55 @@ fn every_verb_works_without_a_runtime() {
     assert!(storage.url_with("b.txt", UrlOptions::new()).unwrap_err().is_unsupported());
     let save = storage.storage().save("c.txt", "c").content_type("text/x-mine");
     assert_eq!(storage.wait(save).unwrap().content_type(), Some("text/x-mine"));
+}
+
+#[test]
+fn an_object_is_copied_to_another_storage_with_its_metadata() {
+    let (from, to) = (storage(), storage());
+    from.save_with(
+        "a.bin",
+        vec![7; 300_000],
+        SaveOptions::new().metadata(Metadata::new().user("k", "v")),
+    )
+    .unwrap();
+    let copied = from.copy_to("a.bin", &to, "b/a.bin").unwrap();
+    assert_eq!((copied.key.as_str(), copied.size), ("b/a.bin", 300_000));
+    assert_eq!(to.read("b/a.bin").unwrap(), vec![7; 300_000]);
+    assert_eq!(to.stat("b/a.bin").unwrap().metadata, from.stat("a.bin").unwrap().metadata);
+    assert_eq!(from.copy_to("x", &to, "x").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(names(&to), ["b/a.bin"]);
+}
+
+#[test]
+fn deleting_a_prefix_leaves_objects_beside_it() {
+    let storage = storage();
+    for key in ["tmp/1", "tmp/a/2", "tmp.txt", "other"] {
+        storage.save(key, "").unwrap();
+    }
+    for refused in ["tmp", ""] {
+        assert_eq!(storage.delete_prefix(refused).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(storage.delete_prefix("tmp/").unwrap(), 2);
+    assert_eq!(names(&storage), ["other", "tmp.txt"]);
+    assert_eq!(storage.delete_everything().unwrap(), 2);
+    assert!(names(&storage).is_empty());
+}
+
+#[test]
+fn deleting_many_objects_tries_all_and_reports_the_first_error() {
+    let faults = Faults::new();
+    let storage = Memory::storage().layer(|inner| faults.layer(inner)).blocking().unwrap();
+    for key in ["a", "b", "c"] {
+        storage.save(key, "").unwrap();
+    }
+    let refused = storage.delete_many(["a", "../b", "c"]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidKey);
+    assert_eq!(names(&storage), ["b"]);
+    let broken = faults.on(Operation::List).fail(ErrorKind::Timeout);
+    assert_eq!(storage.delete_everything().unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(broken.fired(), 1);
+    faults.clear();
+    assert_eq!(names(&storage), ["b"]);
 }
 
 #[test]
@@ -128,7 +178,8 @@ fn a_listing_ends_after_its_last_error() {
     assert_eq!(broken.fired(), 1);
 }
 
-/// Asserts that each call on a thread that polls futures fails, and says what to do.
+/// Asserts that each call on a thread that polls futures fails, and that its message states what to
+/// do.
 fn refuse_in_asynchronous_code(storage: &Storage) {
     let blocking = storage.blocking().unwrap();
     for error in [
@@ -203,4 +254,46 @@ fn storages_readers_and_writers_can_be_sent_to_threads() {
     share::<BlockingStorage>();
     send::<BlockingReader>();
     send::<BlockingWriter>();
+}
+
+#[test]
+fn an_upload_in_parts_is_resumed_and_completed() {
+    let storage = Memory::storage().blocking().unwrap();
+    // Two handles send parts, so the size is declared.
+    let options = MultipartOptions::new().part_size(2).size(3);
+    let upload = storage.multipart("a", options).unwrap();
+    upload.put_part(1, "ab").unwrap();
+    let listed = storage.multipart_uploads("").unwrap();
+    assert!(listed[0].id.is_same_upload(upload.upload().id()));
+
+    let resumed = storage.resume_multipart("a", upload.upload().id().clone()).unwrap();
+    resumed.put_part(2, "c").unwrap();
+    let parts = resumed.parts().unwrap();
+    assert_eq!(parts.len(), 2);
+    let complete = CompleteOptions::new().exactly(parts);
+    assert_eq!(resumed.complete_with(complete).unwrap().size, 3);
+    assert_eq!(upload.complete().unwrap().size, 3);
+    assert_eq!(storage.read_text("a").unwrap(), "abc");
+}
+
+#[test]
+fn an_upload_is_aborted_or_swept() {
+    let storage = Memory::storage().blocking().unwrap();
+    let upload = storage.multipart("a", MultipartOptions::new()).unwrap();
+    upload.abort().unwrap();
+    assert_eq!(upload.put_part(1, "a").unwrap_err().kind(), ErrorKind::NotFound);
+    storage.multipart("b", MultipartOptions::new()).unwrap();
+    assert_eq!(storage.abort_stale("", Duration::from_secs(3_600)).unwrap(), 0);
+    assert_eq!(storage.multipart_uploads("").unwrap().len(), 1);
+}
+
+#[test]
+fn a_verified_version_is_promoted() {
+    let storage = Memory::storage().blocking().unwrap();
+    let verified = storage.save("incoming/a", "good").unwrap().etag.unwrap();
+    storage.promote("incoming/a", verified.clone(), "a").unwrap();
+    storage.save("incoming/a", "evil").unwrap();
+    let refused = storage.promote("incoming/a", verified, "a").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PreconditionFailed);
+    assert_eq!(storage.read_text("a").unwrap(), "good");
 }

@@ -87,7 +87,7 @@ async fn an_error_while_metadata_is_mapped_transfers_nothing() {
 }
 
 #[tokio::test]
-async fn the_bytes_on_their_way_can_be_counted() {
+async fn the_bytes_of_a_copy_can_be_counted() {
     let (source, target) = storages();
     source.save("a", "hello").await.unwrap();
     let counted = Arc::new(AtomicUsize::new(0));

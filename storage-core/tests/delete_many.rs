@@ -81,6 +81,16 @@ async fn keys_are_deleted_in_batches_of_a_thousand_and_returned_in_their_order()
 }
 
 #[tokio::test]
+async fn awaiting_a_deletion_deletes_all_and_returns_the_number() {
+    let scripted = Scripted::with_objects(&[("a/1", ""), ("a/2", ""), ("b", ""), ("c", "")]).await;
+    let storage = storage(&scripted);
+    assert_eq!(storage.delete_prefix("a/").await.unwrap(), 2);
+    assert_eq!(storage.delete_many(stream::iter(["b"])).await.unwrap(), 1);
+    assert_eq!(storage.list("").keys().await.unwrap(), ["c"]);
+    assert_eq!(storage.delete_prefix("").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
 async fn without_a_key_the_driver_is_not_called() {
     let scripted = Scripted::new();
     let storage = storage(&scripted);

@@ -341,7 +341,7 @@ impl Driver for InSteps {
 
     forward! {
         to self.0: info, innermost, stat, exists, delete, delete_many, delete_folder_marker, copy,
-        rename, url, link_verifier
+        rename, url, link_verifier, multipart
     }
 }
 

@@ -228,3 +228,21 @@ fn a_hostile_public_url_is_refused_without_showing_it() {
         assert!(!error.message().contains("evil"), "{base}: {error}");
     }
 }
+
+#[test]
+fn a_serialized_link_contains_everything_that_a_script_needs() {
+    let url = "https://example.com/a?signature=1".parse().unwrap();
+    let mut link = Link::signed(url, UrlMethod::Post, UNIX_EPOCH + MINUTE);
+    link.headers.push(("content-type".to_owned(), "image/png".to_owned()));
+    link.fields.push(("key".to_owned(), "a".to_owned()));
+    let expected = serde_json::json!({
+        "url": "https://example.com/a?signature=1",
+        "method": "POST",
+        "headers": [["content-type", "image/png"]],
+        "fields": [["key", "a"]],
+        "expires_at": "1970-01-01T00:01:00Z",
+    });
+    assert_eq!(serde_json::to_value(&link).unwrap(), expected);
+    let public = Link::public("https://example.com/a".parse().unwrap());
+    assert_eq!(serde_json::to_value(public).unwrap()["expires_at"], serde_json::Value::Null);
+}

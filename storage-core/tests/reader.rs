@@ -90,7 +90,7 @@ impl Driver for Remote {
 
     forward! {
         to self.memory: info, innermost, save, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, rename, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }
 
@@ -125,7 +125,7 @@ impl Driver for FileBodies {
 
     forward! {
         to self.memory: info, innermost, save, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, rename, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }
 
@@ -323,7 +323,7 @@ async fn a_layer_that_changes_bodies_is_read_by_ranges() {
 }
 
 #[tokio::test]
-async fn a_replaced_object_is_a_failed_precondition_that_says_what_to_do() {
+async fn a_replaced_object_is_a_failed_precondition_whose_message_says_what_to_do() {
     for ignores_conditions in [false, true] {
         let mut remote = Remote::holding(pattern(300_000)).await;
         remote.ignores_conditions = ignores_conditions;
@@ -398,7 +398,7 @@ async fn a_read_into_no_space_reads_nothing_and_sends_no_request() {
 }
 
 #[tokio::test]
-async fn a_refusal_shows_at_the_first_await() {
+async fn an_error_of_opening_is_returned_by_the_first_await() {
     let storage = Memory::storage();
     let kind = |error: Error| (error.kind(), error.operation());
     let open = Some(Operation::Open);

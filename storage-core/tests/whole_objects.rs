@@ -1,6 +1,7 @@
 //! `read`, `read_text`, `download`, and the short forms of listings.
 
 use storage_core::{ErrorKind, Memory};
+use storage_testkit::extra_entries::ExtraEntries;
 
 #[tokio::test]
 async fn a_read_returns_the_bytes_up_to_a_maximum_size() {
@@ -49,4 +50,33 @@ async fn a_listing_is_collected_as_entries_or_keys() {
     let names: Vec<_> = storage.list("a/").one_level().collect().await.unwrap();
     assert_eq!(names.iter().map(storage_core::Entry::name).collect::<Vec<_>>(), ["a/1", "a/b/"]);
     assert_eq!(storage.list("").collect().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn objects_are_listed_without_prefixes_and_folder_markers() {
+    let memory = Memory::storage();
+    let storage = memory.layer(|inner| ExtraEntries::new(inner).folder_marker("a/"));
+    storage.save("a/1", "hello").await.unwrap();
+    storage.save("a/b/2", "").await.unwrap();
+    let objects = storage.list("a/").with_folder_markers().objects().await.unwrap();
+    let listed: Vec<_> = objects.iter().map(|object| (object.key.as_str(), object.size)).collect();
+    assert_eq!(listed, [("a/1", 5), ("a/b/2", 0)]);
+    let mut entries = storage.list("a/").one_level().with_folder_markers().entries();
+    assert_eq!(entries.next_object().await.unwrap().unwrap().key, "a/1");
+    assert!(entries.next_object().await.unwrap().is_none());
+    assert_eq!(entries.folder_markers(), 1);
+}
+
+#[tokio::test]
+async fn the_next_object_after_an_unreadable_directory_follows_its_error() {
+    let memory = Memory::storage();
+    let storage = memory.layer(|inner| ExtraEntries::new(inner).unreadable_directory("b/"));
+    for key in ["a", "b/1", "c"] {
+        storage.save(key, "").await.unwrap();
+    }
+    let mut entries = storage.list("").entries();
+    assert_eq!(entries.next_object().await.unwrap().unwrap().key, "a");
+    assert!(entries.next_object().await.unwrap_err().listing_continues());
+    assert_eq!(entries.next_object().await.unwrap().unwrap().key, "c");
+    assert!(storage.list("").objects().await.is_err());
 }

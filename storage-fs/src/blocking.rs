@@ -13,6 +13,12 @@ pub(crate) struct CallerAlive {
 }
 
 impl CallerAlive {
+    /// Returns a caller that counts as gone when the second value is dropped.
+    pub(crate) fn until_dropped() -> (Self, SetGoneOnDrop) {
+        let caller = Self::default();
+        (caller.clone(), SetGoneOnDrop(caller))
+    }
+
     /// Fails if the caller has dropped its future. Must be called right before a step that makes a
     /// change visible.
     pub(crate) fn check(&self) -> Result<()> {
@@ -27,7 +33,7 @@ impl CallerAlive {
 }
 
 /// Sets the flag when the caller's future is dropped.
-struct SetGoneOnDrop(CallerAlive);
+pub(crate) struct SetGoneOnDrop(CallerAlive);
 
 impl Drop for SetGoneOnDrop {
     fn drop(&mut self) {
@@ -48,8 +54,7 @@ where
     T: Send + 'static,
     F: FnOnce(&CallerAlive) -> Result<T> + Send + 'static,
 {
-    let caller = CallerAlive::default();
-    let _guard = SetGoneOnDrop(caller.clone());
+    let (caller, _guard) = CallerAlive::until_dropped();
     let done = tokio::task::spawn_blocking(move || work(&caller)).await;
     done.unwrap_or_else(|join| Err(unfinished(join)))
 }

@@ -85,7 +85,7 @@ impl FsBuilder {
     ///   synced.
     ///
     /// If only the sync of a directory fails, the object is in its place, but a loss of power may
-    /// undo the save. The save then fails with an error that says so.
+    /// undo the save. The save then fails with an error that reports this.
     ///
     /// With `false`, a save is still atomic if the program crashes, but not if the machine loses
     /// power.
@@ -182,7 +182,7 @@ impl FsBuilder {
         crate::PortableFs::open_with(self.into_settings(), names)
     }
 
-    fn into_settings(self) -> Settings {
+    pub(crate) fn into_settings(self) -> Settings {
         let (file_mode, dir_mode) = match self.respect_umask {
             true => (CreateMode::Umask, CreateMode::Umask),
             false => (CreateMode::Exact(self.file_mode), CreateMode::Exact(self.dir_mode)),

@@ -86,3 +86,39 @@ pub(crate) fn state_dir_is_not_a_directory() -> Error {
                    another program created there";
     Error::new(ErrorKind::Conflict, message)
 }
+
+pub(crate) fn no_such_upload() -> Error {
+    let message = "the key has no unfinished upload of this id: it was completed and replaced, \
+                   aborted or swept; begin another";
+    Error::new(ErrorKind::NotFound, message)
+}
+
+pub(crate) fn upload_locked_too_long() -> Error {
+    let message = "another process holds the lock of the upload in .anystorage/uploads: it is \
+                   stopped or stuck";
+    Error::new(ErrorKind::Timeout, message)
+}
+
+pub(crate) fn no_locks_for_uploads() -> Error {
+    Error::unsupported(
+        "multipart uploads need file locks, which this file system does not support: save the \
+         object in one piece",
+    )
+}
+
+pub(crate) fn part_too_large(part_size: u64) -> Error {
+    let message = format!("the part is larger than the part size, which is {part_size} bytes");
+    Error::new(ErrorKind::TooLarge, message)
+}
+
+pub(crate) fn part_beyond_any_file(number: u32) -> Error {
+    let message = format!("part {number} would end beyond the largest size of a file");
+    Error::new(ErrorKind::TooLarge, message)
+}
+
+pub(crate) fn damaged_upload() -> Error {
+    let message = "bytes of a part that was acknowledged are missing in .anystorage/uploads: \
+                   another program changed them, or the machine failed while durable = false; \
+                   abort the upload";
+    Error::new(ErrorKind::Integrity, message)
+}

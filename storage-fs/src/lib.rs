@@ -25,6 +25,9 @@
 //!   this driver created are on the disk. [`FsBuilder::durable`] lists the steps and disables them.
 //! - **Cancel safe.** If the future of a save or a copy is dropped before the rename, the old
 //!   object stays and the staged file is removed. A delete continues in the background.
+//! - **Multipart uploads** outlive the process. A part that was acknowledged survives a killed
+//!   process, and a loss of power if the driver is `durable`. Completion renames a file, so its
+//!   duration does not depend on the size of the object.
 //! - **Confined.** No key leads out of the root, no symlink below the root is followed, and only
 //!   regular files are opened.
 //! - **Complete metadata.** Content type, headers, user metadata, checksums and ETag are stored in
@@ -123,6 +126,7 @@
 //! - `staging` contains staged files: for the moment in which they replace an object, or from the
 //!   beginning of a save if the system has no unnamed files.
 //! - `meta` contains sidecars.
+//! - `uploads` contains a directory for each unfinished multipart upload.
 //! - `locks` contains at most 64 lock files, which are empty and have mode 0600.
 //!
 //! The directory is created when it is first needed. Dropping the driver removes it if it is empty.
@@ -132,6 +136,41 @@
 //! A lock file is created when a key that maps to it is first replaced or deleted, or saved with a
 //! sidecar, and stays unless `remove_locks` is set. Exclude the lock files from backups, and do not
 //! remove them while programs use the root.
+//!
+//! # Multipart uploads
+//!
+//! An upload is a directory `.anystorage/uploads/<id>`. Its parts are written at their offset into
+//! one file, which becomes the object. Each part that is acknowledged has a record. A part that is
+//! sent again is written beside first and then copied into that file, so that the earlier one stays
+//! until the new one is whole.
+//!
+//! - Parts have 1 byte to 5 GiB, and an upload has at most 10,000 of them. All modes are supported,
+//!   and a declared CRC-64/NVME or CRC-32C is verified. Links to parts (`part_url`) are
+//!   `Unsupported`.
+//! - Any number of processes may use one upload at the same time. File systems without locks have
+//!   no multipart uploads: the beginning fails with `Unsupported`.
+//! - A part that is received in memory at once is written at once. A stream is written in batches
+//!   of 1 MiB, of which two are in memory.
+//! - A listing of uploads holds all uploads below the prefix in memory: about 500 bytes for each. A
+//!   listing of parts holds those of one upload.
+//! - Uploads have no age limit of their own. Call `Storage::abort_stale` once a day. The sweep of
+//!   staged files ([`Fs::sweep`]) removes only what killed processes left of uploads that have
+//!   ended.
+//! - A completion with exactly some parts discards the others, also if it fails afterwards.
+//! - The object has the ETag that follows from the id of its upload. So a completion that is
+//!   repeated recognises it, also if it was renamed to another key meanwhile.
+//! - A completion takes time for each part, and none for the bytes. It removes the records of up to
+//!   64 parts before it returns, and those of larger uploads afterwards, on the blocking pool.
+//! - A copy of the root by hard links (`cp -al`) shares the bytes of unfinished uploads with the
+//!   root: the parts that are sent later appear in it. Never continue an upload in such a copy.
+//!   There, nothing shows that the upload was completed in the root: a part that is sent in the
+//!   copy is written into the object of the root. Copy the bytes (`cp -a`) to continue uploads in a
+//!   copy. An upload that is put back into its own root after its completion does not replace its
+//!   object.
+//! - Where the file system renames no file into a vacant place (NFS, and the portable
+//!   implementation), a completion in a vacant place takes 20 ms longer.
+//! - A verb waits up to 5 minutes for a lock that another process holds, for example because it is
+//!   stopped, and then fails with `Timeout`. Dropping its future ends the wait.
 //!
 //! # Sharing a root
 //!
@@ -162,6 +201,7 @@
 //! | `dirty_dirs.rs` | which new directories are not yet synced |
 //! | `blocking.rs` | runs blocking work on Tokio's blocking pool, and stops it if its future is dropped |
 //! | `save_stream.rs` | writing a stream in batches |
+//! | `uploads/` | multipart uploads: the layout of their directories, and the verbs |
 //! | `walk.rs` | listing a tree in byte order of the keys |
 //! | `links.rs` | public and signed links |
 //!
@@ -178,6 +218,7 @@
 //! | `shared.rs` | the state that all verbs share |
 //! | `sidecar.rs`, `metadata.rs` | storing metadata in attributes or sidecars, and finding it |
 //! | `commit.rs` | the step that makes a staged file the object |
+//! | `uploads.rs` | the operations on files that multipart uploads need |
 //! | `cached.rs` | reads that the page cache can serve without blocking |
 //! | `save.rs`, `open.rs`, `stat.rs`, `list.rs`, `copy.rs`, `delete.rs` | the verbs |
 //! | `driver.rs` | [`Fs`]: one line for each verb |
@@ -195,6 +236,7 @@
 
 mod blocking;
 mod config;
+mod copy;
 mod dirty_dirs;
 mod errors;
 mod links;
@@ -206,6 +248,7 @@ mod save_stream;
 mod settings;
 #[cfg(target_os = "linux")]
 mod unix;
+mod uploads;
 mod version;
 mod walk;
 

@@ -154,6 +154,7 @@ fn number_of(algorithm: ChecksumAlgorithm) -> u8 {
     match algorithm {
         ChecksumAlgorithm::Md5 => 1,
         ChecksumAlgorithm::Crc64Nvme => 2,
+        ChecksumAlgorithm::Crc32c => 3,
         // SHA-256. The enum is not exhaustive: a checksum of an algorithm that is added later would
         // be dropped when it is read, because its length differs.
         _ => 0,
@@ -165,6 +166,7 @@ fn algorithm_of(number: u8) -> Option<ChecksumAlgorithm> {
         0 => Some(ChecksumAlgorithm::Sha256),
         1 => Some(ChecksumAlgorithm::Md5),
         2 => Some(ChecksumAlgorithm::Crc64Nvme),
+        3 => Some(ChecksumAlgorithm::Crc32c),
         _ => None,
     }
 }

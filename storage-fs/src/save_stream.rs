@@ -1,13 +1,15 @@
 //! Saves a stream in batches. While one batch is written, the next one is received.
 
+use std::io::{self, IoSlice, Write};
+
 use bytes::Bytes;
 use futures_util::StreamExt;
-use storage_core::{Checksums, ObjectMeta, PayloadStream, Result};
+use storage_core::{Checksums, PayloadStream, Result};
 use tokio::task::JoinHandle;
 
 use crate::blocking::{self, CallerAlive};
 
-/// How many bytes of a stream are gathered before they are written: 1 MiB. Twice as much is in
+/// How many bytes of a stream are collected before they are written: 1 MiB. Twice as much is in
 /// memory at a time, because one batch is received while another is written.
 const BATCH_SIZE: usize = 1024 * 1024;
 
@@ -16,6 +18,9 @@ pub(crate) trait Target: Clone + Send + 'static {
     /// A file that is not visible yet. Dropping it removes it.
     type Staged: Send + 'static;
 
+    /// What describes the result.
+    type Done: Send + 'static;
+
     /// Fails early if the commit would fail, before the stream is received. The commit checks
     /// again.
     fn precheck(&self) -> Result<()>;
@@ -23,20 +28,20 @@ pub(crate) trait Target: Clone + Send + 'static {
     /// Writes a batch to the staged file, which the first batch creates.
     fn write(&self, staged: Option<Self::Staged>, chunks: &[Bytes]) -> Result<Self::Staged>;
 
-    /// Makes the staged file the object.
+    /// Makes the staged file the object, or the part of an upload.
     fn commit(
         &self,
         staged: Self::Staged,
         checksums: Checksums,
         caller: &CallerAlive,
-    ) -> Result<ObjectMeta>;
+    ) -> Result<Self::Done>;
 }
 
 /// Writes a stream to a target, and commits it.
 pub(crate) async fn save_stream<T: Target>(
     target: T,
     mut chunks: PayloadStream,
-) -> Result<ObjectMeta> {
+) -> Result<T::Done> {
     let checked = target.clone();
     blocking::run(move |_| checked.precheck()).await?;
     let mut writing: Option<JoinHandle<Result<T::Staged>>> = None;
@@ -65,6 +70,22 @@ pub(crate) async fn save_stream<T: Target>(
 
 async fn finish_write<S>(writing: JoinHandle<Result<S>>) -> Result<S> {
     writing.await.unwrap_or_else(|join| Err(blocking::unfinished(join)))
+}
+
+/// Writes chunks with as few system calls as possible.
+pub(crate) fn write_chunks(mut file: impl Write, chunks: &[Bytes]) -> Result<()> {
+    let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+    let mut slices = &mut slices[..];
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Chunks of a stream that are written together.

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::payloads::{fed, pattern, streaming};
 use common::poll::{Polled, poll_times, settled, single_blocking_thread};
-use common::{Scratch, items, names, read};
+use common::{Implementation, Scratch, items, names, read};
 use storage_core::{ErrorKind, Payload, Result, Storage};
-use storage_fs::MetadataStore;
 
 const KEY: &str = "d/k";
 const LEN: usize = 3_500_000;
@@ -63,8 +62,8 @@ fn a_write_that_is_dropped_at_any_point_happens_completely_or_not_at_all() {
     let source = scratch.path().join("source");
     fs::write(&source, pattern(2, LEN)).unwrap();
     single_blocking_thread().block_on(async {
-        for store in [MetadataStore::Auto, MetadataStore::Sidecar] {
-            let storage = Storage::new(scratch.builder().metadata(store).build().unwrap());
+        for implementation in Implementation::ALL {
+            let storage = implementation.storage(scratch.builder());
             storage.save("source", pattern(2, LEN)).user_metadata("version", "2").await.unwrap();
             for (write_kind, let_work) in
                 WRITES.into_iter().flat_map(|write_kind| [(write_kind, false), (write_kind, true)])

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use common::Scratch;
 use storage_core::signed_url::SigningKey;
-use storage_core::{Key, MAX_KEY_BYTES, Storage, async_trait};
+use storage_core::{Key, MAX_KEY_BYTES, MultipartLimits, Storage, async_trait};
 use storage_fs::{FsBuilder, MetadataStore};
 use storage_testkit::extra_entries::{AROUND_UNREADABLE_DIRECTORY, UNREADABLE_DIRECTORY};
 use storage_testkit::{Harness, Outcome, Requirement};
@@ -66,6 +66,10 @@ impl Harness for OnFiles {
             Some(prefix) => storage.prefixed(prefix).unwrap(),
             None => storage,
         }
+    }
+
+    fn multipart_limits(&self) -> Option<MultipartLimits> {
+        Some(MultipartLimits::new(1, 5 << 30, 10_000))
     }
 
     fn rejects_key(&self, key: &Key) -> bool {

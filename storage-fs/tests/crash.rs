@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::payloads::{fed, pattern, streaming};
 use common::{Scratch, names, skip, trace};
-use storage_core::{ChecksumAlgorithm, ErrorKind, Storage};
+use storage_core::{ChecksumAlgorithm, Storage};
 use storage_fs::{Fs, MetadataStore, NameRules, PortableFs};
 use storage_testkit::jobs::{self, Running};
 
@@ -48,6 +48,7 @@ fn write_for_ever(storage: Storage) {
             tokio::spawn(overwrite(storage.clone(), "d/streamed", LARGE, first)),
             tokio::spawn(create(storage.clone(), first)),
             tokio::spawn(copy(storage.clone(), first)),
+            tokio::spawn(rename(storage.clone(), first)),
             tokio::spawn(create_and_delete(storage, first)),
         ];
         for writer in writers {
@@ -93,6 +94,20 @@ async fn copy(storage: Storage, first: u64) {
     }
 }
 
+/// The object that is renamed, and its new name.
+const LEAVING: &str = "leaving";
+const ARRIVED: &str = "there/arrived";
+
+async fn rename(storage: Storage, first: u64) {
+    for version in first.. {
+        save(&storage, LEAVING, version, SMALL, |save| save).await;
+        jobs::report(&format!("saved {LEAVING} {version}"));
+        jobs::report(&format!("deleting {LEAVING}"));
+        storage.rename(LEAVING, ARRIVED).await.unwrap();
+        jobs::report(&format!("saved {ARRIVED} {version}"));
+    }
+}
+
 async fn create_and_delete(storage: Storage, first: u64) {
     for version in first.. {
         save(&storage, "comes/and/goes", version, SMALL, |save| save).await;
@@ -130,16 +145,16 @@ impl Reports {
 
     async fn assert_kept(&self, storage: &Storage) {
         for (key, version) in &self.versions {
-            let object = match storage.open(key.as_str()).await {
-                Ok(object) => object,
-                Err(error)
-                    if error.kind() == ErrorKind::NotFound && self.deleting.contains(key) =>
-                {
+            let mut found = storage.stat(key.as_str()).await;
+            let is_missing = found.as_ref().is_err_and(storage_core::Error::is_not_found);
+            if is_missing && self.deleting.contains(key) {
+                if key != LEAVING {
                     continue;
                 }
-                Err(error) => panic!("{key} version {version}: {error}"),
-            };
-            let found: u64 = object.meta().metadata.user_metadata["version"].parse().unwrap();
+                found = storage.stat(ARRIVED).await;
+            }
+            let found = found.unwrap_or_else(|error| panic!("{key} version {version}: {error}"));
+            let found: u64 = found.metadata.user_metadata["version"].parse().unwrap();
             assert!(found >= *version, "{key} went back from version {version} to {found}");
         }
     }
@@ -156,7 +171,11 @@ async fn assert_whole(storage: &Storage) {
             .user_metadata
             .get("version")
             .unwrap_or_else(|| panic!("{key} has no metadata"));
-        let source = if key == "copies/copy" { "source" } else { &key };
+        let source = match &*key {
+            "copies/copy" => "source",
+            ARRIVED => LEAVING,
+            key => key,
+        };
         let len = if key == "d/streamed" { LARGE } else { SMALL };
         assert!(
             bytes == body(source, version.parse().unwrap(), len),
@@ -230,7 +249,8 @@ fn assert_only_objects_and_staging(scratch: &Scratch, store: MetadataStore) {
     for path in scratch.tree().iter().filter(|path| !path.ends_with('/')) {
         let is_sidecar = store == MetadataStore::Sidecar && path.starts_with(".anystorage/meta/");
         let is_known =
-            ["small", "d/streamed", "source", "copies/copy", "comes/and/goes"].contains(&&**path);
+            ["small", "d/streamed", "source", "copies/copy", LEAVING, ARRIVED, "comes/and/goes"]
+                .contains(&&**path);
         let is_new = path.starts_with("new/") && path.ends_with("/object");
         assert!(
             is_known

@@ -15,16 +15,14 @@ use std::process::Command;
 
 use common::payloads::{pattern, streaming};
 use common::poll::{settled, single_blocking_thread};
-use common::{Scratch, items, names, read, refused, skip};
+use common::{Implementation, Scratch, items, names, read, refused, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use storage_core::{ErrorKind, Metadata, ObjectMeta, Payload, Result, Storage};
+use storage_core::{ErrorKind, Metadata, MultipartUpload, ObjectMeta, Payload, Result, Storage};
 use storage_fs::{Fs, MetadataStore};
 use storage_testkit::jobs;
 
-const STORES: [MetadataStore; 2] = [MetadataStore::Auto, MetadataStore::Sidecar];
-
 fn storage_on(root: &Path, store: MetadataStore) -> Storage {
-    Storage::new(Fs::builder(root).metadata(store).build().unwrap())
+    Implementation::Linux(store).storage(Fs::builder(root))
 }
 
 /// Runs a job that mounts something over the root.
@@ -107,12 +105,24 @@ async fn assert_all_fail(storage: &Storage, size: usize, kind: ErrorKind) {
 }
 
 fn full_disk(root: &Path) {
-    for store in STORES {
+    for implementation in Implementation::ALL {
         assert!(mount("tmpfs", "size=1m", root));
         single_blocking_thread().block_on(async {
-            let storage = storage_on(root, store);
+            let storage = implementation.storage(Fs::builder(root));
             let before = Before::with_an_object(root, &storage).await;
+            let upload = storage.multipart("upload").part_size(400_000).await.unwrap();
+            upload.put_part(1, pattern(3, 200_000)).await.unwrap();
             fill(&root.join("filler"));
+            assert_put_fails(&upload).await;
+            fs::remove_file(root.join("filler")).unwrap();
+            upload.complete().await.unwrap();
+            assert!(read(&storage, "upload").await.unwrap() == pattern(3, 200_000));
+            storage.delete("upload").await.unwrap();
+
+            let upload = storage.multipart("upload").part_size(400_000).await.unwrap();
+            fill(&root.join("filler"));
+            assert_put_fails(&upload).await;
+            upload.abort().await.unwrap();
             assert_all_fail(&storage, 3_000_000, ErrorKind::StorageFull).await;
             assert_all_fail(&storage, 10_000, ErrorKind::StorageFull).await;
             fs::remove_file(root.join("filler")).unwrap();
@@ -129,6 +139,13 @@ fn full_disk(root: &Path) {
     jobs::report("done");
 }
 
+/// Sends a part in both ways on a full disk.
+async fn assert_put_fails(upload: &MultipartUpload) {
+    let bytes = pattern(4, 300_000);
+    refused(upload.put_part(1, bytes.clone()).await, ErrorKind::StorageFull);
+    refused(upload.put_part(1, streaming(bytes, 10_000)).await, ErrorKind::StorageFull);
+}
+
 fn fill(path: &Path) {
     let mut file = File::create(path).unwrap();
     let error = std::io::copy(&mut std::io::repeat(b'x'), &mut file).unwrap_err();
@@ -140,10 +157,10 @@ fn unmount(root: &Path) {
 }
 
 fn no_inodes(root: &Path) {
-    for store in STORES {
+    for implementation in Implementation::ALL {
         assert!(mount("tmpfs", "size=10m,nr_inodes=40", root));
         single_blocking_thread().block_on(async {
-            let storage = storage_on(root, store);
+            let storage = implementation.storage(Fs::builder(root));
             let before = Before::with_an_object(root, &storage).await;
             fs::write(root.join("theirs"), "another program's").unwrap();
             let filler = root.join("filler");
@@ -176,8 +193,8 @@ fn no_inodes(root: &Path) {
 fn read_only(root: &Path) {
     assert!(mount("tmpfs", "size=10m", root));
     single_blocking_thread().block_on(async {
-        for store in STORES {
-            let storage = storage_on(root, store);
+        for implementation in Implementation::ALL {
+            let storage = implementation.storage(Fs::builder(root));
             let before = Before::with_an_object(root, &storage).await;
             remount("ro", root);
             assert_all_fail(&storage, 10_000, ErrorKind::PermissionDenied).await;
@@ -186,7 +203,7 @@ fn read_only(root: &Path) {
             before.assert_intact(root, &storage).await;
             assert_eq!(names(&storage, "").await.unwrap(), [OLD]);
             // A driver that is opened now can read too.
-            let reopened = storage_on(root, store);
+            let reopened = implementation.storage(Fs::builder(root));
             before.assert_intact(root, &reopened).await;
             refused(reopened.save(OLD, "new").await, ErrorKind::PermissionDenied);
             remount("rw", root);
@@ -230,7 +247,7 @@ fn no_attributes(root: &Path) {
 
         let strict = storage_on(root, MetadataStore::Xattr);
         let error = refused(strict.save("new/object", "x").await, ErrorKind::Unsupported);
-        assert!(error.message().contains("sidecar"), "it says what to do: {error}");
+        assert!(error.message().contains("sidecar"), "the message states what to do: {error}");
         refused(strict.save("new/object", streaming("x", 1)).await, ErrorKind::Unsupported);
         before.assert_intact(root, &storage).await;
     });
@@ -245,8 +262,8 @@ fn mount_below(root: &Path) {
     fs::write(below.join("theirs.txt"), "there").unwrap();
     single_blocking_thread().block_on(async {
         let mut refusals = 0;
-        for store in STORES {
-            let storage = storage_on(root, store);
+        for implementation in Implementation::ALL {
+            let storage = implementation.storage(Fs::builder(root));
             let before = Before::with_an_object(root, &storage).await;
             assert_eq!(read(&storage, "below/theirs.txt").await.unwrap(), b"there");
             assert_eq!(names(&storage, "").await.unwrap(), ["below/theirs.txt", OLD]);
@@ -282,8 +299,8 @@ fn deny_access() {
         fs::set_permissions(root.join(path), PermissionsExt::from_mode(mode)).unwrap();
     };
     single_blocking_thread().block_on(async {
-        for store in STORES {
-            let storage = storage_on(&root, store);
+        for implementation in Implementation::ALL {
+            let storage = implementation.storage(Fs::builder(&root));
             let before = Before::with_an_object(&root, &storage).await;
             storage.save("closed/object", "x").await.unwrap();
             storage.save("unreadable", "x").await.unwrap();
@@ -344,8 +361,8 @@ fn deny_access() {
 /// missing object.
 fn too_many_open_files(root: &Path) {
     single_blocking_thread().block_on(async {
-        for store in STORES {
-            let storage = storage_on(root, store);
+        for implementation in Implementation::ALL {
+            let storage = implementation.storage(Fs::builder(root));
             let before = Before::with_an_object(root, &storage).await;
             let mut failures = 0;
             for left in 0..8 {
@@ -414,8 +431,8 @@ fn all_descriptors_but(left: usize) -> Vec<File> {
 /// Sets `RLIMIT_FSIZE`, as `ulimit -f` does.
 fn file_size_limit(root: &Path) {
     single_blocking_thread().block_on(async {
-        for store in STORES {
-            let storage = storage_on(root, store);
+        for implementation in Implementation::ALL {
+            let storage = implementation.storage(Fs::builder(root));
             let before = Before::with_an_object(root, &storage).await;
             let limit = getrlimit(Resource::Fsize);
             setrlimit(Resource::Fsize, Rlimit { current: Some(50_000), maximum: limit.maximum })

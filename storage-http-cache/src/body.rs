@@ -328,6 +328,11 @@ fn replaced() -> Error {
 
 /// Returns the checksum that is cheapest to compute.
 fn cheapest(checksums: &Checksums) -> Option<Checksum> {
-    let by_cost = [ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5];
+    let by_cost = [
+        ChecksumAlgorithm::Crc64Nvme,
+        ChecksumAlgorithm::Crc32c,
+        ChecksumAlgorithm::Sha256,
+        ChecksumAlgorithm::Md5,
+    ];
     by_cost.into_iter().find_map(|algorithm| checksums.get(algorithm)).cloned()
 }

@@ -319,7 +319,7 @@ mod tests {
         let (first, second) = (bypass.begin_write(&a), bypass.begin_write(&a));
         let due = bypass.end_write(&a, first, true).unwrap();
         bypass.confirm(&due);
-        assert!(bypass.covers(&a), "the second write is under way");
+        assert!(bypass.covers(&a), "the second write still runs");
         let due = bypass.end_write(&a, second, true).unwrap();
         bypass.confirm(&due);
         assert!(!bypass.covers(&a));
@@ -352,7 +352,7 @@ mod tests {
         let again = bypass.begin_write(&key("b"));
         assert_eq!(again, Slot::Own);
         bypass.end_write(&key("b"), of_b, false);
-        assert!(bypass.covers(&key("b")), "the second write is under way");
+        assert!(bypass.covers(&key("b")), "the second write still runs");
         bypass.end_write(&key("b"), again, false);
         assert!(!bypass.covers(&key("b")) && !bypass.covers_all());
     }

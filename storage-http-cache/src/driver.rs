@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
-    UrlOptions, async_trait,
+    Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, UrlOptions, async_trait,
 };
 
 use crate::shared::{Inner, Shared};
@@ -51,7 +51,7 @@ use crate::{copy, delete, link, list, open, rename, save, stat};
 /// headers of the mirror contain. The server of `storage-mirror` sends everything but checksums if
 /// it accepts the `token`; other servers may omit user metadata or add a `Content-Disposition`.
 #[derive(Clone)]
-pub struct HttpCache(Shared);
+pub struct HttpCache(pub(crate) Shared);
 
 impl HttpCache {
     pub(crate) fn from_inner(inner: Inner) -> Self {
@@ -128,5 +128,9 @@ impl Driver for HttpCache {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         link::verifier(&self.0)
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.0.origin.multipart().map(|_| self as &dyn Multipart)
     }
 }

@@ -78,7 +78,7 @@
 //! | `config` | options, builder, registration |
 //! | `driver`, `shared` | the driver, and the state that its verbs share |
 //! | `open`, `body` | reading from a mirror, and continuing at origin |
-//! | `stat`, `list`, `save`, `copy`, `rename`, `delete`, `link` | the other verbs |
+//! | `stat`, `list`, `save`, `copy`, `rename`, `delete`, `link`, `multipart` | the other verbs |
 //! | `invalidation` | recording a write, and purging its key |
 //! | `mirror`, `purge` | one mirror, whether it may be used, and its purges |
 //! | `client`, `verify` | requests to one mirror |
@@ -101,6 +101,7 @@ mod link;
 mod link_policy;
 mod list;
 mod mirror;
+mod multipart;
 mod open;
 mod origin_memo;
 mod purge;

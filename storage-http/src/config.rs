@@ -71,6 +71,7 @@ pub struct HttpBuilder {
     base_url: Url,
     public_url: Option<LinkBase>,
     writable: bool,
+    webdav: Option<bool>,
     resume: bool,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -88,6 +89,7 @@ impl Http {
             base_url,
             public_url: None,
             writable: false,
+            webdav: None,
             resume: true,
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
@@ -104,6 +106,18 @@ impl HttpBuilder {
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;
+        self
+    }
+
+    /// Sets whether the server supports WebDAV (PROPFIND), which `list` requires. Defaults to the
+    /// value of [`writable`](Self::writable). If it is `false`, `list` fails with `Unsupported` and
+    /// sends no request.
+    ///
+    /// `delete` finds out whether the server supports WebDAV in any case, so that it deletes no
+    /// directories.
+    #[must_use]
+    pub fn webdav(mut self, webdav: bool) -> Self {
+        self.webdav = Some(webdav);
         self
     }
 
@@ -195,6 +209,7 @@ impl HttpBuilder {
             .build_for(base.host_str().unwrap_or_default())?;
         Ok(Http::new(Inner {
             writable: self.writable,
+            lists: self.webdav.unwrap_or(self.writable),
             resume: self.resume,
             public_url,
             client: Client::new(http, base, headers, self.header_timeout, self.idle_timeout),
@@ -212,6 +227,7 @@ impl fmt::Debug for HttpBuilder {
         f.debug_struct("HttpBuilder")
             .field("host", &self.base_url.host_str())
             .field("writable", &self.writable)
+            .field("webdav", &self.webdav)
             .field("headers", &headers)
             .finish_non_exhaustive()
     }
@@ -289,6 +305,9 @@ storage_core::options! {
         /// Whether the server accepts PUT and DELETE, as WebDAV servers do.
         #[serde(default)]
         writable: bool => "boolean", default false;
+        /// Whether the server supports WebDAV, which `list` requires. Defaults to `writable`.
+        #[serde(default)]
+        webdav: Option<bool> => "boolean";
         /// Time limit for the headers of a response, including the time for connecting.
         #[serde(default, deserialize_with = "duration::option")]
         header_timeout: Option<Duration> => "duration", default "10s";
@@ -338,6 +357,7 @@ pub fn register(registry: &mut Registry) {
 /// Returns a builder with the options of a configuration.
 fn builder_from(options: HttpOptions) -> HttpBuilder {
     let mut builder = Http::builder(options.base_url).writable(options.writable);
+    builder.webdav = options.webdav;
     builder.header_timeout = options.header_timeout.unwrap_or(HEADER_TIMEOUT);
     builder.idle_timeout = options.idle_timeout.unwrap_or(IDLE_TIMEOUT);
     builder.max_spool_size = options.max_spool_size.unwrap_or(MAX_SPOOL_SIZE);

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
+
 use crate::shared::{Inner, Shared};
 use crate::{delete, link, list, open, save, stat};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
-    Result, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    LinkVerifier, ListOptions, Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix,
+    RenameOptions, Result, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 /// Stores objects as the files of an HTTP or WebDAV server.
@@ -75,6 +77,7 @@ impl fmt::Debug for Http {
         f.debug_struct("Http")
             .field("client", &self.0.client)
             .field("writable", &self.0.writable)
+            .field("lists", &self.0.lists)
             .finish_non_exhaustive()
     }
 }
@@ -85,7 +88,7 @@ impl Driver for Http {
         let mut capabilities = Capabilities::read_only();
         capabilities.public_url = true;
         capabilities.write = self.0.writable;
-        capabilities.list = self.0.writable;
+        capabilities.list = self.0.lists;
         DriverInfo::new("http", self.0.client.base().as_str(), capabilities)
     }
 
@@ -126,6 +129,13 @@ impl Driver for Http {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
+        if !self.0.lists {
+            let error = Error::unsupported(
+                "the storage does not list: set webdav = true if the server supports WebDAV \
+                 (PROPFIND)",
+            );
+            return stream::iter([Err(error)]).boxed();
+        }
         list::list(&self.0, prefix, options)
     }
 
@@ -152,6 +162,13 @@ impl Driver for Http {
     fn link_verifier(&self) -> Result<LinkVerifier> {
         Err(Error::unsupported(
             "the http driver signs no links: add layers::PublicUrl with a signing key",
+        ))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Err(Error::unsupported(
+            "HTTP and WebDAV have no uploads in parts: save the object as a whole, or upload to another \
+             storage",
         ))
     }
 }

@@ -27,6 +27,7 @@
 //! |-|-|-|-|
 //! | `base_url` | URL | required | The URL of the directory that contains the objects. |
 //! | `writable` | boolean | `false` | Whether the server accepts PUT and DELETE, as WebDAV servers do. |
+//! | `webdav` | boolean | | Whether the server supports WebDAV, which `list` requires. Defaults to `writable`. |
 //! | `header_timeout` | duration | `"10s"` | Time limit for the headers of a response, including the time for connecting. |
 //! | `idle_timeout` | duration | `"30s"` | Time limit for each chunk of a body. |
 //! | `max_spool_size` | size | `"1GiB"` | How many bytes of objects without a stated length may be in temporary files at a time. |
@@ -54,8 +55,9 @@
 //!   `Conflict`. Directories that become empty stay. A listing does not contain them, but a save
 //!   under their name fails with `Conflict`.
 //! - **`copy`** and **signed links** are `Unsupported`.
-//! - **`list`** needs WebDAV (PROPFIND). So does `delete` to distinguish directories from objects:
-//!   without it, a server that deletes directories may delete one with all its files.
+//! - **`list`** needs WebDAV (PROPFIND), and in a read-only storage also the option `webdav`. To
+//!   distinguish directories from objects, `delete` needs WebDAV too: without it, a server that
+//!   deletes directories may delete one with all its files.
 //!
 //! # Example
 //!

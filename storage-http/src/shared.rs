@@ -15,6 +15,8 @@ pub(crate) type Shared = Arc<Inner>;
 pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) writable: bool,
+    /// Whether `list` is permitted to send requests.
+    pub(crate) lists: bool,
     /// Whether a body that breaks off resumes over another connection.
     pub(crate) resume: bool,
     /// The base of public links.

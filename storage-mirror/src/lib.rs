@@ -15,8 +15,8 @@
 //! - The headers of origin set how long an object is served without a request to origin (RFC 9111).
 //!   Without such headers, the option `ttl` applies. For the driver `cache`, `ttl` is also an upper
 //!   bound.
-//! - **Without `signing_key`, the server shows every object under `allow` to everyone**, whatever
-//!   origin's own permissions are.
+//! - **Without `signing_key`, the server shows every object under `allow` to everyone**,
+//!   regardless of the permissions at origin.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

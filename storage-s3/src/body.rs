@@ -198,6 +198,7 @@ fn checksum_of(response: &Response) -> Option<Checksum> {
     if response.headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE") {
         return None;
     }
-    headers::native_checksum(&response.headers, ChecksumAlgorithm::Crc64Nvme)
-        .or_else(|| headers::native_checksum(&response.headers, ChecksumAlgorithm::Sha256))
+    let by_cost =
+        [ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Sha256];
+    by_cost.into_iter().find_map(|algorithm| headers::native_checksum(&response.headers, algorithm))
 }

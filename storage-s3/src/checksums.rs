@@ -1,7 +1,6 @@
 //! Checksums of request bodies, which the service verifies.
 
 use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, checksum_combine};
 use serde::Deserialize;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, Hasher, Result};
 
@@ -18,6 +17,9 @@ pub enum ChecksumMode {
     /// CRC-64/NVME, which is the cheapest to compute. S3 stores it for the whole object, even after
     /// a multipart upload. This is the default if the service supports checksum headers.
     Crc64Nvme,
+    /// CRC-32C, which S3 stores for the whole object too. Google Cloud Storage and older tools know
+    /// it.
+    Crc32c,
     /// SHA-256, which is also part of the request's signature, so that the body cannot be changed
     /// on a connection without TLS. This is the default if the service does not support checksum
     /// headers, because every service verifies signatures.
@@ -49,6 +51,7 @@ impl ChecksumPolicy {
     pub(crate) fn algorithm(self) -> Option<ChecksumAlgorithm> {
         match self.mode {
             ChecksumMode::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
+            ChecksumMode::Crc32c => Some(ChecksumAlgorithm::Crc32c),
             ChecksumMode::Sha256 => Some(ChecksumAlgorithm::Sha256),
             ChecksumMode::Md5 => Some(ChecksumAlgorithm::Md5),
             ChecksumMode::None => None,
@@ -60,9 +63,39 @@ impl ChecksumPolicy {
     pub(crate) fn name_for_parts(self) -> Option<&'static str> {
         match self.mode {
             ChecksumMode::Crc64Nvme if self.headers => Some("CRC64NVME"),
+            ChecksumMode::Crc32c if self.headers => Some("CRC32C"),
             ChecksumMode::Sha256 if self.headers => Some("SHA256"),
             _ => None,
         }
+    }
+
+    /// Whether the service verifies the CRC of parts and stores that of the object.
+    pub(crate) fn stores_crc(self) -> bool {
+        matches!(self.mode, ChecksumMode::Crc64Nvme | ChecksumMode::Crc32c) && self.headers
+    }
+
+    /// Returns the algorithm of the CRC that describes a part: the one that the service stores, or
+    /// CRC-64/NVME.
+    pub(crate) fn part_crc(self) -> ChecksumAlgorithm {
+        let algorithm = self.algorithm().filter(|algorithm| algorithm.is_composable());
+        algorithm.unwrap_or(ChecksumAlgorithm::Crc64Nvme)
+    }
+
+    /// Returns the policy of uploads whose parts any client may send.
+    ///
+    /// An upload with a SHA-256 for each part must have one for every part, and a client with a
+    /// signed link does not send one. The SHA-256 of a part is therefore only in the signature,
+    /// which every service verifies.
+    ///
+    /// A declared checksum of the object determines the algorithm, if the service stores CRCs.
+    pub(crate) fn of_resumable_uploads(self, declared: Option<&Checksum>) -> Self {
+        let headers = self.headers && self.mode != ChecksumMode::Sha256;
+        let mode = match declared.map(Checksum::algorithm) {
+            Some(ChecksumAlgorithm::Crc64Nvme) if self.stores_crc() => ChecksumMode::Crc64Nvme,
+            Some(ChecksumAlgorithm::Crc32c) if self.stores_crc() => ChecksumMode::Crc32c,
+            _ => self.mode,
+        };
+        Self { mode, headers }
     }
 
     /// Returns the checksum of a body, and computes it unless it is known.
@@ -83,7 +116,7 @@ impl ChecksumPolicy {
 }
 
 async fn checksum_of_chunks(algorithm: ChecksumAlgorithm, body: &Chunks) -> Result<Checksum> {
-    let is_fast = algorithm == ChecksumAlgorithm::Crc64Nvme || body.len() < OFFLOAD_THRESHOLD;
+    let is_fast = algorithm.is_composable() || body.len() < OFFLOAD_THRESHOLD;
     if is_fast {
         return Ok(checksum_of_each(algorithm, body.iter()));
     }
@@ -100,46 +133,4 @@ fn checksum_of_each<'a>(
     let mut hasher = Hasher::new(algorithm);
     chunks.for_each(|chunk| hasher.update(chunk));
     hasher.finish()
-}
-
-/// Combines the CRC-64/NVME of parts to that of the object.
-#[derive(Debug, Default)]
-pub(crate) struct WholeCrc {
-    crc: u64,
-}
-
-impl WholeCrc {
-    /// Appends a part.
-    pub(crate) fn append(&mut self, part: &Checksum, len: u64) {
-        if let Ok(bytes) = part.value().try_into() {
-            self.crc =
-                checksum_combine(CrcAlgorithm::Crc64Nvme, self.crc, u64::from_be_bytes(bytes), len);
-        }
-    }
-
-    /// Returns the checksum of all appended parts.
-    pub(crate) fn finish(self) -> Result<Checksum> {
-        Checksum::new(ChecksumAlgorithm::Crc64Nvme, self.crc.to_be_bytes())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_checksum_of_the_whole_is_that_of_its_parts_together() {
-        let bytes: Vec<u8> =
-            (0..100_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
-        for cuts in [vec![0], vec![1, 50_000, 99_999], vec![100_000], vec![30, 30]] {
-            let mut whole = WholeCrc::default();
-            let mut start = 0;
-            for end in cuts.into_iter().chain([bytes.len()]) {
-                let part = &bytes[start..end];
-                whole.append(&Checksum::of(ChecksumAlgorithm::Crc64Nvme, part), part.len() as u64);
-                start = end;
-            }
-            assert_eq!(whole.finish().unwrap(), Checksum::of(ChecksumAlgorithm::Crc64Nvme, &bytes));
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use storage_client::header_value;
-use storage_core::{ETag, Error, ErrorKind, Result};
+use storage_core::{ETag, Error, ErrorKind, Result, SaveMode};
 
 use crate::client::FailedRequest;
 use crate::request::{Request, RetryRule};
@@ -20,6 +20,23 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
+    /// Returns the condition of a save.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` for a weak ETag, which matches no object. `Unsupported` for a mode that
+    /// the driver does not know.
+    pub(crate) fn of_mode(mode: &SaveMode) -> Result<Self> {
+        match mode {
+            SaveMode::Overwrite => Ok(Self::None),
+            SaveMode::IfMatch(etag) if etag.is_weak() => Err(version_mismatch(etag)),
+            SaveMode::IfMatch(etag) => Ok(Self::IfMatch(etag.clone())),
+            SaveMode::CreateNew | SaveMode::UniqueName => Ok(Self::IfAbsent),
+            other => Err(Error::unsupported(format!(
+                "the S3 driver does not support the save mode {other:?}"
+            ))),
+        }
+    }
+
     /// Makes a request conditional. It is then retried only if the service did not start it.
     pub(crate) fn apply_to<'a>(&self, request: Request<'a>, quoted: bool) -> Result<Request<'a>> {
         match self {
@@ -39,7 +56,7 @@ impl Condition {
     }
 
     /// Converts the failure of a conditional request to an error. If the request may have taken
-    /// effect, the error is not retryable and says that the outcome is unknown.
+    /// effect, the error is not retryable and reports that the outcome is unknown.
     pub(crate) fn interpret(&self, failed: FailedRequest) -> Error {
         let holds = failed.error.kind() != ErrorKind::PreconditionFailed;
         match self {

@@ -99,7 +99,7 @@ storage_core::options! {
         /// fails if the service does not apply it.
         storage_class: Option<String> => "text", otherwise "the bucket's";
         /// The checksum of every request body.
-        checksum: Option<ChecksumMode> => "`crc64nvme`, `sha256`, `md5` or `none`",
+        checksum: Option<ChecksumMode> => "`crc64nvme`, `crc32c`, `sha256`, `md5` or `none`",
             otherwise "`crc64nvme`; `sha256` if the service supports no checksum headers";
         /// The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one
         /// request.

@@ -297,16 +297,15 @@ fn range_copies(
             let mut headers = source.condition()?;
             headers.insert(SOURCE, copy_source.clone());
             headers.insert(SOURCE_RANGE, header_value(&format!("bytes={start}-{}", end - 1))?);
-            let (client, key, id) =
-                (upload.client().clone(), upload.key().clone(), upload.id().to_owned());
+            let remote = upload.remote().clone();
             Ok(async move {
                 let text = number.to_string();
-                let request = Request::new(Method::PUT, key.as_str())
+                let request = Request::new(Method::PUT, remote.key.as_str())
                     .query("partNumber", &text)
-                    .query("uploadId", &id)
+                    .query("uploadId", &remote.id)
                     .headers(headers)
                     .allow_slow_response();
-                let response = client.document(&request).await.map_err(part_error)?;
+                let response = remote.client.document(&request).await.map_err(part_error)?;
                 let copied: xml::CopyResult = xml::read_success("CopyPartResult", &response.body)?;
                 Ok(SentPart { number, len: end - start, etag: copied.etag, checksum: None })
             })
@@ -321,6 +320,10 @@ async fn copy_through_client(
     to: &Key,
     options: &CopyOptions,
 ) -> Result<()> {
+    let source = SourceObject::load(s3, from, options).await?;
+    let tags = if source.has_tags { Some(tagging::of(s3, from).await?) } else { None };
+    // A copy onto itself is conditional, so these headers are those of the version that is opened.
+    let kept = if from == to { source.in_place } else { HeaderMap::new() };
     let mut open = OpenOptions::default();
     open.if_match.clone_from(&options.if_source_match);
     let object = crate::open::open(s3, from, &open).await?;
@@ -340,7 +343,7 @@ async fn copy_through_client(
     for checksum in meta.checksums.iter() {
         payload = payload.with_expected_checksum(checksum.clone());
     }
-    // As a copy by the service, it does not get the tags of this driver.
-    let s3 = Arc::new(s3.with_tags(None));
+    // As a copy by the service, it gets the tags of the source and not those of this driver.
+    let s3 = Arc::new(s3.with_tags(tags).with_object_headers(kept));
     crate::save::save(&s3, to, payload, &save).await.map(|_| ())
 }

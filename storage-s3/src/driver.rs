@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
-    UrlOptions, async_trait,
+    Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, UrlOptions, async_trait,
 };
 
 use crate::shared::{Inner, Shared};
@@ -99,5 +99,9 @@ impl Driver for S3 {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         link::verifier()
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Ok(self)
     }
 }

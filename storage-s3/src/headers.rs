@@ -22,18 +22,26 @@ use storage_core::{
     Result,
 };
 
-const USER_PREFIX: &str = "x-amz-meta-";
-/// The prefix of the name of a checksum in the user metadata. The name of the algorithm follows.
-const CHECKSUM_PREFIX: &str = "anystorage-";
+pub(crate) const USER_PREFIX: &str = "x-amz-meta-";
+/// The prefix of the names in the user metadata that the driver reserves. The name of an algorithm
+/// follows for a checksum, and `upload` for the nonce of an upload.
+const RESERVED_PREFIX: &str = "anystorage-";
+/// The user metadata by which the object of an upload of `Storage::multipart` is recognised.
+pub(crate) const UPLOAD_NONCE: HeaderName = HeaderName::from_static("x-amz-meta-anystorage-upload");
 /// The algorithms of stored checksums.
-const ALGORITHMS: [ChecksumAlgorithm; 3] =
-    [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Md5, ChecksumAlgorithm::Crc64Nvme];
+const ALGORITHMS: [ChecksumAlgorithm; 4] = [
+    ChecksumAlgorithm::Sha256,
+    ChecksumAlgorithm::Md5,
+    ChecksumAlgorithm::Crc64Nvme,
+    ChecksumAlgorithm::Crc32c,
+];
 
 /// Returns the header of a checksum that S3 verifies. For MD5 that is `Content-MD5`.
 pub(crate) fn checksum_header(algorithm: ChecksumAlgorithm) -> Option<HeaderName> {
     match algorithm {
         ChecksumAlgorithm::Sha256 => Some(HeaderName::from_static("x-amz-checksum-sha256")),
         ChecksumAlgorithm::Crc64Nvme => Some(HeaderName::from_static("x-amz-checksum-crc64nvme")),
+        ChecksumAlgorithm::Crc32c => Some(HeaderName::from_static("x-amz-checksum-crc32c")),
         ChecksumAlgorithm::Md5 => Some(HeaderName::from_static("content-md5")),
         _ => None,
     }
@@ -67,11 +75,11 @@ pub(crate) fn from_metadata(
         headers.insert(EXPIRES, header_value(&httpdate::fmt_http_date(expires))?);
     }
     for (name, value) in &metadata.user_metadata {
-        if name.starts_with(CHECKSUM_PREFIX) {
+        if name.starts_with(RESERVED_PREFIX) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "user_metadata {name:?}: the driver reserves names that begin with {CHECKSUM_PREFIX}: choose another name"
+                    "user_metadata {name:?}: the driver reserves names that begin with {RESERVED_PREFIX}: choose another name"
                 ),
             ));
         }
@@ -89,7 +97,7 @@ pub(crate) fn from_metadata(
 /// Adds the headers that store checksums with an object.
 pub(crate) fn insert_checksums(headers: &mut HeaderMap, checksums: &Checksums) -> Result<()> {
     for checksum in checksums.iter() {
-        let name = user_header(&format!("{CHECKSUM_PREFIX}{}", checksum.algorithm()))?;
+        let name = user_header(&format!("{RESERVED_PREFIX}{}", checksum.algorithm()))?;
         headers.insert(name, header_value(&checksum.to_hex())?);
     }
     Ok(())
@@ -172,8 +180,11 @@ pub(crate) fn to_object_meta(key: Key, size: u64, headers: &HeaderMap) -> Object
 }
 
 fn add_user_metadata(meta: &mut ObjectMeta, name: &str, value: &str) {
+    if UPLOAD_NONCE.as_str().strip_prefix(USER_PREFIX) == Some(name) {
+        return;
+    }
     let known = name
-        .strip_prefix(CHECKSUM_PREFIX)
+        .strip_prefix(RESERVED_PREFIX)
         .and_then(|algorithm| ChecksumAlgorithm::from_str(algorithm).ok());
     match known {
         Some(algorithm) => {
@@ -193,7 +204,7 @@ fn add_native_checksums(meta: &mut ObjectMeta, headers: &HeaderMap) {
     if headers.get("x-amz-checksum-type").is_some_and(|kind| kind == "COMPOSITE") {
         return;
     }
-    for algorithm in [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Crc64Nvme] {
+    for algorithm in ALGORITHMS.into_iter().filter(|it| *it != ChecksumAlgorithm::Md5) {
         if let Some(checksum) = native_checksum(headers, algorithm) {
             meta.checksums.insert(checksum);
         }
@@ -215,7 +226,7 @@ pub(crate) fn native_checksum(
 pub(crate) fn stored_checksums(headers: &HeaderMap) -> Checksums {
     let stored = ALGORITHMS.into_iter().filter_map(|algorithm| {
         let value =
-            headers.get(format!("{USER_PREFIX}{CHECKSUM_PREFIX}{algorithm}"))?.to_str().ok()?;
+            headers.get(format!("{USER_PREFIX}{RESERVED_PREFIX}{algorithm}"))?.to_str().ok()?;
         format!("{algorithm}:{value}").parse::<Checksum>().ok()
     });
     stored.collect()
@@ -264,6 +275,15 @@ mod tests {
         assert_eq!(meta.metadata, metadata);
         assert_eq!(meta.checksums, checksums);
         assert_eq!(stored_checksums(&headers), checksums);
+    }
+
+    #[test]
+    fn the_nonce_of_an_upload_is_reserved_and_no_user_metadata() {
+        let metadata = Metadata::new().user("anystorage-upload", "0af");
+        let error = from_metadata(&metadata, &Checksums::new(), true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let headers = [(UPLOAD_NONCE, HeaderValue::from_static("0af"))].into_iter().collect();
+        assert!(to_object_meta(key(), 1, &headers).metadata.user_metadata.is_empty());
     }
 
     #[test]

@@ -32,7 +32,7 @@
 //! | `sse` | text | the bucket's | The encryption of every object: `AES256`, `aws:kms` or `aws:kms:dsse`. A save fails if the service does not confirm it. |
 //! | `sse_kms_key_id` | text | the account's | The key of `aws:kms`. |
 //! | `storage_class` | text | the bucket's | The storage class of every object: `STANDARD_IA`, `INTELLIGENT_TIERING`, ... A save fails if the service does not apply it. |
-//! | `checksum` | `crc64nvme`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service supports no checksum headers | The checksum of every request body. |
+//! | `checksum` | `crc64nvme`, `crc32c`, `sha256`, `md5` or `none` | `crc64nvme`; `sha256` if the service supports no checksum headers | The checksum of every request body. |
 //! | `part_size` | size | `"8MiB"` | The size of a part, from 5 MiB to 5 GiB. An object of at most this size is saved by one request. |
 //! | `concurrency` | integer | `8` | How many parts of one object are sent or read at a time, at most 1,000. |
 //! | `quirks` | name of a profile | `auto`: by the host of the endpoint | The profile of the service, which lists what the service lacks. At an unknown host, conditional saves fail unless a profile is set. |
@@ -48,17 +48,18 @@
 //! - **All or nothing**: an object becomes visible when the service has received its PUT, or the
 //!   completion of its multipart upload. If a save fails, or its future is dropped, the upload is
 //!   aborted, in the latter case in the background. If the process ends before,
-//!   [`S3::abort_stale_uploads`] removes the upload later.
+//!   [`Storage::abort_stale`](storage_core::Storage::abort_stale) removes the upload later.
 //! - **Conditions**: `create_new` and `if_match` use the conditional requests of S3 and give the
 //!   same guarantee against races. If the response to a conditional request is lost, the request is
-//!   not repeated, and the error reports that the outcome is unknown.
+//!   not repeated, and the error reports that the outcome is unknown, unless the object of a
+//!   multipart upload is recognised by its metadata.
 //! - **Checksums**: every request body has a checksum, which the service verifies
 //!   ([`ChecksumMode`]). If S3 stores a checksum of an object, the driver verifies it when the
 //!   object is read completely. Checksums that the caller requests are stored as user metadata
 //!   `anystorage-...`.
 //! - **Object options**: if the service does not confirm the encryption of `sse`, or does not apply
 //!   the `storage_class`, the save fails with `Unsupported`. The object may be stored then, which
-//!   the message says.
+//!   the message states.
 //! - **Reading**: if a connection breaks off or stalls for 30 s, the body resumes at the next byte
 //!   if the object is still the same version. It ends with an error after five attempts in a row
 //!   without a byte, and if the object was replaced or has no strong ETag.
@@ -76,7 +77,9 @@
 //!
 //! - **Memory**: the parts of all saves of a driver use at most 128 MiB together, and the ranges
 //!   that all reads fetch ahead use at most another 128 MiB. A payload that stalls in the middle of
-//!   a part does not count, so that it cannot block other saves.
+//!   a part does not count until it goes on, so that it cannot block other saves: limit the number
+//!   of clients that upload at a time. A part of a multipart upload is in memory, also if it is
+//!   larger than that.
 //! - **Size**: a multipart upload has at most 10,000 parts. For a payload of known size, the driver
 //!   chooses larger parts if necessary. For a payload of unknown size, it doubles the part size
 //!   every 1,000 parts, up to 64 MiB, which allows 492 GiB with the default `part_size`. With the
@@ -102,6 +105,11 @@
 //! | copy | 1 PUT; a HEAD more with other metadata; above 5 GiB a HEAD, 2 POST, a PUT for each 512 MiB, and a PUT that is refused if the metadata is kept |
 //! | rename | those of a copy; 2 HEAD and 1 DELETE more |
 //! | url | none |
+//! | begin a multipart upload | 1 POST |
+//! | put a part | 1 PUT |
+//! | list parts, list multipart uploads | 1 GET for each 1,000 |
+//! | complete a multipart upload | 1 GET for each 1,000 parts, 1 POST and 1 HEAD; again later 1 GET and 1 HEAD |
+//! | abort a multipart upload | 2 DELETE; 1 DELETE if there is none |
 //! | `S3::tags`, `set_tags`, `delete_version` | 1 |
 //! | `S3::versions` | 1 GET for each 1,000 versions |
 //! | tags of `S3::with_tags`, or of a copy with other metadata, not at AWS | 1 GET or 2 more, and 1 PUT if the service dropped the tags |
@@ -116,7 +124,7 @@
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
 //! services; `object_options` verifies that object options had an effect; `credentials` finds and
-//! renews keys. `probe`, `stale_uploads`, `tags` (with `tag_set` and
+//! renews keys. `probe`, `tags` (with `tag_set` and
 //! `tagging`) and `versions` are operations of [`S3`] beyond the contract.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -151,7 +159,6 @@ mod save;
 mod shared;
 mod signature;
 mod signing;
-mod stale_uploads;
 mod stat;
 mod tag_set;
 mod tagging;

@@ -4,11 +4,12 @@
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderName, Method};
-use storage_core::{Error, Key, Result};
+use storage_core::{Checksums, Error, Key, Metadata, Result};
 
 use crate::request::Request;
 use crate::shared::Shared;
-use crate::{stat, xml};
+use crate::tag_set::TAGGING;
+use crate::{headers, stat, xml};
 
 const SSE: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
 const SSE_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
@@ -17,13 +18,25 @@ const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class")
 const STANDARD: &str = "STANDARD";
 /// The headers that a copy with other metadata loses unless the request repeats them
 /// ("CopyObject").
-const HEADERS_LOST_BY_REPLACING: [HeaderName; 5] = [
+const HEADERS_LOST_BY_REPLACING: [HeaderName; 6] = [
     SSE,
     SSE_KEY,
     HeaderName::from_static("x-amz-server-side-encryption-bucket-key-enabled"),
     STORAGE_CLASS,
     HeaderName::from_static("x-amz-website-redirect-location"),
+    headers::UPLOAD_NONCE,
 ];
+
+/// Returns the headers of a new object: its metadata, the options of the driver, and its tags. The
+/// headers of its checksums are not among them.
+pub(crate) fn headers(s3: &Shared, metadata: &Metadata) -> Result<HeaderMap> {
+    let mut headers = headers::from_metadata(metadata, &Checksums::new(), s3.features.underscores)?;
+    headers.extend(s3.object_headers.clone());
+    if let Some(tags) = &s3.tags {
+        headers.insert(TAGGING, tags.header.clone());
+    }
+    Ok(headers)
+}
 
 /// Checks that the response confirms the encryption that was requested ("PutObject", "CopyObject",
 /// "CreateMultipartUpload").

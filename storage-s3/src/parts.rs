@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use storage_core::{Checksums, PayloadStream, Result};
+use storage_core::{Checksums, Error, Payload, PayloadStream, Result};
 
 use crate::budget::{Budget, Reservation};
 use crate::request::Chunks;
@@ -13,6 +13,8 @@ use crate::request::Chunks;
 /// so that a part does not consist of thousands of chunks, each of which keeps a larger buffer
 /// alive.
 const MIN_SEPARATE_CHUNK: usize = 32 * 1024;
+/// Hashing a payload in memory of at least this size, in bytes, runs on a blocking thread.
+const OFFLOAD_THRESHOLD: usize = 256 * 1024;
 /// How many bytes of small chunks are copied into one buffer.
 const BUFFER_SIZE: usize = 1024 * 1024;
 /// A payload that yields no chunk for this long releases its reservation (1 s).
@@ -41,6 +43,27 @@ pub(crate) struct PartReader {
 }
 
 impl PartReader {
+    /// Reads a payload. The checks of a payload in memory run at once, and its checksums are
+    /// returned. A stream checks itself while it is read.
+    pub(crate) async fn of_payload(
+        payload: Payload,
+        budget: &Budget,
+    ) -> Result<(Self, Option<Checksums>)> {
+        let has_checksums =
+            !payload.expected_checksums().is_empty() || !payload.computed_checksums().is_empty();
+        let memory = match payload.into_memory() {
+            Ok(memory) => memory,
+            Err(payload) => return Ok((Self::from_stream(payload.into_stream(), budget), None)),
+        };
+        let (bytes, checksums) = if memory.len() >= OFFLOAD_THRESHOLD && has_checksums {
+            let hashing = tokio::task::spawn_blocking(|| memory.checked());
+            hashing.await.map_err(|join| Error::unexpected("hashing did not finish", join))??
+        } else {
+            memory.checked()?
+        };
+        Ok((Self::from_bytes(bytes, budget), Some(checksums)))
+    }
+
     /// Reads bytes in memory that were checked. Splitting them copies nothing.
     pub(crate) fn from_bytes(bytes: Bytes, budget: &Budget) -> Self {
         Self { source: ByteSource::Memory(bytes), rest: Bytes::new(), budget: budget.clone() }
@@ -54,7 +77,8 @@ impl PartReader {
     /// Returns the next `size` bytes, or fewer at the end.
     ///
     /// Waits until memory is available before it buffers. A payload that stalls releases its
-    /// reservation, so that it does not block other saves.
+    /// reservation, so that it does not block other saves, and waits for another one when it goes
+    /// on. Meanwhile its bytes are in memory without a reservation.
     pub(crate) async fn next(&mut self, size: u64) -> Result<Part> {
         let wanted = usize::try_from(size).unwrap_or(usize::MAX);
         let stream = match &mut self.source {
@@ -80,8 +104,11 @@ impl PartReader {
             let next = match tokio::time::timeout(STALL_TIMEOUT, stream.try_next()).await {
                 Ok(next) => next?,
                 Err(_) => {
-                    reservation = None;
-                    stream.try_next().await?
+                    drop(reservation.take());
+                    let next = stream.try_next().await?;
+                    // The part grows again, so it waits for memory as at its beginning.
+                    reservation = self.budget.reserve(size).await;
+                    next
                 }
             };
             match next {
@@ -167,7 +194,6 @@ impl ChunkBuffer {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
-    use storage_core::{Error, Payload};
 
     use super::*;
 
@@ -227,6 +253,26 @@ mod tests {
         // Only one reservation fits.
         assert!(budget.reserve(100).await.is_some());
         waiting.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_payload_that_goes_on_after_it_stalled_reserves_its_part_again() {
+        let budget = Budget::new(100);
+        let late = stream::once(async {
+            tokio::time::sleep(2 * STALL_TIMEOUT).await;
+            Ok::<_, Error>(Bytes::from_static(b"y"))
+        });
+        let chunks = stream::iter([Ok(Bytes::from_static(b"x"))]).chain(late);
+        let mut stalled =
+            PartReader::from_stream(Payload::from_stream(chunks).into_stream(), &budget);
+        let part = tokio::spawn(async move { stalled.next(100).await });
+        let other = budget.reserve(100).await;
+        tokio::time::sleep(10 * STALL_TIMEOUT).await;
+        assert!(!part.is_finished());
+        drop(other);
+        let part = part.await.unwrap().unwrap();
+        assert_eq!(part.chunks.len(), 2);
+        assert!(part.reservation.is_some() && budget.try_reserve(100).is_none());
     }
 
     use futures_util::StreamExt;

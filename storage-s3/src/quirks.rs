@@ -223,7 +223,8 @@ pub(crate) struct Features {
     pub(crate) sse: bool,
     /// Applies or refuses the option `storage_class`. Otherwise it ignores the option.
     pub(crate) storage_class: bool,
-    /// Sends an object with `Content-Encoding: gzip` as it is stored, whatever the request accepts.
+    /// Sends an object with `Content-Encoding: gzip` as it is stored, regardless of what the
+    /// request accepts.
     pub(crate) sends_stored_encoding: bool,
     /// Whether a profile was named, or the service is known by its host name.
     pub(crate) is_known: bool,

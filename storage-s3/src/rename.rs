@@ -6,7 +6,7 @@ use http::header::IF_MATCH;
 use storage_client::header_value;
 use storage_core::{CopyMode, CopyOptions, ETag, Error, ErrorKind, Key, RenameOptions, Result};
 
-use crate::copy::{self, MAX_ATTEMPTS, already_exists};
+use crate::copy::{self, MAX_ATTEMPTS};
 use crate::request::{Request, RetryRule};
 use crate::shared::Shared;
 use crate::stat;
@@ -19,18 +19,15 @@ pub(crate) async fn rename(
 ) -> Result<()> {
     for _ in 0..MAX_ATTEMPTS {
         let source = stat::stat(s3, from).await?;
-        options.check_source(&source)?;
         if from == to {
-            return match options.mode {
-                CopyMode::CreateNew => Err(already_exists()),
-                _ => Ok(()),
-            };
+            return options.rename_onto_itself(&source);
         }
+        options.check_source(&source)?;
         let etag = source.etag.ok_or_else(|| {
-            Error::unsupported("the service reports no ETag, which a rename needs to compare")
+            Error::unsupported("the service reports no ETag, and a rename has to compare it")
         })?;
         match copy_version(s3, from, to, options, &etag).await {
-            // The source was replaced after it was looked up.
+            // The source was replaced between the HEAD and the copy.
             Err(error)
                 if error.kind() == ErrorKind::PreconditionFailed
                     && options.if_source_match.is_none() => {}
@@ -71,14 +68,14 @@ async fn copy_version(
 async fn delete_source(s3: &Shared, from: &Key, etag: &ETag) -> Result<()> {
     match stat::stat(s3, from).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        // It was saved again.
+        // The object was saved again.
         Ok(present) if present.etag.as_ref() != Some(etag) => return Ok(()),
         present => present?,
     };
     let delete = Request::new(Method::DELETE, from.as_str());
     let delete = match s3.features.conditional_delete {
         true => delete.header(IF_MATCH, header_value(&etag.to_string())?),
-        // After a lost response, a second attempt could delete a later version.
+        // If the response is lost, a second attempt could delete a later version.
         false => delete.retry(RetryRule::OnlyIfNotStarted),
     };
     match s3.client.send(&delete).await {

@@ -14,11 +14,8 @@ use crate::object_options;
 use crate::parts::{Part, PartReader};
 use crate::request::{Chunks, Request};
 use crate::shared::Shared;
-use crate::tag_set::TAGGING;
 use crate::tagging;
 
-/// Hashing a payload in memory of at least this size, in bytes, runs on a blocking thread.
-const OFFLOAD_THRESHOLD: usize = 256 * 1024;
 /// How many random alternatives are tried for a name that is taken.
 const MAX_NAME_ATTEMPTS: usize = 20;
 
@@ -47,7 +44,7 @@ pub(crate) async fn save(
 ) -> Result<ObjectMeta> {
     let condition = condition_of(s3, &options.mode)?;
     // Refuses invalid metadata before the payload is read.
-    let headers = object_headers(s3, options)?;
+    let headers = object_options::headers(s3, &options.metadata)?;
     let mut started = start_reading(s3, payload).await?;
     if started.rest.is_at_end_after(&mut started.first).await? {
         let checksums = started.all_checksums();
@@ -69,18 +66,8 @@ pub(crate) async fn save(
 }
 
 fn condition_of(s3: &Shared, mode: &SaveMode) -> Result<Condition> {
-    let condition = match mode {
-        SaveMode::Overwrite => return Ok(Condition::None),
-        SaveMode::IfMatch(etag) if etag.is_weak() => return Err(version_mismatch(etag)),
-        SaveMode::IfMatch(etag) => Condition::IfMatch(etag.clone()),
-        SaveMode::CreateNew | SaveMode::UniqueName => Condition::IfAbsent,
-        other => {
-            return Err(Error::unsupported(format!(
-                "the S3 driver does not support the save mode {other:?}"
-            )));
-        }
-    };
-    if s3.features.conditional_put {
+    let condition = Condition::of_mode(mode)?;
+    if condition == Condition::None || s3.features.conditional_put {
         return Ok(condition);
     }
     Err(s3.features.conditions_unsupported())
@@ -98,27 +85,11 @@ async fn start_reading(s3: &Shared, payload: Payload) -> Result<StartedPayload> 
     } else {
         payload.replay()
     };
-    let (mut rest, mut checksums) = match payload.into_memory() {
-        Ok(memory) => {
-            let needs_hashing = !expected.is_empty() || !is_all_known;
-            let (bytes, checksums) = if memory.len() >= OFFLOAD_THRESHOLD && needs_hashing {
-                let hashing = tokio::task::spawn_blocking(|| memory.checked());
-                hashing
-                    .await
-                    .map_err(|join| Error::unexpected("hashing did not finish", join))??
-            } else {
-                memory.checked()?
-            };
-            (PartReader::from_bytes(bytes, &s3.save_budget), KnownChecksums::All(checksums))
-        }
-        Err(payload) => {
-            let known = if is_all_known {
-                KnownChecksums::All(expected)
-            } else {
-                KnownChecksums::Expected(expected)
-            };
-            (PartReader::from_stream(payload.into_stream(), &s3.save_budget), known)
-        }
+    let (mut rest, checked) = PartReader::of_payload(payload, &s3.save_budget).await?;
+    let mut checksums = match checked {
+        Some(checksums) => KnownChecksums::All(checksums),
+        None if is_all_known => KnownChecksums::All(expected),
+        None => KnownChecksums::Expected(expected),
     };
     if let (KnownChecksums::Expected(_), Some(replayed)) = (&checksums, replayed) {
         checksums = KnownChecksums::All(checksums_of(replayed).await?);
@@ -143,17 +114,6 @@ impl StartedPayload {
             KnownChecksums::Expected(expected) => self.rest.checksums().unwrap_or(expected).clone(),
         }
     }
-}
-
-/// Returns the headers that store the object's metadata, without those of its checksums.
-fn object_headers(s3: &Shared, options: &SaveOptions) -> Result<HeaderMap> {
-    let mut headers =
-        headers::from_metadata(&options.metadata, &Checksums::new(), s3.features.underscores)?;
-    headers.extend(s3.object_headers.clone());
-    if let Some(tags) = &s3.tags {
-        headers.insert(TAGGING, tags.header.clone());
-    }
-    Ok(headers)
 }
 
 fn meta(

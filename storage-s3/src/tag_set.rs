@@ -8,7 +8,7 @@ use storage_core::{Error, ErrorKind, Result};
 
 use crate::endpoint::in_query;
 
-/// The tags of an object that is saved.
+/// The header with the tags of a save.
 pub(crate) const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 /// The limits of S3 for one object, and for the characters of a tag ("Categorizing your objects
@@ -34,7 +34,7 @@ impl Tags {
     }
 }
 
-/// Checks tags that a caller gives.
+/// Checks the tags of a caller.
 ///
 /// # Errors
 /// See `S3::with_tags`.
@@ -50,19 +50,23 @@ where
     for (name, value) in tags {
         let (name, value) = (name.into(), value.into());
         if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
-            return invalid(format!("the name of a tag has 1 to {MAX_NAME_CHARS} characters"));
+            return invalid(format!(
+                "the name of a tag must have 1 to {MAX_NAME_CHARS} characters"
+            ));
         }
         if value.chars().count() > MAX_VALUE_CHARS {
-            return invalid(format!("the value of a tag has at most {MAX_VALUE_CHARS} characters"));
+            return invalid(format!(
+                "the value of a tag may have at most {MAX_VALUE_CHARS} characters"
+            ));
         }
         if name.chars().chain(value.chars()).any(char::is_control) {
-            return invalid("a tag contains no control characters".to_owned());
+            return invalid("a tag must not contain control characters".to_owned());
         }
         if checked.insert(name, value).is_some() {
             return invalid("the name of a tag occurs twice".to_owned());
         }
         if checked.len() > MAX_TAGS {
-            return invalid(format!("an object has at most {MAX_TAGS} tags"));
+            return invalid(format!("an object may have at most {MAX_TAGS} tags"));
         }
     }
     Ok(checked)

@@ -28,7 +28,7 @@ pub(crate) fn may_be_dropped(s3: &Shared) -> bool {
     !s3.client.bucket().is_at_aws()
 }
 
-/// Checks that an object that was saved has the tags of the driver, and sets them if it has not.
+/// Checks that a saved object has the tags of the driver, and sets them if they differ.
 pub(crate) async fn confirm(s3: &Shared, key: &Key) -> Result<()> {
     match &s3.tags {
         Some(tags) => ensure(s3, key, tags).await,
@@ -36,7 +36,7 @@ pub(crate) async fn confirm(s3: &Shared, key: &Key) -> Result<()> {
     }
 }
 
-/// Sets the tags of an object if it has others. Sends nothing to AWS.
+/// Sets the tags of an object if they differ from these. Sends nothing to AWS.
 ///
 /// RadosGW drops the tags of a multipart upload, and those of an object whose metadata is replaced.
 pub(crate) async fn ensure(s3: &Shared, key: &Key, tags: &Tags) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Tags of objects, which S3 has beside metadata.
+//! The methods of [`S3`] for tags, which S3 has in addition to metadata.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ impl S3 {
     /// the request of the save. Links for PUT contain them too; forms for POST are unsupported.
     /// Copies have the tags of their source.
     ///
-    /// Some services ignore the tags of a save, or of one in several parts. So a save at another
-    /// service than AWS reads the tags of the object, and sets them if they are missing.
+    /// Some services ignore the tags of a save, or those of a save in several parts. Therefore, a
+    /// save at a service other than AWS reads the tags of the object, and sets them if they differ.
     ///
     /// Lifecycle rules, policies and billing of a bucket can refer to tags. Unlike user metadata,
     /// [`set_tags`](Self::set_tags) changes them without writing the object. Not all services have
-    /// tags: a save then fails with `Unsupported`, after the object is stored.
+    /// tags. At a service without tags, a save fails with `Unsupported` after the object is stored.
     ///
     /// ```no_run
     /// # async fn example(storage: storage_core::Storage) -> storage_core::Result<()> {
@@ -34,7 +34,7 @@ impl S3 {
     ///
     /// # Errors
     /// `InvalidInput` for more than 10 tags, a name of more than 128 or a value of more than 256
-    /// characters, an empty name, a name that occurs twice, and a control character.
+    /// characters, an empty name, a name that occurs twice, or a control character.
     pub fn with_tags<K, V>(&self, tags: impl IntoIterator<Item = (K, V)>) -> Result<Self>
     where
         K: Into<String>,

@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
-    /// Uses no proxy, whatever the environment sets.
+    /// Uses no proxy, regardless of the environment.
     direct: reqwest::Client,
 }
 

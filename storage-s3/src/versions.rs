@@ -1,5 +1,6 @@
-//! Versions of objects, in a bucket that keeps them.
+//! The methods of [`S3`] for versions of objects, in a bucket that keeps versions.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
@@ -28,7 +29,8 @@ pub struct Version {
     pub id: String,
     /// Whether `open` returns this version, or finds no object because of this delete marker.
     pub is_latest: bool,
-    /// Whether this is a delete marker: the deletion of an object, whose older versions stay.
+    /// Whether this is a delete marker, which records the deletion of an object. Its older versions
+    /// stay.
     pub is_delete_marker: bool,
     /// The length of the version in bytes. 0 for a delete marker.
     pub size: u64,
@@ -39,8 +41,8 @@ pub struct Version {
 }
 
 impl S3 {
-    /// Lists the versions of all objects below a prefix, in byte order of the key, and of each key
-    /// the newest first.
+    /// Lists the versions of all objects whose keys begin with a prefix, in byte order of the keys,
+    /// and the newest version of each key first.
     ///
     /// An object in a bucket without versions has one version, `null`. No request is sent before
     /// the stream is polled. Each request returns at most 1,000 versions.
@@ -99,8 +101,9 @@ impl S3 {
         opened.map_err(|error| error.with_key(key.as_str()))
     }
 
-    /// Deletes a version of an object for ever. Succeeds if there is none. Deleting a delete marker
-    /// that is the latest version makes the version before the latest again.
+    /// Deletes a version of an object permanently. Succeeds if there is none. If the version is the
+    /// latest one, the version before it becomes the latest: deleting a delete marker restores the
+    /// object.
     ///
     /// If the future is dropped, the version is still there or gone.
     ///
@@ -195,22 +198,25 @@ fn in_order(
     let mut all: Vec<_> = read(versions, false).chain(read(delete_markers, true)).collect();
     if is_mixed {
         // A time may have the precision of a second only.
-        all.sort_by(|a, b| match (a, b) {
-            (Ok(a), Ok(b)) => (a.key.as_str(), b.is_latest, b.last_modified).cmp(&(
-                b.key.as_str(),
-                a.is_latest,
-                a.last_modified,
-            )),
-            (a, b) => name_of(a).cmp(name_of(b)),
-        });
+        all.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
     }
     all.into()
 }
 
-fn name_of(version: &Result<Version>) -> &str {
-    match version {
-        Ok(version) => version.key.as_str(),
-        Err(error) => error.key().unwrap_or_default(),
+/// The place of an item in the listing: by name, and the newest version of each key first.
+type Place<'a> = (&'a str, bool, Reverse<bool>, Reverse<Option<SystemTime>>);
+
+/// Returns the place of an item. The lossy form of an invalid name can equal a key, so errors
+/// follow the versions of that key.
+fn place_of(item: &Result<Version>) -> Place<'_> {
+    match item {
+        Ok(version) => (
+            version.key.as_str(),
+            false,
+            Reverse(version.is_latest),
+            Reverse(version.last_modified),
+        ),
+        Err(error) => (error.key().unwrap_or_default(), true, Reverse(false), Reverse(None)),
     }
 }
 
@@ -238,4 +244,43 @@ fn version(
         etag: parse_etag(&listed.etag),
         last_modified: parse_time(&listed.last_modified),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(key: &str, second: u32, is_latest: bool) -> xml::ListedVersion {
+        xml::ListedVersion {
+            key: key.to_owned(),
+            version_id: second.to_string(),
+            is_latest,
+            last_modified: format!("2026-11-27T00:00:{second:02}.000Z"),
+            size: 1,
+            etag: String::new(),
+        }
+    }
+
+    /// Returns the ids of the versions in the order of the listing, and the names of its errors.
+    fn order(versions: Vec<xml::ListedVersion>, markers: Vec<xml::ListedVersion>) -> Vec<String> {
+        let items = in_order(versions, markers, true).into_iter();
+        items
+            .map(|item| item.map_or_else(|error| error.key().unwrap().to_owned(), |it| it.id))
+            .collect()
+    }
+
+    #[test]
+    fn delete_markers_and_versions_of_a_key_are_listed_newest_first() {
+        let versions = vec![listed("a", 5, false), listed("a", 1, false), listed("b", 2, true)];
+        let markers = vec![listed("a", 9, true), listed("a", 3, false)];
+        assert_eq!(order(versions, markers), ["9", "5", "3", "1", "2"]);
+    }
+
+    #[test]
+    fn an_invalid_name_follows_the_versions_of_the_key_that_looks_like_it() {
+        // The lossy form of the bytes `a%FF` is the key `a%EF%BF%BD`.
+        let versions = vec![listed("a%EF%BF%BD", 1, false), listed("a%FF", 2, true)];
+        let markers = vec![listed("a%EF%BF%BD", 3, true)];
+        assert_eq!(order(versions, markers), ["3", "1", "a\u{fffd}"]);
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) fn read_response<T: DeserializeOwned>(name: &str, body: &[u8]) -> Res
     document.ok_or_else(|| wrong_document(name, root.as_deref()))
 }
 
-/// A document whose content shows success, whatever the name of its root is.
+/// A document whose content shows success, regardless of the name of its root.
 pub(crate) trait SuccessDocument: DeserializeOwned {
     /// Whether the document contains what only a response of success contains.
     fn shows_success(&self) -> bool;
@@ -109,6 +109,8 @@ pub(crate) struct CompletedPart {
     pub(crate) sha256: Option<String>,
     #[serde(rename = "ChecksumCRC64NVME", skip_serializing_if = "Option::is_none")]
     pub(crate) crc64nvme: Option<String>,
+    #[serde(rename = "ChecksumCRC32C", skip_serializing_if = "Option::is_none")]
+    pub(crate) crc32c: Option<String>,
 }
 
 /// The response to `CompleteMultipartUpload`.
@@ -265,6 +267,29 @@ pub(crate) struct ListedVersion {
     pub(crate) last_modified: String,
 }
 
+/// The response to `ListParts`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Parts {
+    pub(crate) is_truncated: bool,
+    #[serde(rename = "Part")]
+    pub(crate) parts: Vec<ListedPart>,
+}
+
+/// A part that is stored.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListedPart {
+    pub(crate) part_number: u32,
+    pub(crate) size: u64,
+    #[serde(rename = "ETag")]
+    pub(crate) etag: String,
+    #[serde(rename = "ChecksumCRC64NVME", default)]
+    pub(crate) crc64nvme: Option<String>,
+    #[serde(rename = "ChecksumCRC32C", default)]
+    pub(crate) crc32c: Option<String>,
+}
+
 /// The response to `ListMultipartUploads`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -282,6 +307,7 @@ pub(crate) struct Uploads {
 pub(crate) struct UnfinishedUpload {
     pub(crate) key: String,
     pub(crate) upload_id: String,
+    #[serde(default)]
     pub(crate) initiated: String,
 }
 

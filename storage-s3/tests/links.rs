@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use common::external::{External, TestPrefix, has_acls, has_forms};
 use common::server::{Bucket, Server};
-use storage_core::{Link, Storage, UrlMethod};
+use storage_core::{ErrorKind, Link, MultipartUpload, PartUrlOptions, Storage, UrlMethod};
 use storage_s3::S3Builder;
 use tempfile::TempDir;
 use tools::curl::{self, CurlResponse, curl};
@@ -102,10 +102,13 @@ in_places! {
         a_link_for_put_accepts_the_signed_headers,
         a_link_for_put_refuses_another_type,
         a_link_for_put_without_restrictions_accepts_anything,
+        a_link_for_a_part_stores_it,
+        a_link_for_a_part_is_valid_only_for_this_part,
         stable_links_are_equal_and_valid,
         a_link_is_valid_for_the_signing_endpoint;
     external:
         a_link_for_put_refuses_another_length,
+        a_link_for_a_part_refuses_another_length,
         a_form_accepts_what_its_policy_allows,
         a_form_refuses_a_file_that_is_too_large_or_too_small,
         a_form_refuses_another_type,
@@ -283,6 +286,57 @@ async fn a_link_for_put_without_restrictions_accepts_anything(place: &Place) {
         assert_eq!(object.meta().content_type(), Some(content_type));
         assert_eq!(object.bytes().await.unwrap(), bytes);
     }
+}
+
+/// Begins an upload, and makes a link for one part of this many bytes.
+async fn part_link(storage: &Storage, number: u32, bytes: u64) -> (MultipartUpload, Link) {
+    let upload = storage.multipart(KEY).content_type("text/x-part").await.unwrap();
+    let options = PartUrlOptions::new(MINUTE).content_length(bytes);
+    let link = upload.part_url(number, options).await.unwrap();
+    (upload, link)
+}
+
+async fn a_link_for_a_part_stores_it(place: &Place) {
+    let storage = place.storage();
+    let (upload, link) = part_link(&storage, 1, 4).await;
+    assert_eq!(link.method, UrlMethod::Put);
+    let (_directory, file) = file(b"part");
+    assert_taken(&curl::put(&link, &file, &[]));
+    let meta = upload.complete().await.unwrap();
+    assert_eq!((meta.size, meta.content_type()), (4, Some("text/x-part")));
+    assert_eq!(text(&storage, KEY).await, "part");
+    // The upload has ended.
+    assert_eq!(curl::put(&link, &file, &[]).status, 404);
+    assert_eq!(text(&storage, KEY).await, "part");
+}
+
+async fn a_link_for_a_part_is_valid_only_for_this_part(place: &Place) {
+    let storage = place.storage();
+    let (upload, link) = part_link(&storage, 1, 4).await;
+    let (other, _) = part_link(&storage, 1, 4).await;
+    let (_directory, file) = file(b"part");
+    let another = link.as_str().replace("partNumber=1&", "partNumber=2&");
+    assert_ne!(another, link.as_str());
+    let without = link.as_str().replace("partNumber=1&", "").replace("uploadId=", "x=");
+    for bad in [another, without] {
+        assert_refused(&curl(&["--upload-file", file.to_str().unwrap(), &bad]));
+    }
+    for upload in [upload, other] {
+        assert_eq!(upload.complete().await.unwrap_err().kind(), ErrorKind::Conflict);
+        upload.abort().await.unwrap();
+    }
+    assert!(!storage.exists(KEY).await.unwrap());
+}
+
+async fn a_link_for_a_part_refuses_another_length(place: &Place) {
+    let storage = place.storage();
+    let (upload, mut link) = part_link(&storage, 1, 4).await;
+    link.headers = Vec::new();
+    for bytes in [&b"par"[..], b"parts"] {
+        let (_directory, file) = file(bytes);
+        assert_refused(&curl::put(&link, &file, &[]));
+    }
+    upload.abort().await.unwrap();
 }
 
 async fn stable_links_are_equal_and_valid(place: &Place) {

@@ -257,11 +257,11 @@ async fn a_stale_upload_that_cannot_be_aborted_is_reported(bucket: &Bucket) {
     for key in ["a", "b"] {
         bucket.boto("create_multipart_upload", json!({ "Key": key }));
     }
-    let s3 = bucket.builder().build().unwrap();
+    let storage = built(bucket.builder());
     if !deny(bucket, "s3:AbortMultipartUpload") {
         return;
     }
-    let error = s3.abort_stale_uploads("", Duration::ZERO).await.unwrap_err();
+    let error = storage.abort_stale("", Duration::ZERO).await.unwrap_err();
     assert_refused(
         "abort",
         &error,
@@ -270,5 +270,5 @@ async fn a_stale_upload_that_cannot_be_aborted_is_reported(bucket: &Bucket) {
         CHECK_THE_POLICY,
     );
     bucket.boto("delete_bucket_policy", json!({}));
-    assert_eq!(s3.abort_stale_uploads("", Duration::ZERO).await.unwrap(), 2);
+    assert_eq!(storage.abort_stale("", Duration::ZERO).await.unwrap(), 2);
 }

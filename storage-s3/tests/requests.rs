@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::server::{Bucket, Server};
-use fault_proxy::{CannedResponse, Fault, Front, Gate, Proxy, Reached, RecordedRequest};
+use fault_proxy::{CannedResponse, Fault, Front, Gate, Progress, Proxy, RecordedRequest};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{Error, ErrorKind, Metadata, ObjectStream, Payload, Storage, UrlMethod};
@@ -58,8 +58,8 @@ impl CountingStorage {
     fn counts(&self) -> Counts {
         self.proxy.inspect(|record| {
             let mut counts = Counts::new();
-            for seen in record.of("*").skip(self.seen.get()) {
-                *counts.entry(seen.method.to_string()).or_default() += 1;
+            for request in record.of("*").skip(self.seen.get()) {
+                *counts.entry(request.method.to_string()).or_default() += 1;
             }
             self.seen.set(record.count("*"));
             counts
@@ -156,6 +156,34 @@ async fn a_larger_save_is_two_requests_and_one_for_each_part() {
     counting.assert_requests(&cost);
     counting.storage.save("b", vec![7; 2 * PART + 1]).await.unwrap();
     counting.assert_requests(&cost);
+}
+
+#[tokio::test]
+async fn each_step_of_a_multipart_upload_costs_the_documented_requests() {
+    let counting = CountingStorage::new();
+    let upload = counting.storage.multipart("a").part_size(PART as u64).await.unwrap();
+    counting.assert_requests(&documented("begin a multipart upload"));
+    for (number, size) in [(1, PART), (2, 1)] {
+        upload.put_part(number, vec![7; size]).await.unwrap();
+        counting.assert_requests(&documented("put a part"));
+    }
+    assert_eq!(upload.parts().try_collect::<Vec<_>>().await.unwrap().len(), 2);
+    counting.assert_requests(&documented("list parts, list multipart uploads"));
+    let uploads = counting.storage.multipart_uploads("").try_collect::<Vec<_>>();
+    assert_eq!(uploads.await.unwrap().len(), 1);
+    counting.assert_requests(&documented("list parts, list multipart uploads"));
+
+    upload.complete().await.unwrap();
+    counting.assert_requests(&documented("complete a multipart upload"));
+    upload.complete().await.unwrap();
+    counting.assert_requests(&numbers(&row("complete a multipart upload", "again later "), 1));
+    upload.abort().await.unwrap();
+    counting.assert_requests(&numbers(&row("abort a multipart upload", "1 DELETE"), 1));
+
+    let other = counting.storage.multipart("b").await.unwrap();
+    counting.counts();
+    other.abort().await.unwrap();
+    counting.assert_requests(&documented("abort a multipart upload"));
 }
 
 #[tokio::test]
@@ -339,7 +367,7 @@ async fn listing_and_deleting_a_thousand_keys_is_one_request_each() {
             counting
                 .proxy
                 .until("the second page", |record| {
-                    record.count_at("ListObjectsV2", Reached::Held) == 1
+                    record.count_at("ListObjectsV2", Progress::Held) == 1
                 })
                 .await;
         }
@@ -446,7 +474,7 @@ async fn sixty_four_concurrent_saves_use_at_most_the_documented_memory() {
     let parts = MEMORY_LIMIT / (8 * MIB);
     proxy
         .until("the memory limit", move |record| {
-            record.count_at("UploadPart", Reached::Held) == parts
+            record.count_at("UploadPart", Progress::Held) == parts
         })
         .await;
     gate.open();
@@ -509,7 +537,7 @@ async fn paused_readers_use_at_most_the_documented_memory() {
     let most = MEMORY_LIMIT / PART;
     let (first, ranges) = proxy.inspect(|record| {
         let ranges =
-            record.of("GetObject").filter(|seen| seen.headers.contains_key("range")).count();
+            record.of("GetObject").filter(|request| request.headers.contains_key("range")).count();
         (record.count("GetObject") - ranges, ranges)
     });
     assert_eq!(first, READERS);

@@ -1,5 +1,5 @@
 //! Secrets appear nowhere: not in errors and their sources, not in `Debug` forms, not in the log of
-//! any crate at any level, whatever the server's response is.
+//! any crate at any level, regardless of the server's response.
 //!
 //! All secrets contain one word, so that parts of a secret are detected.
 

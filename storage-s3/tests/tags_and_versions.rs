@@ -50,7 +50,8 @@ async fn tags_are_set_by_a_save_and_replaced_without_a_new_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_large_object_a_copy_and_a_link_have_the_tags_that_they_should() {
+async fn a_large_object_and_an_upload_by_link_have_the_tags_of_the_driver_and_a_copy_those_of_its_source()
+ {
     let Some((_, corner)) = place() else { return };
     let storage = corner.storage();
     let s3 = storage.driver_as::<S3>().unwrap();

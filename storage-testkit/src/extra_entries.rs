@@ -131,6 +131,6 @@ impl Driver for ExtraEntries {
 
     forward! {
         to self.inner: info, innermost, save, open, stat, exists, delete, delete_many, copy, rename,
-        url, link_verifier
+        url, link_verifier, multipart
     }
 }

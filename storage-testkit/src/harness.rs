@@ -1,7 +1,7 @@
 //! [`Harness`]: creates the storages of a driver for the suite.
 
 use async_trait::async_trait;
-use storage_core::{Key, Storage};
+use storage_core::{Key, MultipartLimits, Storage};
 
 /// Makes storages for the suite, and states where a driver differs from others within the contract.
 ///
@@ -83,6 +83,13 @@ pub trait Harness: Send + Sync + 'static {
     /// [`UNREADABLE_DIRECTORY`](crate::extra_entries::UNREADABLE_DIRECTORY) among them. Defaults to
     /// `None`, for a backend where no such directory can be made.
     async fn unreadable_directory(&self) -> Option<Storage> {
+        None
+    }
+
+    /// Returns what the storage must accept in multipart uploads: through a layer, what the driver
+    /// below accepts, and [`MultipartLimits::none`] if it must refuse them. Defaults to `None`,
+    /// which compares nothing.
+    fn multipart_limits(&self) -> Option<MultipartLimits> {
         None
     }
 

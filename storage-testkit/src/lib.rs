@@ -66,6 +66,8 @@ pub mod http;
 #[doc(hidden)]
 pub mod jobs;
 mod kit;
+#[doc(hidden)]
+pub mod leftovers;
 mod own_process;
 pub mod property;
 mod requirement;

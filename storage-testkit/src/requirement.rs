@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use storage_core::Capabilities;
+use storage_core::{Capabilities, MultipartLimits};
 
 use crate::harness::{Fixture, Harness};
 
@@ -41,8 +41,20 @@ pub enum Requirement {
     StrongETags,
     /// Objects outside the memory of this process.
     BodiesOutsideMemory,
+    /// Multipart uploads.
+    Multipart,
+    /// `create_new` for multipart uploads.
+    MultipartCreateNew,
+    /// `if_match` for multipart uploads.
+    MultipartIfMatch,
+    /// Checksums of the whole object for multipart uploads.
+    MultipartChecksum,
+    /// Listings of unfinished multipart uploads.
+    MultipartList,
     /// [`Harness::broken_backend`].
     BrokenBackend,
+    /// [`Harness::multipart_limits`].
+    MultipartLimits,
     /// [`Harness::folder_markers`].
     FolderMarkers,
     /// [`Harness::unreadable_directory`].
@@ -74,11 +86,21 @@ impl Requirement {
             Self::ETags => etag_is(fixture, |_| true).await,
             Self::StrongETags => etag_is(fixture, |etag| !etag.is_weak()).await,
             Self::BodiesOutsideMemory => !harness.keeps_bodies_in_memory(),
+            Self::Multipart => fixture.storage.multipart_limits().is_ok(),
+            Self::MultipartCreateNew => multipart_has(fixture, |limits| limits.create_new),
+            Self::MultipartIfMatch => multipart_has(fixture, |limits| limits.if_match),
+            Self::MultipartChecksum => multipart_has(fixture, |limits| limits.checksum),
+            Self::MultipartList => multipart_has(fixture, |limits| limits.list),
             Self::BrokenBackend => harness.broken_backend().await.is_some(),
+            Self::MultipartLimits => harness.multipart_limits().is_some(),
             Self::FolderMarkers => harness.folder_markers().await.is_some(),
             Self::UnreadableDirectory => harness.unreadable_directory().await.is_some(),
         }
     }
+}
+
+fn multipart_has(fixture: &Fixture, test: impl Fn(&MultipartLimits) -> bool) -> bool {
+    fixture.storage.multipart_limits().is_ok_and(|limits| test(&limits))
 }
 
 /// Saves an object, tests its ETag and deletes it, because no capability describes ETags.
@@ -109,7 +131,13 @@ impl fmt::Display for Requirement {
             Self::ETags => "the driver has no ETags",
             Self::StrongETags => "the driver's ETags are weak",
             Self::BodiesOutsideMemory => "the driver keeps its objects in memory",
+            Self::Multipart => "the driver has no multipart uploads",
+            Self::MultipartCreateNew => "the driver has no create_new for multipart uploads",
+            Self::MultipartIfMatch => "the driver has no if_match for multipart uploads",
+            Self::MultipartChecksum => "the driver verifies no checksum of a multipart upload",
+            Self::MultipartList => "the driver does not list multipart uploads",
             Self::BrokenBackend => "the harness makes no broken backend",
+            Self::MultipartLimits => "the harness states no limits of multipart uploads",
             Self::FolderMarkers => "the harness makes no folder markers",
             Self::UnreadableDirectory => "the harness makes no directory that cannot be read",
         })

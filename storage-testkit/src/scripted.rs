@@ -39,8 +39,9 @@ use futures_util::{FutureExt, StreamExt};
 use storage_core::signed_url::SigningKey;
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, Entry, EntryStream, Error,
-    ErrorKind, Key, Link, LinkVerifier, ListOptions, Memory, Object, ObjectMeta, OpenOptions,
-    Operation, Payload, Prefix, RenameOptions, ResponseMeta, Result, SaveOptions, UrlOptions,
+    ErrorKind, Key, Link, LinkVerifier, ListOptions, Memory, Multipart, Object, ObjectMeta,
+    OpenOptions, Operation, Payload, Prefix, RenameOptions, ResponseMeta, Result, SaveOptions,
+    UrlOptions,
 };
 
 /// Size of the chunks of a streamed body, in bytes.
@@ -182,9 +183,9 @@ impl Scripted {
         scripted
     }
 
-    /// Creates a driver whose `stat` and `open` return the versions one after the other, whatever
-    /// the key, as if the object were replaced between the calls. The last version stays. `exists`
-    /// returns true.
+    /// Creates a driver whose `stat` and `open` return the versions one after the other, regardless
+    /// of the key, as if the object were replaced between the calls. The last version stays.
+    /// `exists` returns true.
     pub fn with_versions(versions: impl IntoIterator<Item = (ObjectMeta, Bytes)>) -> Self {
         let scripted = Self::new();
         scripted.shared().versions.extend(versions);
@@ -642,5 +643,9 @@ impl Driver for Scripted {
     fn link_verifier(&self) -> Result<LinkVerifier> {
         let key = SigningKey::new("the secret of the script")?;
         Ok(LinkVerifier::new(key).with_base("https://inner.example/".parse()?))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Err(Error::unsupported("a script has no multipart uploads"))
     }
 }

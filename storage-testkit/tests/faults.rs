@@ -51,6 +51,7 @@ async fn every_verb_can_fail() {
         Operation::Delete,
         Operation::List,
         Operation::Copy,
+        Operation::Rename,
         Operation::Url,
     ];
     let plans = verbs.map(|verb| faults.on(verb).fail(ErrorKind::RateLimited));
@@ -62,12 +63,33 @@ async fn every_verb_can_fail() {
         kind(storage.delete("a").await),
         kind(storage.list("").entries().collect().await),
         kind(storage.copy("a", "b").await),
+        kind(storage.rename("a", "b").await),
         kind(storage.url("a").await),
     ];
-    assert_eq!(kinds, [Some(ErrorKind::RateLimited); 8]);
+    assert_eq!(kinds, [Some(ErrorKind::RateLimited); 9]);
     assert!(plans.iter().all(|plan| plan.fired() == 1));
     faults.clear();
     assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn fail_all_makes_every_verb_fail_that_needs_the_backend() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    storage.save("a", "1").await.unwrap();
+    faults.fail_all(ErrorKind::Timeout);
+    let kinds = [
+        kind(storage.save("a", "2").await),
+        kind(storage.open("a").await),
+        kind(storage.stat("a").await),
+        kind(storage.exists("a").await),
+        kind(storage.delete("a").await),
+        kind(storage.list("").entries().collect().await),
+        kind(storage.copy("a", "b").await),
+        kind(storage.rename("a", "b").await),
+    ];
+    assert_eq!(kinds, [Some(ErrorKind::Timeout); 8]);
+    assert_eq!(faults.fired(), 8);
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@
 //! runtime already, it uses that one.
 //!
 //! In asynchronous code each verb fails with `Unsupported`, because it would block the thread for
-//! all tasks. Use it within `tokio::task::spawn_blocking` there:
+//! all tasks. (Tokio does not reveal this within `tokio::task::unconstrained`, where the call
+//! panics.) Use `tokio::task::spawn_blocking` there:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -41,9 +42,11 @@ mod body;
 mod reader;
 mod runtime;
 mod storage;
+mod upload;
 mod writer;
 
 pub use body::{BlockingEntries, BlockingObject};
 pub use reader::BlockingReader;
 pub use storage::BlockingStorage;
+pub use upload::BlockingUpload;
 pub use writer::BlockingWriter;

@@ -1,4 +1,4 @@
-//! [`Runtime`]: where the calls of synchronous code run.
+//! [`Runtime`]: runs the futures of synchronous code.
 
 use std::future::Future;
 use std::io;
@@ -40,7 +40,7 @@ impl Runtime {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let run = move || {
-            // An error is that the sender was dropped, which is the end.
+            // Completes with an error when the sender is dropped.
             let _ = runtime.block_on(stopped);
         };
         let name = "storage-blocking".to_owned();
@@ -62,7 +62,7 @@ impl Runtime {
         Ok(self.handle.block_on(future))
     }
 
-    /// As [`wait`](Self::wait), for a future of `std::io`.
+    /// Like [`wait`](Self::wait), for futures with `io::Result`.
     pub(super) fn wait_io<T>(&self, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         self.wait(future)?
     }
@@ -92,7 +92,7 @@ fn is_asynchronous() -> bool {
         }
         Poll::Pending => true,
     });
-    // Each unit is given back when it is dropped, the last one first.
+    // Dropping a unit returns it to the budget. The last one is dropped first.
     while spent.pop().is_some() {}
     is_limited
 }

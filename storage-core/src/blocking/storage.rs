@@ -2,17 +2,22 @@
 
 use std::future::IntoFuture;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
 
 use super::body::{BlockingEntries, BlockingObject};
 use super::reader::BlockingReader;
 use super::runtime::Runtime;
+use super::upload::BlockingUpload;
 use super::writer::BlockingWriter;
 use crate::error::Result;
+use crate::etag::ETag;
 use crate::key::{IntoKey, IntoPrefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
+use crate::multipart::{MultipartOptions, UnfinishedUpload, UploadId};
 use crate::options::{
     CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
 };
@@ -90,12 +95,12 @@ impl BlockingStorage {
         self.wait(self.storage.save_file(key, path))
     }
 
-    /// Begins an object that is written piece by piece: see [`BlockingWriter`].
+    /// Writes an object piece by piece: see [`BlockingWriter`].
     pub fn writer(&self, key: impl IntoKey) -> Result<BlockingWriter> {
         self.writer_with(key, SaveOptions::default())
     }
 
-    /// Begins an object with these options: see [`Storage::writer_with`].
+    /// Writes an object with these options: see [`Storage::writer_with`].
     pub fn writer_with(&self, key: impl IntoKey, options: SaveOptions) -> Result<BlockingWriter> {
         let writer = self.wait(self.storage.writer_with(key, options))?;
         Ok(BlockingWriter::new(self.runtime.clone(), writer))
@@ -148,6 +153,44 @@ impl BlockingStorage {
         self.wait(self.storage.delete(key))
     }
 
+    /// Deletes objects in batches, and returns how many are gone: see [`Storage::delete_many`].
+    ///
+    /// # Errors
+    /// The first error, after all keys have been tried. Its message states how many failed.
+    pub fn delete_many<I>(&self, keys: I) -> Result<u64>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'static,
+        I::Item: IntoKey,
+    {
+        self.wait(self.storage.delete_many(stream::iter(keys)).finish())
+    }
+
+    /// Deletes everything below a directory, such as `"tmp/"`, and returns how many objects and
+    /// folder markers are deleted: see [`Storage::delete_prefix`].
+    ///
+    /// ```
+    /// # fn main() -> storage_core::Result<()> {
+    /// # let storage = storage_core::Memory::storage().blocking()?;
+    /// storage.save("tmp/1", "")?;
+    /// storage.save("tmp/a/2", "")?;
+    /// assert_eq!(storage.delete_prefix("tmp/")?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` if the prefix does not end in `/`. Otherwise the first error, after all
+    /// entries have been tried. Its message states how many failed.
+    pub fn delete_prefix(&self, prefix: impl IntoPrefix) -> Result<u64> {
+        self.wait(self.storage.delete_prefix(prefix).finish())
+    }
+
+    /// Deletes every object and every folder marker, and returns how many are deleted: see
+    /// [`Storage::delete_everything`].
+    pub fn delete_everything(&self) -> Result<u64> {
+        self.wait(self.storage.delete_everything().finish())
+    }
+
     /// Lists the objects whose keys begin with a prefix: see [`Storage::list`].
     pub fn list(&self, prefix: impl IntoPrefix) -> BlockingEntries {
         self.list_with(prefix, ListOptions::default())
@@ -176,6 +219,30 @@ impl BlockingStorage {
         self.wait(self.storage.copy_with(from, to, options))
     }
 
+    /// Copies an object to another storage, and returns the metadata of the copy: see
+    /// [`Storage::copy_to`]. For options, pass the call of `Storage` to [`wait`](Self::wait).
+    ///
+    /// ```
+    /// # fn main() -> storage_core::Result<()> {
+    /// # use storage_core::Memory;
+    /// # let (media, backup) = (Memory::storage().blocking()?, Memory::storage().blocking()?);
+    /// media.save("a.txt", "hello")?;
+    /// media.copy_to("a.txt", &backup, "2026/a.txt")?;
+    /// assert_eq!(backup.read_text("2026/a.txt")?, "hello");
+    ///
+    /// let copy = media.storage().copy_to("a.txt", backup.storage(), "2026/a.txt").create_new();
+    /// assert!(media.wait(copy).unwrap_err().is_already_exists());
+    /// # Ok(()) }
+    /// ```
+    pub fn copy_to(
+        &self,
+        from: impl IntoKey,
+        target: &Self,
+        to: impl IntoKey,
+    ) -> Result<ObjectMeta> {
+        self.wait(self.storage.copy_to(from, &target.storage, to))
+    }
+
     /// Renames an object within the storage: see [`Storage::rename`].
     pub fn rename(&self, from: impl IntoKey, to: impl IntoKey) -> Result<()> {
         self.wait(self.storage.rename(from, to))
@@ -191,6 +258,50 @@ impl BlockingStorage {
         self.wait(self.storage.rename_with(from, to, options))
     }
 
+    /// Begins a multipart upload: see [`Storage::multipart_with`].
+    pub fn multipart(
+        &self,
+        key: impl IntoKey,
+        options: MultipartOptions,
+    ) -> Result<BlockingUpload> {
+        let upload = self.wait(self.storage.multipart_with(key, options))?;
+        Ok(BlockingUpload::new(self.runtime.clone(), upload))
+    }
+
+    /// Returns a handle on an upload that was begun before: see [`Storage::resume_multipart`].
+    pub fn resume_multipart(&self, key: impl IntoKey, id: UploadId) -> Result<BlockingUpload> {
+        let upload = self.storage.resume_multipart(key, id)?;
+        Ok(BlockingUpload::new(self.runtime.clone(), upload))
+    }
+
+    /// Returns the unfinished multipart uploads: see [`Storage::multipart_uploads`].
+    pub fn multipart_uploads(&self, prefix: impl IntoPrefix) -> Result<Vec<UnfinishedUpload>> {
+        self.wait(self.storage.multipart_uploads(prefix).try_collect())
+    }
+
+    /// Aborts old unfinished multipart uploads: see [`Storage::abort_stale`].
+    pub fn abort_stale(&self, prefix: impl IntoPrefix, older_than: Duration) -> Result<u64> {
+        self.wait(self.storage.abort_stale(prefix, older_than))
+    }
+
+    /// Moves a verified version to its final key: see [`Storage::promote`]. For options, pass the
+    /// call of `Storage` to [`wait`](Self::wait).
+    ///
+    /// ```
+    /// # fn main() -> storage_core::Result<()> {
+    /// # use storage_core::Memory;
+    /// # let media = Memory::storage().blocking()?;
+    /// let uploaded = media.save("incoming/1", "a picture")?;
+    /// let etag = uploaded.etag.expect("this driver has ETags");
+    /// let promote = media.storage().promote("incoming/1", etag, "avatars/ada.png").create_new();
+    /// media.wait(promote)?;
+    /// assert!(media.exists("avatars/ada.png")?);
+    /// # Ok(()) }
+    /// ```
+    pub fn promote(&self, from: impl IntoKey, etag: ETag, to: impl IntoKey) -> Result<()> {
+        self.wait(self.storage.promote(from, etag, to))
+    }
+
     /// Makes the public link to an object: see [`Storage::url`].
     pub fn url(&self, key: impl IntoKey) -> Result<Link> {
         self.wait(self.storage.url(key))
@@ -202,7 +313,7 @@ impl BlockingStorage {
     }
 }
 
-/// Returns a storage for synchronous code to asynchronous code.
+/// Returns the storage for asynchronous code.
 impl From<BlockingStorage> for Storage {
     fn from(blocking: BlockingStorage) -> Self {
         blocking.storage

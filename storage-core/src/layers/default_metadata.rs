@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use crate::driver::Driver;
 use crate::error::Result;
 use crate::forward;
+use crate::forward_multipart;
 use crate::key::Key;
 use crate::metadata::{Metadata, ObjectMeta};
+use crate::multipart::{Multipart, MultipartOptions, UploadId};
 use crate::options::SaveOptions;
 use crate::payload::Payload;
 
@@ -41,19 +43,40 @@ impl DefaultMetadata {
     pub fn new(inner: Arc<dyn Driver>, defaults: Metadata) -> Self {
         Self { inner, defaults }
     }
+
+    fn completed(&self, mut metadata: Metadata) -> Result<Metadata> {
+        metadata.fill_from(&self.defaults);
+        metadata.validated()
+    }
 }
 
 #[async_trait]
 impl Driver for DefaultMetadata {
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut options = options.clone();
-        options.metadata.fill_from(&self.defaults);
-        options.metadata = options.metadata.validated()?;
+        options.metadata = self.completed(options.metadata)?;
         self.inner.save(key, payload, &options).await
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
     }
 
     forward! {
         to self.inner: info, innermost, open, stat, exists, delete, delete_many,
         delete_folder_marker, list, copy, rename, url, link_verifier
+    }
+}
+
+#[async_trait]
+impl Multipart for DefaultMetadata {
+    async fn begin(&self, key: &Key, options: &MultipartOptions) -> Result<UploadId> {
+        let mut options = options.clone();
+        options.metadata = self.completed(options.metadata)?;
+        self.inner.multipart()?.begin(key, &options).await
+    }
+
+    forward_multipart! {
+        to self.inner: limits, put_part, parts, complete, abort, uploads, part_url
     }
 }

@@ -75,7 +75,9 @@ impl PublicUrl {
 
     fn signed(&self, signer: &Signer, key: &Key, options: &UrlOptions) -> Result<Link> {
         if options.method == UrlMethod::Put && !signer.signs_uploads {
-            return Err(Error::unsupported("the driver saves no objects, so it has no such links"));
+            return Err(Error::unsupported(
+                "the driver saves no objects, so a link cannot upload one",
+            ));
         }
         signer.key.sign(&self.base, key, options)
     }
@@ -119,6 +121,6 @@ impl Driver for PublicUrl {
 
     forward! {
         to self.inner: innermost, save, open, stat, exists, delete, delete_many,
-        delete_folder_marker, list, copy, rename
+        delete_folder_marker, list, copy, rename, multipart
     }
 }

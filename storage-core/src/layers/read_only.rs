@@ -12,11 +12,13 @@ use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::options::{CopyOptions, RenameOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
-/// Refuses every call that would change the storage. `save`, `delete`, `copy`, `rename`, links for
-/// uploads and [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
+/// Refuses every call that would change the storage. `save`, `delete`, `copy`, `rename`, multipart
+/// uploads, also their listings, links for uploads and
+/// [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
@@ -104,6 +106,10 @@ impl Driver for ReadOnly {
     /// A link for an upload may have been signed by a handle on the same driver without this layer.
     fn link_verifier(&self) -> Result<LinkVerifier> {
         Ok(self.inner.link_verifier()?.read_only())
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        refused()
     }
 
     forward! {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use storage_core::layers::{DefaultMetadata, Limit, Observed, PublicUrl, Retry, Timeout};
 use storage_core::signed_url::SigningKey;
-use storage_core::{Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, Storage, async_trait};
+use storage_core::{
+    Driver, ErrorKind, Key, MAX_KEY_BYTES, Memory, Metadata, MultipartLimits, Storage, async_trait,
+};
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
     UNREADABLE_DIRECTORY,
@@ -59,6 +61,13 @@ impl Harness for Layered {
 
     fn keeps_bodies_in_memory(&self) -> bool {
         true
+    }
+
+    fn multipart_limits(&self) -> Option<MultipartLimits> {
+        if self.seeded_inside {
+            return Some(MultipartLimits::none());
+        }
+        Memory::storage().multipart_limits().ok()
     }
 
     /// No layer may report a failure of its inner driver as a missing object.

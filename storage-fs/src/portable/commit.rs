@@ -34,7 +34,7 @@ pub(crate) struct Commit<'a> {
 
 impl Commit<'_> {
     /// Makes the staged file the object. If this fails, nothing has changed, except that the object
-    /// may be in its place without its directory having been synced: the error then says so.
+    /// may be in its place without its directory having been synced: the error then reports this.
     pub(crate) fn run(self, mut staged: Staged) -> Result<ObjectMeta> {
         let failed = |error| io_error(error, "finishing the file");
         let file = staged.file();

@@ -6,24 +6,27 @@ use std::time::Duration;
 
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier,
-    ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
-    SaveOptions, UrlOptions, async_trait,
+    ListOptions, Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
+    Result, SaveOptions, UrlOptions, async_trait,
 };
 
 use super::name_rules::NameRules;
 use super::shared::Shared;
 use super::{copy, delete, open, rename, save, stat};
+use crate::blocking;
 use crate::settings::Settings;
+use crate::uploads::{self, Uploads};
 use crate::walk;
 
 /// Stores objects as files below a root directory. See the [crate's documentation](crate).
 ///
 /// Clones share the open root. All methods need a Tokio runtime. A verb uses its blocking pool at
-/// most once, except that a listing and a body use it once for each batch, and the save of a stream
-/// once for each batch and once before the first.
+/// most once, except that a listing and a body use it once for each batch, the save of a stream
+/// once for each batch and once before the first, and a streamed part of an upload once more.
 #[derive(Clone)]
 pub struct Fs {
     shared: Arc<Shared>,
+    uploads: Uploads<Shared>,
 }
 
 impl Fs {
@@ -33,11 +36,16 @@ impl Fs {
     }
 
     pub(crate) fn open_with(settings: Settings, rules: NameRules) -> Result<Self> {
-        Ok(Self { shared: Shared::open(settings, rules)? })
+        let shared = Shared::open(settings, rules)?;
+        Ok(Self { uploads: Uploads::new(&shared), shared })
     }
 
     /// Removes files that killed processes left in the staging directory, and whose last change was
-    /// at least `age` ago. Returns the number of removed files.
+    /// at least `age` ago. Returns the number of removed files. Counts what remains of an upload
+    /// that never began or has ended as one.
+    ///
+    /// Multipart uploads in progress stay, whatever their age:
+    /// [`Storage::abort_stale`](storage_core::Storage::abort_stale) removes those.
     ///
     /// Keeps the files of saves that are receiving a stream. A file of any other save exists only
     /// for a moment: use an `age` of at least one minute, so that it is kept too. The driver itself
@@ -49,7 +57,12 @@ impl Fs {
     /// # Errors
     /// `PermissionDenied` or `Unexpected` if the staging directory cannot be read.
     pub async fn sweep(&self, age: Duration) -> Result<usize> {
-        self.shared.run(move |shared, _| shared.staging.sweep(age)).await
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move |_| {
+            let staged = shared.staging.sweep(age)?;
+            Ok(staged + uploads::sweep(&shared, age)?)
+        })
+        .await
     }
 }
 
@@ -119,5 +132,9 @@ impl Driver for Fs {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         self.shared.links.verifier()
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Ok(&self.uploads)
     }
 }

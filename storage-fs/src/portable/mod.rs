@@ -19,6 +19,7 @@ mod shared;
 mod sidecar;
 mod staged;
 mod stat;
+mod uploads;
 mod windows_names;
 
 pub use driver::Fs;

@@ -20,6 +20,7 @@ use crate::dirty_dirs::DirtyDirs;
 use crate::errors;
 use crate::names::{self, RESERVED};
 use crate::settings::{CreateMode, Settings};
+use crate::uploads::UPLOADS;
 
 pub(crate) const LOCKS: &str = ".anystorage/locks";
 pub(crate) const META: &str = ".anystorage/meta";
@@ -306,7 +307,7 @@ impl Root {
 
     /// Removes the driver's own directories that are empty.
     pub(crate) fn remove_empty_own_directories(&self) {
-        for path in [STAGING, META, LOCKS, RESERVED] {
+        for path in [STAGING, META, LOCKS, UPLOADS, RESERVED] {
             let (outer, name) = path.rsplit_once('/').unwrap_or(("", path));
             if let Ok(outer) = self.open_directory(outer) {
                 let _ = outer.remove_dir(name);

@@ -59,31 +59,10 @@ impl SaveTarget {
 
 impl Target for SaveTarget {
     type Staged = Staged;
+    type Done = ObjectMeta;
 
     fn precheck(&self) -> Result<()> {
-        match self.shared.root.open_parent(&self.key) {
-            Err(error) if error.kind() == IoKind::NotADirectory || is_other_name(&error) => {
-                return Err(io_error(error, "opening the directory of the object"));
-            }
-            _ => {}
-        }
-        let present = self.shared.root.lookup(&self.key)?;
-        let is_object = present.as_ref().is_some_and(Status::is_file);
-        match &self.options.mode {
-            SaveMode::CreateNew if is_object => Err(errors::already_exists()),
-            SaveMode::IfMatch(expected) if is_object => {
-                check_version(&self.shared, &self.key, expected)
-            }
-            SaveMode::IfMatch(_) => {
-                Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace"))
-            }
-            SaveMode::Overwrite
-                if present.is_some_and(|present| !present.is_dir() && !present.is_file()) =>
-            {
-                Err(errors::not_a_regular_file())
-            }
-            _ => Ok(()),
-        }
+        precheck(&self.shared, &self.key, &self.options.mode)
     }
 
     fn write(&self, staged: Option<Staged>, chunks: &[Bytes]) -> Result<Staged> {
@@ -108,5 +87,30 @@ impl Target for SaveTarget {
         let Self { shared, key, options } = self;
         Commit { shared, key, mode: &options.mode, metadata: &options.metadata, checksums, caller }
             .run(staged)
+    }
+}
+
+/// Fails early if the commit would fail. The commit checks again.
+pub(crate) fn precheck(shared: &Shared, key: &Key, mode: &SaveMode) -> Result<()> {
+    match shared.root.open_parent(key) {
+        Err(error) if error.kind() == IoKind::NotADirectory || is_other_name(&error) => {
+            return Err(io_error(error, "opening the directory of the object"));
+        }
+        _ => {}
+    }
+    let present = shared.root.lookup(key)?;
+    let is_object = present.as_ref().is_some_and(Status::is_file);
+    match mode {
+        SaveMode::CreateNew if is_object => Err(errors::already_exists()),
+        SaveMode::IfMatch(expected) if is_object => check_version(shared, key, expected),
+        SaveMode::IfMatch(_) => {
+            Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace"))
+        }
+        SaveMode::Overwrite
+            if present.is_some_and(|present| !present.is_dir() && !present.is_file()) =>
+        {
+            Err(errors::not_a_regular_file())
+        }
+        _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! The state that all verbs share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use storage_core::{Error, Result};
 
@@ -11,6 +12,7 @@ use super::staged::{SWEEP_AGE, Staging};
 use crate::blocking::{self, CallerAlive};
 use crate::links::Links;
 use crate::settings::{CreateMode, MetadataStore, Settings};
+use crate::uploads;
 
 /// An open root with its locks and its staging directory.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) durable: bool,
     pub(crate) file_mode: CreateMode,
     pub(crate) links: Links,
+    /// Whether the directory of uploads was used.
+    pub(crate) has_uploads: AtomicBool,
 }
 
 impl Shared {
@@ -40,6 +44,7 @@ impl Shared {
             durable: settings.durable,
             file_mode: settings.file_mode,
             links: settings.links,
+            has_uploads: AtomicBool::new(false),
         };
         if let Err(error) = shared.staging.sweep(SWEEP_AGE) {
             tracing::debug!(
@@ -47,7 +52,14 @@ impl Shared {
                 "the staging directory could not be swept"
             );
         }
-        Ok(Arc::new(shared))
+        let shared = Arc::new(shared);
+        if let Err(error) = uploads::sweep(&shared, SWEEP_AGE) {
+            tracing::debug!(
+                root = %shared.root.path().display(), %error,
+                "the remains of uploads could not be swept"
+            );
+        }
+        Ok(shared)
     }
 
     /// Runs blocking work on the blocking pool. See [`blocking::run`].
@@ -58,5 +70,14 @@ impl Shared {
     {
         let shared = Arc::clone(self);
         blocking::run(move |caller| work(&shared, caller)).await
+    }
+}
+
+/// Removes the driver's own directories that are empty, so that a short use of a root leaves none.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if *self.has_uploads.get_mut() {
+            self.root.remove_empty_own_directories();
+        }
     }
 }

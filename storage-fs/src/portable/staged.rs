@@ -5,13 +5,13 @@
 //! a sweep removes the files that are old and not locked.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, OpenOptions};
+use cap_fs_ext::{FollowSymlinks, MetadataExt, OpenOptionsFollowExt};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use storage_core::internal::hex;
 use storage_core::{Result, keys};
 
@@ -19,6 +19,8 @@ use super::io_error::{io_error, is_missing, means_absent};
 use super::platform;
 use super::root::{MAX_ATTEMPTS, Root, STAGING};
 use crate::errors;
+use crate::save_stream::write_chunks;
+use crate::uploads::{DATA, Placing};
 use crate::version::Id;
 
 /// The minimum age of a file that a sweep removes (1 h).
@@ -111,6 +113,10 @@ pub(crate) struct Staged {
     file: File,
     id: Id,
     directory: Dir,
+    /// Its name in this directory.
+    name: String,
+    /// Set if it is the data of an upload, which stays if it is not put in its place.
+    placing: Option<Placing>,
     is_placed: bool,
 }
 
@@ -124,15 +130,24 @@ impl Staged {
         for _ in 0..MAX_ATTEMPTS {
             let directory = staging.directory()?;
             match directory.open_with(hex(&id), &options) {
-                Ok(file) => {
-                    return Ok(Self { file: file.into_std(), id, directory, is_placed: false });
-                }
+                Ok(file) => return Ok(Self::named(file.into_std(), directory, hex(&id), id)),
                 // Another process removed the directory while it was empty.
                 Err(error) if is_missing(&error) => {}
                 Err(error) => return Err(io_error(error, "staging the object")),
             }
         }
         Err(errors::directory_removed())
+    }
+
+    fn named(file: File, directory: Dir, name: String, id: Id) -> Self {
+        Self { file, id, directory, name, placing: None, is_placed: false }
+    }
+
+    /// Takes the data of an upload. If it is not put in its place, it stays where it is.
+    pub(crate) fn of_upload(file: File, directory: Dir, id: Id, placing: Placing) -> Self {
+        let mut staged = Self::named(file, directory, DATA.to_owned(), id);
+        staged.placing = Some(placing);
+        staged
     }
 
     /// Locks the file so that no sweep removes it while the process lives.
@@ -152,24 +167,13 @@ impl Staged {
 
     /// Writes chunks with as few system calls as possible.
     pub(crate) fn write(&mut self, chunks: &[Bytes]) -> Result<()> {
-        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        let mut slices = &mut slices[..];
-        IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
-            match self.file.write_vectored(slices) {
-                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
-                Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        write_chunks(&self.file, chunks)
     }
 
     /// Puts the file in its place, over any file that is there.
     pub(crate) fn place_over(&mut self, directory: &Dir, name: &str) -> io::Result<()> {
         self.unlock();
-        platform::retry_while_denied(|| self.directory.rename(hex(&self.id), directory, name))?;
+        platform::retry_while_denied(|| self.directory.rename(&self.name, directory, name))?;
         self.is_placed = true;
         Ok(())
     }
@@ -181,7 +185,21 @@ impl Staged {
     /// of the key's lock, which the caller holds.
     pub(crate) fn place_new(&mut self, directory: &Dir, name: &str) -> io::Result<()> {
         self.unlock();
-        match self.directory.hard_link(hex(&self.id), directory, name) {
+        let link = || match self.directory.hard_link(&self.name, directory, name) {
+            // NFS reports an error if it made the link and the response was lost.
+            Err(_) if is_same_file(&self.file, directory, name) => Ok(()),
+            linked => linked,
+        };
+        let linked = match &self.placing {
+            Some(placing) => placing.place(&self.file, link),
+            None => link(),
+        };
+        match linked {
+            Ok(()) if self.placing.is_some() => {
+                let _ = platform::retry_while_denied(|| self.directory.remove_file(&self.name));
+                self.is_placed = true;
+                Ok(())
+            }
             // `drop` removes the staged name.
             Ok(()) => Ok(()),
             Err(error)
@@ -206,10 +224,47 @@ impl Staged {
     }
 }
 
+/// Returns whether a name is one of an open file. Returns `false` if this cannot be found out.
+fn is_same_file(file: &File, directory: &Dir, name: &str) -> bool {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::No);
+    platform::do_not_block(&mut options);
+    // Windows reports the inode of open files only.
+    let named = directory.open_with(name, &options).and_then(|file| file.metadata());
+    match (Metadata::from_file(file), named) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.is_placed {
-            let _ = platform::retry_while_denied(|| self.directory.remove_file(hex(&self.id)));
+        if !self.is_placed && self.placing.is_none() {
+            let _ = platform::retry_while_denied(|| self.directory.remove_file(&self.name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+    use super::*;
+
+    /// On a network file system whose response was lost.
+    #[test]
+    fn a_link_that_was_made_is_not_taken_for_another_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let open = || Dir::open_ambient_dir(scratch.path(), cap_std::ambient_authority()).unwrap();
+        let staged = |name: &str| {
+            let mut options = OpenOptions::new();
+            let file = open().open_with(name, options.read(true).write(true).create(true)).unwrap();
+            Staged::named(file.into_std(), open(), name.to_owned(), Id::default())
+        };
+        let mut ours = staged("ours");
+        open().hard_link("ours", &open(), "key").unwrap();
+        ours.place_new(&open(), "key").unwrap();
+        let taken = staged("other").place_new(&open(), "key").unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Commit<'a> {
 
 impl Commit<'_> {
     /// Makes the staged file the object. If this fails, nothing has changed, except that the object
-    /// may be in its place without its directory having been synced: the error then says so.
+    /// may be in its place without its directory having been synced: the error then reports this.
     pub(crate) fn run(self, mut staged: Staged) -> Result<ObjectMeta> {
         let failed = |errno| os_error(errno, "finishing the file");
         fs::futimens(staged.fd(), &precise_times()).map_err(failed)?;

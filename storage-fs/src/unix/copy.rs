@@ -1,27 +1,18 @@
-//! `copy`: the system copies the bytes (`copy_file_range`, a reflink where possible) into a staged
-//! file, which is committed like a save.
+//! `copy`: copies the bytes into a staged file, which is committed like a save.
 
 use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use storage_core::{
-    CopyMode, CopyOptions, Error, ErrorKind, Key, MetadataDirective, ObjectMeta, Result, SaveMode,
-};
+use storage_core::{CopyOptions, ErrorKind, Key, ObjectMeta, Result};
 
 use super::commit::Commit;
 use super::metadata;
 use super::shared::Shared;
 use super::staged::Staged;
 use crate::blocking::CallerAlive;
+use crate::copy::{CopyPlan, MAX_ATTEMPTS, copy_bytes};
 use crate::errors;
-
-/// How many bytes are copied between two checks for a cancelled caller: 64 MiB.
-const STEP: u64 = 64 * 1024 * 1024;
-
-/// How often an object may be replaced while it is copied onto itself.
-const MAX_ATTEMPTS: usize = 100;
 
 pub(crate) async fn copy(
     shared: &Arc<Shared>,
@@ -57,44 +48,12 @@ fn copy_once(
     options: &CopyOptions,
     caller: &CallerAlive,
 ) -> Result<()> {
-    let onto_itself = from == to && options.mode == CopyMode::Overwrite;
-    let metadata = match &options.metadata {
-        MetadataDirective::Replace(metadata) => metadata,
-        _ if onto_itself => return Ok(()),
-        _ => &meta.metadata,
+    let Some(CopyPlan { mode, metadata }) = CopyPlan::new(&meta, from == to, options) else {
+        return Ok(());
     };
-    let mode =
-        match (&options.mode, meta.etag.clone().filter(|etag| onto_itself && !etag.is_weak())) {
-            (CopyMode::CreateNew, _) => SaveMode::CreateNew,
-            // Without the condition, this would undo a save that happens during the copy.
-            (_, Some(etag)) => SaveMode::IfMatch(etag),
-            _ => SaveMode::Overwrite,
-        };
     let mut staged = Staged::create(&shared.staging, to, shared.file_mode.of_new_file())?;
     staged.lock();
-    copy_bytes(File::from(source), &mut staged, meta.size, caller)?;
+    copy_bytes(File::from(source), staged.file(), meta.size, caller)?;
     let checksums = meta.checksums.clone();
     Commit { shared, key: to, mode: &mode, metadata, checksums, caller }.run(staged).map(drop)
-}
-
-fn copy_bytes(
-    mut source: File,
-    staged: &mut Staged,
-    size: u64,
-    caller: &CallerAlive,
-) -> Result<()> {
-    let mut copied = 0;
-    loop {
-        caller.check()?;
-        let step = io::copy(&mut source.by_ref().take(STEP), staged.file())?;
-        copied += step;
-        if step < STEP {
-            break;
-        }
-    }
-    if copied == size {
-        return Ok(());
-    }
-    let message = "another program changed the size of the source while it was copied";
-    Err(Error::new(ErrorKind::Integrity, message).with_retryable(true))
 }

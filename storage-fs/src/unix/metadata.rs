@@ -54,6 +54,9 @@ pub(crate) fn store_record(
         Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE)
             if store == MetadataStore::Auto =>
         {
+            // A completion of the same upload that failed may have left one, which would hide the
+            // sidecar. Without an attribute this fails.
+            let _ = fs::fremovexattr(staged.fd(), ATTRIBUTE);
             Ok(RecordPlace::ForSidecar(Box::new(SidecarEntry { inode, record })))
         }
         Err(Errno::NOTSUP) => Err(Error::unsupported(

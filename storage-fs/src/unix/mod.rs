@@ -20,6 +20,7 @@ mod staging;
 mod stat;
 mod state_dir;
 mod unnamed;
+mod uploads;
 mod version;
 
 pub use driver::Fs;

@@ -46,11 +46,7 @@ fn rename_blocking(
     }
     if from == to {
         let (_, meta) = metadata::open_with_meta(shared, from)?;
-        options.check_source(&meta)?;
-        return match options.mode {
-            CopyMode::CreateNew => Err(errors::already_exists()),
-            _ => Ok(()),
-        };
+        return options.rename_onto_itself(&meta);
     }
     let locks = shared.locks.lock_both(from, to)?;
     if locks.is_none() && options.if_source_match.is_some() {

@@ -17,7 +17,7 @@ use crate::names;
 pub(crate) use crate::names::RESERVED;
 use crate::settings::CreateMode;
 
-const DIRECTORY: OFlags =
+pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// An open root.

@@ -58,28 +58,10 @@ impl SaveTarget {
 
 impl Target for SaveTarget {
     type Staged = Staged;
+    type Done = ObjectMeta;
 
     fn precheck(&self) -> Result<()> {
-        if let Err(Errno::NOTDIR | Errno::LOOP) = self.shared.root.open_parent(&self.key) {
-            return Err(errors::parent_is_not_a_directory());
-        }
-        let present = self.shared.root.lookup(&self.key)?;
-        let is_object = present.as_ref().is_some_and(is_regular);
-        match &self.options.mode {
-            SaveMode::CreateNew if is_object => Err(errors::already_exists()),
-            SaveMode::IfMatch(expected) => match is_object {
-                true => check_version(&self.shared, &self.key, expected),
-                false => {
-                    Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace"))
-                }
-            },
-            SaveMode::Overwrite
-                if present.as_ref().is_some_and(|stat| !is_directory(stat) && !is_object) =>
-            {
-                Err(errors::not_a_regular_file())
-            }
-            _ => Ok(()),
-        }
+        precheck(&self.shared, &self.key, &self.options.mode)
     }
 
     fn write(&self, staged: Option<Staged>, chunks: &[Bytes]) -> Result<Staged> {
@@ -104,5 +86,29 @@ impl Target for SaveTarget {
         let Self { shared, key, options } = self;
         Commit { shared, key, mode: &options.mode, metadata: &options.metadata, checksums, caller }
             .run(staged)
+    }
+}
+
+/// Fails early if the commit would fail. The commit checks again.
+pub(crate) fn precheck(shared: &Shared, key: &Key, mode: &SaveMode) -> Result<()> {
+    if let Err(Errno::NOTDIR | Errno::LOOP) = shared.root.open_parent(key) {
+        return Err(errors::parent_is_not_a_directory());
+    }
+    let present = shared.root.lookup(key)?;
+    let is_object = present.as_ref().is_some_and(is_regular);
+    match mode {
+        SaveMode::CreateNew if is_object => Err(errors::already_exists()),
+        SaveMode::IfMatch(expected) => match is_object {
+            true => check_version(shared, key, expected),
+            false => {
+                Err(Error::new(ErrorKind::PreconditionFailed, "there is no object to replace"))
+            }
+        },
+        SaveMode::Overwrite
+            if present.as_ref().is_some_and(|stat| !is_directory(stat) && !is_object) =>
+        {
+            Err(errors::not_a_regular_file())
+        }
+        _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@
 //! is replaced, the file has a random name in the staging directory.
 
 use std::fs::File;
-use std::io::{IoSlice, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ use super::state_dir::MAX_ATTEMPTS;
 use super::unnamed::LinkMethod;
 use super::version::Id;
 use crate::errors;
+use crate::save_stream::write_chunks;
+use crate::uploads::{DATA, Placing};
 
 /// A file that is not visible yet. Dropping it removes the file unless it was put in its place.
 #[derive(Debug)]
@@ -35,12 +37,14 @@ enum State {
     Unnamed(LinkMethod),
     /// Named by its id in the staging directory.
     Named(Arc<OwnedFd>),
+    /// The data of an upload, in this directory. It stays there unless it is put in its place.
+    OfUpload(OwnedFd, Placing),
     Placed,
 }
 
 impl Staged {
-    /// Creates an empty file for a key. Other users cannot open it, whatever its mode: it has no
-    /// name, or one in a directory that is closed to them.
+    /// Creates an empty file for a key. Other users cannot open it, regardless of its mode: it has
+    /// no name, or one in a directory that is closed to them.
     pub(crate) fn create(staging: &Staging, key: &Key, mode: u32) -> Result<Self> {
         let id: Id = keys::random_bytes()?;
         // Setting extended attributes requires the permission to write.
@@ -62,6 +66,11 @@ impl Staged {
             fs::openat(directory, &*name, flags, Mode::from_raw_mode(mode))
         })?;
         Ok(Self { file: file.into(), id, state: State::Named(directory) })
+    }
+
+    /// Takes the data of an upload. If it is not put in its place, it stays where it is.
+    pub(crate) fn of_upload(file: File, directory: OwnedFd, id: Id, placing: Placing) -> Self {
+        Self { file, id, state: State::OfUpload(directory, placing) }
     }
 
     /// Locks the file so that no sweep removes it while the process lives.
@@ -91,20 +100,10 @@ impl Staged {
 
     /// Writes chunks with as few system calls as possible.
     pub(crate) fn write_chunks(&mut self, chunks: &[Bytes]) -> Result<()> {
-        if let [chunk] = chunks {
-            return self.write(chunk);
+        match chunks {
+            [chunk] => self.write(chunk),
+            chunks => write_chunks(&self.file, chunks),
         }
-        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        let mut slices = &mut slices[..];
-        while !slices.is_empty() {
-            match self.file.write_vectored(slices) {
-                Ok(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
-                Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
@@ -128,8 +127,13 @@ impl Staged {
         directory: BorrowedFd<'_>,
         name: &str,
     ) -> Result<(), Errno> {
-        let State::Named(staged_in) = &self.state else { return Err(Errno::BADF) };
-        fs::renameat(&**staged_in, hex(&self.id), directory, name)?;
+        match &self.state {
+            State::Named(staged_in) => {
+                fs::renameat(&**staged_in, hex(&self.id), directory, name)?;
+            }
+            State::OfUpload(upload, _) => fs::renameat(upload, DATA, directory, name)?,
+            State::Unnamed(_) | State::Placed => return Err(Errno::BADF),
+        }
         self.state = State::Placed;
         Ok(())
     }
@@ -151,11 +155,50 @@ impl Staged {
                     renamed => renamed?,
                 }
             }
+            State::OfUpload(upload, placing) => {
+                match fs::renameat_with(upload, DATA, directory, name, RenameFlags::NOREPLACE) {
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                        let link = || link_data(&self.file, upload, directory, name);
+                        placing.place(&self.file, link).map_err(|error| errno(&error))?;
+                        let _ = fs::unlinkat(upload, DATA, AtFlags::empty());
+                    }
+                    renamed => renamed?,
+                }
+            }
             State::Placed => {}
         }
         self.state = State::Placed;
         Ok(())
     }
+}
+
+/// Puts the data of an upload in a vacant place by a hard link.
+fn link_data(
+    file: &File,
+    upload: &OwnedFd,
+    directory: BorrowedFd<'_>,
+    name: &str,
+) -> io::Result<()> {
+    let Err(failed) = fs::linkat(upload, DATA, directory, name, AtFlags::empty()) else {
+        return Ok(());
+    };
+    // NFS reports an error if the response was lost: EXIST for a request that it sends again, or
+    // TIMEDOUT and IO on a soft mount.
+    match is_same_file(file, directory, name) {
+        Ok(true) => Ok(()),
+        // Whether the name is taken by another file is not known.
+        Err(error) if failed == Errno::EXIST => Err(error),
+        _ => Err(failed.into()),
+    }
+}
+
+fn is_same_file(file: &File, directory: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    let (one, other) = (fs::fstat(file)?, fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// Calls `work` with the staging directory. Calls it again if another process removed the directory
@@ -182,7 +225,7 @@ impl Drop for Staged {
         }
         // Closing the last handle of an unnamed file frees its blocks, which may take long if it is
         // large.
-        if !matches!(self.state, State::Placed)
+        if !matches!(self.state, State::Placed | State::OfUpload(..))
             && let (Ok(file), Ok(runtime)) =
                 (self.file.try_clone(), tokio::runtime::Handle::try_current())
         {

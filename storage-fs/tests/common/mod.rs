@@ -14,10 +14,29 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 use storage_core::{Entry, ErrorKind, Result, Storage};
-use storage_fs::{Fs, FsBuilder};
+use storage_fs::{Fs, FsBuilder, MetadataStore, NameRules};
 use tempfile::TempDir;
 
 pub(crate) const RESERVED: &str = ".anystorage";
+
+/// An implementation of the driver, and the place of its metadata. They give the same guarantees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Implementation {
+    Linux(MetadataStore),
+    Portable,
+}
+
+impl Implementation {
+    pub(crate) const ALL: [Self; 3] =
+        [Self::Linux(MetadataStore::Auto), Self::Linux(MetadataStore::Sidecar), Self::Portable];
+
+    pub(crate) fn storage(self, builder: FsBuilder) -> Storage {
+        match self {
+            Self::Linux(store) => Storage::new(builder.metadata(store).build().unwrap()),
+            Self::Portable => Storage::new(builder.build_portable(NameRules::default()).unwrap()),
+        }
+    }
+}
 
 /// A temporary directory with a root for the driver and room beside the root.
 pub(crate) struct Scratch {

@@ -61,6 +61,54 @@ async fn a_save_under_a_unique_name_purges_the_chosen_key() {
 }
 
 #[tokio::test]
+async fn a_completed_upload_purges_its_key_and_its_parts_purge_nothing() {
+    let scene = Scene::new(purging(|_| stale()));
+    scene.object(KEY, "old").await;
+    let upload = scene.storage.multipart(KEY).await.unwrap();
+    upload.put_part(1, "new").await.unwrap();
+    assert_eq!(scene.mirror.requests().len(), 0);
+    upload.complete().await.unwrap();
+    assert_eq!(scene.mirror.count("POST /purge/"), 1);
+    let refused_upload = scene.storage.multipart(KEY).create_new().await.unwrap();
+    refused_upload.put_part(1, "late").await.unwrap();
+    refused(refused_upload.complete().await, ErrorKind::AlreadyExists);
+    refused_upload.abort().await.unwrap();
+    assert_eq!(scene.mirror.count("POST /purge/"), 1);
+}
+
+#[tokio::test]
+async fn a_completion_of_unknown_outcome_is_purged_and_its_key_is_read_from_origin() {
+    let scene = Scene::new(purging(|_| stale()));
+    scene.object(KEY, "old").await;
+    let upload = scene.storage.multipart(KEY).await.unwrap();
+    upload.put_part(1, "new").await.unwrap();
+    let complete = scene.faults.on(Operation::CompleteMultipart);
+    let lost = complete.call(1).lose_response(ErrorKind::Timeout);
+    refused(upload.complete().await, ErrorKind::Timeout);
+    assert_eq!((lost.fired(), scene.mirror.count("POST /purge/")), (1, 1));
+    assert_eq!(scene.read(KEY).await.unwrap(), "new");
+    assert_eq!(scene.mirror.count("GET "), 0);
+    upload.complete().await.unwrap();
+    assert_eq!(scene.mirror.count("POST /purge/"), 2);
+}
+
+#[tokio::test]
+async fn a_dropped_completion_is_purged_in_the_background() {
+    let scene = Scene::new(purging(|_| stale()));
+    scene.object(KEY, "old").await;
+    let upload = scene.storage.multipart(KEY).await.unwrap();
+    upload.put_part(1, "new").await.unwrap();
+    let held = scene.faults.on(Operation::CompleteMultipart).hold();
+    let completion = tokio::spawn(async move { upload.complete().await });
+    held.reached().await;
+    completion.abort();
+    assert!(completion.await.unwrap_err().is_cancelled());
+    scene.mirror.until_requested("POST /purge/", 1).await;
+    confirmed(&scene).await;
+    reads(&scene, "old").await;
+}
+
+#[tokio::test]
 async fn a_refused_write_purges_nothing() {
     let scene = Scene::new(purging(|_| Response::new(404)));
     scene.object(KEY, "old").await;

@@ -1,4 +1,4 @@
-//! This driver reads correct bytes from the original server, whatever its faults.
+//! This driver reads correct bytes from the original server, regardless of its faults.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use storage_core::{
-    Driver, Key, Memory, Metadata, ObjectMeta, Payload, Result, SaveOptions, Storage, async_trait,
-    forward,
+    Driver, Key, Memory, Metadata, MultipartLimits, ObjectMeta, Payload, Result, SaveOptions,
+    Storage, async_trait, forward,
 };
 use storage_testkit::http::closed_port;
 use storage_testkit::{Fixture, Harness, Outcome, case};
@@ -179,9 +179,17 @@ impl Harness for Writable {
     }
 }
 
-/// nginx read-only, without WebDAV.
-#[derive(Default)]
-struct ReadOnly(Server);
+/// nginx read-only, with WebDAV or without.
+struct ReadOnly {
+    server: Server,
+    webdav: bool,
+}
+
+impl ReadOnly {
+    fn new(webdav: bool) -> Self {
+        Self { server: Server::default(), webdav }
+    }
+}
 
 #[async_trait]
 impl Harness for ReadOnly {
@@ -189,15 +197,19 @@ impl Harness for ReadOnly {
         self.fixture().await.storage
     }
 
+    fn multipart_limits(&self) -> Option<MultipartLimits> {
+        Some(MultipartLimits::none())
+    }
+
     async fn fixture(&self) -> Fixture {
-        let Some(nginx) = self.0.get() else {
+        let Some(nginx) = self.server.get() else {
             let memory = Memory::storage();
             return Fixture::new(memory.clone(), memory);
         };
         let (name, seed) = nginx.storage();
-        let http =
-            nginx.http(&format!("/plain/{name}/")).header("X-Token", SECRET).build().unwrap();
-        Fixture::new(Storage::new(http), seed)
+        let directory = if self.webdav { "dav" } else { "plain" };
+        let http = nginx.http(&format!("/{directory}/{name}/")).header("X-Token", SECRET);
+        Fixture::new(Storage::new(http.webdav(self.webdav).build().unwrap()), seed)
     }
 
     fn rejects_key(&self, key: &Key) -> bool {
@@ -209,7 +221,7 @@ impl Harness for ReadOnly {
     }
 
     fn keeps_bodies_in_memory(&self) -> bool {
-        self.0.get().is_none()
+        self.server.get().is_none()
     }
 
     async fn broken_backend(&self) -> Option<Storage> {
@@ -217,7 +229,7 @@ impl Harness for ReadOnly {
     }
 
     fn skip_reason(&self, case: &str) -> Option<&str> {
-        skip_reason_for(&self.0, case)
+        skip_reason_for(&self.server, case)
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -263,7 +275,8 @@ impl Harness for OnApache {
 
 storage_testkit::conformance!(nginx_dav, Writable::default());
 storage_testkit::conformance!(apache_dav, OnApache::default());
-storage_testkit::conformance!(nginx_read_only, ReadOnly::default());
+storage_testkit::conformance!(nginx_read_only, ReadOnly::new(false));
+storage_testkit::conformance!(nginx_dav_read_only, ReadOnly::new(true));
 
 /// As [`Writable`], with a layer that removes the metadata of saves.
 struct WithoutHeaders(Writable);
@@ -293,7 +306,7 @@ impl Driver for RemoveMetadata {
 
     forward! {
         to self.0: info, innermost, open, stat, exists, delete, delete_many, delete_folder_marker,
-        list, copy, rename, url, link_verifier
+        list, copy, rename, url, link_verifier, multipart
     }
 }
 

@@ -51,6 +51,23 @@ fn a_table_sets_all_options() {
 }
 
 #[test]
+fn listing_follows_webdav_and_else_writable() {
+    for (webdav, writable, list) in [
+        (None, false, false),
+        (None, true, true),
+        (Some(true), false, true),
+        (Some(false), true, false),
+    ] {
+        let mut options = options("http://127.0.0.1:9/files").with("writable", writable);
+        if let Some(webdav) = webdav {
+            options = options.with("webdav", webdav);
+        }
+        let can = open(options).unwrap().info().capabilities;
+        assert_eq!((can.list, can.write), (list, writable), "{webdav:?} {writable}");
+    }
+}
+
+#[test]
 fn a_url_sets_the_base_and_its_query_the_options() {
     let storage = registry()
         .open_url("http://127.0.0.1:9/a%20b/c?writable=true&idle_timeout=5s&prefix=d")

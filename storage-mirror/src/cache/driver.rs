@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions, Storage,
-    UrlOptions, async_trait,
+    Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, Storage, UrlOptions, async_trait,
 };
 
 use super::config::CacheBuilder;
@@ -112,5 +112,9 @@ impl Driver for Cache {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         self.0.origin.link_verifier()
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.0.origin.multipart().map(|_| self as &dyn Multipart)
     }
 }

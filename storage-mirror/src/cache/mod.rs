@@ -93,6 +93,7 @@ mod copy;
 mod delete;
 mod directory;
 mod driver;
+mod multipart;
 mod open;
 mod rename;
 mod save;

@@ -42,8 +42,8 @@ pub(crate) enum Lookup {
     Version(Version, CacheStatus),
     /// The object is not stored, for this reason. Pass the request to origin.
     Pass(&'static str),
-    /// The object does not exist. `asked` states that this request was sent to origin.
-    Missing { asked: bool },
+    /// The object does not exist. `was_forwarded` states that this request was sent to origin.
+    Missing { was_forwarded: bool },
     /// Origin failed. `had_stale` states that the store has a stale version that must not be
     /// served.
     Failed { error: Error, had_stale: bool },
@@ -298,7 +298,7 @@ impl Engine {
 
     async fn miss(&self, key: &Key) -> Lookup {
         if self.is_known_missing(key) {
-            return Lookup::Missing { asked: false };
+            return Lookup::Missing { was_forwarded: false };
         }
         if let Some(reason) = self.shared.uncached.get(key) {
             return Lookup::Pass(reason);
@@ -381,7 +381,7 @@ fn lookup(state: FetchState, fetched: CacheStatus) -> std::result::Result<Lookup
             Ok(Lookup::Version(Version::Cached(cached), fetched))
         }
         FetchState::NotCached(reason) => Ok(Lookup::Pass(reason)),
-        FetchState::Missing => Ok(Lookup::Missing { asked: true }),
+        FetchState::Missing => Ok(Lookup::Missing { was_forwarded: true }),
         FetchState::Failed(error) => Err(error),
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use storage_core::config::{Secret, byte_size, duration, local_path};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Error, Result};
+use storage_serve::Cors;
 
 use super::price::Price;
 use crate::engine::{
@@ -114,6 +115,12 @@ storage_core::options! {
         /// The key of signed links. With it, only links that are signed with it are served; without
         /// it, every object that `allow` permits is public.
         pub signing_key: Option<Secret> => "secret";
+        /// The origins of the pages that may read objects from a browser, as in
+        /// `"https://www.example.com"`. `["*"]` allows every page.
+        ///
+        /// Fonts, `fetch` and players need it (CORS). Requests with cookies are not allowed.
+        #[serde(default)]
+        pub cors_origins: Vec<String> => "list of texts", otherwise "none";
         /// The number of threads that serve requests.
         pub workers: Option<usize> => "integer", otherwise "one for each core";
         /// The maximum number of concurrent connections.
@@ -279,6 +286,7 @@ impl MirrorConfig {
         self.price()?;
         self.signing_key()?;
         self.freshness()?;
+        self.cors()?;
         Ok(self)
     }
 
@@ -305,6 +313,16 @@ impl MirrorConfig {
 
     pub(crate) fn signing_key(&self) -> Result<Option<SigningKey>> {
         self.signing_key.as_ref().map(|secret| SigningKey::new(secret.expose())).transpose()
+    }
+
+    /// Returns which pages of other origins may read objects, or `None` if none may.
+    pub(crate) fn cors(&self) -> Result<Option<Cors>> {
+        if self.cors_origins.is_empty() {
+            return Ok(None);
+        }
+        let cors = Cors::origins(&self.cors_origins);
+        let named = |error: Error| Error::config(format!("cors_origins: {}", error.message()));
+        cors.map(Some).map_err(named)
     }
 
     /// Returns the price of traffic, or `None` if `price_per_gb` is not set.

@@ -107,9 +107,9 @@ impl Delivery {
                 Ok((self.deliver(request, version, status).await?, status.into()))
             }
             Lookup::Pass(reason) => Ok((self.pass(request, reason).await?, Outcome::Passed)),
-            Lookup::Missing { asked } => {
+            Lookup::Missing { was_forwarded } => {
                 self.records.requests.missing.add(1);
-                Ok((missing(asked), Outcome::Missing))
+                Ok((missing(was_forwarded), Outcome::Missing))
             }
             // The fetch logged its failure, once for all requests that waited for it.
             Lookup::Failed { error, had_stale } => {
@@ -259,11 +259,11 @@ fn set_date(response: &mut Response<ResponseBody>, date: SystemTime) {
     }
 }
 
-/// Returns the response for a missing object. `asked` states whether this request was sent to
-/// origin.
-fn missing(asked: bool) -> Response<ResponseBody> {
+/// Returns the response for a missing object. `was_forwarded` states whether this request was sent
+/// to origin.
+fn missing(was_forwarded: bool) -> Response<ResponseBody> {
     let mut response = not_found();
-    let status = if asked {
+    let status = if was_forwarded {
         "anystorage; fwd=uri-miss; fwd-status=404"
     } else {
         "anystorage; hit; detail=missing"

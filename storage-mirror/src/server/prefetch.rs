@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 use storage_core::{Entry, Key, Result, Storage};
-use storage_serve::internal::text_response;
+use storage_serve::internal::{is_upload_state, text_response};
 use storage_serve::{ResponseBody, error_response};
 
 use super::responses;
@@ -73,7 +73,9 @@ async fn list(origin: &Storage, query: &str) -> Result<serde_json::Value> {
     let mut next = None;
     while let Some(entry) = entries.next().await {
         match entry {
-            Ok(Entry::Object(object)) => keys.push(object.key),
+            Ok(Entry::Object(object)) if !is_upload_state(object.key.as_str()) => {
+                keys.push(object.key);
+            }
             Ok(_) => {}
             Err(error) if error.listing_continues() => skipped += 1,
             Err(error) => return Err(error),

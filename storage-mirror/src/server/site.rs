@@ -23,9 +23,10 @@ use http::{Method, Response, StatusCode};
 use storage_core::signed_url::{Grant, SigningKey};
 use storage_core::{Error, ErrorKind, Key, Result, UrlMethod};
 use storage_serve::internal::{
-    HeaderOverrides, key_from_path, method_not_allowed, reject_malformed, responses, text_response,
+    CorsExchange, HeaderOverrides, READING, key_from_path, method_not_allowed, reject_malformed,
+    responses, text_response,
 };
-use storage_serve::{ResponseBody, error_response};
+use storage_serve::{Cors, ResponseBody, error_response};
 
 use super::admin::Admin;
 use super::config::MirrorConfig;
@@ -53,6 +54,7 @@ pub(crate) struct Site {
     max_connections_per_client: usize,
     pub(super) min_rate: u64,
     signing_key: Option<SigningKey>,
+    cors: Option<Cors>,
     admin: Option<Admin>,
     /// Whether the public listener serves the admin routes too.
     admin_is_public: bool,
@@ -111,6 +113,7 @@ impl Site {
             max_connections_per_client: config.max_connections_per_client(),
             min_rate: config.min_rate,
             signing_key: config.signing_key()?,
+            cors: config.cors()?,
             admin: Admin::new(config, &engine, &records)?,
             admin_is_public: config.admin_listen.is_none(),
             engine,
@@ -134,12 +137,24 @@ impl Site {
     ) -> Response<RecordedBody> {
         let mut record =
             self.records.begin(client_address(peer, &head.headers, &self.trusted_proxies), head);
+        let cors = CorsExchange::new(self.cors(listener, head), head, &READING);
         // A mirror reads no bodies.
         let response = match reject_malformed(head, false) {
             Some(refusal) => responses::finish(&head.method, refusal),
-            None => self.route(listener, head, &mut record).await,
+            None => match cors.preflight(head) {
+                Some(preflight) => preflight,
+                None => self.route(listener, head, &mut record).await,
+            },
         };
-        record.watch(response)
+        record.watch(cors.apply(response))
+    }
+
+    /// Returns which pages of other origins may send this request. Pages of other origins have no
+    /// access to the admin routes.
+    fn cors(&self, listener: Listener, head: &Parts) -> Option<&Cors> {
+        let is_public = listener == Listener::Public
+            && matches!(Route::parse(head.uri.path()), Route::Object(_) | Route::Verify(_));
+        self.cors.as_ref().filter(|_| is_public)
     }
 
     async fn route(

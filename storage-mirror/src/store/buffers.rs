@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::layout::BLOCK;
 
-/// The most spare buffers: 8 MiB in total.
+/// The maximum number of spare buffers: 8 MiB in total.
 const KEPT: usize = 64;
 
 /// A pool of buffers of one block.

@@ -3,7 +3,7 @@
 //! ```text
 //! lock                       locked (flock) while the store is open
 //! order                      the entries of the main queue when the store was closed
-//! filling/<id>               the files of fills under way
+//! filling/<id>               the files of running fills
 //! 00/ ... ff/                <rest of the hash of the key>-<id>
 //! ```
 //!

@@ -280,7 +280,7 @@ pub(super) struct Reservation {
 impl Reservation {
     pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Result<Self> {
         let full =
-            || Error::new(ErrorKind::StorageFull, "fills under way have reserved all of max_size");
+            || Error::new(ErrorKind::StorageFull, "running fills have reserved all of max_size");
         let _removing = shared.lock_removals();
         let room = shared.index().make_room(bytes).ok_or_else(full)?;
         let reservation = Self { shared: Arc::clone(shared), bytes };

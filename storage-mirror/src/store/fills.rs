@@ -1,11 +1,11 @@
-//! [`Fills`]: the fills under way, so that a purge wins over a fill that began before it.
+//! [`Fills`]: the running fills, so that a purge also discards the fills that began before it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The fills under way.
+/// The running fills.
 #[derive(Debug, Default)]
 pub(super) struct Fills {
     by_key: Mutex<FillStates>,

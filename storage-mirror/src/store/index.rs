@@ -21,7 +21,7 @@ use super::s3fifo::{S3Fifo, Ticket};
 #[derive(Debug)]
 pub(super) struct Index {
     max: u64,
-    /// The most bytes of memory that all entries may take, by [`Entry::footprint`].
+    /// The maximum memory of all entries in bytes, by [`Entry::footprint`].
     max_memory: u64,
     entries: HashMap<ByKey, Ticket>,
     /// The same entries sorted by key, for prefixes.
@@ -89,7 +89,7 @@ impl Index {
     /// nothing, if other reservations leave too little.
     ///
     /// Also evicts entries while the index exceeds its memory limit. Each entry is added after a
-    /// call of this function, so their number exceeds the limit at most by the fills under way.
+    /// call of this function, so their number exceeds the limit at most by the running fills.
     pub(super) fn make_room(&mut self, bytes: u64) -> Option<Room> {
         if self.reserved.saturating_add(bytes) > self.max {
             return None;

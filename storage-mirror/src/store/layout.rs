@@ -30,7 +30,8 @@ const END_MAGIC: &[u8; 8] = b"ANYCEND1";
 /// The offset of the metadata in a header.
 const META: usize = 24;
 
-/// The least unused space in a header, for newer metadata with a longer validator and other times.
+/// The minimum unused space in a header, for newer metadata with a longer validator and other
+/// times.
 const SLACK: usize = 512;
 
 const FOOTER: usize = 32;

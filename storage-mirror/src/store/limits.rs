@@ -11,18 +11,18 @@ pub(crate) const DEFAULT_INDEX_MEMORY: u64 = 512 << 20;
 /// The limits of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// The most bytes on the disk, in whole pages of 4 KiB: the files of entries and the space
+    /// The maximum disk use in bytes, in whole pages of 4 KiB: the files of entries and the space
     /// reserved for fills. The space of a removed file that is still being read is not counted.
     pub(crate) max_size: u64,
     /// The largest body that is stored, in bytes. Defaults to no limit.
     pub(crate) max_object_size: Option<u64>,
-    /// The most bytes of memory for bodies and metadata.
+    /// The maximum memory for bodies and metadata in bytes.
     pub(crate) memory: u64,
-    /// The most bytes of memory for the index, by the estimate of [`Entry::footprint`].
+    /// The maximum memory for the index in bytes, by the estimate of [`Entry::footprint`].
     ///
     /// [`Entry::footprint`]: super::entry::Entry::footprint
     pub(crate) index_memory: u64,
-    /// The most files held open beyond those that are being read.
+    /// The maximum number of open files in addition to those that are being read.
     pub(crate) open_files: u64,
 }
 

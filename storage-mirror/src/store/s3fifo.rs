@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// The most hits that an item counts.
+/// The maximum number of hits that an item counts.
 const MOST_HITS: u8 = 3;
 
 /// How many hits an item needs to move from `small` to `main`.
@@ -240,7 +240,7 @@ struct Ghost {
 }
 
 impl Ghost {
-    /// The least capacity. The paper uses the number of items in `main`, which is small at first.
+    /// The minimum capacity. The paper uses the number of items in `main`, which is small at first.
     const LEAST: usize = 64;
 
     fn remember(&mut self, name: u32, most: usize) {

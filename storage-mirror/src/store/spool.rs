@@ -17,7 +17,7 @@ pub(crate) struct Spool {
     // Fields are dropped in this order: the file is removed before its space is released.
     partial: Partial,
     reservation: Reservation,
-    /// The most bytes that a stored object may have.
+    /// The maximum size of a stored object in bytes.
     most: u64,
     written: u64,
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use storage_core::signed_url::SigningKey;
-use storage_core::{ErrorKind, Key, Memory, Storage, async_trait};
+use storage_core::{ErrorKind, Key, Memory, MultipartLimits, Storage, async_trait};
 use storage_fs::Fs;
 use storage_mirror::cache::{Cache, CacheBuilder};
 use storage_testkit::Harness;
@@ -67,6 +67,13 @@ impl Harness for Cached {
 
     fn is_tree(&self) -> bool {
         self.origin == Origin::Files
+    }
+
+    fn multipart_limits(&self) -> Option<MultipartLimits> {
+        match self.origin {
+            Origin::Memory => Memory::storage().multipart_limits().ok(),
+            Origin::Files => Some(MultipartLimits::new(1, 5 << 30, 10_000)),
+        }
     }
 
     fn keeps_bodies_in_memory(&self) -> bool {

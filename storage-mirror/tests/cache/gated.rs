@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use storage_core::{
     CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Key, Link, LinkVerifier, ListOptions,
-    Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result, SaveOptions,
-    UrlOptions, async_trait,
+    Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions, Result,
+    SaveOptions, UrlOptions, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -120,5 +120,9 @@ impl Driver for Gated {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         self.inner.link_verifier()
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart()
     }
 }

@@ -274,7 +274,7 @@ async fn a_slow_reader_reads_the_old_version_to_its_end_after_a_write() {
     let body = Arc::new(body);
     let mut read_slowly = slow.next().await.unwrap().unwrap().to_vec();
     assert!(read(&fixture.storage, "a").await == *body);
-    // The write purges the key while the slow reader is under way.
+    // The write purges the key while the slow reader still reads.
     fixture.storage.save("a", "new").await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
     while let Some(chunk) = slow.next().await {

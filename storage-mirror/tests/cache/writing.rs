@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_core::{ErrorKind, Memory, MultipartUpload, Operation, Storage};
 use storage_mirror::cache::Cache;
 
 use super::common::{Fixture, MIB, entry_files, pattern, read};
@@ -49,6 +49,59 @@ async fn each_kind_of_write_removes_the_stored_version() {
     assert!(entry_files(&fixture.path()).is_empty());
 }
 
+/// Begins an upload of one part, which replaces `a`.
+async fn uploaded(storage: &Storage, body: &'static str) -> MultipartUpload {
+    let upload = storage.multipart("a").await.unwrap();
+    upload.put_part(1, body).await.unwrap();
+    upload
+}
+
+#[tokio::test]
+async fn a_completed_upload_removes_the_stored_version_and_its_parts_do_not() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "old").await.unwrap();
+    fixture.keep("a").await;
+    let upload = uploaded(&fixture.storage, "new").await;
+    let hits = fixture.cache.status().hits;
+    assert_eq!(read(&fixture.storage, "a").await, b"old");
+    assert_eq!(fixture.cache.status().hits, hits + 1);
+    upload.complete().await.unwrap();
+    assert_eq!(read(&fixture.storage, "a").await, b"new");
+}
+
+#[tokio::test]
+async fn the_key_of_a_dropped_completion_bypasses_the_cache() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "old").await.unwrap();
+    fixture.keep("a").await;
+    let upload = uploaded(&fixture.storage, "new").await;
+    let held = fixture.faults.on(Operation::CompleteMultipart).hold();
+    {
+        let mut completion = pin!(upload.complete());
+        until(completion.as_mut(), held.reached()).await;
+    }
+    assert_eq!(read(&fixture.storage, "a").await, b"old");
+    // The completion reaches origin after it was dropped.
+    fixture.origin.save("a", "happened").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(read(&fixture.storage, "a").await, b"happened");
+    }
+}
+
+#[tokio::test]
+async fn a_completion_whose_response_is_lost_removes_the_stored_version() {
+    let fixture = Fixture::new();
+    fixture.storage.save("a", "old").await.unwrap();
+    fixture.keep("a").await;
+    let upload = uploaded(&fixture.storage, "new").await;
+    let complete = fixture.faults.on(Operation::CompleteMultipart);
+    let lost = complete.call(1).lose_response(ErrorKind::Timeout);
+    assert_eq!(upload.complete().await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(lost.fired(), 1);
+    assert_eq!(read(&fixture.storage, "a").await, b"new");
+    assert_eq!(upload.complete().await.unwrap().size, 3);
+}
+
 #[tokio::test]
 async fn a_fetch_that_began_before_a_write_is_not_stored() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
@@ -58,7 +111,7 @@ async fn a_fetch_that_began_before_a_write_is_not_stored() {
     let storage = Storage::new(cache.clone());
     let old = pattern(1, 500_000);
     origin.save("a", old.clone()).await.unwrap();
-    // The fetch of the old version is under way while the write begins and ends.
+    // The fetch of the old version runs while the write begins and ends.
     let reader = storage.open("a").await.unwrap();
     storage.save("a", "new").await.unwrap();
     let after = tokio::spawn({

@@ -49,7 +49,7 @@ async fn a_stopping_mirror_finishes_the_responses_under_way() {
         tokio::task::yield_now().await;
     }
     gate.open();
-    // The response under way is complete.
+    // The response that had begun is complete.
     assert_eq!(response.text().await.unwrap(), "0123456789");
 }
 
@@ -78,6 +78,8 @@ fn the_error_of_an_invalid_option_names_it() {
         (json!({ "signing_key": "                " }), "signing_key"),
         (json!({ "allow": [] }), "allow"),
         (json!({ "ttl": { "mp3": "1h" } }), "ttl"),
+        (json!({ "cors_origins": ["https://a.example/"] }), "cors_origins"),
+        (json!({ "cors_origins": ["*", "https://a.example"] }), "cors_origins"),
         (json!({ "workers": 0 }), "workers"),
         (json!({ "max_connections_per_client": 0 }), "max_connections_per_client"),
     ];

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod common;
+mod cors;
 mod filling;
 mod freshness;
 mod lifecycle;

@@ -281,6 +281,23 @@ async fn prefetch_with_wait_responds_when_the_object_is_cached_or_cannot_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_uploads_at_origin_is_neither_served_nor_listed() {
+    let origin = Memory::storage();
+    for key in ["a", ".uploads/0/state.json", "videos/.uploads/0/rest-0"] {
+        origin.save(key, "x").await.unwrap();
+    }
+    let mirror = Mirror::of(origin, json!({}));
+    assert_eq!(mirror.fetch("/a").await.0.as_u16(), 200);
+    for path in ["/.uploads/0/state.json", "/videos/%2Euploads/0/rest-0"] {
+        assert_eq!(mirror.fetch(path).await.0.as_u16(), 404, "{path}");
+    }
+    let url = format!("{}/prefetch?prefix=", mirror.url);
+    let listed = mirror.client.get(url).bearer_auth(TOKEN).send().await.unwrap();
+    let listed: Value = serde_json::from_str(&listed.text().await.unwrap()).unwrap();
+    assert_eq!(listed["keys"], json!(["a"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_keys_of_origin_are_listed_in_pages() {
     let origin = Memory::storage();
     for n in 0..1001 {

@@ -26,9 +26,9 @@ pub(crate) struct Found {
     pub(crate) provider: Option<AwsCredentialProvider>,
     /// Fetches them again if the service rejects them. `None` if they cannot change.
     pub(crate) renewal: Option<Arc<dyn Renewal>>,
-    /// The profile's region, whatever the source of the credentials is.
+    /// The profile's region, regardless of the source of the credentials.
     pub(crate) region: Option<String>,
-    /// The profile's S3 endpoint, whatever the source of the credentials is.
+    /// The profile's S3 endpoint, regardless of the source of the credentials.
     pub(crate) endpoint: Option<String>,
     /// The name of the source, for logs.
     pub(crate) source: &'static str,

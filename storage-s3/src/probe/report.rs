@@ -107,8 +107,8 @@ impl ProbeReport {
         if fits { None } else { self.fitting_profile() }
     }
 
-    /// Returns the profile that uses most of the service's features and no others, whatever the
-    /// configured profile is. Returns `None` if no profile fits.
+    /// Returns the profile that uses most of the service's features and no others, regardless
+    /// of the configured profile. Returns `None` if no profile fits.
     #[must_use]
     pub fn fitting_profile(&self) -> Option<Quirks> {
         PROFILES.into_iter().find(|quirks| self.missing_for(quirks.features(None)).next().is_none())

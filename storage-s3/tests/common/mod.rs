@@ -7,6 +7,7 @@ pub(crate) mod external;
 pub(crate) mod known_failures;
 pub(crate) mod requests;
 pub(crate) mod server;
+pub(crate) mod uploads;
 
 use std::io::Write;
 

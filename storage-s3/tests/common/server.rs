@@ -1,4 +1,4 @@
-//! An S3 server in this process: s3s-fs, on a free port.
+//! An S3 server in this process: s3s-fs with multipart uploads ([`WithUploads`]), on a free port.
 //!
 //! All tests of a binary share one server, which runs on a thread and a runtime of its own. It
 //! stores objects in a file system; [`S3S_FS`](super::known_failures::S3S_FS) lists its deviations
@@ -21,7 +21,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s_fs::FileSystem;
 use storage_core::Storage;
 use storage_s3::{Quirks, S3Builder};
 use tempfile::TempDir;
@@ -29,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use super::requests::Requests;
+use super::uploads::WithUploads;
 
 pub(crate) const ACCESS_KEY_ID: &str = "AKINPROCESS";
 /// Contains characters that need escaping.
@@ -95,7 +95,7 @@ impl Server {
         let root = tempfile::Builder::new().prefix("storage-s3-").tempdir().unwrap();
         fs::create_dir(root.path().join(&name)).unwrap();
         let requests = Arc::<Requests>::default();
-        let mut service = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
+        let mut service = S3ServiceBuilder::new(WithUploads::new(root.path().to_owned()));
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let served = Served { service: service.build(), requests: Arc::clone(&requests) };
         lock(&self.buckets).insert(name.clone(), served);

@@ -10,7 +10,7 @@ use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, Storage};
 use storage_s3::{Quirks, S3Builder};
 
 use crate::fault_proxy::{
-    CannedResponse, Fault, Front, Gate, PlannedFault, Proxy, Reached, RecordedRequest,
+    CannedResponse, Fault, Front, Gate, PlannedFault, Progress, Proxy, RecordedRequest,
 };
 use crate::fixture::{
     ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, assert_bytes, pattern, read,
@@ -64,7 +64,7 @@ impl Large {
     }
 }
 
-/// Returns the positions that a request asks for, or `None` for the whole object.
+/// Returns the positions in the range of a request, or `None` for the whole object.
 fn range_of(request: &RecordedRequest) -> Option<std::ops::Range<u64>> {
     let (first, last) =
         header(request.headers(), "range")?.strip_prefix("bytes=")?.split_once('-')?;
@@ -92,9 +92,9 @@ fn asked_for(proxy: &Proxy) -> Vec<(Option<String>, Option<String>)> {
     proxy.inspect(|record| {
         let requests = record.of("GetObject");
         requests
-            .map(|seen| {
+            .map(|request| {
                 ["range", "if-match"]
-                    .map(|name| header(&seen.headers, name).map(str::to_owned))
+                    .map(|name| header(&request.headers, name).map(str::to_owned))
                     .into()
             })
             .collect()
@@ -198,7 +198,7 @@ async fn a_body_that_stalls_resumes_over_another_connection() {
     fixture
         .proxy
         .until("the end of the stalled connection", |record| {
-            record.count_at("GetObject", Reached::Abandoned) == 1
+            record.count_at("GetObject", Progress::Abandoned) == 1
         })
         .await;
 }
@@ -266,7 +266,7 @@ async fn a_body_without_a_strong_etag_does_not_resume() {
         fixture
             .proxy
             .until("the short response", |record| {
-                record.count_at("GetObject", Reached::Responded) == 1
+                record.count_at("GetObject", Progress::Responded) == 1
             })
             .await;
         drop(fixture);
@@ -362,7 +362,7 @@ async fn the_checksum_covers_all_pieces_of_a_resumed_body() {
 #[tokio::test]
 async fn a_connection_that_breaks_off_before_read_ahead_ranges_resumes() {
     let large = Large::new();
-    // The first connection has brought one part, so that read-ahead has begun, and breaks off in
+    // The first connection has delivered one part, so that read-ahead has begun, and breaks off in
     // the second part.
     let broken = large.proxy.on("GetObject").call(1).then(Fault::Truncate(PART as usize + 100_000));
     large.assert_is_read_whole().await;
@@ -433,12 +433,12 @@ async fn dropping_a_body_cancels_its_requests() {
     }
     large
         .proxy
-        .until("ranges ahead", |record| record.count_at("GetObject", Reached::Held) == 2)
+        .until("ranges ahead", |record| record.count_at("GetObject", Progress::Held) == 2)
         .await;
     drop(stream);
     large
         .proxy
-        .until("their end", |record| record.count_at("GetObject", Reached::Abandoned) >= 2)
+        .until("their end", |record| record.count_at("GetObject", Progress::Abandoned) >= 2)
         .await;
     assert_eq!(held.fired(), 2);
 }

@@ -2,7 +2,7 @@
 
 use storage_core::{ErrorKind, Metadata};
 
-use crate::fault_proxy::{CannedResponse, Fault, Gate, Reached};
+use crate::fault_proxy::{CannedResponse, Fault, Gate, Progress};
 use crate::fixture::{Fixture, PART, assert_bytes, two_parts};
 use crate::scenarios::{ABORT, COMPLETE, CREATE, Scenario, always, assert_new, assert_old, once};
 
@@ -91,7 +91,7 @@ async fn a_copy_by_ranges_that_is_dropped_at_any_step_is_aborted_in_the_backgrou
         });
         fixture
             .proxy
-            .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
+            .until("the step", move |record| record.count_at(operation, Progress::Held) == 1)
             .await;
         copying.abort();
         assert!(copying.await.unwrap_err().is_cancelled());

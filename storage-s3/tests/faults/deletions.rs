@@ -3,7 +3,7 @@
 use futures_util::{StreamExt, stream};
 use storage_core::{ErrorKind, Result};
 
-use crate::fault_proxy::{CannedResponse, Fault, Reached};
+use crate::fault_proxy::{CannedResponse, Fault, Progress};
 use crate::fixture::Fixture;
 
 const MANY: &str = "DeleteObjects";
@@ -102,8 +102,8 @@ async fn dropping_a_deletion_cancels_its_request() {
         let deletions = fixture.storage.delete_many(stream::iter(KEYS));
         deletions.collect::<Vec<_>>()
     });
-    fixture.proxy.until("the request", |record| record.count_at(MANY, Reached::Held) == 1).await;
+    fixture.proxy.until("the request", |record| record.count_at(MANY, Progress::Held) == 1).await;
     deleting.abort();
-    fixture.proxy.until("its end", |record| record.count_at(MANY, Reached::Abandoned) == 1).await;
+    fixture.proxy.until("its end", |record| record.count_at(MANY, Progress::Abandoned) == 1).await;
     assert_eq!((held.fired(), left(&fixture).await.len()), (1, 3));
 }

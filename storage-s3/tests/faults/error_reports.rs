@@ -131,7 +131,7 @@ async fn a_retry_after_of_one_second_is_observed() {
     fixture.storage.save("a", "text").await.unwrap();
     request.assert_fired();
     let times: Vec<_> =
-        fixture.proxy.inspect(|record| record.of("PutObject").map(|seen| seen.at).collect());
+        fixture.proxy.inspect(|record| record.of("PutObject").map(|request| request.at).collect());
     // Without it, the first delay is at most a tenth of that.
     assert!(times[1] - times[0] >= Duration::from_secs(1));
 }

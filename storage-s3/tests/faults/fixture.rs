@@ -137,7 +137,7 @@ pub(crate) async fn read(storage: &Storage, key: &str) -> Result<Bytes> {
 pub(crate) async fn within_timeout<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what)
         .await
-        .unwrap_or_else(|_| panic!("it did not come to an end"))
+        .unwrap_or_else(|_| panic!("it did not end"))
 }
 
 /// Advances the clock of this test, which triggers its timers and not those of the proxy. The clock

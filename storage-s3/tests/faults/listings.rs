@@ -10,7 +10,7 @@ use storage_core::{Entries, Entry, Error, ErrorKind, Storage};
 use storage_s3::{Quirks, S3Builder};
 
 use crate::fault_proxy::{
-    CannedResponse, Fault, Front, Gate, PlannedFault, Proxy, Reached, RecordedRequest,
+    CannedResponse, Fault, Front, Gate, PlannedFault, Progress, Proxy, RecordedRequest,
 };
 use crate::faults::{FaultCase, Outcome, faults};
 use crate::fixture::{ATTEMPTS, within_timeout};
@@ -223,7 +223,7 @@ async fn a_listing_that_repeats_its_token_is_an_error() {
     }
 }
 
-/// Returns the page number that a request asks for.
+/// Returns the number of the page that a request is for.
 fn after(request: &RecordedRequest) -> usize {
     token(request).map_or(0, |token| token.parse().unwrap())
 }
@@ -315,8 +315,8 @@ async fn an_endless_list_of_unfinished_uploads_fails() {
     let proxy = Proxy::scripted(page);
     let builder =
         S3Builder::new("bucket").quirks(Quirks::None).endpoint(proxy.endpoint()).allow_http(true);
-    let s3 = builder.anonymous(true).build().unwrap();
-    let error = within_timeout(s3.abort_stale_uploads("", Duration::ZERO)).await.unwrap_err();
+    let storage = Storage::new(builder.anonymous(true).build().unwrap());
+    let error = within_timeout(storage.abort_stale("", Duration::ZERO)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected);
     let requests = proxy.inspect(|record| record.count("*"));
     assert!((100..=102).contains(&requests), "{requests} requests");
@@ -342,8 +342,9 @@ async fn a_start_after_that_excludes_nothing_is_not_sent() {
         let storage = Storage::new(builder.anonymous(true).build().unwrap());
         let (names, error) = names(storage.list(prefix).start_after(after).entries()).await;
         assert_eq!((names, error.map(|error| error.kind())), (vec!["b/2".to_owned()], None));
-        let sent =
-            proxy.inspect(|record| record.of(LIST).any(|seen| seen.target.contains("start-after")));
+        let sent = proxy.inspect(|record| {
+            record.of(LIST).any(|request| request.target.contains("start-after"))
+        });
         assert_eq!(sent, is_sent, "prefix {prefix:?}, after {after:?}");
     }
 }
@@ -372,8 +373,8 @@ fn with_folder_markers(request: &RecordedRequest) -> CannedResponse {
 /// Returns the objects that were deleted.
 fn deleted(proxy: &Proxy) -> Vec<String> {
     proxy.inspect(|record| {
-        let deleted = record.of("*").filter(|seen| seen.method == "DELETE");
-        deleted.map(|seen| seen.target.clone()).collect()
+        let deleted = record.of("*").filter(|request| request.method == "DELETE");
+        deleted.map(|request| request.target.clone()).collect()
     })
 }
 
@@ -459,11 +460,14 @@ async fn dropping_a_listing_cancels_its_requests() {
             std::future::pending::<()>().await;
             drop(entries);
         });
-        listed.proxy.until("the request", |record| record.count_at(LIST, Reached::Held) == 1).await;
+        listed
+            .proxy
+            .until("the request", |record| record.count_at(LIST, Progress::Held) == 1)
+            .await;
         reading.abort();
         listed
             .proxy
-            .until("its end", |record| record.count_at(LIST, Reached::Abandoned) == 1)
+            .until("its end", |record| record.count_at(LIST, Progress::Abandoned) == 1)
             .await;
         assert_eq!((held.fired(), listed.proxy.count(LIST)), (1, call));
     }

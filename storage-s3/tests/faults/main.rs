@@ -8,6 +8,7 @@
 //! | `faults`, `fixture`, `scenarios` | the faults, and the fixtures of the tests |
 //! | `verbs` | every verb of one request, with every fault |
 //! | `uploads`, `copies` | multipart uploads of saves and of copies |
+//! | `multipart`, `upload_listings` | multipart uploads that outlive a process |
 //! | `conditions` | saves and copies that must not be repeated |
 //! | `bodies`, `listings`, `deletions` | responses in several pieces or for several keys |
 //! | `stalls` | servers that stop responding |
@@ -27,9 +28,11 @@ mod fault_proxy;
 mod faults;
 mod fixture;
 mod listings;
+mod multipart;
 mod real;
 mod renames;
 mod scenarios;
 mod stalls;
+mod upload_listings;
 mod uploads;
 mod verbs;

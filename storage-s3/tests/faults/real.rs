@@ -10,7 +10,7 @@ use storage_core::{Error, ErrorKind, Storage};
 use storage_s3::S3;
 
 use crate::common::external::External;
-use crate::fault_proxy::{CannedResponse, Fault, Front, Gate, PlannedFault, Proxy, Reached};
+use crate::fault_proxy::{CannedResponse, Fault, Front, Gate, PlannedFault, Progress, Proxy};
 use crate::fixture::{PART, assert_bytes, read, two_parts};
 use crate::scenarios::{COMPLETE, CREATE};
 
@@ -72,8 +72,8 @@ impl Fixture {
     }
 
     /// Returns the number of unfinished uploads, and aborts them.
-    async fn left(&self) -> usize {
-        self.truth.abort_stale_uploads(&format!("{}/", self.prefix), Duration::ZERO).await.unwrap()
+    async fn left(&self) -> u64 {
+        self.truth().abort_stale("", Duration::ZERO).await.unwrap()
     }
 
     /// Saves over an existing object. Afterwards the old or the new object exists.
@@ -131,7 +131,7 @@ async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
         });
         fixture
             .proxy
-            .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
+            .until("the step", move |record| record.count_at(operation, Progress::Held) == 1)
             .await;
         saving.abort();
         if operation == CREATE {
@@ -146,7 +146,7 @@ async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_id_was_lost_is_found_by_abort_stale_uploads() {
+async fn an_upload_whose_id_was_lost_is_found_by_abort_stale() {
     let Some(shared) = SharedFixture::new() else { return };
     let fixture = shared.fixture();
     let lost = fixture.proxy.on(CREATE).call(1).then(Fault::LoseResponse);

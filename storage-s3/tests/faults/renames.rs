@@ -1,8 +1,8 @@
-//! Renames, which are a copy and a DELETE: whatever fails between them, no object is lost.
+//! Renames, which are a copy and a DELETE: a failure between them loses no object.
 
 use storage_core::{Error, ErrorKind};
 
-use crate::fault_proxy::{CannedResponse, Fault, Gate, Reached};
+use crate::fault_proxy::{CannedResponse, Fault, Gate, Progress};
 use crate::fixture::Fixture;
 
 const COPY: &str = "CopyObject";
@@ -61,7 +61,7 @@ async fn a_rename_that_is_dropped_before_its_delete_leaves_both_objects() {
         let storage = fixture.storage.clone();
         async move { storage.rename("source", "a").await }
     });
-    fixture.proxy.until("the DELETE", |record| record.count_at(DELETE, Reached::Held) == 1).await;
+    fixture.proxy.until("the DELETE", |record| record.count_at(DELETE, Progress::Held) == 1).await;
     renaming.abort();
     assert!(renaming.await.unwrap_err().is_cancelled());
     held.assert_fired();
@@ -80,7 +80,7 @@ async fn an_object_that_is_saved_under_the_source_after_the_copy_stays() {
     });
     fixture
         .proxy
-        .until("the second HEAD", |record| record.count_at(HEAD, Reached::Held) == 1)
+        .until("the second HEAD", |record| record.count_at(HEAD, Progress::Held) == 1)
         .await;
     fixture.truth.save("source", "saved meanwhile").await.unwrap();
     gate.open();
@@ -117,7 +117,7 @@ async fn a_rename_whose_source_is_replaced_during_every_attempt_fails() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_gone_before_the_delete_is_renamed() {
+async fn a_rename_succeeds_if_the_source_is_deleted_before_its_own_delete() {
     let fixture = small().await;
     let gone =
         fixture.proxy.on(DELETE).then(Fault::Respond(CannedResponse::error(404, "NoSuchKey")));

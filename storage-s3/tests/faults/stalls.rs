@@ -10,7 +10,7 @@ use futures_util::stream;
 use storage_core::{Error, ErrorKind, Metadata, Result, Storage};
 use tokio::task::JoinHandle;
 
-use crate::fault_proxy::{Fault, Reached};
+use crate::fault_proxy::{Fault, Progress};
 use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read, two_parts};
 use crate::scenarios::COMPLETE;
 
@@ -115,12 +115,12 @@ impl Step {
 async fn exhaust_timeouts(fixture: &Fixture, operation: &'static str, by: Duration) {
     fixture
         .proxy
-        .until("silence", move |record| record.count_at(operation, Reached::Held) > 0)
+        .until("silence", move |record| record.count_at(operation, Progress::Held) > 0)
         .await;
     advance_clock(by).await;
     fixture
         .proxy
-        .until("the end of timeout", move |record| record.count_at(operation, Reached::Held) == 0)
+        .until("the end of timeout", move |record| record.count_at(operation, Progress::Held) == 0)
         .await;
 }
 
@@ -186,7 +186,7 @@ async fn a_request_whose_document_stalls_is_repeated() {
         let running = step.begin(&fixture);
         fixture
             .proxy
-            .until("silence", move |record| record.count_at(step.operation(), Reached::Held) > 0)
+            .until("silence", move |record| record.count_at(step.operation(), Progress::Held) > 0)
             .await;
         // The head must have arrived, so that the timeout of the body has begun.
         for _ in 0..20 {
@@ -224,7 +224,7 @@ async fn dropping_a_call_cancels_its_request() {
         let running = step.begin(&fixture);
         fixture
             .proxy
-            .until("silence", move |record| record.count_at(operation, Reached::Held) == 1)
+            .until("silence", move |record| record.count_at(operation, Progress::Held) == 1)
             .await;
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
@@ -232,7 +232,7 @@ async fn dropping_a_call_cancels_its_request() {
             // The creation completes, so that the id of the upload is known.
             fixture
                 .proxy
-                .until("its end", move |record| record.count_at(operation, Reached::Held) == 0)
+                .until("its end", move |record| record.count_at(operation, Progress::Held) == 0)
                 .await;
         }
         silent.assert_fired();

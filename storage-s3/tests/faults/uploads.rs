@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Payload, Result};
 
-use crate::fault_proxy::{CannedResponse, Fault, Gate, Reached};
+use crate::fault_proxy::{CannedResponse, Fault, Gate, Progress};
 use crate::fixture::{Fixture, PART, assert_bytes, streaming, two_parts, within_timeout};
 use crate::scenarios::{
     ABORT, COMPLETE, CREATE, Case, Scenario, always, assert_new, assert_old, once,
@@ -137,7 +137,7 @@ async fn only_an_upload_whose_id_was_lost_is_left() {
     save(&fixture).await.unwrap();
     lost.assert_fired();
     assert_bytes(&fixture.found("a").await.unwrap(), &two_parts());
-    // As documented: `abort_stale_uploads` removes it.
+    // As documented: `Storage::abort_stale` removes it.
     assert_eq!(fixture.proxy.inspect(|record| record.open_uploads().len()), 1);
 }
 
@@ -169,7 +169,7 @@ async fn a_completion_without_a_response_is_not_confused_with_another_object() {
     });
     fixture
         .proxy
-        .until("the second attempt", |record| record.count_at(COMPLETE, Reached::Held) == 1)
+        .until("the second attempt", |record| record.count_at(COMPLETE, Progress::Held) == 1)
         .await;
     fixture.truth.save("a", "of another").await.unwrap();
     gate.open();
@@ -178,6 +178,53 @@ async fn a_completion_without_a_response_is_not_confused_with_another_object() {
     assert_bytes(&fixture.found("a").await.unwrap(), b"of another");
     fixture.proxy.no_upload_is_left().await;
     assert_eq!((lost.fired(), second.fired()), (1, 1));
+}
+
+/// The ETags of both objects end in the number of parts.
+#[tokio::test]
+async fn a_completion_without_a_response_is_not_confused_with_the_object_of_another_upload() {
+    let fixture = Fixture::new();
+    let gate = Gate::new();
+    let lost = fixture.proxy.on(COMPLETE).call(1).then(Fault::LoseResponse);
+    let second = fixture.proxy.on(COMPLETE).call(2).then(Fault::Hold(gate.clone()));
+    let saving = tokio::spawn({
+        let storage = fixture.storage.clone();
+        async move { storage.save("a", two_parts()).await.map(|_| ()) }
+    });
+    fixture
+        .proxy
+        .until("the second attempt", |record| record.count_at(COMPLETE, Progress::Held) == 1)
+        .await;
+    let other: Vec<u8> = two_parts().iter().map(|byte| !byte).collect();
+    let upload = fixture.truth.multipart("a").part_size(PART).await.unwrap();
+    for (number, part) in (1..).zip(other.chunks(PART as usize)) {
+        upload.put_part(number, part.to_vec()).await.unwrap();
+    }
+    let etag = upload.complete().await.unwrap().etag.unwrap();
+    assert!(etag.opaque().ends_with("-2"), "{etag}, so this proves nothing");
+    gate.open();
+    let error = saving.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+    assert!(error.message().contains("unknown"), "{error}");
+    assert_bytes(&fixture.found("a").await.unwrap(), &other);
+    assert_eq!((lost.fired(), second.fired()), (1, 1));
+}
+
+/// S3 ends the upload with this response: "On a 409 failure you should re-initiate the multipart
+/// upload" ("CompleteMultipartUpload", `If-None-Match`).
+#[tokio::test]
+async fn a_conflict_that_ended_the_upload_is_an_error_after_which_a_save_may_be_repeated() {
+    let fixture = Fixture::new();
+    let conflict = Fault::Respond(CannedResponse::error(409, "ConditionalRequestConflict"));
+    let conflict = fixture.proxy.on(COMPLETE).call(1).then(conflict);
+    let gone = Fault::Respond(CannedResponse::error(404, "NoSuchUpload"));
+    let gone = fixture.proxy.on(COMPLETE).call(2).then(gone);
+    let save = || fixture.storage.save("a", two_parts()).create_new();
+    let error = save().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true), "{error}");
+    assert_eq!((conflict.fired(), gone.fired()), (1, 1));
+    save().await.unwrap();
+    assert_bytes(&fixture.found("a").await.unwrap(), &two_parts());
 }
 
 #[tokio::test]
@@ -240,7 +287,7 @@ async fn a_save_that_is_dropped_while_its_upload_is_at_any_step_is_aborted_in_th
         fixture.truth.save("a", "old").await.unwrap();
         fixture
             .proxy
-            .until("the step", move |record| record.count_at(operation, Reached::Held) == 1)
+            .until("the step", move |record| record.count_at(operation, Progress::Held) == 1)
             .await;
         saving.abort();
         assert!(saving.await.unwrap_err().is_cancelled());
@@ -267,7 +314,7 @@ async fn a_save_that_is_dropped_while_it_aborts_is_aborted() {
         let storage = fixture.storage.clone();
         async move { storage.save("a", two_parts()).await.map(|_| ()) }
     });
-    fixture.proxy.until("the abort", |record| record.count_at(ABORT, Reached::Held) == 1).await;
+    fixture.proxy.until("the abort", |record| record.count_at(ABORT, Progress::Held) == 1).await;
     saving.abort();
     assert!(saving.await.unwrap_err().is_cancelled());
     assert_old(&fixture).await;
@@ -285,12 +332,12 @@ async fn dropping_a_save_cancels_its_parts() {
     });
     fixture
         .proxy
-        .until("both parts", |record| record.count_at(UPLOAD_PART, Reached::Held) == 2)
+        .until("both parts", |record| record.count_at(UPLOAD_PART, Progress::Held) == 2)
         .await;
     saving.abort();
     fixture
         .proxy
-        .until("their end", |record| record.count_at(UPLOAD_PART, Reached::Abandoned) == 2)
+        .until("their end", |record| record.count_at(UPLOAD_PART, Progress::Abandoned) == 2)
         .await;
     fixture.proxy.no_upload_is_left().await;
     assert_eq!((held.fired(), fixture.proxy.count(UPLOAD_PART)), (2, 2));

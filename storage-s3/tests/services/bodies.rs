@@ -63,9 +63,10 @@ async fn the_gcs_profile_requests_the_stored_encoding_outside_of_the_signature()
         storage.save("a", "text").await.unwrap();
         storage.open("a").await.unwrap();
         let (sent, signed) = fake.proxy.inspect(|record| {
-            let seen = record.of("GetObject").last().unwrap();
+            let request = record.of("GetObject").last().unwrap();
             let header = |name| {
-                seen.headers
+                request
+                    .headers
                     .get(name)
                     .map(|value: &http::HeaderValue| value.to_str().unwrap().to_owned())
             };

@@ -64,7 +64,13 @@ async fn a_completion_document_without_an_etag_is_an_unknown_outcome_that_names_
     storage.save("small", "text").await.unwrap();
     let other = || Fault::ReplaceResponse(CannedResponse::new(200, "<SomethingElse/>"));
     let completed = fake.proxy.on("CompleteMultipartUpload").then(other());
-    let error = storage.save("a", vec![0; PART + 1]).await.unwrap_err();
+    // The object is recognised by its metadata.
+    storage.save("a", vec![0; PART + 1]).await.unwrap();
+    // Unless that cannot be read.
+    let denied = Fault::Respond(CannedResponse::error(403, "AccessDenied"));
+    let unreadable = fake.proxy.on("HeadObject").then(denied);
+    let error = storage.save("b", vec![0; PART + 1]).await.unwrap_err();
+    unreadable.assert_fired();
     assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
     assert!(
         error.message().contains("may have been stored")

@@ -150,13 +150,19 @@ async fn invalid_tags_are_refused_before_a_request() {
 }
 
 #[tokio::test]
-async fn a_service_without_tags_is_unsupported_and_a_web_page_is_not_an_empty_list() {
+async fn reading_the_tags_of_a_service_without_tags_is_unsupported() {
     let fake = Fake::without(&[]);
     let s3 = driver(&fake);
     let lacking = fake.proxy.on("GetObjectTagging").call(1);
     let lacking = lacking.then(Fault::Respond(CannedResponse::error(501, "NotImplemented")));
     assert_eq!(s3.tags(&key()).await.unwrap_err().kind(), ErrorKind::Unsupported);
     lacking.assert_fired();
+}
+
+#[tokio::test]
+async fn a_web_page_in_place_of_tags_is_an_error() {
+    let fake = Fake::without(&[]);
+    let s3 = driver(&fake);
     let page =
         fake.proxy.on("GetObjectTagging").then(Fault::Respond(CannedResponse::web_page(200)));
     assert_eq!(s3.tags(&key()).await.unwrap_err().kind(), ErrorKind::Unexpected);

@@ -119,7 +119,7 @@ async fn a_listing_of_versions_that_never_ends_is_aborted() {
 }
 
 #[tokio::test]
-async fn another_document_is_not_a_bucket_without_versions() {
+async fn a_document_of_another_kind_is_an_error_of_a_listing_of_versions() {
     let (_proxy, s3) = service(|_| CannedResponse::web_page(200));
     assert_eq!(listed(&s3).await.unwrap_err().kind(), ErrorKind::Unexpected);
     let (_proxy, s3) = service(|_| CannedResponse::error(501, "NotImplemented"));

@@ -21,7 +21,7 @@ pub(crate) fn client(program: &Path, variables: &BTreeMap<String, String>) -> Co
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        // File names are UTF-8 whatever the locale is.
+        // File names are UTF-8 regardless of the locale.
         .env("PYTHONUTF8", "1")
         .env("LC_ALL", "C.UTF-8");
     command

@@ -1,7 +1,7 @@
 //! Checksums are verified before the object becomes visible, and kept with it.
 
 use bytes::Bytes;
-use storage_core::ChecksumAlgorithm::{Crc64Nvme, Md5, Sha256};
+use storage_core::ChecksumAlgorithm::{Crc32c, Crc64Nvme, Md5, Sha256};
 use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, Payload};
 
 use crate::case::Checked;
@@ -9,7 +9,7 @@ use crate::kit::{Kit, refused};
 use crate::support::content::{assert_same, pattern};
 use crate::support::payloads::streaming;
 
-const ALGORITHMS: [ChecksumAlgorithm; 3] = [Sha256, Md5, Crc64Nvme];
+const ALGORITHMS: [ChecksumAlgorithm; 4] = [Sha256, Md5, Crc64Nvme, Crc32c];
 
 /// Returns the bytes in memory and as a stream, because drivers may treat the two differently.
 fn both_ways(bytes: &Bytes) -> [Payload; 2] {
@@ -75,7 +75,8 @@ pub(crate) async fn verified_and_computed_checksums_are_kept(kit: &Kit) -> Check
     let bytes = pattern(1, 20_000);
     for payload in both_ways(&bytes) {
         let save = kit.seed.save("a.bin", payload).expect_checksum(Checksum::of(Md5, &bytes));
-        let saved = save.compute_checksum(Sha256).compute_checksum(Crc64Nvme).await?;
+        let save = save.compute_checksum(Sha256).compute_checksum(Crc64Nvme);
+        let saved = save.compute_checksum(Crc32c).await?;
         for algorithm in ALGORITHMS {
             let expected = Some(Checksum::of(algorithm, &bytes));
             assert_eq!(saved.checksums.get(algorithm), expected.as_ref(), "save");

@@ -1,4 +1,4 @@
-//! `list` contains every key once, in byte order, whatever the page size of the backend.
+//! `list` contains every key once, in byte order, regardless of the page size of the backend.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `rename`: moves within a storage. No object is lost, whatever fails or is written meanwhile.
+//! `rename`: moves within a storage. Failures and concurrent writes lose no object.
 
 use storage_core::{Checksum, ChecksumAlgorithm, ETag, ErrorKind};
 

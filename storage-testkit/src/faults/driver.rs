@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    CopyOptions, Driver, EntryStream, Key, Link, ListOptions, Object, ObjectMeta, OpenOptions,
-    Operation, Payload, Prefix, RenameOptions, Result, SaveOptions, UrlOptions, forward,
+    CopyOptions, Driver, EntryStream, Key, Link, ListOptions, Multipart, Object, ObjectMeta,
+    OpenOptions, Operation, Payload, Prefix, RenameOptions, Result, SaveOptions, UrlOptions,
+    forward,
 };
 
 use super::plan::{Fault, Faults, Planned, planned_error};
-use super::streams::with_fault;
+use super::streams::{Piece, with_fault};
 
 /// A layer that injects faults: see [`Faults::layer`].
 #[derive(Debug, Clone)]
 pub struct Faulty {
-    inner: Arc<dyn Driver>,
-    faults: Faults,
+    pub(super) inner: Arc<dyn Driver>,
+    pub(super) faults: Faults,
 }
 
-type Due = Vec<(Arc<Fault>, Planned)>;
+pub(super) type Due = Vec<(Arc<Fault>, Planned)>;
 
 impl Faulty {
     pub(super) fn new(inner: Arc<dyn Driver>, faults: Faults) -> Self {
@@ -28,7 +30,7 @@ impl Faulty {
     }
 
     /// Makes a call of a verb that streams nothing.
-    async fn call<'a, T>(
+    pub(super) async fn call<'a, T>(
         &self,
         operation: Operation,
         key: &str,
@@ -38,10 +40,31 @@ impl Faulty {
         before(&due).await?;
         after(&due, call.await)
     }
+
+    /// Makes a call of a verb that returns a listing. It is counted at the first poll, because a
+    /// listing starts there.
+    pub(super) fn listing<T: Piece>(
+        &self,
+        operation: Operation,
+        key: &str,
+        items: BoxStream<'static, Result<T>>,
+    ) -> BoxStream<'static, Result<T>> {
+        let (faults, key) = (self.faults.clone(), key.to_owned());
+        let listed = async move {
+            let due = faults.of_call(operation, &key);
+            match before(&due).await {
+                Ok(()) => due
+                    .iter()
+                    .fold(items, |items, (fault, planned)| with_fault(items, fault, planned)),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(listed).flatten().boxed()
+    }
 }
 
 /// Applies the faults that delay or fail a call before it starts.
-async fn before(due: &Due) -> Result<()> {
+pub(super) async fn before(due: &Due) -> Result<()> {
     for (fault, planned) in due {
         match &**fault {
             Fault::Fail(error) => {
@@ -63,7 +86,7 @@ async fn before(due: &Due) -> Result<()> {
 }
 
 /// Applies the faults that replace the result of a call.
-fn after<T>(due: &Due, result: Result<T>) -> Result<T> {
+pub(super) fn after<T>(due: &Due, result: Result<T>) -> Result<T> {
     for (fault, planned) in due {
         if let (Fault::LoseResponse(kind), Ok(_)) = (&**fault, &result) {
             planned.fire();
@@ -82,7 +105,7 @@ fn is_in_stream(fault: &Fault) -> bool {
 
 /// Returns a payload with the faults in its bytes. Its own checks run before the faults, like in a
 /// backend that damages what it received.
-fn faulty_payload(payload: Payload, due: &Due) -> Payload {
+pub(super) fn faulty_payload(payload: Payload, due: &Due) -> Payload {
     if !due.iter().any(|(fault, _)| is_in_stream(fault)) {
         return payload;
     }
@@ -106,6 +129,10 @@ fn faulty_object(object: Object, due: &Due) -> Object {
 #[async_trait]
 impl Driver for Faulty {
     forward! { to self.inner: info, innermost, link_verifier }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
+    }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let due = self.faults.of_call(Operation::Save, key.as_str());
@@ -160,19 +187,7 @@ impl Driver for Faulty {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        let (faults, name) = (self.faults.clone(), prefix.to_string());
-        let entries = self.inner.list(prefix, options);
-        // The call is counted at the first poll, because a listing starts there.
-        let listed = async move {
-            let due = faults.of_call(Operation::List, &name);
-            match before(&due).await {
-                Ok(()) => due
-                    .iter()
-                    .fold(entries, |entries, (fault, planned)| with_fault(entries, fault, planned)),
-                Err(error) => stream::iter([Err(error)]).boxed(),
-            }
-        };
-        stream::once(listed).flatten().boxed()
+        self.listing(Operation::List, prefix.as_str(), self.inner.list(prefix, options))
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {

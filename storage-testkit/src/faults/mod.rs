@@ -1,17 +1,17 @@
 //! A layer that injects faults, for testing how an application handles them.
 //!
 //! A [`Faults`] is a set of plans that the test controls. [`Faults::layer`] applies the plans to
-//! any driver. Each plan selects calls of a verb and a fault for them. Plans can be added before
-//! the application runs and while it runs. Each plan counts how often it fired, so that a test can
-//! assert that its fault occurred.
+//! any driver, and [`Faults::in_memory`] to a new storage in memory. Each plan selects calls of a
+//! verb and a fault for them. Plans can be added before the application runs and while it runs.
+//! Each plan counts how often it fired, so that a test can assert that its fault occurred.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
-//! use storage_core::{ErrorKind, Memory, Operation};
+//! use storage_core::{ErrorKind, Operation};
 //! use storage_testkit::faults::Faults;
 //!
 //! let faults = Faults::new();
-//! let storage = Memory::storage().layer(|inner| faults.layer(inner));
+//! let storage = faults.in_memory();
 //!
 //! // The second save fails, and a download breaks off after three bytes.
 //! let full = faults.on(Operation::Save).call(2).fail(ErrorKind::StorageFull);
@@ -42,6 +42,7 @@
 //! one fails the call.
 
 mod driver;
+mod multipart;
 mod plan;
 mod streams;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use storage_core::{Driver, Error, ErrorKind, Operation};
+use storage_core::{Driver, Error, ErrorKind, Memory, Operation, Storage};
 use tokio::sync::Semaphore;
 
 use super::driver::Faulty;
@@ -68,6 +68,24 @@ impl Faults {
         Faulty::new(inner, self.clone())
     }
 
+    /// Returns a new storage in memory with this layer, for tests of an application.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use storage_core::{ErrorKind, Operation};
+    /// use storage_testkit::faults::Faults;
+    ///
+    /// let faults = Faults::new();
+    /// let storage = faults.in_memory();
+    /// faults.on(Operation::Save).fail(ErrorKind::StorageFull);
+    /// assert!(storage.save("a.txt", "hello").await.is_err());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_memory(&self) -> Storage {
+        Memory::storage().layer(|inner| self.layer(inner))
+    }
+
     /// Starts a plan for the calls of a verb. Selects all of them unless the plan is restricted. In
     /// [`delete_many`](storage_core::Storage::delete_many), each key is a call of `delete`.
     ///
@@ -88,6 +106,7 @@ impl Faults {
             Operation::List,
             Operation::Save,
             Operation::Copy,
+            Operation::Rename,
         ] {
             self.on(verb).fail(kind);
         }

@@ -35,20 +35,26 @@ impl Piece for Bytes {
     }
 }
 
-/// An entry has the length 1.
-impl Piece for storage_core::Entry {
-    fn len(&self) -> u64 {
-        1
-    }
+/// An item of a listing has the length 1.
+macro_rules! items_of_listings {
+    ($($item:ty),+) => {$(
+        impl Piece for $item {
+            fn len(&self) -> u64 {
+                1
+            }
 
-    fn split(self, _len: u64) -> (Self, Self) {
-        unreachable!("an entry is not split")
-    }
+            fn split(self, _len: u64) -> (Self, Self) {
+                unreachable!("an item of a listing is not split")
+            }
 
-    fn corrupted(self, _position: usize) -> Self {
-        self
-    }
+            fn corrupted(self, _position: usize) -> Self {
+                self
+            }
+        }
+    )+};
 }
+
+items_of_listings!(storage_core::Entry, storage_core::Part, storage_core::UnfinishedUpload);
 
 type Pieces<T> = BoxStream<'static, Result<T>>;
 

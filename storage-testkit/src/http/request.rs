@@ -112,7 +112,7 @@ async fn line(socket: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
     Ok(line.strip_suffix("\r\n").map(str::to_owned))
 }
 
-/// Reads a chunked body (RFC 9112, section 7.1). Returns whether its last chunk came.
+/// Reads a chunked body (RFC 9112, section 7.1). Returns whether its last chunk arrived.
 async fn read_chunks(socket: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> io::Result<bool> {
     while let Some(size) = line(socket).await? {
         let size = u64::from_str_radix(&size, 16).map_err(|_| io::ErrorKind::InvalidData)?;

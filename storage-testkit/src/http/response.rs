@@ -14,7 +14,7 @@ use super::request::Request;
 ///
 /// [`new`](Self::new) adds a `Content-Length` that matches the body unless a header sets the
 /// framing, and responds to HEAD without a body. The connection is kept for the next request unless
-/// a method says otherwise.
+/// a method changes this.
 ///
 /// A response that cannot be received completely counts as a *fault*. Any other response that a
 /// test means as a fault, such as one with a wrong header, is marked with [`fault`](Self::fault).
@@ -68,8 +68,8 @@ impl Response {
         Self::new("200 OK").body(body)
     }
 
-    /// Creates a response of exactly these bytes, whatever the request: they contain status line,
-    /// headers and body, or something that is not HTTP.
+    /// Creates a response of exactly these bytes, regardless of the request: they contain status
+    /// line, headers and body, or something that is not HTTP.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::with(None).body(bytes)
     }

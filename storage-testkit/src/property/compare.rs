@@ -21,8 +21,8 @@ type ETags = (ETag, ETag);
 
 pub(super) struct Pair<'a> {
     harness: &'a dyn Harness,
-    real: Storage,
-    model: Storage,
+    pub(super) real: Storage,
+    pub(super) model: Storage,
     /// The ETags of the previous versions.
     older: Mutex<HashMap<&'static str, ETags>>,
 }
@@ -73,6 +73,7 @@ impl<'a> Pair<'a> {
             {
                 self.rename(from, to, *create_new, *condition).await
             }
+            Step::Upload(upload) => self.upload(upload).await,
             Step::List { .. } | Step::Copy { .. } | Step::Rename { .. } => Ok(()),
         }
     }
@@ -264,13 +265,13 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    fn given(&self, given: Given) -> Metadata {
+    pub(super) fn given(&self, given: Given) -> Metadata {
         if self.real.info().capabilities.metadata { given.metadata() } else { Metadata::new() }
     }
 
     /// Returns the metadata that both sides must have in common. ETags, times and computed
     /// checksums may differ.
-    fn shown(&self, meta: ObjectMeta) -> (Key, u64, Option<Metadata>) {
+    pub(super) fn shown(&self, meta: ObjectMeta) -> (Key, u64, Option<Metadata>) {
         (meta.key, meta.size, self.real.info().capabilities.metadata.then_some(meta.metadata))
     }
 
@@ -282,7 +283,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Returns the ETags for a condition, or `None` if the driver has none that could match.
-    async fn etags(&self, key: &str, version: Version) -> Result<Option<ETags>> {
+    pub(super) async fn etags(&self, key: &str, version: Version) -> Result<Option<ETags>> {
         let present = match (found(self.real.stat(key).await)?, found(self.model.stat(key).await)?)
         {
             (None, _) | (_, None) => None,
@@ -310,14 +311,14 @@ impl<'a> Pair<'a> {
         })
     }
 
-    fn remember(&self, key: &'static str, replaced: Option<ETags>) {
+    pub(super) fn remember(&self, key: &'static str, replaced: Option<ETags>) {
         if let Some(replaced) = replaced {
             self.older.lock().unwrap_or_else(PoisonError::into_inner).insert(key, replaced);
         }
     }
 
     /// Returns whether the driver refused a key that it may refuse. The model skips the step then.
-    async fn is_refused<T>(&self, real: &Result<T>, key: &str) -> Result<bool, Failure> {
+    pub(super) async fn is_refused<T>(&self, real: &Result<T>, key: &str) -> Result<bool, Failure> {
         match kind(real) {
             Some(ErrorKind::InvalidKey) if self.harness.rejects_key(&Key::new(key)?) => Ok(true),
             Some(ErrorKind::Conflict) if self.harness.is_tree() => {
@@ -334,7 +335,7 @@ impl<'a> Pair<'a> {
 
     /// Returns whether an object exists below this key or at a parent of it, so that a tree cannot
     /// store the key.
-    async fn has_conflict(&self, key: &str) -> Result<bool> {
+    pub(super) async fn has_conflict(&self, key: &str) -> Result<bool> {
         let mut ancestors = key.match_indices('/').map(|(at, _)| &key[..at]);
         let taken = list(&self.model, "", None, None).await?;
         let is_taken = |wanted: &str| taken.iter().any(|(key, _)| key == wanted);
@@ -418,12 +419,12 @@ fn found(meta: Result<ObjectMeta>) -> Result<Option<ObjectMeta>> {
     }
 }
 
-fn kind<T>(result: &Result<T>) -> Option<ErrorKind> {
+pub(super) fn kind<T>(result: &Result<T>) -> Option<ErrorKind> {
     result.as_ref().err().map(Error::kind)
 }
 
 /// Asserts that both results are the same value or errors of the same kind.
-fn same<T: PartialEq + std::fmt::Debug>(real: Result<T>, model: Result<T>) -> Checked {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(real: Result<T>, model: Result<T>) -> Checked {
     match (real, model) {
         (Ok(real), Ok(model)) if real == model => Ok(()),
         (Err(real), Err(model)) if real.kind() == model.kind() => Ok(()),

@@ -2,9 +2,9 @@
 //! operations.
 //!
 //! A sequence contains saves in every mode, opens with ranges and conditions, copies, renames,
-//! deletes and listings, in any order, on a few keys with unusual names. After each step both
-//! drivers must return the same: results, error kinds, bodies, metadata, listings. If they differ,
-//! the test shortens the sequence as far as possible and prints it.
+//! deletes, listings and multipart uploads, in any order, on a few keys with unusual names. After
+//! each step both drivers must return the same: results, error kinds, bodies, metadata, listings.
+//! If they differ, the test shortens the sequence as far as possible and prints it.
 //!
 //! The suite runs 48 sequences. [`agrees_with_memory`] runs any number:
 //!
@@ -20,6 +20,7 @@
 
 mod compare;
 mod step;
+mod uploads;
 
 use std::sync::Arc;
 

@@ -7,6 +7,8 @@ use proptest::prop_oneof;
 use proptest::sample::select;
 use storage_core::{ByteRange, Metadata};
 
+use super::uploads::{self, Upload};
+
 /// The keys. They are few, so that operations affect the same objects, and have unusual names.
 pub(super) const KEYS: &[&str] = &[
     "a",
@@ -70,6 +72,7 @@ pub(super) enum Step {
         create_new: bool,
         condition: Option<Version>,
     },
+    Upload(Upload),
 }
 
 /// A body and how it is sent.
@@ -161,10 +164,11 @@ pub(super) fn any() -> impl Strategy<Value = Step> {
         2 => (key(), key(), proptest::bool::ANY, option::weighted(0.3, version())).prop_map(
             |(from, to, create_new, condition)| Step::Rename { from, to, create_new, condition }
         ),
+        2 => uploads::any().prop_map(Step::Upload),
     ]
 }
 
-fn key() -> impl Strategy<Value = &'static str> {
+pub(super) fn key() -> impl Strategy<Value = &'static str> {
     // Mostly the first few keys, so that many operations find an object.
     prop_oneof![2 => select(&KEYS[..4]), 1 => select(KEYS)]
 }
@@ -201,11 +205,11 @@ fn condition() -> impl Strategy<Value = Condition> {
     ]
 }
 
-fn version() -> impl Strategy<Value = Version> {
+pub(super) fn version() -> impl Strategy<Value = Version> {
     prop_oneof![3 => Just(Version::Present), 1 => Just(Version::PresentButWeak), 2 => Just(Version::Older)]
 }
 
-fn given() -> impl Strategy<Value = Given> {
+pub(super) fn given() -> impl Strategy<Value = Given> {
     select(&[Given::Nothing, Given::Headers, Given::User][..])
 }
 

@@ -8,9 +8,11 @@ use std::time::SystemTime;
 use futures_util::TryStreamExt;
 use storage_core::signed_url::SigningKey;
 use storage_core::{
-    Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key, Link,
-    LinkBase, LinkVerifier, ListOptions, Memory, Object, ObjectMeta, OpenOptions, Payload, Prefix,
-    RenameOptions, Result, SaveMode, SaveOptions, Storage, UrlMethod, UrlOptions, async_trait,
+    Capabilities, CompleteOptions, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error,
+    Key, Link, LinkBase, LinkVerifier, ListOptions, Memory, Multipart, MultipartLimits,
+    MultipartOptions, Object, ObjectMeta, OpenOptions, Part, PartStream, PartUrlOptions, Payload,
+    Prefix, RenameOptions, Result, SaveMode, SaveOptions, Storage, UploadId, UploadStream,
+    UrlMethod, UrlOptions, async_trait,
 };
 use storage_testkit::extra_entries::{
     AROUND_UNREADABLE_DIRECTORY, BESIDE_FOLDER_MARKERS, ExtraEntries, FOLDER_MARKERS,
@@ -166,6 +168,52 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         Ok(LinkVerifier::new(Sound::signer()?).with_base(Sound::base().try_into()?))
     }
 
+    fn limits(&self) -> MultipartLimits {
+        Memory::new().limits()
+    }
+
+    async fn begin(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        options: &MultipartOptions,
+    ) -> Result<UploadId> {
+        inner.memory.begin(key, options).await
+    }
+
+    async fn put_part(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        id: &UploadId,
+        number: u32,
+        payload: Payload,
+    ) -> Result<Part> {
+        inner.memory.put_part(key, id, number, payload).await
+    }
+
+    fn parts(&self, inner: &Sound, key: &Key, id: &UploadId) -> PartStream {
+        inner.memory.parts(key, id)
+    }
+
+    async fn complete(
+        &self,
+        inner: &Sound,
+        key: &Key,
+        id: &UploadId,
+        options: &CompleteOptions,
+    ) -> Result<ObjectMeta> {
+        inner.memory.complete(key, id, options).await
+    }
+
+    async fn abort(&self, inner: &Sound, key: &Key, id: &UploadId) -> Result<()> {
+        inner.memory.abort(key, id).await
+    }
+
+    fn uploads(&self, inner: &Sound, prefix: &Prefix) -> UploadStream {
+        inner.memory.uploads(prefix)
+    }
+
     /// See [`Harness::broken_backend`].
     fn broken_backend() -> Option<Storage> {
         None
@@ -257,6 +305,62 @@ impl<F: Flaw> Driver for Broken<F> {
     fn link_verifier(&self) -> Result<LinkVerifier> {
         self.flaw.link_verifier()
     }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Ok(self)
+    }
+}
+
+#[async_trait]
+impl<F: Flaw> Multipart for Broken<F> {
+    fn limits(&self) -> MultipartLimits {
+        self.flaw.limits()
+    }
+
+    async fn begin(&self, key: &Key, options: &MultipartOptions) -> Result<UploadId> {
+        self.flaw.begin(&self.inner, key, options).await
+    }
+
+    async fn put_part(
+        &self,
+        key: &Key,
+        id: &UploadId,
+        number: u32,
+        payload: Payload,
+    ) -> Result<Part> {
+        self.flaw.put_part(&self.inner, key, id, number, payload).await
+    }
+
+    fn parts(&self, key: &Key, id: &UploadId) -> PartStream {
+        self.flaw.parts(&self.inner, key, id)
+    }
+
+    async fn complete(
+        &self,
+        key: &Key,
+        id: &UploadId,
+        options: &CompleteOptions,
+    ) -> Result<ObjectMeta> {
+        self.flaw.complete(&self.inner, key, id, options).await
+    }
+
+    async fn abort(&self, key: &Key, id: &UploadId) -> Result<()> {
+        self.flaw.abort(&self.inner, key, id).await
+    }
+
+    fn uploads(&self, prefix: &Prefix) -> UploadStream {
+        self.flaw.uploads(&self.inner, prefix)
+    }
+
+    async fn part_url(
+        &self,
+        key: &Key,
+        id: &UploadId,
+        number: u32,
+        options: &PartUrlOptions,
+    ) -> Result<Link> {
+        self.inner.memory.part_url(key, id, number, options).await
+    }
 }
 
 /// A harness that makes drivers with a flaw.
@@ -276,6 +380,10 @@ impl<F: Flaw> Harness for Of<F> {
 
     fn keeps_bodies_in_memory(&self) -> bool {
         !F::OUTSIDE_MEMORY
+    }
+
+    fn multipart_limits(&self) -> Option<MultipartLimits> {
+        Some(Memory::new().limits())
     }
 
     fn is_tree(&self) -> bool {

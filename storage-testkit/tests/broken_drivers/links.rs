@@ -212,7 +212,7 @@ fn a_stable_link_that_expires_too_early_is_caught() {
     caught::<ExpiresWithinItsWindow>(&["url::a_stable_link_is_valid_as_long_as_requested"]);
 }
 
-/// Keeps links by path, whatever their options.
+/// Keeps links by path, regardless of their options.
 #[derive(Default)]
 struct RemembersLinks(Mutex<Option<Link>>);
 

@@ -11,6 +11,7 @@ mod links;
 mod listing;
 mod metadata;
 mod modes;
+mod multipart;
 mod opening;
 mod others;
 mod renaming;
@@ -28,9 +29,11 @@ storage_testkit::conformance!(sound, Of::<Flawless>::default());
 storage_testkit::conformance!(sound_tree, Of::<SoundTree>::default());
 
 /// The handle checks these guarantees before it calls a driver, so no driver can break them.
-const ENSURED_BY_THE_HANDLE: [&str; 2] = [
+const ENSURED_BY_THE_HANDLE: [&str; 4] = [
     "save::empty_chunks_in_a_stream_are_ignored",
     "metadata::invalid_metadata_is_refused_and_nothing_is_stored",
+    "multipart::a_checksum_that_cannot_be_composed_is_unsupported",
+    "multipart::unique_name_is_refused_at_the_beginning",
 ];
 
 /// A case that detects no flaw proves nothing.
@@ -44,6 +47,7 @@ fn every_case_detects_a_flaw() {
         include_str!("listing.rs"),
         include_str!("metadata.rs"),
         include_str!("modes.rs"),
+        include_str!("multipart.rs"),
         include_str!("opening.rs"),
         include_str!("others.rs"),
         include_str!("renaming.rs"),

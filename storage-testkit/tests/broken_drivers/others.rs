@@ -3,7 +3,7 @@
 use futures_util::{StreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, ErrorKind, Key,
-    Link, LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix,
+    Link, LinkVerifier, ListOptions, Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix,
     RenameOptions, Result, SaveMode, SaveOptions, Storage, UrlOptions, async_trait,
 };
 
@@ -103,6 +103,10 @@ impl Driver for HidesErrors {
     }
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
+        self.result(Verb::None, Err(Error::not_found()))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
         self.result(Verb::None, Err(Error::not_found()))
     }
 }

@@ -224,7 +224,7 @@ flawed_save!(OneAtATime, |flaw, inner, key, payload, options| {
     let _guard = flaw
         .lock
         .try_lock()
-        .map_err(|_| Error::new(ErrorKind::Timeout, "another save is under way"))?;
+        .map_err(|_| Error::new(ErrorKind::Timeout, "another save is in progress"))?;
     inner.memory.save(key, payload, options).await
 });
 
@@ -287,7 +287,7 @@ struct StaysLocked {
 }
 flawed_save!(StaysLocked, |flaw, inner, key, payload, options| {
     if flaw.locked.lock().unwrap().insert(key.clone(), ()).is_some() {
-        return Err(Error::new(ErrorKind::Conflict, "another save is under way"));
+        return Err(Error::new(ErrorKind::Conflict, "another save is in progress"));
     }
     let saved = inner.memory.save(key, payload, options).await?;
     flaw.locked.lock().unwrap().remove(key);

@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyOptions, Driver, DriverInfo, DriverRef, ETag, EntryStream, Error, Key, Link,
-    LinkVerifier, ListOptions, Object, ObjectMeta, OpenOptions, Payload, Prefix, RenameOptions,
-    Result, SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
+    LinkVerifier, ListOptions, Multipart, Object, ObjectMeta, OpenOptions, Payload, Prefix,
+    RenameOptions, Result, SaveMode, SaveOptions, UrlOptions, async_trait, delete_one_by_one,
 };
 
 #[derive(Debug, Default)]
@@ -106,5 +106,9 @@ impl Driver for Spool {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         Err(Error::unsupported("a spool has no links"))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Err(Error::unsupported("a spool takes objects as a whole"))
     }
 }

@@ -3,6 +3,7 @@
 mod backoff;
 mod body;
 mod listing;
+mod multipart;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::forward;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyMode, CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveMode, SaveOptions,
@@ -42,6 +44,8 @@ use crate::payload::Payload;
 /// | `copy` | if it may overwrite |
 /// | `rename` | after `RateLimited` only |
 /// | `open` | always; a body that breaks off resumes at the next byte |
+/// | `put_part` of a multipart upload | if the payload can be replayed |
+/// | the other verbs of multipart uploads | always, except the listings of parts and uploads |
 /// | `list` | after the last entry, so that no entry is repeated or skipped |
 /// | an error after which a listing continues | in the same way; yielded when no retries are left |
 ///
@@ -98,6 +102,10 @@ fn has_no_effect(error: &Error) -> bool {
 #[async_trait]
 impl Driver for Retry {
     forward! { to self.inner: info, innermost, link_verifier }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
+    }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let mut attempts = self.backoff.attempts(Operation::Save);

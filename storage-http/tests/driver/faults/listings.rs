@@ -1,6 +1,6 @@
 //! Listings of servers without WebDAV, and of servers that send wrong documents.
 
-use storage_core::ErrorKind;
+use storage_core::{ErrorKind, Storage};
 
 use storage_testkit::http::{Peer, Request, Response};
 
@@ -51,6 +51,31 @@ async fn a_server_without_webdav_is_unsupported() {
         }
         peer.assert_fired();
     }
+}
+
+#[tokio::test]
+async fn a_storage_without_webdav_sends_no_request_to_list() {
+    let peer = Peer::start(|_| Response::new("404 Not Found"));
+    let read_only = peer.http().build().unwrap();
+    let without_webdav = peer.http().writable(true).webdav(false).build().unwrap();
+    for http in [read_only, without_webdav] {
+        let error = Storage::new(http).list("").entries().collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("webdav = true"), "{error}");
+    }
+    assert!(peer.requests().is_empty(), "{:?}", peer.requests());
+}
+
+#[tokio::test]
+async fn a_delete_without_the_option_webdav_deletes_no_directory() {
+    let peer = Peer::start(|request| match &*request.method {
+        "PROPFIND" => multistatus(&response(&request.target, DIRECTORY)).fault(),
+        _ => Response::new("204 No Content"),
+    });
+    let http = peer.http().writable(true).webdav(false).build().unwrap();
+    Storage::new(http).delete("directory").await.unwrap();
+    peer.assert_fired();
+    assert!(peer.requests().iter().all(|request| request.method == "PROPFIND"));
 }
 
 #[tokio::test]

@@ -61,8 +61,9 @@ pub(crate) trait PeerDriver {
         self.http().header_timeout(SHORT_TIMEOUT).idle_timeout(SHORT_TIMEOUT)
     }
 
+    /// Returns a read-only storage that lists.
     fn storage(&self) -> Storage {
-        Storage::new(self.http().build().unwrap())
+        Storage::new(self.http().webdav(true).build().unwrap())
     }
 
     fn storage_with_short_timeouts(&self) -> Storage {

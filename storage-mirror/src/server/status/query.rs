@@ -54,7 +54,7 @@ pub(super) struct PageQuery {
     pub(super) from: usize,
     /// The seconds after which the browser loads the page again.
     pub(super) refresh: Option<u32>,
-    /// Whether JSON is requested, whatever the client accepts.
+    /// Whether JSON is requested, regardless of what the client accepts.
     pub(super) is_json: bool,
 }
 

@@ -228,7 +228,7 @@ fn meaning(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Hit => "The cache had the object, and it was fresh.",
         Outcome::Stale => {
-            "The cache had an expired object, and served it while origin was slow, failed or was asked."
+            "The cache had an expired object, and served it while origin was slow or failed, or while it was fetched again."
         }
         Outcome::Revalidated => "The cache had an expired object, and origin confirmed it.",
         Outcome::Miss => {

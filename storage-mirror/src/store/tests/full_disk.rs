@@ -49,7 +49,7 @@ pub(super) fn full_disk(path: &Path) {
     // A large object is refused before the first byte, because its space is allocated at once.
     refused(store.begin("large").create(meta("large", 8 * MIB)), ErrorKind::StorageFull);
     assert_as_before(path, &store);
-    // A fill under way fails at the write that finds the disk full.
+    // A running fill fails at the first write to the full disk.
     let len = BLOCK as u64 - 10;
     let mut filling = store.begin("key").create(meta("key", len)).unwrap();
     fill_up(&path.join("filler"));

@@ -85,7 +85,7 @@ fn entry_files(path: &Path) -> Vec<PathBuf> {
     shelves.flat_map(|shelf| files_in(&shelf)).collect()
 }
 
-/// Returns the files of the fills under way.
+/// Returns the files of the running fills.
 fn fill_files(path: &Path) -> Vec<PathBuf> {
     files_in(&path.join("filling"))
 }

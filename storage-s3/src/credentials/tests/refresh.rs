@@ -1,4 +1,4 @@
-//! When credentials are fetched again, and by which caller. The tests set the clock.
+//! Tests of when credentials are fetched again, and by which caller. They set the clock.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,21 +19,23 @@ const HOUR: u64 = 3600;
 
 type Results = Mutex<VecDeque<Result<Fetched, CredentialError>>>;
 
-/// Returns the results that a test prepared, one for each permit.
-#[derive(Default)]
+/// A source that returns prepared results, one for each permit.
 struct Scripted {
     results: Results,
-    asked: Mutex<usize>,
+    fetches: Mutex<usize>,
+    /// `None` to return each result at once.
     permits: Option<Semaphore>,
-    started: Semaphore0,
+    /// Has a permit for each fetch that has started.
+    started: Semaphore,
 }
 
-/// A semaphore that begins without permits.
-struct Semaphore0(Semaphore);
-
-impl Default for Semaphore0 {
-    fn default() -> Self {
-        Self(Semaphore::new(0))
+impl Scripted {
+    fn new(
+        results: impl IntoIterator<Item = Result<Fetched, CredentialError>>,
+        permits: Option<Semaphore>,
+    ) -> Self {
+        let results = Mutex::new(results.into_iter().collect());
+        Self { results, fetches: Mutex::default(), permits, started: Semaphore::new(0) }
     }
 }
 
@@ -41,8 +43,8 @@ impl Source for Arc<Scripted> {
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     async fn fetch(&self) -> Result<Fetched, CredentialError> {
-        *self.asked.lock().unwrap() += 1;
-        self.started.0.add_permits(1);
+        *self.fetches.lock().unwrap() += 1;
+        self.started.add_permits(1);
         if let Some(permits) = &self.permits {
             permits.acquire().await.unwrap().forget();
         }
@@ -58,16 +60,12 @@ struct Setup {
 
 impl Setup {
     fn new(results: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
-        Self::with(Scripted {
-            results: Mutex::new(results.into_iter().collect()),
-            ..Scripted::default()
-        })
+        Self::with(Scripted::new(results, None))
     }
 
-    /// Each result waits for a permit.
+    /// Creates a setup in which each result waits for a permit.
     fn held_back(results: impl IntoIterator<Item = Result<Fetched, CredentialError>>) -> Self {
-        let results = Mutex::new(results.into_iter().collect());
-        Self::with(Scripted { results, permits: Some(Semaphore::new(0)), ..Scripted::default() })
+        Self::with(Scripted::new(results, Some(Semaphore::new(0))))
     }
 
     fn with(source: Scripted) -> Self {
@@ -84,8 +82,8 @@ impl Setup {
         *self.now.lock().unwrap() = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     }
 
-    fn asked(&self) -> usize {
-        *self.source.asked.lock().unwrap()
+    fn fetches(&self) -> usize {
+        *self.source.fetches.lock().unwrap()
     }
 
     fn allow_results(&self, results: usize) {
@@ -100,9 +98,9 @@ impl Setup {
         }
     }
 
-    /// Waits until the source has been fetched once more.
+    /// Waits until one more fetch has started.
     async fn started(&self) {
-        self.source.started.0.acquire().await.unwrap().forget();
+        self.source.started.acquire().await.unwrap().forget();
     }
 }
 
@@ -113,7 +111,7 @@ fn until(key_id: &str, seconds: u64) -> Result<Fetched, CredentialError> {
     Ok(Fetched { credential, expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) })
 }
 
-fn no(message: &str) -> Result<Fetched, CredentialError> {
+fn failed(message: &str) -> Result<Fetched, CredentialError> {
     Err(CredentialError::new(message))
 }
 
@@ -124,10 +122,10 @@ async fn credentials_are_fetched_once_and_again_five_minutes_before_their_expiry
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
     }
-    assert_eq!(setup.asked(), 1);
+    assert_eq!(setup.fetches(), 1);
     setup.at(HOUR - 300);
     assert_eq!(setup.get().await.unwrap(), "B");
-    assert_eq!(setup.asked(), 2);
+    assert_eq!(setup.fetches(), 2);
 }
 
 /// The rejection of a HEAD has no reason. Often the policy does not allow the request.
@@ -136,11 +134,11 @@ async fn credentials_with_an_expiry_are_renewed_early_only_if_the_rejection_name
     let setup = Setup::new([until("A", HOUR), until("B", 2 * HOUR)]);
     let first = setup.provider.get_credential().await.unwrap();
     assert!(Renewal::renewed(&*setup.provider, &first, false).await.is_none());
-    assert_eq!(setup.asked(), 1);
+    assert_eq!(setup.fetches(), 1);
     let second = Renewal::renewed(&*setup.provider, &first, true).await.unwrap();
-    assert_eq!((second.key_id.as_str(), setup.asked()), ("B", 2));
+    assert_eq!((second.key_id.as_str(), setup.fetches()), ("B", 2));
     let also_second = Renewal::renewed(&*setup.provider, &first, false).await.unwrap();
-    assert_eq!((also_second.key_id.as_str(), setup.asked()), ("B", 2));
+    assert_eq!((also_second.key_id.as_str(), setup.fetches()), ("B", 2));
 }
 
 #[tokio::test]
@@ -161,7 +159,7 @@ async fn credentials_without_an_expiry_are_fetched_once() {
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
     }
-    assert_eq!(setup.asked(), 1);
+    assert_eq!(setup.fetches(), 1);
 }
 
 /// Returns the results of this many callers, which all wait when the source returns.
@@ -178,18 +176,18 @@ async fn many_concurrent_callers_cause_one_fetch() {
     for response in waiting_callers(&setup, 20).await {
         assert_eq!(response.unwrap(), "A");
     }
-    assert_eq!(setup.asked(), 1);
+    assert_eq!(setup.fetches(), 1);
 }
 
 #[tokio::test]
 async fn an_error_is_shared_by_waiting_callers_and_not_cached() {
-    let setup = Setup::held_back([no("not today"), until("A", HOUR)]);
+    let setup = Setup::held_back([failed("not today"), until("A", HOUR)]);
     for response in waiting_callers(&setup, 20).await {
         let error = response.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
         assert!(error.message().contains("not today"), "{error}");
     }
-    assert_eq!(setup.asked(), 1);
+    assert_eq!(setup.fetches(), 1);
     setup.allow_results(1);
     assert_eq!(setup.get().await.unwrap(), "A");
 }
@@ -210,24 +208,24 @@ async fn one_caller_renews_while_the_others_use_the_valid_credentials() {
     setup.allow_results(1);
     assert_eq!(renewing.await.unwrap().unwrap(), "B");
     assert_eq!(setup.get().await.unwrap(), "B");
-    assert_eq!(setup.asked(), 2);
+    assert_eq!(setup.fetches(), 2);
 }
 
 #[tokio::test]
 async fn valid_credentials_are_used_while_renewal_fails() {
     let setup = Setup::new([
         until("A", HOUR),
-        no("first"),
-        no("second"),
-        no("third"),
+        failed("first"),
+        failed("second"),
+        failed("third"),
         until("B", 2 * HOUR),
     ]);
     assert_eq!(setup.get().await.unwrap(), "A");
-    // Fetched at most every 30 s.
-    for (second, asked) in [(HOUR - 300, 2), (HOUR - 271, 2), (HOUR - 270, 3), (HOUR - 241, 3)] {
+    // At most one fetch every 30 s.
+    for (second, fetches) in [(HOUR - 300, 2), (HOUR - 271, 2), (HOUR - 270, 3), (HOUR - 241, 3)] {
         setup.at(second);
         assert_eq!(setup.get().await.unwrap(), "A");
-        assert_eq!(setup.asked(), asked, "at {second} s");
+        assert_eq!(setup.fetches(), fetches, "at {second} s");
     }
     setup.at(HOUR);
     let error = setup.get().await.unwrap_err();
@@ -238,12 +236,12 @@ async fn valid_credentials_are_used_while_renewal_fails() {
 #[tokio::test]
 async fn a_source_that_returns_the_same_credentials_is_not_fetched_continually() {
     let setup = Setup::new([until("A", HOUR), until("A", HOUR), until("B", 2 * HOUR)]);
-    for (second, asked) in
+    for (second, fetches) in
         [(0, 1), (HOUR - 300, 2), (HOUR - 290, 2), (HOUR - 271, 2), (HOUR - 60, 3)]
     {
         setup.at(second);
         assert!(setup.get().await.is_ok());
-        assert_eq!(setup.asked(), asked, "at {second} s");
+        assert_eq!(setup.fetches(), fetches, "at {second} s");
     }
 }
 
@@ -258,7 +256,7 @@ async fn a_dropped_fetch_is_repeated_by_the_next_caller() {
     setup.started().await;
     setup.allow_results(1);
     assert_eq!(next.await.unwrap().unwrap(), "A");
-    assert_eq!(setup.asked(), 2);
+    assert_eq!(setup.fetches(), 2);
 }
 
 #[tokio::test]
@@ -280,5 +278,5 @@ async fn a_source_that_never_responds_times_out() {
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(error.is_retryable());
     assert!(error.message().contains("no response within 5 s"), "{error}");
-    assert_eq!(setup.asked(), 1);
+    assert_eq!(setup.fetches(), 1);
 }

@@ -8,7 +8,7 @@ use storage_core::{Error, ErrorKind, Result, format_time};
 use storage_testkit::http::{Peer, Response};
 
 use super::log::Log;
-use super::server::Here;
+use super::server::LocalClient;
 use super::{Home, assert_says, credential, error, named, triple};
 use crate::credentials::find;
 use crate::credentials::sdk::message_chain;
@@ -25,7 +25,7 @@ fn in_an_hour() -> SystemTime {
     SystemTime::now() + Duration::from_secs(3600)
 }
 
-fn found(home: &Home, profile: &str, client: &Here) -> Result<Found> {
+fn found(home: &Home, profile: &str, client: &LocalClient) -> Result<Found> {
     find(&named(profile), &home.env(), Arc::new(client.clone()))
 }
 
@@ -48,7 +48,7 @@ const ROLES: &str = "[profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_pr
 async fn a_role_is_assumed_with_the_keys_of_its_source_and_cached_until_shortly_before_its_expiry()
 {
     let server = Peer::start(|_| Response::ok(assumed("ROLE")));
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     let home = Home::new().config(ROLES);
     let found = found(&home, "role", &client).unwrap();
     assert_eq!((found.source, found.region.as_deref()), ("profile", Some("eu-west-3")));
@@ -77,7 +77,7 @@ async fn a_refusal_of_sts_is_reported_and_the_next_call_asks_again() {
         _ => Response::ok(assumed("ROLE")),
     });
     let home = Home::new().config(ROLES);
-    let found = found(&home, "role", &Here::at(&server)).unwrap();
+    let found = found(&home, "role", &LocalClient::to(&server)).unwrap();
     let words = ["\"role\"", "AccessDenied", "is not authorized"];
     let error = error(&found).await;
     assert_says(&error, ErrorKind::Unauthenticated, &words);
@@ -89,7 +89,7 @@ async fn a_refusal_of_sts_is_reported_and_the_next_call_asks_again() {
 async fn an_error_in_a_profile_is_reported_each_time() {
     let server = Peer::start(|_| Response::new(500));
     let home = Home::new().config(ROLES);
-    let found = found(&home, "loop", &Here::at(&server)).unwrap();
+    let found = found(&home, "loop", &LocalClient::to(&server)).unwrap();
     for _ in 0..2 {
         assert_says(&error(&found).await, ErrorKind::InvalidConfig, &["\"loop\"", "infinite loop"]);
     }
@@ -112,7 +112,7 @@ async fn a_credential_process_is_run() {
         response.display()
     ));
     let server = Peer::start(|_| Response::new(500));
-    let p = found(&home, "p", &Here::at(&server)).unwrap();
+    let p = found(&home, "p", &LocalClient::to(&server)).unwrap();
     for _ in 0..3 {
         assert_eq!(
             triple(&p).await,
@@ -120,7 +120,7 @@ async fn a_credential_process_is_run() {
         );
     }
     assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
-    let q = found(&home, "q", &Here::at(&server)).unwrap();
+    let q = found(&home, "q", &LocalClient::to(&server)).unwrap();
     assert_says(&error(&q).await, ErrorKind::Unauthenticated, &["\"q\"", "no login"]);
 }
 
@@ -167,7 +167,7 @@ fn this_home() -> crate::credentials::Environment {
     crate::credentials::Environment::of([("HOME", std::env::var_os("HOME").unwrap())])
 }
 
-async fn by_sso(client: &Here) -> Result<Arc<object_store::aws::AwsCredential>, Error> {
+async fn by_sso(client: &LocalClient) -> Result<Arc<object_store::aws::AwsCredential>, Error> {
     credential(&find(&named("dev"), &this_home(), Arc::new(client.clone())).unwrap()).await
 }
 
@@ -182,7 +182,7 @@ async fn a_login_is_exchanged_for_a_roles_credentials() {
             r#"{{"roleCredentials":{{"accessKeyId":"SSO","secretAccessKey":"s","sessionToken":"t","expiration":{expiration}}}}}"#
         ))
     });
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     assert_eq!(by_sso(&client).await.unwrap().key_id, "SSO");
     assert_eq!(client.recorded(), ["https://portal.sso.eu-west-1.amazonaws.com"]);
     let asked = &server.requests()[0];
@@ -201,7 +201,7 @@ async fn an_error_about_an_expired_login_names_the_command_that_renews_it() {
         return at_home("an_error_about_an_expired_login_names_the_command_that_renews_it", &home);
     }
     let server = Peer::start(|_| Response::new(500));
-    let error = by_sso(&Here::at(&server)).await.err().unwrap();
+    let error = by_sso(&LocalClient::to(&server)).await.err().unwrap();
     let words = ["\"dev\"", "expired", "aws sso login --profile dev"];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
     assert!(server.requests().is_empty());
@@ -216,7 +216,7 @@ async fn an_error_about_a_missing_login_names_the_command() {
         );
     }
     let server = Peer::start(|_| Response::new(500));
-    let error = by_sso(&Here::at(&server)).await.err().unwrap();
+    let error = by_sso(&LocalClient::to(&server)).await.err().unwrap();
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -239,7 +239,7 @@ async fn no_secret_of_the_sdk_is_shown() {
         (200, garbage.to_owned()),
     ] {
         let server = Peer::start(move |_| Response::new(status).body(response.clone()));
-        let client = Here::at(&server);
+        let client = LocalClient::to(&server);
         let home = Home::new().config(ROLES);
         let role = found(&home, "role", &client).unwrap();
         for given in [credential(&role).await, by_sso(&client).await] {
@@ -256,7 +256,7 @@ async fn no_secret_of_the_sdk_is_shown() {
     std::fs::write(this_home().home().unwrap().join(format!(".aws/sso/cache/{START}.json")), token)
         .unwrap();
     let server = Peer::start(|_| Response::new(500));
-    let old = find(&named("old"), &this_home(), Arc::new(Here::at(&server))).unwrap();
+    let old = find(&named("old"), &this_home(), Arc::new(LocalClient::to(&server))).unwrap();
     let error = error(&old).await.to_string();
     assert!(error.contains("unexpected token"), "the token was not read: {error}");
     all.push_str(&error);

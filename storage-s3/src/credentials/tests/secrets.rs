@@ -9,7 +9,7 @@ use storage_core::{Error, format_time};
 use storage_testkit::http::{Peer, Request, Response};
 
 use super::log::Log;
-use super::server::Here;
+use super::server::LocalClient;
 use super::{Home, credential};
 use crate::credentials::Sources;
 use crate::credentials::search::Found;
@@ -129,12 +129,12 @@ async fn requests_and_responses_of_credential_servers_are_never_shown() {
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/canary-path"),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary-authorisation"),
         ]);
-        all.push_str(&used(container.find_with(Here::at(&server))).await);
-        all.push_str(&used(Home::new().find_with(Here::at(&server))).await);
+        all.push_str(&used(container.find_with(LocalClient::to(&server))).await);
+        all.push_str(&used(Home::new().find_with(LocalClient::to(&server))).await);
         let identity = Home::new().variable("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
         let token = identity.file("token", "canary-authorisation");
         let identity = identity.variable("AWS_WEB_IDENTITY_TOKEN_FILE", token);
-        all.push_str(&used(identity.find_with(Here::at(&server))).await);
+        all.push_str(&used(identity.find_with(LocalClient::to(&server))).await);
         assert!(server.requests().len() >= 4, "all three were asked");
     }
     drop(guard);

@@ -1,4 +1,5 @@
-//! Clients whose requests go to a scripted peer, whatever host they name, or receive no response.
+//! Clients for tests: [`LocalClient`] sends all requests to a scripted peer, and [`SilentClient`]
+//! receives no response.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,15 +18,15 @@ pub(super) fn base(peer: &Peer) -> String {
     format!("http://{}", peer.address())
 }
 
-/// A client that sends all requests to one server, and records their hosts.
+/// A client that sends all requests to one peer, regardless of their host, and records the hosts.
 #[derive(Debug, Clone)]
-pub(super) struct Here {
+pub(super) struct LocalClient {
     address: SocketAddr,
     recorded: Arc<Mutex<Vec<String>>>,
 }
 
-impl Here {
-    pub(super) fn at(peer: &Peer) -> Self {
+impl LocalClient {
+    pub(super) fn to(peer: &Peer) -> Self {
         Self { address: peer.address(), recorded: Arc::default() }
     }
 
@@ -35,18 +36,18 @@ impl Here {
     }
 }
 
-impl HttpConnector for Here {
+impl HttpConnector for LocalClient {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        // The address is of this machine, so that no proxy is used.
+        // No proxy is used, because the address is a loopback address.
         let client = HttpClient::new(crate::transport::Http::new().unwrap());
-        Ok(HttpClient::new(Service { client, here: self.clone() }))
+        Ok(HttpClient::new(Service { client, recorder: self.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Service {
     client: HttpClient,
-    here: Here,
+    recorder: LocalClient,
 }
 
 #[async_trait]
@@ -54,27 +55,27 @@ impl HttpService for Service {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let uri = request.uri().clone();
         let recorded = format!("{}://{}", uri.scheme_str().unwrap(), uri.authority().unwrap());
-        self.here.recorded.lock().unwrap().push(recorded);
+        self.recorder.recorded.lock().unwrap().push(recorded);
         let path = uri.path_and_query().unwrap();
-        *request.uri_mut() = format!("http://{}{path}", self.here.address).parse().unwrap();
+        *request.uri_mut() = format!("http://{}{path}", self.recorder.address).parse().unwrap();
         self.client.execute(request).await
     }
 }
 
-/// A client that receives a response to its first request after a while, or to no request.
+/// A client that receives no response. With `after`, a PUT receives one after this time.
 #[derive(Debug)]
-pub(super) struct Silence {
+pub(super) struct SilentClient {
     pub(super) after: Option<Duration>,
 }
 
-impl HttpConnector for Silence {
+impl HttpConnector for SilentClient {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(Self { after: self.after }))
     }
 }
 
 #[async_trait]
-impl HttpService for Silence {
+impl HttpService for SilentClient {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         match self.after {
             Some(after) if request.method() == Method::PUT => tokio::time::sleep(after).await,

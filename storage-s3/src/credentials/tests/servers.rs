@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use storage_core::{ErrorKind, format_time};
 use storage_testkit::http::{Peer, Request, Response};
 
-use super::server::{Here, Silence, base};
+use super::server::{LocalClient, SilentClient, base};
 use super::{Home, assert_says, error, triple};
 use crate::credentials::Sources;
 use crate::credentials::document::ClockSkew;
@@ -37,7 +37,7 @@ fn container(server: &Peer) -> Home {
 #[tokio::test]
 async fn an_ecs_task_requests_its_path_from_the_agent() {
     let server = Peer::start(|_| Response::ok(document("TASK", in_an_hour())));
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     let found =
         Home::new().variable(RELATIVE, "/v2/credentials/id").find_with(client.clone()).unwrap();
     assert_eq!(found.source, "container");
@@ -54,7 +54,7 @@ async fn an_ecs_task_requests_its_path_from_the_agent() {
 async fn a_container_sends_its_authorisation_token() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer given");
-    assert_eq!(triple(&home.find_with(Here::at(&server)).unwrap()).await, given("C"));
+    assert_eq!(triple(&home.find_with(LocalClient::to(&server)).unwrap()).await, given("C"));
     let asked = &server.requests()[0];
     assert_eq!(asked.target, "/credentials?x=1");
     assert!(asked.head().contains("authorization: Bearer given\n"), "{}", asked.head());
@@ -71,7 +71,7 @@ async fn a_token_in_a_file_precedes_one_in_a_variable_and_is_read_each_time() {
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "given");
     let path = home.file("token", "first\n");
     let home = home.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
-    let found = home.find_with(Here::at(&server)).unwrap();
+    let found = home.find_with(LocalClient::to(&server)).unwrap();
     let error = error(&found).await;
     assert_says(
         &error,
@@ -92,7 +92,7 @@ async fn a_token_in_a_file_precedes_one_in_a_variable_and_is_read_each_time() {
 async fn an_error_names_a_token_file_that_is_missing_or_empty() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
-    let found = home.find_with(Here::at(&server)).unwrap();
+    let found = home.find_with(LocalClient::to(&server)).unwrap();
     assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token cannot be read"]);
     home.file("token", " \n");
     assert_says(&error(&found).await, ErrorKind::Unauthenticated, &["/token is empty"]);
@@ -136,14 +136,17 @@ async fn an_agent_that_is_not_ready_is_asked_twice() {
         0 => Response::new(503),
         _ => Response::ok(document("C", in_an_hour())),
     });
-    assert_eq!(triple(&container(&server).find_with(Here::at(&server)).unwrap()).await, given("C"));
+    assert_eq!(
+        triple(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await,
+        given("C")
+    );
     assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn an_agent_that_stays_unready_is_a_retryable_error() {
     let server = Peer::start(|_| Response::new(500).body("oops"));
-    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["500", &base(&server)]);
     assert!(error.is_retryable());
     assert_eq!(server.requests().len(), 2);
@@ -153,7 +156,7 @@ async fn an_agent_that_stays_unready_is_a_retryable_error() {
 async fn an_error_about_an_unreachable_agent_omits_the_path() {
     let server = Peer::start(|_| Response::ok(""));
     let home = container(&server);
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     drop(server);
     let error = error(&home.find_with(client).unwrap()).await;
     assert_says(
@@ -184,7 +187,7 @@ async fn an_invalid_response_is_reported_without_its_content() {
         ),
     ] {
         let server = Peer::start(move |_| Response::ok(response));
-        let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+        let error = error(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &[word, &base(&server)]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
@@ -193,7 +196,7 @@ async fn an_invalid_response_is_reported_without_its_content() {
 #[tokio::test]
 async fn an_endless_response_is_read_up_to_a_limit() {
     let server = Peer::start(|_| Response::ok("x".repeat(300 * 1024)));
-    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
 }
 
@@ -203,7 +206,7 @@ async fn expired_credentials_are_reported_as_expired() {
     let server = Peer::start(move |_| {
         Response::ok(document("C", now - HOUR)).header("date", httpdate::fmt_http_date(now))
     });
-    let error = error(&container(&server).find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["expired at", "clock of this machine"]);
 }
 
@@ -216,7 +219,7 @@ async fn a_clock_that_is_ahead_is_reported_and_does_not_expire_credentials() {
     let server = Peer::start(move |_| {
         Response::ok(document("C", theirs + HOUR)).header("date", httpdate::fmt_http_date(theirs))
     });
-    let found = container(&server).find_with(Here::at(&server)).unwrap();
+    let found = container(&server).find_with(LocalClient::to(&server)).unwrap();
     for _ in 0..3 {
         assert_eq!(triple(&found).await, given("C"));
     }
@@ -266,7 +269,7 @@ fn instance(asked: &Request, expires: SystemTime) -> Response {
 #[tokio::test]
 async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     let found = Home::new().find_with(client.clone()).unwrap();
     assert_eq!(found.source, "instance");
     assert_eq!(triple(&found).await, given("INSTANCE"));
@@ -278,12 +281,12 @@ async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role
 async fn a_variable_sets_the_endpoint_of_the_metadata_service() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let endpoint = format!("{}/", base(&server));
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
     assert_eq!(client.recorded(), [base(&server), base(&server), base(&server)]);
 
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     let home = Home::new().variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
     assert_eq!(triple(&home.find_with(client.clone()).unwrap()).await, given("INSTANCE"));
     assert_eq!(client.recorded(), ["http://[fd00:ec2::254]"; 3]);
@@ -302,7 +305,7 @@ async fn an_instance_without_a_role_is_reported_as_such() {
         "PUT" => Response::ok("metadata-token"),
         _ => Response::new(404).body("not found"),
     });
-    let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&Home::new().find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(
         &error,
         ErrorKind::Unauthenticated,
@@ -313,7 +316,7 @@ async fn an_instance_without_a_role_is_reported_as_such() {
 #[tokio::test]
 async fn a_refusal_of_the_metadata_service_is_reported_with_its_status() {
     let server = Peer::start(|_| Response::new(403).body("disabled"));
-    let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&Home::new().find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["403", "returned no token"]);
 }
 
@@ -324,7 +327,7 @@ async fn an_invalid_role_name_is_not_requested() {
             "PUT" => Response::ok("metadata-token"),
             _ => Response::ok(name),
         });
-        let error = error(&Home::new().find_with(Here::at(&server)).unwrap()).await;
+        let error = error(&Home::new().find_with(LocalClient::to(&server)).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &["invalid role name"]);
         assert_eq!(server.requests().len(), 2);
     }
@@ -334,7 +337,7 @@ async fn an_invalid_role_name_is_not_requested() {
 async fn expired_credentials_of_an_instance_are_used_for_a_while() {
     let (log, guard) = super::log::Log::begin();
     let server = Peer::start(|asked| instance(asked, SystemTime::now() - HOUR));
-    let found = Home::new().find_with(Here::at(&server)).unwrap();
+    let found = Home::new().find_with(LocalClient::to(&server)).unwrap();
     assert_eq!(triple(&found).await, given("INSTANCE"));
     drop(guard);
     assert!(log.text().contains("expired credentials"), "{}", log.text());
@@ -342,7 +345,7 @@ async fn expired_credentials_of_an_instance_are_used_for_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_is_not_an_instance_is_detected_within_three_seconds() {
-    let found = Home::new().find_with(Silence { after: None }).unwrap();
+    let found = Home::new().find_with(SilentClient { after: None }).unwrap();
     let start = tokio::time::Instant::now();
     let error = error(&found).await;
     // The clock is paused, so that this is the sum of all waits.
@@ -359,7 +362,8 @@ async fn a_machine_that_is_not_an_instance_is_detected_within_three_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_metadata_service_that_stops_responding_times_out_within_three_seconds() {
-    let found = Home::new().find_with(Silence { after: Some(Duration::from_millis(950)) }).unwrap();
+    let found =
+        Home::new().find_with(SilentClient { after: Some(Duration::from_millis(950)) }).unwrap();
     let start = tokio::time::Instant::now();
     let error = error(&found).await;
     assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
@@ -390,7 +394,7 @@ fn sts_response(key_id: &str) -> String {
 async fn a_token_is_exchanged_for_a_roles_credentials() {
     let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = web_identity(&server).variable("AWS_ROLE_SESSION_NAME", "my app");
-    let found = home.find_with(Here::at(&server)).unwrap();
+    let found = home.find_with(LocalClient::to(&server)).unwrap();
     assert_eq!(found.source, "web identity");
     assert_eq!(triple(&found).await, given("ROLE"));
     let asked = &server.requests()[0];
@@ -410,7 +414,7 @@ async fn a_profile_can_name_token_and_role() {
         "[default]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = {}\nregion = eu-west-3\n",
         token.display()
     ));
-    let client = Here::at(&server);
+    let client = LocalClient::to(&server);
     let found = home.find_with(client.clone()).unwrap();
     assert_eq!(found.source, "profile");
     assert_eq!(triple(&found).await, given("ROLE"));
@@ -449,7 +453,7 @@ async fn sts_is_called_in_the_configured_region() {
         for (name, value) in variables {
             home = home.variable(name, value);
         }
-        let client = Here::at(&server);
+        let client = LocalClient::to(&server);
         let found =
             crate::credentials::find(sources, &home.env(), std::sync::Arc::new(client.clone()))
                 .unwrap();
@@ -474,7 +478,7 @@ async fn a_refusal_of_sts_is_reported_without_the_token() {
                    <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
     let server = Peer::start(move |_| Response::new(400).body(refusal));
     let home = web_identity(&server);
-    let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
+    let error = error(&home.find_with(LocalClient::to(&server)).unwrap()).await;
     let words =
         ["400", "ExpiredTokenException Token ... expired", "renew the token in ", "web identity"];
     assert_says(&error, ErrorKind::Unauthenticated, &words);
@@ -491,7 +495,7 @@ async fn an_invalid_response_of_sts_is_reported_without_its_content() {
     ] {
         let server = Peer::start(move |_| Response::ok(response));
         let home = web_identity(&server);
-        let error = error(&home.find_with(Here::at(&server)).unwrap()).await;
+        let error = error(&home.find_with(LocalClient::to(&server)).unwrap()).await;
         assert_says(&error, ErrorKind::Unauthenticated, &["a document without credentials"]);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }

@@ -13,7 +13,7 @@ use url::Url;
 use super::State;
 use super::fault::{Fault, Gate};
 use super::front::Shared;
-use super::record::{Reached, operation_of};
+use super::record::{Progress, operation_of};
 use super::wire::{CannedResponse, RecordedRequest, Socket, gone, read_body, read_head};
 
 /// The pause between two bytes of a slow head.
@@ -44,13 +44,13 @@ pub(super) async fn serve_connection(socket: TcpStream, shared: Arc<Shared>) {
             return;
         }
         let Some(state) = shared.proxy_of(&request) else { return };
-        let place = state.record_event(|record| record.come(operation, &request));
-        let mut exchange = Exchange { shared: &shared, state: &state, operation, place, request };
+        let index = state.record_event(|record| record.add(operation, &request));
+        let mut exchange = Exchange { shared: &shared, state: &state, operation, index, request };
         match exchange.handle(&mut socket).await {
             Ok(Connection::KeepOpen) => {}
             Ok(Connection::Close) => return,
             Err(_) => {
-                state.record_event(|record| record.reach(place, Reached::Abandoned));
+                state.record_event(|record| record.set_progress(index, Progress::Abandoned));
                 return;
             }
         }
@@ -62,7 +62,7 @@ struct Exchange<'a> {
     shared: &'a Shared,
     state: &'a State,
     operation: &'static str,
-    place: usize,
+    index: usize,
     request: RecordedRequest,
 }
 
@@ -164,7 +164,7 @@ impl Exchange<'_> {
             Server::At(endpoint) => forward(endpoint, &self.request).await,
         };
         self.state.record_event(|record| {
-            record.done(self.place, self.operation, &self.request, &response);
+            record.record_response(self.index, self.operation, &self.request, &response);
         });
         response
     }
@@ -205,7 +205,8 @@ impl Exchange<'_> {
             SendMode::StallAfter(_) => self.stall(socket).await,
             SendMode::Truncate(_) => Ok(Connection::Close),
             SendMode::Whole | SendMode::Trickle => {
-                self.state.record_event(|record| record.reach(self.place, Reached::Responded));
+                self.state
+                    .record_event(|record| record.set_progress(self.index, Progress::Responded));
                 Ok(Connection::KeepOpen)
             }
         }
@@ -213,14 +214,14 @@ impl Exchange<'_> {
 
     /// Waits without a response until the driver disconnects.
     async fn stall(&self, socket: &mut Socket) -> io::Result<Connection> {
-        self.state.record_event(|record| record.reach(self.place, Reached::Held));
+        self.state.record_event(|record| record.set_progress(self.index, Progress::Held));
         gone(socket).await;
         Err(io::ErrorKind::BrokenPipe.into())
     }
 
     /// Waits until the test opens the gate or the driver disconnects.
     async fn wait(&self, socket: &mut Socket, gate: &Gate) -> io::Result<()> {
-        self.state.record_event(|record| record.reach(self.place, Reached::Held));
+        self.state.record_event(|record| record.set_progress(self.index, Progress::Held));
         tokio::select! {
             () = gate.opened() => Ok(()),
             () = gone(socket) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -252,7 +253,7 @@ async fn forward(endpoint: &Url, request: &RecordedRequest) -> CannedResponse {
     match response_to(forwarded).await {
         Ok(response) => response,
         Err(error) => {
-            CannedResponse::new(599, format!("the proxy could not pass it on: {error:?}"))
+            CannedResponse::new(599, format!("the proxy could not forward the request: {error:?}"))
         }
     }
 }

@@ -78,8 +78,8 @@ impl Shared {
         let target = request.uri().to_string();
         let body = String::from_utf8_lossy(request.body());
         let proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut there = proxies.iter().filter_map(Weak::upgrade);
-        there.find(|state| target.contains(&state.prefix) || body.contains(&state.prefix))
+        let mut live = proxies.iter().filter_map(Weak::upgrade);
+        live.find(|state| target.contains(&state.prefix) || body.contains(&state.prefix))
     }
 }
 

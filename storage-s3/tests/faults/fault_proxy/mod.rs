@@ -28,7 +28,7 @@ use url::Url;
 pub(crate) use fault::{Fault, Gate};
 pub(crate) use front::Front;
 pub(crate) use plan::{Plan, PlannedFault};
-pub(crate) use record::{Reached, Record};
+pub(crate) use record::{Progress, Record};
 pub(crate) use wire::{CannedResponse, RecordedRequest};
 
 /// How long a test waits for an event before it fails.
@@ -76,7 +76,7 @@ impl Proxy {
         Plan::new(&self.state, operation)
     }
 
-    /// Returns how many requests of an operation arrived.
+    /// Returns the number of requests of an operation.
     pub(crate) fn count(&self, operation: &str) -> usize {
         self.inspect(|record| record.count(operation))
     }
@@ -96,12 +96,12 @@ impl Proxy {
         // Uses the proxy's clock, which tests do not change.
         let waiting = runtime().spawn(async move {
             let mut changes = state.changes.subscribe();
-            let came = async {
+            let occurred = async {
                 while !holds(&state.record()) {
                     let _ = changes.changed().await;
                 }
             };
-            tokio::time::timeout(EVENT_TIMEOUT, came).await.is_ok()
+            tokio::time::timeout(EVENT_TIMEOUT, occurred).await.is_ok()
         });
         assert!(waiting.await.unwrap(), "{what} did not occur: {:#?}", *self.state.record());
     }

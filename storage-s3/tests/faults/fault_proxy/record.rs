@@ -1,4 +1,4 @@
-//! [`Record`]: the requests that arrived.
+//! [`Record`]: the requests that the proxy received.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,35 +8,35 @@ use http::{HeaderMap, Method};
 use super::wire::{CannedResponse, RecordedRequest};
 use crate::common::requests::Requests;
 
-/// The requests that arrived, in order.
+/// The requests that the proxy received, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    seen: Vec<Seen>,
+    requests: Vec<RequestEntry>,
     /// The uploads that the server created, by their ids.
     uploads: BTreeMap<String, Upload>,
 }
 
-/// A request.
+/// A request in the record.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct RequestEntry {
     pub(crate) operation: &'static str,
     pub(crate) method: Method,
     /// Path and query.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) at: Instant,
-    pub(crate) state: Reached,
+    pub(crate) progress: Progress,
 }
 
 /// The progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reached {
-    /// Its head arrived.
-    Come,
-    /// It arrived completely and waits for the test, or forever.
+pub(crate) enum Progress {
+    /// The proxy received its head.
+    Arrived,
+    /// The proxy received it completely, and waits for the test or forever.
     Held,
     /// The server handled it.
-    Done,
+    Handled,
     /// The response was sent completely.
     Responded,
     /// The driver disconnected before the end of the response.
@@ -53,25 +53,27 @@ enum Upload {
 
 impl Record {
     /// Returns the requests of an operation, or all for `"*"`.
-    pub(crate) fn of<'a>(&'a self, operation: &'a str) -> impl Iterator<Item = &'a Seen> {
-        self.seen.iter().filter(move |seen| operation == "*" || seen.operation == operation)
+    pub(crate) fn of<'a>(&'a self, operation: &'a str) -> impl Iterator<Item = &'a RequestEntry> {
+        self.requests
+            .iter()
+            .filter(move |request| operation == "*" || request.operation == operation)
     }
 
-    /// Returns how many requests of an operation arrived.
+    /// Returns the number of requests of an operation.
     pub(crate) fn count(&self, operation: &str) -> usize {
         self.of(operation).count()
     }
 
-    /// Returns how many requests of an operation are at this point.
-    pub(crate) fn count_at(&self, operation: &str, state: Reached) -> usize {
-        self.of(operation).filter(|seen| seen.state == state).count()
+    /// Returns the number of requests of an operation with this progress.
+    pub(crate) fn count_at(&self, operation: &str, progress: Progress) -> usize {
+        self.of(operation).filter(|request| request.progress == progress).count()
     }
 
-    /// Returns how many requests arrived, by method.
+    /// Returns the number of requests by method.
     pub(crate) fn by_method(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for seen in &self.seen {
-            *counts.entry(seen.method.to_string()).or_default() += 1;
+        for request in &self.requests {
+            *counts.entry(request.method.to_string()).or_default() += 1;
         }
         counts
     }
@@ -94,24 +96,24 @@ impl Record {
             .collect()
     }
 
-    /// Records a request and returns its index.
-    pub(super) fn come(&mut self, operation: &'static str, request: &RecordedRequest) -> usize {
-        self.seen.push(Seen {
+    /// Adds a request and returns its index.
+    pub(super) fn add(&mut self, operation: &'static str, request: &RecordedRequest) -> usize {
+        self.requests.push(RequestEntry {
             operation,
             method: request.method().clone(),
             target: request.uri().to_string(),
             headers: request.headers().clone(),
             at: Instant::now(),
-            state: Reached::Come,
+            progress: Progress::Arrived,
         });
-        self.seen.len() - 1
+        self.requests.len() - 1
     }
 
-    pub(super) fn reach(&mut self, place: usize, state: Reached) {
-        self.seen[place].state = state;
+    pub(super) fn set_progress(&mut self, index: usize, progress: Progress) {
+        self.requests[index].progress = progress;
     }
 
-    /// Whether a request is about an upload that has ended.
+    /// Returns whether a request concerns an upload that has ended.
     pub(super) fn is_for_ended_upload(&self, request: &RecordedRequest) -> bool {
         upload_id(request)
             .and_then(|id| self.uploads.get(id))
@@ -119,14 +121,14 @@ impl Record {
     }
 
     /// Records the effect of a server's response on uploads.
-    pub(super) fn done(
+    pub(super) fn record_response(
         &mut self,
-        place: usize,
+        index: usize,
         operation: &str,
         request: &RecordedRequest,
         response: &CannedResponse,
     ) {
-        self.reach(place, Reached::Done);
+        self.set_progress(index, Progress::Handled);
         if !(200..300).contains(&response.status) {
             return;
         }

@@ -56,7 +56,7 @@ impl CannedResponse {
     /// Returns the head as it is sent. Contains the length of the body, unless a length is among
     /// the headers, as in the response to a HEAD.
     pub(crate) fn head(&self) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} Said\r\n", self.status).into_bytes();
+        let mut head = format!("HTTP/1.1 {} Canned\r\n", self.status).into_bytes();
         for (name, value) in &self.headers {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");

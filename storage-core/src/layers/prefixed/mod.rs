@@ -1,5 +1,7 @@
 //! [`Prefixed`]: a directory of a storage as a separate storage.
 
+mod multipart;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +15,7 @@ use crate::key::{Key, MAX_KEY_BYTES, Prefix};
 use crate::link::Link;
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
@@ -211,5 +214,9 @@ impl Driver for Prefixed {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         Ok(self.inner.link_verifier()?.with_prefix(&self.prefix))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
     }
 }

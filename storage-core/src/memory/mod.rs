@@ -1,10 +1,12 @@
 //! [`Memory`]: the driver that keeps objects in memory, for tests and as the model of the
 //! contract.
 
+mod multipart;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -23,6 +25,7 @@ use crate::layers::PublicUrl;
 use crate::link::{Link, LinkBase};
 use crate::link_verifier::LinkVerifier;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyMode, CopyOptions, ListOptions, MetadataDirective, OpenOptions, RenameOptions, SaveMode,
@@ -59,6 +62,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct Shared {
     objects: RwLock<BTreeMap<Key, Arc<Stored>>>,
+    uploads: Mutex<multipart::Uploads>,
     versions: AtomicU64,
 }
 
@@ -66,6 +70,8 @@ struct Shared {
 struct Stored {
     meta: ObjectMeta,
     bytes: Bytes,
+    /// The multipart upload that it was completed from.
+    upload: Option<Box<str>>,
 }
 
 type Objects = BTreeMap<Key, Arc<Stored>>;
@@ -120,11 +126,21 @@ impl Memory {
     }
 
     fn next_etag(&self) -> Result<ETag> {
-        ETag::strong(format!("{:x}", self.shared.versions.fetch_add(1, Ordering::Relaxed)))
+        ETag::strong(format!("{:x}", self.next_version()))
+    }
+
+    fn next_version(&self) -> u64 {
+        self.shared.versions.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Stores an object in one step, if the mode permits it.
-    fn commit(&self, mut meta: ObjectMeta, bytes: Bytes, mode: &SaveMode) -> Result<ObjectMeta> {
+    fn commit(
+        &self,
+        mut meta: ObjectMeta,
+        bytes: Bytes,
+        mode: &SaveMode,
+        upload: Option<Box<str>>,
+    ) -> Result<ObjectMeta> {
         meta.etag = Some(self.next_etag()?);
         meta.last_modified = Some(SystemTime::now());
         let mut objects = self.write();
@@ -134,7 +150,7 @@ impl Memory {
                 meta.key = keys::alternative(&meta.key)?;
             }
         }
-        objects.insert(meta.key.clone(), Arc::new(Stored { meta: meta.clone(), bytes }));
+        objects.insert(meta.key.clone(), Arc::new(Stored { meta: meta.clone(), bytes, upload }));
         Ok(meta)
     }
 
@@ -205,7 +221,7 @@ impl Driver for Memory {
         let mut meta = ObjectMeta::new(key.clone(), bytes.len() as u64);
         meta.metadata = options.metadata.clone();
         meta.checksums = checksums;
-        self.commit(meta, bytes, &options.mode)
+        self.commit(meta, bytes, &options.mode, None)
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
@@ -280,7 +296,7 @@ impl Driver for Memory {
             CopyMode::Overwrite => SaveMode::Overwrite,
             CopyMode::CreateNew => SaveMode::CreateNew,
         };
-        self.commit(meta, source.bytes.clone(), &mode).map(|_| ())
+        self.commit(meta, source.bytes.clone(), &mode, None).map(|_| ())
     }
 
     async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {
@@ -292,7 +308,8 @@ impl Driver for Memory {
         }
         let meta = ObjectMeta { key: to.clone(), ..source.meta.clone() };
         objects.remove(from);
-        objects.insert(to.clone(), Arc::new(Stored { meta, bytes: source.bytes.clone() }));
+        let bytes = source.bytes.clone();
+        objects.insert(to.clone(), Arc::new(Stored { meta, bytes, upload: None }));
         Ok(())
     }
 
@@ -308,5 +325,9 @@ impl Driver for Memory {
             "objects in memory have signed links with public_url and signing_key: set both, or add \
              layers::PublicUrl with a signing key",
         ))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Ok(self)
     }
 }

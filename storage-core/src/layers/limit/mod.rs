@@ -1,8 +1,11 @@
 //! [`Limit`]: a maximum of concurrent calls.
 
+mod multipart;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,6 +17,7 @@ use crate::inspect::BodyEvent;
 use crate::key::{Key, Prefix};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
@@ -63,11 +67,25 @@ impl Limit {
     async fn permit(&self) -> Permit {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
+
+    /// Takes a permit for each item of a listing.
+    fn limited<T: Send + 'static>(&self, items: BoxStream<'static, T>) -> BoxStream<'static, T> {
+        let limited = stream::unfold((self.clone(), items), |(limit, mut items)| async {
+            let _permit = limit.permit().await;
+            let item = items.next().await?;
+            Some((item, (limit, items)))
+        });
+        limited.fuse().boxed()
+    }
 }
 
 #[async_trait]
 impl Driver for Limit {
     forward! { to self.inner: info, innermost, link_verifier }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
+    }
 
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
         let _permit = self.permit().await;
@@ -110,13 +128,7 @@ impl Driver for Limit {
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> EntryStream {
-        let entries = self.inner.list(prefix, options);
-        let limited = stream::unfold((self.clone(), entries), |(limit, mut entries)| async {
-            let _permit = limit.permit().await;
-            let entry = entries.next().await?;
-            Some((entry, (limit, entries)))
-        });
-        limited.fuse().boxed()
+        self.limited(self.inner.list(prefix, options))
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {

@@ -1,5 +1,7 @@
 //! [`Timeout`]: a limit on the time without a response or progress.
 
+mod multipart;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +23,7 @@ use crate::key::{Key, Prefix};
 use crate::layers::away::{Away, within};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
@@ -45,6 +48,8 @@ const STEP_KEYS: u64 = 100;
 /// | `list` | each entry arrives |
 /// | `save` of a stream | the driver reads the next chunk; after the last one, the call returns |
 /// | `save` of bytes in memory or a file | the call returns; the time applies once for each started MiB |
+/// | `put_part` of a multipart upload | as `save` |
+/// | the other verbs of multipart uploads | the call returns, or each item of a listing arrives |
 /// | `delete_many` | each batch returns; the time applies once for each started 100 keys |
 ///
 /// The time in which the driver waits for the caller's own stream does not count, nor does the time
@@ -88,6 +93,27 @@ impl Timeout {
     /// Runs a call that changes something.
     async fn write<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         within(self.after, call).await.unwrap_or_else(|| Err(write_timed_out(self.after)))
+    }
+
+    /// Runs a call that sends a payload.
+    async fn send<T, F>(&self, payload: Payload, call: impl FnOnce(Payload) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let progress = Progress::new();
+        let after = match payload.is_replayable() {
+            true => allowance(self.after, payload.size().unwrap_or(0), STEP_BYTES),
+            false => self.after,
+        };
+        let payload =
+            payload.map_stream(|chunks| Watched { chunks, progress: progress.clone() }.boxed());
+        progress.watch(after, call(payload)).await.unwrap_or_else(|| {
+            Err(timed_out(format!(
+                "no progress for {after:?} (option timeout {:?}); the change may have happened \
+                 nevertheless",
+                self.after
+            )))
+        })
     }
 }
 
@@ -222,21 +248,12 @@ impl Drop for Watched {
 impl Driver for Timeout {
     forward! { to self.inner: info, innermost, link_verifier }
 
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
+    }
+
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        let progress = Progress::new();
-        let after = match payload.is_replayable() {
-            true => allowance(self.after, payload.size().unwrap_or(0), STEP_BYTES),
-            false => self.after,
-        };
-        let payload =
-            payload.map_stream(|chunks| Watched { chunks, progress: progress.clone() }.boxed());
-        let saved = progress.watch(after, self.inner.save(key, payload, options)).await;
-        saved.unwrap_or_else(|| {
-            Err(timed_out(format!(
-                "no progress for {after:?} (option timeout {:?}); the save may have happened nevertheless",
-                self.after
-            )))
-        })
+        self.send(payload, |payload| self.inner.save(key, payload, options)).await
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {

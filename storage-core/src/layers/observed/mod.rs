@@ -1,5 +1,7 @@
 //! [`Observed`]: spans, events and metrics for every operation.
 
+mod multipart;
+
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,6 +26,7 @@ use crate::key::{Key, Prefix};
 use crate::layers::recorder::{Counter, Recorder};
 use crate::link::Link;
 use crate::metadata::ObjectMeta;
+use crate::multipart::Multipart;
 use crate::object::Object;
 use crate::options::{
     CopyOptions, ListOptions, OpenOptions, RenameOptions, SaveOptions, UrlOptions,
@@ -111,6 +114,37 @@ impl Observed {
         let error = result.as_ref().err();
         observed.end(key, error, error.is_some_and(needs_attention));
         result
+    }
+
+    /// Observes a call that sends a payload, and counts its bytes.
+    async fn observe_sending<T, F>(
+        &self,
+        operation: Operation,
+        key: &Key,
+        payload: Payload,
+        call: impl FnOnce(Payload) -> F,
+        size: impl FnOnce(&T) -> u64,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let bytes = self.bytes("in");
+        let source_failed = Arc::new(AtomicBool::new(false));
+        let streams = !payload.is_replayable();
+        let payload = payload.map_stream(|chunks| {
+            observed_payload(chunks, bytes.clone(), Arc::clone(&source_failed))
+        });
+        let observed = Call::begin(&self.driver, operation, key.as_str());
+        let sent = call(payload).instrument(observed.span.clone()).await;
+        let error = sent.as_ref().err();
+        // A failure of the caller's own stream needs no attention: many web clients disconnect.
+        let attention =
+            error.is_some_and(needs_attention) && !source_failed.load(Ordering::Relaxed);
+        observed.end(key.as_str(), error, attention);
+        if let (Ok(sent), false) = (&sent, streams) {
+            bytes.increment(size(sent));
+        }
+        sent
     }
 
     fn bytes(&self, direction: &'static str) -> Counter {
@@ -329,24 +363,13 @@ impl Drop for Listing {
 impl Driver for Observed {
     forward! { to self.inner: info, innermost, link_verifier }
 
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
+    }
+
     async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
-        let bytes = self.bytes("in");
-        let source_failed = Arc::new(AtomicBool::new(false));
-        let streams = !payload.is_replayable();
-        let payload = payload.map_stream(|chunks| {
-            observed_payload(chunks, bytes.clone(), Arc::clone(&source_failed))
-        });
-        let call = Call::begin(&self.driver, Operation::Save, key.as_str());
-        let saved = self.inner.save(key, payload, options).instrument(call.span.clone()).await;
-        let error = saved.as_ref().err();
-        // A failure of the caller's own stream needs no attention: many web clients disconnect.
-        let attention =
-            error.is_some_and(needs_attention) && !source_failed.load(Ordering::Relaxed);
-        call.end(key.as_str(), error, attention);
-        if let (Ok(meta), false) = (&saved, streams) {
-            bytes.increment(meta.size);
-        }
-        saved
+        let save = |payload| self.inner.save(key, payload, options);
+        self.observe_sending(Operation::Save, key, payload, save, |meta| meta.size).await
     }
 
     async fn open(&self, key: &Key, options: &OpenOptions) -> Result<Object> {
