@@ -15,6 +15,8 @@ use futures_util::{FutureExt, StreamExt};
 use http_body::{Frame, SizeHint};
 use storage_core::{Error, Object, Result};
 
+use crate::exclusive::Exclusive;
+
 /// The chunks of a range of an object.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
@@ -23,9 +25,10 @@ pub type OpenRange = Arc<dyn Fn(Range<u64>) -> BoxFuture<'static, Result<Chunks>
 
 /// The body of a response. Passes on the chunks of a storage without copying them.
 ///
-/// Implements `http_body::Body` for servers, and `Stream` of chunks. An error is logged and ends
-/// the body. A server then closes the connection, so that the client detects that the body is
-/// incomplete. Dropping the body stops reading from the storage.
+/// Implements `http_body::Body` for servers, and `Stream` of chunks. It is `Send` and `Sync`,
+/// because poem, salvo and warp require both. An error is logged and ends the body. A server then
+/// closes the connection, so that the client detects that the body is incomplete. Dropping the body
+/// stops reading from the storage.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -46,7 +49,7 @@ pub struct ResponseBody {
 enum Kind {
     Empty,
     Bytes(Bytes),
-    Stream(Chunks),
+    Stream(Exclusive<Chunks>),
     Parts(Parts),
 }
 
@@ -75,7 +78,7 @@ impl ResponseBody {
     pub fn object(object: Object) -> Self {
         match object.meta().known_size().map(|_| object.content_length()) {
             Some(0) => Self::empty(),
-            left => Self { kind: Kind::Stream(object.into_stream().boxed()), left },
+            left => Self { kind: Kind::Stream(Exclusive::new(object.into_stream().boxed())), left },
         }
     }
 
@@ -85,7 +88,7 @@ impl ResponseBody {
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
     {
-        Self { kind: Kind::Stream(chunks.boxed()), left: len }
+        Self { kind: Kind::Stream(Exclusive::new(chunks.boxed())), left: len }
     }
 
     /// Returns a body of several parts, each after its head, and the text `end`. A part is opened
@@ -130,7 +133,7 @@ impl Stream for ResponseBody {
                 self.kind = Kind::Empty;
                 Some(Ok(bytes))
             }
-            Kind::Stream(chunks) => ready!(chunks.poll_next_unpin(cx)),
+            Kind::Stream(chunks) => ready!(chunks.get_mut().poll_next_unpin(cx)),
             Kind::Parts(parts) => ready!(parts.poll_next(cx)),
         };
         match &chunk {
@@ -185,8 +188,8 @@ struct Parts {
 /// The state of the current part.
 enum PartState {
     Between,
-    Opening(BoxFuture<'static, Result<Chunks>>),
-    Sending(Chunks),
+    Opening(Exclusive<BoxFuture<'static, Result<Chunks>>>),
+    Sending(Exclusive<Chunks>),
 }
 
 impl Parts {
@@ -197,14 +200,14 @@ impl Parts {
                     let Some((head, range)) = self.parts.pop_front() else {
                         return Poll::Ready(self.end.take().map(Ok));
                     };
-                    self.state = PartState::Opening((self.open)(range));
+                    self.state = PartState::Opening(Exclusive::new((self.open)(range)));
                     return Poll::Ready(Some(Ok(head)));
                 }
-                PartState::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
-                    Ok(chunks) => self.state = PartState::Sending(chunks),
+                PartState::Opening(opening) => match ready!(opening.get_mut().poll_unpin(cx)) {
+                    Ok(chunks) => self.state = PartState::Sending(Exclusive::new(chunks)),
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 },
-                PartState::Sending(chunks) => match ready!(chunks.poll_next_unpin(cx)) {
+                PartState::Sending(chunks) => match ready!(chunks.get_mut().poll_next_unpin(cx)) {
                     Some(chunk) => return Poll::Ready(Some(chunk)),
                     None => self.state = PartState::Between,
                 },

@@ -126,7 +126,7 @@ fn response_of(error: &Error, (status, text): Status) -> Response<ResponseBody> 
 }
 
 /// Returns the status for a kind of error and the text of the response.
-fn status_of(kind: ErrorKind, is_upload: bool) -> Status {
+pub(crate) fn status_of(kind: ErrorKind, is_upload: bool) -> Status {
     match kind {
         ErrorKind::InvalidKey if is_upload => {
             (StatusCode::BAD_REQUEST, "The path is not a valid file name.\n")

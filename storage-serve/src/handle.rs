@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
 use http::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use storage_core::{Key, Result, UrlMethod};
 use tower_service::Service;
 
 use crate::authorization::Authorized;
 use crate::body::ResponseBody;
+use crate::cors::{Access, CorsExchange};
 use crate::errors::{failure_response, method_not_allowed, text_response};
 use crate::header_policy::HeaderOverrides;
 use crate::request_body::RequestBody;
@@ -19,8 +21,27 @@ use crate::serve::Serve;
 use crate::settings::Redirect;
 use crate::{malformed, put, responses};
 
+/// What a page of another origin may use of a service that only reads.
+pub const READING: Access = Access {
+    methods: "GET, HEAD, OPTIONS",
+    request: READING_REQUEST_HEADERS,
+    exposed: READING_EXPOSED_HEADERS,
+};
+const READING_AND_WRITING: Access = Access { methods: "GET, HEAD, PUT, OPTIONS", ..READING };
+const READING_REQUEST_HEADERS: &[&str] =
+    &["cache-control", "if-modified-since", "if-range", "if-unmodified-since", "range"];
+const READING_EXPOSED_HEADERS: &[&str] = &[
+    "accept-ranges",
+    "age",
+    "cache-status",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "via",
+];
+
 impl Serve {
-    /// Handles a request like the `tower` service. Use it where there is no `tower`.
+    /// Handles a request, as the `tower` service does. Use it with servers that do not use `tower`.
     ///
     /// Every failure is a response. Dropping the future of an upload changes nothing, unless the
     /// upload is already complete.
@@ -43,25 +64,32 @@ impl Serve {
     /// | 416 | the object has none of the requested bytes |
     /// | 500, 501, 503, 504 | the storage failed, does not support this, is busy, or timed out |
     pub async fn handle<B: RequestBody>(&self, request: Request<B>) -> Response<ResponseBody> {
-        let method = request.method().clone();
-        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+        let (head, body) = request.into_parts();
+        let method = head.method.clone();
+        let is_chunked = head.headers.contains_key(TRANSFER_ENCODING);
+        let access = if self.settings.accepts_uploads() { &READING_AND_WRITING } else { &READING };
+        let cors = CorsExchange::new(self.settings.cors.as_ref(), &head, access);
         let response = self
-            .try_handle(request)
+            .try_handle(head, body, &cors)
             .await
             .unwrap_or_else(|error| failure_response(&method, &error));
-        let mut response = responses::finish(&method, response);
+        let mut response = cors.apply(responses::finish(&method, response));
         malformed::close_if_chunked(is_chunked, &mut response);
         response
     }
 
     async fn try_handle<B: RequestBody>(
         &self,
-        request: Request<B>,
+        head: Parts,
+        body: B,
+        cors: &CorsExchange<'_>,
     ) -> Result<Response<ResponseBody>> {
-        let (head, body) = request.into_parts();
         let settings = &*self.settings;
         if let Some(refusal) = malformed::reject_ambiguous(&head, head.method == Method::PUT) {
             return Ok(refusal);
+        }
+        if let Some(preflight) = cors.preflight(&head) {
+            return Ok(preflight);
         }
         let method = match head.method {
             Method::GET => UrlMethod::Get,

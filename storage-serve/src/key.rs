@@ -1,15 +1,20 @@
-//! [`key_from_path`]: converts the path of a request to a key.
+//! [`key_from_path`]: converts the path of a request to a key. [`is_upload_state`]: the objects that
+//! no server shows.
 
 use percent_encoding::percent_decode_str;
 use storage_core::{Error, ErrorKind, Key, Result};
 
+/// The directory of the state of unfinished uploads.
+const UPLOADS_DIRECTORY: &str = ".uploads";
+
 /// Converts the path of a request to a key: removes the first `/` and decodes percent escapes once.
 ///
 /// The path is not normalised. A path with `//`, `..` (encoded or not), NUL or a trailing `/` fails
-/// here and never reaches the storage, because no valid key contains them.
+/// here and never reaches the storage, because no valid key contains them. The state of unfinished
+/// uploads has no path either ([`is_upload_state`]).
 ///
 /// # Errors
-/// `InvalidKey` if the path is not a valid key.
+/// `InvalidKey` if the path is not a valid key, or is that of the state of an upload.
 ///
 /// ```
 /// use storage_serve::internal::key_from_path;
@@ -26,7 +31,25 @@ pub fn key_from_path(path: &str) -> Result<Key> {
     }
     let text =
         percent_decode_str(path).decode_utf8().map_err(|_| invalid("the path is not UTF-8"))?;
+    if is_upload_state(&text) {
+        return Err(invalid("the path is that of the state of an upload"));
+    }
     Key::new(text)
+}
+
+/// Returns whether a key or a prefix belongs to the state of unfinished uploads, which contains
+/// bytes that no client has finished. This is everything below a directory `.uploads`, at any
+/// level, because a server may receive uploads into a part of the storage.
+///
+/// ```
+/// use storage_serve::internal::is_upload_state;
+///
+/// assert!(is_upload_state(".uploads/0123/state.json") && is_upload_state("videos/.Uploads/"));
+/// assert!(!is_upload_state("videos/my.uploads/a") && !is_upload_state(".uploads.txt"));
+/// ```
+pub fn is_upload_state(key: &str) -> bool {
+    // Some file systems ignore case.
+    key.split('/').any(|segment| segment.eq_ignore_ascii_case(UPLOADS_DIRECTORY))
 }
 
 /// Returns whether each `%` begins an escape. The decoder passes other ones through, so that two
@@ -66,6 +89,10 @@ mod tests {
             "/%",
             "/%zz",
             "/a%2",
+            "/.uploads",
+            "/.uploads/a/state.json",
+            "/%2euploads/a",
+            "/videos/.uploads/a",
         ];
         for path in paths {
             assert_eq!(key_from_path(path).unwrap_err().kind(), ErrorKind::InvalidKey, "{path}");

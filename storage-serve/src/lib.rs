@@ -51,10 +51,14 @@
 //! | [`user_metadata`](Serve::user_metadata) | `false` | send user metadata as headers |
 //! | [`encoding_policy`](Serve::encoding_policy) | `Decode` | objects whose encoding a client does not accept |
 //! | [`redirect`](Serve::redirect) | none | redirect to the storage instead of sending objects |
+//! | [`cors`](Serve::cors) | none | let pages of other origins read and upload |
 //! | [`max_upload_size`](Serve::max_upload_size) | none | upper bound for uploads, in bytes |
 //! | [`upload_idle_timeout`](Serve::upload_idle_timeout) | `30s` | time without data in an upload |
 //!
 //! # Limits
+//!
+//! Objects below a directory `.uploads`, at any level, have no path, because they are the state of
+//! unfinished uploads: 404 for GET and HEAD.
 //!
 //! `Serve` does not list keys or delete objects. TLS and limits on connections are up to the server
 //! that runs it.
@@ -71,18 +75,24 @@
 //! | `preconditions.rs`, `ranges.rs` | conditions and ranges, RFC 9110 sections 13 and 14 |
 //! | `encoding.rs`, `decode.rs` | encodings that a client does not accept |
 //! | `header_policy.rs`, `active_content.rs`, `user_metadata.rs` | the headers of an object |
-//! | `responses.rs`, `errors.rs`, `body.rs` | responses, their statuses and their bodies |
+//! | `responses.rs`, `errors.rs`, `body.rs`, `exclusive.rs` | responses, their statuses and their bodies |
 //! | `put.rs`, `request_body.rs` | uploads by signed link |
-//! | `form/` | uploads by HTML forms (feature `form`) |
+//! | `cors.rs` | pages of other origins |
+//! | `form/`, `file_name.rs` | uploads by HTML forms (feature `form`); file names in headers |
+//! | `uploads/` | resumable uploads (feature `uploads`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod active_content;
 mod authorization;
 mod body;
+mod cors;
 mod decode;
 mod encoding;
 mod errors;
+mod exclusive;
+#[cfg(any(feature = "form", feature = "uploads"))]
+mod file_name;
 #[cfg(feature = "form")]
 pub mod form;
 mod handle;
@@ -100,10 +110,13 @@ mod responses;
 mod serve;
 mod settings;
 mod source;
+#[cfg(feature = "uploads")]
+pub mod uploads;
 mod user_metadata;
 
 pub use active_content::{ActiveContent, is_active_content};
 pub use body::ResponseBody;
+pub use cors::Cors;
 pub use encoding::EncodingPolicy;
 pub use errors::error_response;
 pub use request_body::RequestBody;
@@ -116,9 +129,11 @@ pub use settings::Redirect;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::body::{Chunks, OpenRange};
+    pub use crate::cors::{Access, CorsExchange};
     pub use crate::errors::{error_response_unlogged, method_not_allowed, text_response};
+    pub use crate::handle::READING;
     pub use crate::header_policy::{HeaderOverrides, HeaderPolicy};
-    pub use crate::key::key_from_path;
+    pub use crate::key::{is_upload_state, key_from_path};
     pub use crate::malformed::reject_malformed;
     pub use crate::preconditions::{
         Preconditions, evaluate_preconditions, is_conditional, range_applies,

@@ -102,9 +102,9 @@ impl Negotiation<'_> {
         }
     }
 
-    /// Responds with an object that is open. A body that streams is sent whole, whatever range the
-    /// request is for (RFC 9110 section 14.2 permits that), because the bytes before the range
-    /// would have to be read.
+    /// Responds with an object that is open. A body that streams is sent whole, regardless of the
+    /// range that the request is for (RFC 9110 section 14.2 permits that), because the bytes before
+    /// the range would have to be read.
     pub(crate) fn respond_with(&self, object: Object) -> Response<ResponseBody> {
         let meta = object.meta();
         if self.method == Method::HEAD {

@@ -22,7 +22,7 @@ use crate::preconditions::text_of;
 use crate::request_body::{BoxError, RequestBody};
 use crate::settings::Settings;
 
-/// Saves the body of a request as the object. Nothing is visible before all of it has arrived.
+/// Saves the body of a request as the object, which is visible after the whole body has arrived.
 ///
 /// A link may bind the length and the type of the upload. The object gets the `Content-Type` of the
 /// request and no other header, because no link binds others, and the uploader would choose them
@@ -109,7 +109,7 @@ fn refuse_early(
 }
 
 /// Refuses headers that describe the object and that no link binds. Accepts `Cache-Control`, which
-/// concerns the caches on the way in a request (RFC 9111 section 5.2.1) and which browsers add.
+/// browsers add, and which in a request concerns caches only (RFC 9111 section 5.2.1).
 fn refuse_unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
     let is_given = |name: &HeaderName| {
         headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())

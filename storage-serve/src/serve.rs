@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::header::HeaderValue;
 use storage_core::signed_url::SigningKey;
-use storage_core::{LinkVerifier, Result, Storage};
+use storage_core::{ErrorKind, LinkVerifier, Result, Storage};
 
 use crate::active_content::ActiveContent;
+use crate::cors::Cors;
 use crate::encoding::EncodingPolicy;
 use crate::responder::Responder;
 use crate::settings::{Redirect, Settings};
@@ -52,6 +53,7 @@ impl Serve {
                 public_reads: false,
                 max_upload_size: None,
                 upload_idle_timeout: UPLOAD_IDLE_TIMEOUT,
+                cors: None,
             }),
         }
     }
@@ -101,28 +103,45 @@ impl Serve {
     ///
     /// # Errors
     /// - `InvalidConfig` if the storage has no `public_url` or no `signing_key`.
-    /// - `Unsupported` if another server verifies its links, as S3 does. An application that uses a
-    ///   disk in development and S3 in production does not need the service with S3:
-    ///
-    /// ```
-    /// use storage_core::{ErrorKind, Result, Storage};
-    /// use storage_serve::Serve;
-    ///
-    /// fn media(storage: &Storage) -> Result<Option<Serve>> {
-    ///     match Serve::for_storage(storage) {
-    ///         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
-    ///         serve => serve.map(Some),
-    ///     }
-    /// }
-    /// ```
+    /// - `Unsupported` if another server verifies its links, as S3 does: see
+    ///   [`for_own_links`](Self::for_own_links).
     pub fn for_storage(storage: &Storage) -> Result<Self> {
         let links = storage.link_verifier()?;
         Ok(Self::new(storage.clone()).set(|settings| settings.links = Some(links)))
     }
 
+    /// Serves a storage to the holders of its signed links, as [`for_storage`](Self::for_storage)
+    /// does, or returns `None` if another server verifies its links, as S3 does.
+    ///
+    /// For an application that uses a disk in development and S3 in production:
+    ///
+    /// ```
+    /// use storage_core::{Result, Storage};
+    /// use storage_serve::Serve;
+    ///
+    /// # struct Router;
+    /// # impl Router { fn nest_service(self, _: &str, _: Serve) -> Self { self } }
+    /// fn with_links(mut router: Router, storage: &Storage) -> Result<Router> {
+    ///     if let Some(serve) = Serve::for_own_links(storage)? {
+    ///         router = router.nest_service(serve.mount_path(), serve.clone());
+    ///     }
+    ///     Ok(router)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the storage has no `public_url` or no `signing_key`.
+    pub fn for_own_links(storage: &Storage) -> Result<Option<Self>> {
+        match Self::for_storage(storage) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            serve => serve.map(Some),
+        }
+    }
+
     /// Returns the path at which this service must be mounted: the path of the storage's
     /// `public_url`, without a slash at its end. Returns `/` if that path is empty, and for a
-    /// service that was not created with [`for_storage`](Self::for_storage).
+    /// service that was not created with [`for_storage`](Self::for_storage). axum's `nest_service`
+    /// panics for `/`: use `fallback_service` if `public_url` has no path.
     #[must_use]
     pub fn mount_path(&self) -> &str {
         match self.settings.base_path() {
@@ -228,8 +247,8 @@ impl Serve {
     ///
     /// The redirect does not check that the object exists, and the server of the storage decides
     /// which headers protect browsers. The response is 501 if the storage cannot create such links.
-    /// With [`Redirect::Public`], the object is sent after all if the signed link sets the type or
-    /// the disposition of the response, because a public URL cannot pass them on.
+    /// With [`Redirect::Public`], the object is sent without a redirect if the signed link sets the
+    /// type or the disposition of the response, because a public URL cannot contain them.
     #[must_use]
     pub fn redirect(self, to: Redirect) -> Self {
         self.set(|settings| settings.redirect = Some(to))
@@ -246,6 +265,14 @@ impl Serve {
     #[must_use]
     pub fn upload_idle_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.upload_idle_timeout = timeout)
+    }
+
+    /// Lets pages of other origins read objects, and upload them with links. Defaults to none.
+    ///
+    /// With [`redirect`](Self::redirect), the server of the storage must allow the pages too.
+    #[must_use]
+    pub fn cors(self, cors: Cors) -> Self {
+        self.set(|settings| settings.cors = Some(cors))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use storage_core::signed_url::Grant;
 use storage_core::{Error, Key, LinkBase, LinkVerifier, Result, Storage};
 
+use crate::cors::Cors;
 use crate::key::key_from_path;
 use crate::responder::Responder;
 
@@ -37,6 +38,7 @@ pub(super) struct Settings {
     pub(super) public_reads: bool,
     pub(super) max_upload_size: Option<u64>,
     pub(super) upload_idle_timeout: Duration,
+    pub(super) cors: Option<Cors>,
 }
 
 impl Settings {

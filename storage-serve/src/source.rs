@@ -12,8 +12,8 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Returns the metadata of an object.
     fn stat(&self, key: &Key) -> impl Future<Output = Result<ObjectMeta>> + Send;
 
-    /// Opens an object, or a range of it. If the size is unknown and the options allow that, opens
-    /// the whole object regardless of the range.
+    /// Opens an object, or a range of it. Opens the whole object regardless of the range if its
+    /// size is unknown and the options allow an unknown size.
     fn open(&self, key: &Key, options: &OpenOptions)
     -> impl Future<Output = Result<Object>> + Send;
 }

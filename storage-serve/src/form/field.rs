@@ -42,8 +42,8 @@ impl UploadField {
         self.file_name.is_some()
     }
 
-    /// Returns the name of the file, in UTF-8 and without any other change, for example `../a.txt`;
-    /// empty if the field is not a file.
+    /// Returns the name of the file as the client sent it, converted to UTF-8, for example
+    /// `../a.txt`; empty if the field is not a file.
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.file_name.as_deref().unwrap_or_default()
@@ -58,8 +58,9 @@ impl UploadField {
     /// Sets the maximum size in bytes. Defaults to no limit.
     ///
     /// A larger field fails the save with `TooLarge`, which is status 413, and nothing of it is
-    /// stored. The rest of the field is received before, so that the client receives the response
-    /// (RFC 9112 section 9.6) and further files can be read. It counts for the limit of the body.
+    /// stored. The save first reads the rest of the field, so that the client receives the response
+    /// (RFC 9112 section 9.6) and the next field can be read. The rest counts towards the limit of
+    /// the body.
     #[must_use]
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;

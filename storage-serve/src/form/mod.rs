@@ -29,7 +29,6 @@
 //! ```
 
 mod field;
-mod file_name;
 mod paced_body;
 
 use std::fmt;
@@ -43,8 +42,8 @@ use storage_core::{BoxError, Error, ErrorKind, Result};
 
 pub use field::UploadField;
 
+use crate::file_name::{FileName, file_name};
 use field::{OpenField, Unread};
-use file_name::{FileName, file_name};
 use paced_body::PacedBody;
 
 /// Upper bound for the number of files of a form. An empty file costs a client 100 bytes and the
@@ -63,8 +62,8 @@ const MAX_FIELD_HEADERS: usize = 8 << 10;
 /// at most 8 KiB. The number of bytes is not bounded: limit the body, and each file with
 /// [`UploadField::max_size`].
 ///
-/// A form that breaks off fails with an error, so that a save of a part of a file fails and leaves
-/// nothing.
+/// A form that breaks off ends with an error, so that the save of an incomplete file fails and
+/// leaves nothing.
 pub struct UploadForm {
     fields: Multipart<'static>,
     /// How many bytes of headers the next field may have. `usize::MAX` inside of a field.
@@ -75,7 +74,8 @@ pub struct UploadForm {
 }
 
 impl UploadForm {
-    /// Begins to read a form: the value of the header `Content-Type`, and the chunks of the body.
+    /// Begins to read a form from the value of its header `Content-Type` and the chunks of its
+    /// body.
     ///
     /// # Errors
     /// `InvalidInput` if the content type is not that of a form with files.
@@ -93,16 +93,16 @@ impl UploadForm {
 
     /// Returns the next field: a file or a text. `None` after the last one.
     ///
-    /// Skips the rest of the field before, which must have been dropped, and the empty fields that
-    /// browsers send if no file was chosen.
+    /// Skips the rest of the previous field, which must have been dropped, and the empty fields
+    /// that browsers send if no file was chosen.
     ///
     /// If the future is dropped, call it again.
     ///
     /// # Errors
     /// - `InvalidInput` if the form is malformed or breaks off, if a file has content but no name,
-    ///   or if the field before was not dropped.
-    /// - `TooLarge` if the form has too many fields, or exceeds the limit of the body, also if the
-    ///   save of the file before has failed for that reason.
+    ///   or if the previous field was not dropped.
+    /// - `TooLarge` if the form has too many fields, or exceeds the limit of the body. Each call
+    ///   after a body that exceeded its limit fails in this way.
     pub async fn next_field(&mut self) -> Result<Option<UploadField>> {
         while let Some(mut unread) = OpenField::take(&self.unread) {
             while unread.chunk().await?.is_some() {}
@@ -165,7 +165,7 @@ fn form_error(cause: multer::Error) -> Error {
         _ => ErrorKind::InvalidInput,
     };
     let message = match (&cause, kind) {
-        (multer::Error::LockFailure, _) => "the field before must be read or dropped first",
+        (multer::Error::LockFailure, _) => "the previous field must be read or dropped first",
         (_, ErrorKind::TooLarge) => "the form is too large",
         _ => "the form cannot be read to its end",
     };
@@ -175,7 +175,7 @@ fn form_error(cause: multer::Error) -> Error {
 /// Returns whether a body failed because it exceeds its limit.
 fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    // A hostile client does not choose the errors, but a circle of them must not hang a server.
+    // Bounded, because a chain of sources that contains a circle would not end.
     causes.take(16).any(|cause| {
         cause.is::<http_body_util::LengthLimitError>()
             || cause.downcast_ref::<Error>().is_some_and(|it| it.kind() == ErrorKind::TooLarge)

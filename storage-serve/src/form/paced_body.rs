@@ -16,7 +16,7 @@ use storage_core::{BoxError, Error, ErrorKind, Result};
 
 /// The body of a request in pieces.
 pub(super) struct PacedBody {
-    /// After an error, its kind.
+    /// The kind of the error, after the body has failed.
     body: Result<BoxStream<'static, Result<Bytes, BoxError>>, ErrorKind>,
     rest: Bytes,
     /// How many bytes may still be read for the headers of a field. `usize::MAX` inside of one.
@@ -53,7 +53,7 @@ impl Stream for PacedBody {
         while self.rest.is_empty() {
             let body = match &mut self.body {
                 Ok(body) => body,
-                // The reader may ask for the next field after the save of one has failed.
+                // A handler may request the next field after the save of one has failed.
                 Err(kind) => {
                     let error = Error::new(*kind, "the form has failed before");
                     return Poll::Ready(Some(Err(error.into())));

@@ -186,7 +186,7 @@ async fn a_body_that_fails_in_the_middle_closes_the_connection() {
     let (faults, storage) = faulty(bytes(LARGE)).await;
     let broken = faults.on(Operation::Open).fail_midway(1_000_000, ErrorKind::Unexpected);
     let server = Server::start(Serve::new(storage)).await;
-    // The client asks for a persistent connection.
+    // The client requests a persistent connection.
     let received = server.talk("GET /a.txt HTTP/1.1\r\nhost: files\r\n\r\n").await;
     assert!(received.starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert!(received.len() < LARGE);

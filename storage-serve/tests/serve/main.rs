@@ -5,6 +5,7 @@
 mod calls;
 mod common;
 mod conditions;
+mod cors;
 mod curl;
 mod encodings;
 mod faults;

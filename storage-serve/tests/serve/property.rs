@@ -1,4 +1,4 @@
-//! Any Range header on an object of any size returns the right bytes, whatever the status.
+//! Any Range header on an object of any size returns the right bytes, regardless of the status.
 
 use http::StatusCode;
 use proptest::prelude::*;

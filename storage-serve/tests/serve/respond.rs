@@ -111,3 +111,10 @@ async fn a_missing_object_and_an_invalid_key_are_errors_of_opening() {
         assert_eq!(error.operation(), Some(storage_core::Operation::Open));
     }
 }
+
+/// poem, salvo and warp require bodies that are `Sync`.
+#[test]
+fn a_body_can_be_sent_and_shared_between_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<ResponseBody>();
+}

@@ -24,7 +24,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 type Wrap = fn(Arc<dyn Driver>) -> Arc<dyn Driver>;
 
-/// A layer, and the prefix that it puts before each key.
+/// A layer, and the prefix that it adds to each key.
 const LAYERS: [(&str, &str, Wrap); 10] = [
     ("no layer", "", |inner| inner),
     ("DefaultMetadata", "", |inner| Arc::new(DefaultMetadata::new(inner, Metadata::new()))),
@@ -72,7 +72,7 @@ fn configured(driver: &str, options: &[(&str, &str)]) -> storage_core::Result<St
 }
 
 #[tokio::test]
-async fn a_link_that_is_signed_through_a_layer_is_accepted_for_its_method_and_key_alone() {
+async fn a_link_that_is_signed_through_a_layer_is_accepted_only_for_its_method_and_key() {
     for (layer, prefix, wrap) in LAYERS {
         let storage = Storage::from_arc(wrap(Arc::clone(memory().driver())));
         storage.save("a.txt", "hello").await.unwrap();
@@ -202,7 +202,7 @@ async fn a_storage_does_not_open_the_objects_of_another_prefix_of_its_driver() {
 }
 
 #[tokio::test]
-async fn public_reads_serve_the_objects_of_the_prefix_alone() {
+async fn public_reads_serve_only_the_objects_of_the_prefix() {
     let whole = memory();
     let a = whole.prefixed("a").unwrap();
     a.save("x.txt", "of a").await.unwrap();
@@ -301,7 +301,7 @@ async fn a_path_outside_of_the_mount_path_is_404() {
 }
 
 #[test]
-fn a_storage_that_cannot_sign_links_is_refused_with_what_to_configure() {
+fn a_storage_that_cannot_sign_links_is_refused_with_the_options_to_set() {
     let root = TempDir::new().unwrap();
     let root = ("root", root.path().to_str().unwrap());
     let public = ("public_url", "/media/");

@@ -398,3 +398,19 @@ async fn one_of_many_concurrent_uploads_of_a_new_object_is_stored() {
         responses.iter().filter(|status| *status.as_ref().unwrap() == StatusCode::CREATED).count();
     assert_eq!(stored, 1);
 }
+
+#[tokio::test]
+async fn the_headers_of_resumable_uploads_change_nothing() {
+    // What URLSession of iOS sends with every upload task.
+    let (storage, serve) = serve().await;
+    for (name, value, version) in [("upload-complete", "?1", "6"), ("upload-incomplete", "?0", "3")]
+    {
+        let request = Request::put(upload_link())
+            .header(name, value)
+            .header("upload-draft-interop-version", version)
+            .body(http_body_util::Full::new(Bytes::from(format!("version {version}"))));
+        let response = send(&serve, request.unwrap()).await;
+        assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
+        assert_eq!(stored(&storage).await, format!("version {version}"));
+    }
+}

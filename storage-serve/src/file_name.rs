@@ -1,4 +1,5 @@
-//! Reads the file name of a part of a form, in all forms that clients send (RFC 7578, section 4.2).
+//! Reads the file name in a `Content-Disposition`, in each notation of clients (RFC 6266, and RFC
+//! 7578 section 4.2 for forms).
 //!
 //! multer reads names in UTF-8 only. Pages in another encoding send other bytes, and some clients
 //! send the `filename*` of RFC 8187. A name is a suggestion, so an approximate one is sufficient,
@@ -9,6 +10,7 @@ use http::header::CONTENT_DISPOSITION;
 use percent_encoding::percent_decode;
 
 /// The file name of a part.
+#[cfg(feature = "form")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
     /// The part is a file.
@@ -19,27 +21,51 @@ pub(crate) enum FileName {
     Absent,
 }
 
+/// The parameters with file names.
+#[derive(Default)]
+struct Names {
+    plain: Option<String>,
+    extended: Option<String>,
+    /// Whether there is a notation that is not supported, such as `filename*0` (RFC 2231).
+    has_other: bool,
+}
+
 /// Reads the file name of a part. Prefers `filename` to `filename*`, which RFC 7578 excludes from
 /// forms.
+#[cfg(feature = "form")]
 pub(crate) fn file_name(headers: &HeaderMap) -> FileName {
-    let value = headers.get(CONTENT_DISPOSITION).map_or(&b""[..], |value| value.as_bytes());
-    let (mut plain, mut extended, mut other) = (None, None, false);
-    for (name, value) in parameters(value) {
-        match &*name {
-            b"filename" => plain = plain.or(Some(String::from_utf8_lossy(&value).into_owned())),
-            b"filename*" => extended = extended.or(Some(decode(&value))),
-            // A name in a form that is not supported, such as `filename*0` (RFC 2231).
-            name => other |= name.starts_with(b"filename*"),
-        }
-    }
-    let is_file = plain.is_some() || extended.is_some() || other;
+    let Names { plain, extended, has_other } = names(headers);
+    let is_file = plain.is_some() || extended.is_some() || has_other;
     let name = plain.filter(|name| !name.is_empty()).or(extended.filter(|name| !name.is_empty()));
     match name {
         Some(name) => FileName::Given(name),
-        None if other => FileName::Given("file".to_owned()),
+        None if has_other => FileName::Given("file".to_owned()),
         None if is_file => FileName::Empty,
         None => FileName::Absent,
     }
+}
+
+/// Reads the file name of the content of a request. Prefers `filename*` (RFC 6266 section 4.3).
+#[cfg(feature = "uploads")]
+pub(crate) fn suggested_name(headers: &HeaderMap) -> Option<String> {
+    let Names { plain, extended, .. } = names(headers);
+    extended.filter(|name| !name.is_empty()).or(plain.filter(|name| !name.is_empty()))
+}
+
+fn names(headers: &HeaderMap) -> Names {
+    let value = headers.get(CONTENT_DISPOSITION).map_or(&b""[..], |value| value.as_bytes());
+    let mut names = Names::default();
+    for (name, value) in parameters(value) {
+        match &*name {
+            b"filename" if names.plain.is_none() => {
+                names.plain = Some(String::from_utf8_lossy(&value).into_owned());
+            }
+            b"filename*" if names.extended.is_none() => names.extended = Some(decode(&value)),
+            b"filename" | b"filename*" => {}
+            name => names.has_other |= name.starts_with(b"filename*"),
+        }
+    }
+    names
 }
 
 /// Returns the parameters of a header such as `form-data; name="a"; filename="b.txt"`, with names
@@ -104,6 +130,7 @@ fn decode(value: &[u8]) -> String {
     }
 }
 
+#[cfg(feature = "form")]
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -121,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_in_all_forms() {
+    fn a_file_name_is_read_in_each_notation_of_clients() {
         for (header, name) in [
             (&b"form-data; name=\"f\"; filename=\"a b;c.txt\""[..], "a b;c.txt"),
             (b"form-data; filename=plain.txt; name=f", "plain.txt"),
@@ -162,6 +189,23 @@ mod tests {
             b"form-data; filename*=",
         ] {
             assert_eq!(read(header), FileName::Empty, "{}", String::from_utf8_lossy(header));
+        }
+    }
+
+    #[cfg(feature = "uploads")]
+    #[test]
+    fn the_name_of_a_request_prefers_the_extended_notation() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(suggested_name(&headers), None);
+        for (header, name) in [
+            ("inline; filename=\"a.txt\"; filename*=UTF-8''%e2%82%ac.txt", Some("€.txt")),
+            ("inline; filename=\"a b.txt\"", Some("a b.txt")),
+            ("attachment; filename=a.txt; filename*=UTF-8''", Some("a.txt")),
+            ("inline; filename=\"\"", None),
+            ("inline", None),
+        ] {
+            headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(header));
+            assert_eq!(suggested_name(&headers).as_deref(), name, "{header}");
         }
     }
 }

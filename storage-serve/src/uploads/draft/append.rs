@@ -1,0 +1,72 @@
+//! PATCH: appends bytes to an upload.
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::digest::{self, Digest};
+use super::fields::{Dialect, Fields};
+use super::problem::Problem;
+use super::respond::{self, PARTIAL};
+use crate::body::ResponseBody;
+use crate::request_body::RequestBody;
+use crate::uploads::engine::{Append, End, Failure};
+use crate::uploads::settings::Settings;
+use crate::uploads::token::Token;
+use crate::uploads::tus::chunks;
+
+pub(super) async fn append<B: RequestBody>(
+    settings: &Settings,
+    token: &Token,
+    head: &Parts,
+    body: B,
+    dialect: Dialect,
+) -> Result<Response<ResponseBody>, Problem> {
+    if dialect.has_type && !has_type(&head.headers) {
+        let title = format!("The Content-Type must be {PARTIAL}.");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title)
+            .header(HeaderName::from_static("accept-patch"), HeaderValue::from_static(PARTIAL)));
+    }
+    let fields = Fields::read(&head.headers, dialect)?;
+    let offset = fields.offset.ok_or_else(|| Problem::bad("Upload-Offset is missing."))?;
+    let is_last = fields.is_complete.ok_or_else(|| Problem::bad("Upload-Complete is missing."))?;
+    let length = fields.length(offset, is_last)?;
+    let digest = digest::read(&head.headers, offset == 0 && is_last)?;
+    let request = Append {
+        id: token.id.clone(),
+        offset,
+        end: if is_last { End::WithBody(length) } else { End::Later(length) },
+        body_size: fields.body_size,
+        checksum: digest.as_ref().map(Digest::checksum).transpose()?,
+        body: chunks(body),
+    };
+    let loaded = match settings.engine.append(request).await {
+        Ok(loaded) => loaded,
+        Err(failure) => return Err(problem(settings, token, failure, offset, digest).await),
+    };
+    let status = if is_last { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
+    Ok(respond::progress(status, &loaded.state, token, dialect))
+}
+
+/// Returns the problem of a body, with the offset if the client can continue there.
+async fn problem(
+    settings: &Settings,
+    token: &Token,
+    failure: Failure,
+    provided: u64,
+    digest: Option<Digest>,
+) -> Problem {
+    match (failure, digest) {
+        (Failure::WrongOffset(expected), _) => Problem::mismatching_offset(expected, provided),
+        (Failure::Superseded, _) => match settings.engine.load(&token.id).await {
+            Ok(loaded) => Problem::mismatching_offset(loaded.state.offset(), provided),
+            Err(failure) => failure.into(),
+        },
+        (failure, digest) => digest::problem(failure, digest.as_ref()),
+    }
+}
+
+fn has_type(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii());
+    value.is_some_and(|value| value.eq_ignore_ascii_case(PARTIAL.as_bytes()))
+}
