@@ -1,4 +1,4 @@
-//! Converts between the types of actix-web, which has the crate `http` 0.2, and those of `http` 1.
+//! Converts between the types of actix-web, which uses the crate `http` 0.2, and those of `http` 1.
 
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
@@ -32,7 +32,7 @@ pub(crate) fn response(response: Response<ResponseBody>) -> HttpResponse {
     for (name, value) in &head.headers {
         let name = HeaderName::from_bytes(name.as_str().as_bytes());
         let value = HeaderValue::from_bytes(value.as_bytes());
-        // The length is that of the body: see below.
+        // actix-web sets the length from the body: see below.
         if let (Ok(name), Ok(value)) = (name, value)
             && name.as_str() != CONTENT_LENGTH.as_str()
         {

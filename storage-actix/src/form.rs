@@ -13,7 +13,7 @@ use crate::forwarded_body::ForwardedBody;
 /// The upper bound for a form without a [`FormLimit`], in bytes.
 const DEFAULT_LIMIT: u64 = 2 << 20;
 
-/// The upper bound for the forms of an application, a scope or a resource, in bytes: set it with
+/// The upper bound for the forms of an application, a scope or a resource, in bytes. Set it with
 /// `app_data`. Defaults to 2 MiB.
 ///
 /// ```

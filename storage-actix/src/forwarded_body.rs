@@ -1,4 +1,4 @@
-//! [`ForwardedBody`]: the payload of a request, which another thread may read.
+//! [`ForwardedBody`]: the payload of a request, for readers in other threads.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,7 +18,7 @@ type Message = Option<Result<Bytes>>;
 
 /// The payload of a request, which a task in the thread of the request passes on.
 ///
-/// At most one chunk waits. Dropping the body ends the task, which drops the payload.
+/// The channel holds at most one chunk. Dropping the body ends the task, which drops the payload.
 pub(crate) struct ForwardedBody {
     messages: mpsc::Receiver<Message>,
     has_ended: bool,
@@ -41,7 +41,7 @@ async fn forward(mut payload: Payload, sender: mpsc::Sender<Message>, max: u64) 
             pin_mut!(closed);
             match select(payload.next(), closed).await {
                 Either::Left((next, _)) => next,
-                // The body was dropped, while the client sent nothing.
+                // The body was dropped before the client sent another chunk.
                 Either::Right(_) => return,
             }
         };

@@ -36,13 +36,14 @@
 //!   and [`Object::respond`](RespondWith::respond) for objects that are open already.
 //! - [`StorageError`] and [`OpenObject`] are responses: the traits of actix-web cannot be
 //!   implemented for the types of another crate.
-//! - [`scope()`] mounts a [`Serve`].
+//! - [`scope()`] mounts a [`Serve`]. With the feature `uploads`, `uploads_scope` mounts a service
+//!   for resumable uploads.
 //!
 //! # How a request reaches a storage
 //!
-//! The payload of a request in actix-web stays in its thread (it is not `Send`), but drivers may
-//! read a payload in another. A task in the thread of the request therefore passes on the chunks,
-//! one at a time. If it ends without the end of the request, the save fails.
+//! The payload of a request in actix-web is not `Send`, so it stays in its thread. Drivers may read
+//! a payload in another thread. A task in the thread of the request therefore passes on the chunks,
+//! one at a time. If the task ends before the request has ended, the save fails.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -52,6 +53,8 @@ mod form;
 mod forwarded_body;
 mod respond;
 mod scope;
+#[cfg(feature = "uploads")]
+mod uploads;
 
 pub use error::{Result, StorageError};
 pub use form::{FormLimit, UploadForm};
@@ -59,6 +62,8 @@ pub use respond::{OpenObject, Respond, RespondWith};
 pub use scope::scope;
 pub use storage_serve::Serve;
 pub use storage_serve::form::UploadField;
+#[cfg(feature = "uploads")]
+pub use uploads::uploads_scope;
 
 // Compiles and runs the examples of the README.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! [`scope`]: mounts a [`Serve`].
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, Url};
 use actix_web::{HttpRequest, HttpResponse, Scope, web};
 use http::{Method, Request, Uri};
 use storage_serve::Serve;
@@ -8,7 +8,8 @@ use storage_serve::Serve;
 use crate::convert;
 use crate::forwarded_body::ForwardedBody;
 
-/// Returns a scope in which a [`Serve`] handles all requests: `GET <path>/<key>`.
+/// Returns a scope in which a [`Serve`] handles all requests: `GET <path>/<key>`. The path is
+/// percent-encoded, as in a URL.
 ///
 /// Use [`Serve::mount_path`] for the links of a storage. Uploads by signed links stream to the
 /// storage, with the limits of the link and of [`Serve::max_upload_size`].
@@ -29,7 +30,10 @@ use crate::forwarded_body::ForwardedBody;
 /// # let _ = (app, media);
 /// ```
 pub fn scope(path: &str, serve: Serve) -> Scope {
-    let path = path.trim_end_matches('/').to_owned();
+    let path = match path.trim_matches('/') {
+        "" => String::new(),
+        path => format!("/{path}"),
+    };
     let handler = {
         let path = path.clone();
         move |request: HttpRequest, body: RequestPayload| {
@@ -37,7 +41,12 @@ pub fn scope(path: &str, serve: Serve) -> Scope {
             async move { handle(&serve, &path, &request, body.0).await }
         }
     };
-    web::scope(&path).default_service(web::to(handler))
+    web::scope(&decoded(&path)).default_service(web::to(handler))
+}
+
+/// Decodes a path as actix-web decodes the path of a request before it selects a scope.
+pub(crate) fn decoded(path: &str) -> String {
+    path.parse().map_or_else(|_| path.to_owned(), |uri| Url::new(uri).path().to_owned())
 }
 
 async fn handle(
@@ -47,7 +56,7 @@ async fn handle(
     payload: Payload,
 ) -> HttpResponse {
     let (method, headers) = convert::head(request);
-    // The path as it was sent, because keys are decoded once.
+    // `Serve` decodes the path, so it receives the path as the client sent it.
     let sent = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let Some(uri) = sent.strip_prefix(mount_path).and_then(|path| path.parse::<Uri>().ok()) else {
         return HttpResponse::NotFound().finish();
@@ -62,7 +71,7 @@ async fn handle(
 }
 
 /// The payload of a request.
-struct RequestPayload(Payload);
+pub(crate) struct RequestPayload(pub(crate) Payload);
 
 impl actix_web::FromRequest for RequestPayload {
     type Error = std::convert::Infallible;

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-use std::path::Path;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
@@ -13,13 +12,15 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use storage_actix::{
-    FormLimit, OpenObject, Respond, RespondWith, Result, Serve, UploadForm, scope,
+    FormLimit, OpenObject, Respond, RespondWith, Result, Serve, UploadForm, scope, uploads_scope,
 };
 use storage_core::layers::PublicUrl;
 use storage_core::signed_url::SigningKey;
 use storage_core::{ErrorKind, Memory, Operation, Storage, UrlMethod};
 use storage_fs::Fs;
+use storage_serve::uploads::{Grant, UploadRequest, Uploads};
 use storage_testkit::faults::Faults;
+use storage_testkit::leftovers::Leftovers;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -98,19 +99,6 @@ fn get(path: &str, range: &str) -> TestRequest {
     TestRequest::get().uri(path).insert_header(("range", range))
 }
 
-/// Returns the files below a directory, also those that are not objects.
-fn files(root: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(root).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.push(path.display().to_string()),
-        }
-    }
-    found
-}
-
 /// Returns a storage on a disk, and its directory.
 fn on_disk() -> (tempfile::TempDir, Storage) {
     let directory = tempfile::tempdir().unwrap();
@@ -131,12 +119,12 @@ async fn a_file_of_a_form_is_saved_unchanged() {
 #[actix_web::test]
 async fn a_file_above_its_limit_is_status_413_and_leaves_nothing() {
     let (directory, storage) = on_disk();
-    let before = files(directory.path());
+    let leftovers = Leftovers::since_now(directory.path());
     let app = app!(storage);
     let request = post_form("/limited", form("a.bin", &vec![7; (1 << 20) + 1])).to_request();
     let (status, _, text) = send(&app, request).await;
     assert_eq!((status, &*text), (413, &b"The upload is too large.\n"[..]));
-    assert_eq!(files(directory.path()), before);
+    leftovers.assert_none().await;
 }
 
 #[actix_web::test]
@@ -153,13 +141,13 @@ async fn a_form_above_the_limit_of_forms_is_status_413() {
 #[actix_web::test]
 async fn a_request_that_is_not_a_whole_form_is_status_400_and_leaves_nothing() {
     let (directory, storage) = on_disk();
-    let before = files(directory.path());
+    let leftovers = Leftovers::since_now(directory.path());
     let app = app!(storage);
     let half = form("a.bin", &vec![7; 1 << 19]).slice(..1 << 18);
     assert_eq!(send(&app, post_form("/limited", half).to_request()).await.0, 400);
     let text = TestRequest::post().uri("/limited").insert_header(("content-type", "text/plain"));
     assert_eq!(send(&app, text.set_payload("hello").to_request()).await.0, 400);
-    assert_eq!(files(directory.path()), before);
+    leftovers.assert_none().await;
 }
 
 /// Reports that a handler has ended.
@@ -174,7 +162,7 @@ impl Drop for Ended {
 #[actix_web::test]
 async fn an_upload_whose_client_goes_away_leaves_nothing() {
     let (directory, storage) = on_disk();
-    let before = files(directory.path());
+    let leftovers = Leftovers::since_now(directory.path());
     let (began, mut beginning) = unbounded_channel();
     let (ended, mut ending) = unbounded_channel();
     let server = {
@@ -211,14 +199,7 @@ async fn an_upload_whose_client_goes_away_leaves_nothing() {
     drop(client);
     ending.recv().await.unwrap();
     assert!(!storage.exists("a.bin").await.unwrap());
-    // A blocking write that has begun may end after its future was dropped.
-    for _ in 0..600 {
-        if files(directory.path()) == before {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(files(directory.path()), before);
+    leftovers.assert_none().await;
     handle.stop(false).await;
     running.await.unwrap().unwrap();
 }
@@ -308,6 +289,19 @@ async fn a_mounted_service_accepts_the_links_of_its_storage_only() {
 }
 
 #[actix_web::test]
+async fn a_service_is_mounted_at_a_path_with_percent_escapes() {
+    for path in ["/f%C3%BCr%20alle", "f%C3%BCr%20alle/", "/a/b", "/"] {
+        let storage = Memory::storage();
+        storage.save("a b.txt", "hello").await.unwrap();
+        let app = init_service(App::new().service(scope(path, Serve::new(storage)))).await;
+        let target = format!("/{}/a%20b.txt", path.trim_matches('/')).replace("//", "/");
+        let (status, _, body) = send(&app, get(&target, "").to_request()).await;
+        assert_eq!((status, &*body), (200, &b"hello"[..]), "{path}");
+        assert_eq!(send(&app, get("/other/a%20b.txt", "").to_request()).await.0, 404, "{path}");
+    }
+}
+
+#[actix_web::test]
 async fn a_response_to_head_has_the_length_of_the_object_and_no_body() {
     let storage = Memory::storage();
     storage.save("a.txt", "hello").await.unwrap();
@@ -332,6 +326,99 @@ async fn a_response_to_head_has_the_length_of_the_object_and_no_body() {
         assert!(response.contains("\r\ncontent-length: 5\r\n"), "{path} {response}");
         assert!(response.ends_with("\r\n\r\n"), "{path} {response}");
     }
+    handle.stop(false).await;
+    running.await.unwrap().unwrap();
+}
+
+/// Accepts every upload, and keeps it under the name `a.bin`.
+fn uploads(storage: Storage) -> Uploads {
+    let key = SigningKey::new("a secret of many bytes").unwrap();
+    let authorize = |_, _: UploadRequest| async { Ok(Grant::new("a.bin")?) };
+    Uploads::new(storage, key, authorize).unwrap()
+}
+
+fn tus(request: TestRequest, path: &str) -> TestRequest {
+    request.uri(path).insert_header(("tus-resumable", "1.0.0"))
+}
+
+fn patch(path: &str, offset: usize, body: &[u8]) -> TestRequest {
+    tus(TestRequest::patch(), path)
+        .insert_header(("upload-offset", offset.to_string()))
+        .insert_header(("content-type", "application/offset+octet-stream"))
+        .set_payload(Bytes::copy_from_slice(body))
+}
+
+#[actix_web::test]
+async fn a_resumable_upload_of_several_requests_becomes_an_object() {
+    let (_directory, storage) = on_disk();
+    for path in ["/uploads", "/a/f%C3%BCr%20alle", "/"] {
+        let uploads = uploads(storage.clone()).mounted_at(path);
+        let app = init_service(App::new().service(uploads_scope(&uploads))).await;
+        let content = vec![7; (3 << 20) + 1];
+        let begin = tus(TestRequest::post(), path)
+            .insert_header(("upload-length", content.len().to_string()));
+        let (status, headers, _) = send(&app, begin.to_request()).await;
+        assert_eq!(status, 201, "{path}");
+        let upload = headers.get("location").unwrap().to_str().unwrap().to_owned();
+        let (status, ..) = send(&app, patch(&upload, 0, &content[..1000]).to_request()).await;
+        assert_eq!(status, 204);
+        let head = tus(TestRequest::default().method(Method::HEAD), &upload);
+        let (status, headers, _) = send(&app, head.to_request()).await;
+        assert_eq!(
+            (status, headers.get("upload-offset").unwrap().to_str().unwrap()),
+            (200, "1000")
+        );
+        let (status, ..) = send(&app, patch(&upload, 1000, &content[1000..]).to_request()).await;
+        assert_eq!(status, 204);
+        assert_eq!(storage.read("a.bin").await.unwrap(), content);
+        storage.delete("a.bin").await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn an_upload_whose_client_goes_away_keeps_what_arrived() {
+    let (_directory, storage) = on_disk();
+    let uploads = uploads(storage.clone());
+    let service = uploads.clone();
+    let server = HttpServer::new(move || App::new().service(uploads_scope(&service)));
+    let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+    let address = server.addrs()[0];
+    let server = server.run();
+    let handle = server.handle();
+    let running = actix_web::rt::spawn(server);
+
+    let app = init_service(App::new().service(uploads_scope(&uploads))).await;
+    let begin = tus(TestRequest::post(), "/uploads").insert_header(("upload-length", "2000"));
+    let (_, headers, _) = send(&app, begin.to_request()).await;
+    let upload = headers.get("location").unwrap().to_str().unwrap().to_owned();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "PATCH {upload} HTTP/1.1\r\nhost: a\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
+         content-type: application/offset+octet-stream\r\ncontent-length: 2000\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    client.write_all(&[7; 1000]).await.unwrap();
+    client.shutdown().await.unwrap();
+    drop(client);
+
+    // A HEAD would end the request before it has read what arrived.
+    let is_stored = || async {
+        let keys = storage.list(".uploads/").keys().await.unwrap();
+        keys.iter().any(|key| key.as_str().contains("/rest-"))
+    };
+    for _ in 0..1_000 {
+        if is_stored().await {
+            break;
+        }
+        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+    }
+    let head = tus(TestRequest::default().method(Method::HEAD), &upload);
+    let (_, headers, _) = send(&app, head.to_request()).await;
+    let offset: u64 = headers.get("upload-offset").unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(offset, 1000);
+    let (status, ..) = send(&app, patch(&upload, 1000, &[7; 1000]).to_request()).await;
+    assert_eq!(status, 204);
+    assert_eq!(storage.read("a.bin").await.unwrap(), vec![7; 2000]);
     handle.stop(false).await;
     running.await.unwrap().unwrap();
 }

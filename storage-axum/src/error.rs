@@ -14,10 +14,10 @@ pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 /// An error of a storage as a response of a handler.
 ///
 /// The status follows from the kind of the error: 404 for `NotFound`, 413 for `TooLarge`, 507 for
-/// `StorageFull`. The table of [`error_response`](storage_serve::error_response) contains all.
-/// Errors of reading are those of GET in this table, and all others are those of POST. The response
-/// contains only the kind, because the message may contain buckets and directories. The log
-/// (`tracing`) contains the rest.
+/// `StorageFull`. The table of [`error_response`](storage_serve::error_response) lists all kinds.
+/// Errors of calls that read have the status of GET in this table, and all others that of POST. The
+/// response contains one sentence for the status, because the message may contain the names of
+/// buckets and directories. The log (`tracing`) contains the whole error.
 ///
 /// ```
 /// use axum::http::StatusCode;

@@ -9,7 +9,7 @@ use crate::error::{Result, StorageError};
 
 /// Extracts a form with files (`multipart/form-data`), which stream to a storage.
 ///
-/// The whole form may have 2 MB, as for all extractors of axum. Set another limit with
+/// The whole form may have 2 MiB, the limit of all extractors of axum. Set another limit with
 /// `DefaultBodyLimit::max` on the route. A form above it fails with `TooLarge`, which is status
 /// 413. Limit single files with [`UploadField::max_size`].
 ///

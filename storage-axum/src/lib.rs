@@ -57,8 +57,8 @@
 //! # Why axum's own `Multipart` is not used
 //!
 //! A save owns its payload, because drivers may read it in another task. axum's `Field<'_>` borrows
-//! from its `Multipart`, so it cannot be a payload. It also keeps headers of any size in memory. If
-//! a handler has such a field, write it piece by piece with
+//! from its `Multipart`, so it cannot be a payload. `Multipart` also keeps headers of any size in
+//! memory. If a handler has such a field, write it piece by piece with
 //! [`Storage::writer`](storage_core::Storage::writer), and call `finish` only if the field ended
 //! without an error.
 

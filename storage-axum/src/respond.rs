@@ -89,7 +89,7 @@ impl RespondWith for Object {
     }
 }
 
-/// An open object as a response, without conditions and ranges of the request.
+/// An open object as a response. Ignores the conditions and ranges of the request.
 ///
 /// The headers are those of [`RespondWith::respond`].
 ///

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
-use std::path::Path as FsPath;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +18,7 @@ use storage_core::signed_url::SigningKey;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_fs::Fs;
 use storage_testkit::faults::Faults;
+use storage_testkit::leftovers::Leftovers;
 use tower_service::Service;
 
 const MAX_FILE: u64 = 1 << 20;
@@ -91,19 +91,6 @@ async fn read(router: &Router, method: Method, path: &str, range: &str) -> (u16,
     (status.as_u16(), body)
 }
 
-/// Returns the files below a directory, also those that are not objects.
-fn files(root: &FsPath) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(root).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.push(path.display().to_string()),
-        }
-    }
-    found
-}
-
 /// Returns a storage on a disk, and its directory.
 fn on_disk() -> (tempfile::TempDir, Storage) {
     let directory = tempfile::tempdir().unwrap();
@@ -123,11 +110,11 @@ async fn a_file_of_a_form_is_saved_unchanged() {
 #[tokio::test]
 async fn a_file_above_its_limit_is_status_413_and_leaves_nothing() {
     let (directory, storage) = on_disk();
-    let before = files(directory.path());
+    let leftovers = Leftovers::since_now(directory.path());
     let request = post_form("/limited", form_with("a.bin", vec![7; (1 << 20) + 1].into()));
     let (status, _, text) = send(&router(storage), request).await;
     assert_eq!((status.as_u16(), &*text), (413, &b"The upload is too large.\n"[..]));
-    assert_eq!(files(directory.path()), before);
+    leftovers.assert_none().await;
 }
 
 #[tokio::test]
@@ -142,7 +129,7 @@ async fn a_form_above_the_limit_of_axum_is_status_413() {
         Body::from_stream(stream::iter(parts.map(Ok::<_, std::io::Error>)))
     };
     let router = router(storage.clone());
-    // 2 MB is the default of axum.
+    // axum's default is 2 MiB.
     assert_eq!(send(&router, post_form("/default", two_files(1 << 20))).await.0.as_u16(), 413);
     assert_eq!(send(&router, post_form("/limited", two_files(1 << 20))).await.0.as_u16(), 201);
 }
@@ -150,19 +137,19 @@ async fn a_form_above_the_limit_of_axum_is_status_413() {
 #[tokio::test]
 async fn a_form_whose_connection_breaks_is_status_400_and_leaves_nothing() {
     let (directory, storage) = on_disk();
-    let before = files(directory.path());
+    let leftovers = Leftovers::since_now(directory.path());
     let (head, _) = around("a.bin");
     let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let chunks = [Ok(head), Ok(Bytes::from(vec![7; 1 << 19])), Err(broken)];
     let request = post_form("/limited", Body::from_stream(stream::iter(chunks)));
     assert_eq!(send(&router(storage), request).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(files(directory.path()), before);
+    leftovers.assert_none().await;
 }
 
 #[tokio::test]
 async fn an_upload_that_is_dropped_leaves_nothing() {
     let (directory, storage) = on_disk();
-    let before = files(directory.path());
+    let leftovers = Leftovers::since_now(directory.path());
     let (head, _) = around("a.bin");
     let (reached, waiting) = tokio::sync::oneshot::channel();
     let chunks = stream::iter([Ok::<_, std::io::Error>(head), Ok(vec![7; 1 << 19].into())]).chain(
@@ -177,14 +164,7 @@ async fn an_upload_that_is_dropped_leaves_nothing() {
     waiting.await.unwrap();
     upload.abort();
     assert!(upload.await.unwrap_err().is_cancelled());
-    // A blocking write that has begun may end after its future was dropped.
-    for _ in 0..600 {
-        if files(directory.path()) == before {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(files(directory.path()), before);
+    leftovers.assert_none().await;
 }
 
 #[tokio::test]

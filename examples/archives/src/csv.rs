@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use crate::Result;
 
-/// Writes key and size of all objects below a prefix into a table.
+/// Writes the key and the size of each object below a prefix into a table.
 pub async fn inventory(storage: &Storage, prefix: &str, table: &str) -> Result<ObjectMeta> {
     let writer = storage.writer(table).content_type("text/csv").await?;
     let mut csv = AsyncWriter::from_writer(writer);

@@ -1,8 +1,9 @@
-//! Archives and tables in a storage: written by [`writer`](anystorage::Storage::writer), read by
-//! [`reader`](anystorage::Storage::reader).
+//! Archives and tables in a storage. [`writer`](anystorage::Storage::writer) writes all of them.
+//! [`reader`](anystorage::Storage::reader) reads zip and Parquet files, which have an index at
+//! their end.
 //!
-//! Each function streams: no archive and no object is in memory as a whole. If one fails, or its
-//! future is dropped, the old archive stays, because only `finish` saves the new one.
+//! Each function streams: no archive is in memory as a whole. If a function that writes fails, or
+//! its future is dropped, the old archive stays, because only `finish` saves the new one.
 
 pub mod csv;
 pub mod parquet;

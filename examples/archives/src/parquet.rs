@@ -12,10 +12,10 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 
 use crate::Result;
 
-/// How many rows are gathered before they are written.
+/// The number of rows that are collected before they are written.
 const ROWS: usize = 10_000;
 
-/// Writes key and size of all objects below a prefix into a table.
+/// Writes the key and the size of each object below a prefix into a table.
 pub async fn inventory(storage: &Storage, prefix: &str, table: &str) -> Result<ObjectMeta> {
     let key = Field::new("key", DataType::Utf8, false);
     let size = Field::new("size", DataType::UInt64, false);
@@ -48,7 +48,7 @@ fn batch(
     Ok(RecordBatch::try_new(Arc::clone(schema), vec![Arc::new(keys), Arc::new(sizes)])?)
 }
 
-/// Returns the sum of the column `size`. Reads the index at the end and this column alone.
+/// Returns the sum of the column `size`. Reads only the index at the end and this column.
 pub async fn total_size(storage: &Storage, table: &str) -> Result<u64> {
     let mut reader = storage.reader(table).await?;
     let metadata = ArrowReaderMetadata::load_async(&mut reader, Default::default()).await?;

@@ -1,6 +1,6 @@
 //! Zip archives, by `async_zip`.
 
-use anystorage::{Entry, ObjectMeta, Storage};
+use anystorage::{Key, ObjectMeta, Storage};
 use async_zip::tokio::read::seek::ZipFileReader;
 use async_zip::tokio::write::ZipFileWriter;
 use async_zip::{Compression, ZipEntryBuilder};
@@ -14,8 +14,7 @@ pub async fn pack(storage: &Storage, prefix: &str, archive: &str) -> Result<Obje
     let writer = storage.writer(archive).content_type("application/zip").await?;
     let mut zip = ZipFileWriter::with_tokio(writer);
     let mut entries = storage.list(prefix).entries();
-    while let Some(entry) = entries.next().await {
-        let Entry::Object(object) = entry? else { continue };
+    while let Some(object) = entries.next_object().await? {
         let mut body = storage.open(&object.key).await?.into_reader();
         let name = object.key.as_str().into();
         let file = zip.write_entry_stream(ZipEntryBuilder::new(name, Compression::Deflate)).await?;
@@ -27,7 +26,18 @@ pub async fn pack(storage: &Storage, prefix: &str, archive: &str) -> Result<Obje
     Ok(writer.finish().await?)
 }
 
-/// Reads one file of an archive, which needs its index at the end and the file alone.
+/// Writes photos, which fit into memory one by one, into one archive.
+pub async fn album(storage: &Storage, photos: &[Key]) -> Result<ObjectMeta> {
+    let mut zip = ZipFileWriter::with_tokio(storage.writer("album.zip").await?);
+    for photo in photos {
+        let entry = ZipEntryBuilder::new(photo.name().into(), Compression::Stored);
+        zip.write_entry_whole(entry, &storage.read(photo).await?).await?;
+    }
+    Ok(zip.close().await?.into_inner().finish().await?)
+}
+
+/// Reads one file of an archive into memory. Receives only the index of the archive and this file.
+/// Returns `None` if the archive has no file of this name.
 pub async fn read(storage: &Storage, archive: &str, name: &str) -> Result<Option<Vec<u8>>> {
     let mut zip = ZipFileReader::with_tokio(storage.reader(archive).await?).await?;
     let is_wanted =

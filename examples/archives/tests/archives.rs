@@ -1,4 +1,4 @@
-//! Archives of a thousand objects, which the standard library of Python opens again.
+//! Archives of a thousand objects, which Python's standard library reads.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use storage_testkit::faults::Faults;
 
 const OBJECTS: usize = 1_000;
 
-/// Returns the name and the bytes of an object, some of which are larger than a buffer.
+/// Returns the name and the bytes of an object. Some objects are larger than the writer's buffer.
 fn object(number: usize) -> (String, Vec<u8>) {
     let len = if number % 100 == 7 { 300_000 } else { number };
     let bytes = (0..len).map(|at| (at * 31 + number) as u8).collect();
@@ -20,7 +20,7 @@ fn total() -> u64 {
     (0..OBJECTS).map(|number| object(number).1.len() as u64).sum()
 }
 
-/// Storages with a thousand objects: in memory, and in a directory.
+/// Returns two storages with a thousand objects: in memory, and in a directory.
 async fn storages(directory: &Path) -> [Storage; 2] {
     let fs = format!("file://{}", directory.join("storage").display());
     std::fs::create_dir(directory.join("storage")).unwrap();
@@ -52,7 +52,7 @@ fn expected() -> String {
     lines.collect()
 }
 
-/// CRC-32 of the standard, bit by bit.
+/// Returns the CRC-32 of zip (APPNOTE section 4.4.7), computed bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
@@ -81,6 +81,21 @@ for name in archive.namelist():
             assert!(read == Some(bytes), "{name}");
         }
         assert!(zip::read(&storage, "photos.zip", "missing").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_album_of_a_thousand_photos_has_their_names_and_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    for storage in storages(directory.path()).await {
+        let photos = storage.list("photos/").keys().await.unwrap();
+        zip::album(&storage, &photos).await.unwrap();
+        for number in [0, 7, 999] {
+            let (key, bytes) = object(number);
+            let name = key.strip_prefix("photos/").unwrap();
+            let read = zip::read(&storage, "album.zip", name).await.unwrap();
+            assert!(read == Some(bytes), "{name}");
+        }
     }
 }
 
@@ -125,7 +140,7 @@ async fn a_parquet_table_that_a_writer_saved_is_read_through_a_reader() {
 }
 
 #[tokio::test]
-async fn an_archive_whose_source_fails_leaves_the_old_one() {
+async fn a_failure_of_a_packed_object_leaves_the_old_archive() {
     let directory = tempfile::tempdir().unwrap();
     for storage in storages(directory.path()).await {
         let faults = Faults::new();

@@ -1,12 +1,14 @@
 //! [`Avatar`]: the objects of a user's picture.
 
 use std::fmt;
+use std::time::Duration;
 
 use anystorage::attachments::{Guard, Stored};
 use anystorage::{Error, Storage, keys};
 use bytes::Bytes;
 use image::{ImageError, ImageFormat};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::task::JoinError;
 
 use crate::picture::{Encoded, MAX_UPLOAD, Picture};
@@ -15,6 +17,9 @@ use crate::users::{UnknownUser, Users};
 /// The sides of the variants, in pixels.
 const LARGE: u32 = 512;
 const SMALL: u32 = 64;
+
+/// How long a link to a picture works.
+const LIFETIME: Duration = Duration::from_secs(900);
 
 /// The avatar of a user, as stored in the column of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +90,36 @@ pub async fn remove(storage: &Storage, users: &Users, user: u64) -> Result<(), A
     Ok(())
 }
 
+/// Returns signed links to the variants of a user's avatar: `{"large": .., "small": ..}`. `None` if
+/// the user has none.
+///
+/// # Errors
+/// There is no such user. `Unsupported` if the storage cannot sign links.
+pub async fn links(
+    storage: &Storage,
+    users: &Users,
+    user: u64,
+) -> Result<Option<Value>, AvatarError> {
+    let Some(Avatar { large, small, .. }) = users.avatar(user).await? else { return Ok(None) };
+    let large = storage.url(&large).expires_in(LIFETIME).await?;
+    let small = storage.url(&small).expires_in(LIFETIME).await?;
+    Ok(Some(json!({ "large": large.as_str(), "small": small.as_str() })))
+}
+
+/// Returns the users with an avatar, each with a signed link to the small variant:
+/// `[{"user": .., "small": ..}]`.
+///
+/// # Errors
+/// `Unsupported` if the storage cannot sign links.
+pub async fn list(storage: &Storage, users: &Users) -> Result<Value, AvatarError> {
+    let mut listed = Vec::new();
+    for (user, avatar) in users.avatars().await {
+        let small = storage.url(&avatar.small).expires_in(LIFETIME).await?;
+        listed.push(json!({ "user": user, "small": small.as_str() }));
+    }
+    Ok(listed.into())
+}
+
 /// Scales a picture in a thread for blocking work, because scaling would delay other requests.
 async fn scale(upload: Bytes) -> Result<(ImageFormat, Encoded, Encoded), AvatarError> {
     let scaled = tokio::task::spawn_blocking(move || {
@@ -94,7 +129,7 @@ async fn scale(upload: Bytes) -> Result<(ImageFormat, Encoded, Encoded), AvatarE
     scaled.await.map_err(AvatarError::Task)?.map_err(AvatarError::NotAPicture)
 }
 
-/// Saves a picture under a key that no other upload has.
+/// Saves a picture under a key that no other upload uses.
 async fn save(
     storage: &Storage,
     user: u64,

@@ -54,7 +54,7 @@ impl Picture {
     }
 
     /// Returns the middle of the picture as a square of this many pixels on each side. The result
-    ///   has no metadata, such as the place, the time or the name of the camera.
+    /// has no metadata, such as the place, the time or the name of the camera.
     ///
     /// # Errors
     /// Those of the encoder.

@@ -45,7 +45,7 @@ impl Users {
     }
 
     /// Replaces the avatar of a user and returns the old one, in one transaction, so that two
-    /// requests do not return the same.
+    /// concurrent requests do not return the same old avatar.
     ///
     /// # Errors
     /// There is no such user.

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use futures_util::{TryStreamExt, stream};
 use storage_core::{
     Capabilities, CopyMode, CopyOptions, Driver, DriverInfo, DriverRef, EntryStream, Error, Key,
-    Link, LinkVerifier, ListOptions, MetadataDirective, Object, ObjectMeta, OpenOptions, Payload,
-    Prefix, RenameOptions, Result, SaveMode, SaveOptions, UrlOptions, async_trait,
+    Link, LinkVerifier, ListOptions, MetadataDirective, Multipart, Object, ObjectMeta, OpenOptions,
+    Payload, Prefix, RenameOptions, Result, SaveMode, SaveOptions, UrlOptions, async_trait,
     delete_one_by_one, keys, roll_up,
 };
 
@@ -186,6 +186,10 @@ impl Driver for Redb {
 
     fn link_verifier(&self) -> Result<LinkVerifier> {
         Err(Error::unsupported("a database signs no links"))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        Err(Error::unsupported("a database takes objects as a whole"))
     }
 }
 

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use anystorage::{Entry, ErrorKind, Result, Storage, Storages};
 use futures_util::StreamExt;
 
-/// How many objects to copy at a time. Each takes at most a few MiB of memory, whatever its size.
+/// How many objects to copy at a time. Each takes at most a few MiB of memory, regardless of its
+/// size.
 const CONCURRENCY: usize = 16;
 
 #[derive(Default)]

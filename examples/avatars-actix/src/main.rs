@@ -3,7 +3,7 @@
 //!
 //! ```console
 //! $ export AVATARS_DIR=/tmp/avatars LINK_SECRET=$(openssl rand -hex 32)
-//! $ cargo run -p avatars
+//! $ cargo run -p avatars-actix
 //! $ curl -T ada.jpg http://127.0.0.1:3000/users/1/avatar
 //! $ curl http://127.0.0.1:3000/users/1/avatar
 //! ```
@@ -14,20 +14,20 @@
 
 use std::env::var;
 use std::error::Error;
-use std::io::Write;
 
+use actix_web::HttpServer;
 use anystorage::Storages;
 use avatars::Users;
-use tokio::net::TcpListener;
+use avatars_actix::{App, configure};
 
-#[tokio::main]
+#[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let development = || concat!(env!("CARGO_MANIFEST_DIR"), "/app.toml").to_owned();
     let config = var("STORAGE_CONFIG").unwrap_or_else(|_| development());
     let storage = Storages::from_toml_file(config)?.default_storage()?;
-    let listener =
-        TcpListener::bind(var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned())).await?;
-    writeln!(std::io::stdout(), "listening on http://{}/", listener.local_addr()?)?;
-    axum::serve(listener, avatars::router(&storage, Users::with_ids(1..=3))?).await?;
+    let app = App::new(&storage, Users::with_ids(1..=3))?;
+    let address = var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let server = HttpServer::new(move || actix_web::App::new().configure(configure(&app)));
+    server.bind(address)?.run().await?;
     Ok(())
 }

@@ -1,15 +1,14 @@
-//! The handlers with the memory driver, on a disk, on S3, and with failures at every step.
+//! Pictures of all kinds in the handlers. `every_framework.rs` contains the cases that other
+//! frameworks share.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
-
-mod s3_server;
 
 use std::io::Cursor;
 use std::path::Path;
 
 use anystorage::layers::PublicUrl;
 use anystorage::signed_url::SigningKey;
-use anystorage::{Environment, ErrorKind, Loader, Memory, Operation, Storage, fs::Fs};
+use anystorage::{ErrorKind, Memory, Operation, Storage, fs::Fs};
 use avatars::{AvatarError, MAX_DECODED, MAX_UPLOAD, Users};
 use axum::Router;
 use axum::body::Body;
@@ -44,7 +43,7 @@ struct App {
 impl App {
     fn on(storage: Storage) -> Self {
         let users = Users::with_ids([1]);
-        Self { router: avatars::router(&storage, users.clone()).unwrap(), storage, users }
+        Self { router: avatars_axum::router(&storage, users.clone()).unwrap(), storage, users }
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
@@ -144,40 +143,8 @@ async fn a_picture_is_stored_and_shown_from_a_disk() {
     an_uploaded_picture_is_shown_in_two_sizes_by_signed_links(disk(root.path())).await;
 }
 
-/// Opens the storage of `production.toml`, with the address of a server for tests.
-async fn s3(directory: &std::path::Path) -> Storage {
-    let endpoint = s3_server::start(directory, "media", "a-key", "a secret").await;
-    let text = include_str!("../production.toml").to_owned()
-        + &format!(
-            "endpoint = \"{endpoint}\"\nallow_http = true\nquirks = \"minio\"\n\
-             access_key_id = \"a-key\"\nsecret_access_key = \"a secret\"\n"
-        );
-    let environment =
-        Environment::empty().with("AVATARS_BUCKET", "media").with("AWS_REGION", "us-east-1");
-    let loader = Loader::new().with_environment(environment);
-    loader.toml_str(&text).unwrap().open("default").unwrap()
-}
-
 #[tokio::test]
-async fn a_picture_is_stored_in_s3_and_shown_by_links_to_s3() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut app = App::on(s3(directory.path()).await);
-    assert_eq!(app.upload(picture(600, 400, ImageFormat::Jpeg)).await, StatusCode::CREATED);
-    let link = app.link("small").await;
-    let response = reqwest::get(&link).await.unwrap();
-    assert_eq!(response.status().as_u16(), 200, "{link}");
-    let image = image::load_from_memory(&response.bytes().await.unwrap()).unwrap();
-    assert_eq!((image.width(), image.height()), (64, 64));
-
-    let unsigned = reqwest::get(link.split('?').next().unwrap()).await.unwrap();
-    assert_eq!(unsigned.status().as_u16(), 403);
-    let removed = app.send(Method::DELETE, "/users/1/avatar", Bytes::new()).await;
-    assert_eq!(removed.0, StatusCode::NO_CONTENT);
-    assert!(app.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_picture_of_a_form_is_stored_and_one_above_two_megabytes_is_refused() {
+async fn a_picture_of_a_form_is_stored_and_one_above_two_mebibytes_is_refused() {
     let mut app = App::on(memory());
     let picture = picture(600, 400, ImageFormat::Jpeg);
     assert_eq!(app.upload_form(&picture).await, StatusCode::CREATED);
@@ -188,19 +155,6 @@ async fn a_picture_of_a_form_is_stored_and_one_above_two_megabytes_is_refused() 
     assert_eq!(app.upload_form(&vec![0; 2 * MAX_UPLOAD]).await, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(app.upload_form(b"hello").await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(app.keys().await, before);
-}
-
-#[tokio::test]
-async fn the_list_has_a_link_for_each_user_with_a_picture() {
-    let mut app = App::on(memory());
-    let (status, body) = app.send(Method::GET, "/avatars", Bytes::new()).await;
-    assert_eq!((status, &*body), (StatusCode::OK, &b"[]"[..]));
-    app.upload(picture(100, 100, ImageFormat::Png)).await;
-    let (_, body) = app.send(Method::GET, "/avatars", Bytes::new()).await;
-    let listed: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((listed[0]["user"].as_u64(), listed.as_array().unwrap().len()), (Some(1), 1));
-    let link = listed[0]["small"].as_str().unwrap();
-    assert_eq!(app.send(Method::GET, link, Bytes::new()).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -246,7 +200,7 @@ async fn what_is_not_a_picture_is_refused_whatever_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_picture_above_two_megabytes_is_refused_by_the_route_and_by_the_function() {
+async fn a_picture_above_two_mebibytes_is_refused_by_the_route_and_by_the_function() {
     let mut app = App::on(memory());
     let upload = Bytes::from(vec![0; MAX_UPLOAD + 1]);
     assert_eq!(app.upload(upload.clone()).await, StatusCode::PAYLOAD_TOO_LARGE);
@@ -289,39 +243,11 @@ async fn a_new_picture_replaces_those_of(storage: Storage) {
 }
 
 #[tokio::test]
-async fn a_removed_picture_leaves_no_object() {
-    let mut app = App::on(memory());
-    app.upload(picture(100, 100, ImageFormat::Png)).await;
-    let removed = app.send(Method::DELETE, "/users/1/avatar", Bytes::new()).await;
-    assert_eq!(removed.0, StatusCode::NO_CONTENT);
-    assert!(app.keys().await.is_empty());
-    let none = app.send(Method::GET, "/users/1/avatar", Bytes::new()).await;
-    assert_eq!(none.0, StatusCode::NO_CONTENT);
-}
-
-#[tokio::test]
 async fn a_user_who_is_deleted_during_the_upload_leaves_no_object() {
     let mut app = App::on(memory());
     app.users.delete(1);
     assert_eq!(app.upload(picture(100, 100, ImageFormat::Png)).await, StatusCode::NOT_FOUND);
     assert!(app.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_save_that_fails_leaves_the_picture_before() {
-    for failing in 1..=3 {
-        let faults = Faults::new();
-        let mut app = App::on(memory().layer(|inner| faults.layer(inner)));
-        app.upload(picture(100, 100, ImageFormat::Png)).await;
-        let (before, row) = (app.keys().await, app.users.avatar(1).await.unwrap());
-
-        let save = faults.on(Operation::Save).call(failing).fail(ErrorKind::StorageFull);
-        let failed = app.upload(picture(200, 200, ImageFormat::Png)).await;
-        assert_eq!(failed, StatusCode::INSUFFICIENT_STORAGE);
-        assert_eq!(save.fired(), 1);
-        assert_eq!(app.keys().await, before, "save {failing}");
-        assert_eq!(app.users.avatar(1).await.unwrap(), row);
-    }
 }
 
 #[tokio::test]
@@ -337,6 +263,6 @@ async fn an_old_object_that_cannot_be_deleted_does_not_fail_the_upload() {
 
 #[tokio::test]
 async fn a_storage_that_cannot_sign_links_is_refused_at_the_start() {
-    let error = avatars::router(&Memory::storage(), Users::default()).unwrap_err();
+    let error = avatars_axum::router(&Memory::storage(), Users::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 }
