@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     cat, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put, rm,
-    serve, stat, url,
+    serve, stat, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
@@ -81,6 +81,8 @@ enum Verb {
     #[command(subcommand)]
     Meta(meta::Command),
     #[command(subcommand)]
+    Uploads(uploads::Command),
+    #[command(subcommand)]
     Config(config::Command),
 }
 
@@ -123,6 +125,7 @@ impl Verb {
             Self::Rm(args) => rm::run(args, &mut resolver).await,
             Self::Url(args) => url::run(args, &mut resolver).await,
             Self::Meta(meta::Command::Set(args)) => meta::set(args, &mut resolver).await,
+            Self::Uploads(command) => uploads::run(command, &mut resolver).await,
             Self::Config(config::Command::Check(args)) => config::check(&args, &mut resolver).await,
         };
         // `exists` exits with 1 if the object does not exist, so errors need another code.

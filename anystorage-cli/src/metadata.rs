@@ -49,37 +49,29 @@ impl MetadataArgs {
                 && !source.clone().valid_part().1.is_empty())
     }
 
-    /// Returns the metadata of a copy. Prints what is dropped.
+    /// Returns the metadata of a copy, and the reasons of the fields that are dropped.
     ///
     /// # Errors
     /// `InvalidInput` if a field is invalid and the options do not replace or drop it.
-    pub(crate) fn for_copy(
-        &self,
-        place: &str,
-        source: &Metadata,
-        progress: &Progress,
-    ) -> Result<Metadata> {
+    pub(crate) fn for_copy(&self, source: &Metadata) -> Result<(Metadata, Vec<Error>)> {
         let mut wanted = source.clone();
         if self.content_type.is_some() {
             wanted.content_type.clone_from(&self.content_type);
         }
         let (valid, refused) = wanted.valid_part();
-        match self.metadata {
-            InvalidMetadata::Keep => {
-                refused.first().map_or(Ok(valid), |error| Err(invalid_metadata_error(error)))
-            }
-            InvalidMetadata::DropInvalid => {
-                for error in &refused {
-                    progress.suspend(|| {
-                        print_line(&format!(
-                            "{place}: dropped from the metadata: {}",
-                            error.message()
-                        ));
-                    });
-                }
-                Ok(valid)
-            }
+        match (self.metadata, refused.first()) {
+            (InvalidMetadata::Keep, Some(error)) => Err(invalid_metadata_error(error)),
+            _ => Ok((valid, refused)),
         }
+    }
+}
+
+/// Prints the fields that a copy of this place drops.
+pub(crate) fn print_dropped(place: &str, dropped: &[Error], progress: &Progress) {
+    for error in dropped {
+        progress.suspend(|| {
+            print_line(&format!("{place}: dropped from the metadata: {}", error.message()));
+        });
     }
 }
 
@@ -109,7 +101,7 @@ mod tests {
     }
 
     fn copied(arguments: &MetadataArgs) -> Result<Metadata> {
-        arguments.for_copy("a", &invalid(), &Progress::bytes(false, None))
+        arguments.for_copy(&invalid()).map(|(metadata, _)| metadata)
     }
 
     #[test]

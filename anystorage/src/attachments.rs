@@ -10,8 +10,8 @@ use storage_core::internal::escape_invisible;
 use storage_core::{ETag, Key, ObjectMeta, Result, Storage};
 
 /// A reference to a saved object, for a row of a database: key, size, content type and ETag. It
-///   converts from the [`ObjectMeta`] that a save returns, and serializes with serde, for example
-///   to a JSON column. The methods of [`Storage`] accept it as a key: `storage.open(&stored)`.
+/// converts from the [`ObjectMeta`] that a save returns, and serializes with serde, for example to
+/// a JSON column. The methods of [`Storage`] accept it as a key: `storage.open(&stored)`.
 ///
 /// Deserialization fails if the key or the ETag is invalid, and ignores unknown fields.
 ///
@@ -132,7 +132,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Returns a guard without objects.
+    /// Creates a guard without objects.
     pub fn new(storage: &Storage) -> Self {
         Self { storage: storage.clone(), stored: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! One storage API for Rust applications; the backend is a line of configuration.
+//! One storage API for Rust applications. The configuration selects the backend.
 //!
 //! An application saves, opens, checks, lists, deletes and links to files. The configuration
 //! decides where they are stored:
@@ -52,7 +52,7 @@
 //! | `fs` | `file:///abs/path` | `root`, `create_root`, `durable`, `file_mode`, `dir_mode`, `respect_umask`, `remove_locks`, `signing_key`, `metadata` |
 //! | `memory` | `memory:` | `signing_key` |
 //! | `s3` | `s3://bucket/prefix` | `bucket`, `region`, `endpoint`, `path_style`, `access_key_id`, `secret_access_key`, `session_token`, `profile`, `anonymous`, `signing_endpoint`, `acl`, `sse`, `sse_kms_key_id`, `storage_class`, `checksum`, `part_size`, `concurrency`, `quirks`, `allow_http` |
-//! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
+//! | `http` | `http://host/dir/`, `https://host/dir/` | `base_url`, `writable`, `webdav`, `header_timeout`, `idle_timeout`, `max_spool_size`, `allow_http`, `headers` |
 //! | `http-cache` | none | `mirror`, `origin`, `verify`, `memo`, `header_timeout`, `idle_timeout`, `token`, `allow_http`, `on_save`, `min_size`, `signing_key`, `public`, `breaker_failures`, `breaker_open`, `key_penalty`, `admin` |
 //! | `cache` | none | `origin`, `cache_dir`, `max_size`, `max_object_size`, `ttl`, `memory`, `stale_if_error` |
 //!
@@ -106,6 +106,7 @@
 //! | `http-cache` | the driver `http-cache`, which reads from a mirror, or from origin if that fails; module `http_cache` |
 //! | `cache` | the driver `cache`, a disk cache in the process of the application; module `cache` |
 //! | `serve` | serving a storage over HTTP; module `serve` |
+//! | `uploads` | resumable uploads into a storage; module `serve::uploads` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
@@ -150,8 +151,7 @@ pub use storage_mirror as mirror;
 #[cfg(feature = "cache")]
 pub use storage_mirror::cache;
 /// The S3 driver, for programs that build it in code or use methods beyond the contract, such as
-/// [`S3::abort_stale_uploads`](s3::S3::abort_stale_uploads). [`Storage::driver_as`] returns the
-/// driver of a storage.
+/// [`S3::versions`](s3::S3::versions). [`Storage::driver_as`] returns the driver of a storage.
 #[cfg(feature = "s3")]
 pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.

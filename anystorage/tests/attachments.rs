@@ -40,12 +40,12 @@ impl Driver for Signalling {
 
     anystorage::forward! {
         to self.inner: info, innermost, save, open, stat, exists, delete_many,
-        delete_folder_marker, list, copy, rename, url, link_verifier
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }
 
-/// A layer that fails a call with `Timeout`. The fault layer of the test kit would enable all
-/// features of the core for the tests without them.
+/// Fails calls with `Timeout`. The fault layer of the testkit is not used, because it would enable
+/// all features of `storage-core` in the tests without default features.
 #[derive(Debug, Default, Clone)]
 struct Failing {
     stat_of: Option<&'static str>,
@@ -92,7 +92,7 @@ impl Driver for WithFaults {
 
     anystorage::forward! {
         to self.inner: info, innermost, save, open, exists, delete_many, delete_folder_marker, list,
-        copy, rename, url, link_verifier
+        copy, rename, url, link_verifier, multipart
     }
 }
 
@@ -111,7 +111,7 @@ async fn a_stored_object_survives_json_and_is_a_key() {
 }
 
 #[test]
-fn a_stored_object_of_a_driver_that_returned_little_survives_json() {
+fn a_stored_object_without_content_type_and_etag_survives_json() {
     let stored: Stored = serde_json::from_str(r#"{"key":"a","size":1,"new":true}"#).unwrap();
     assert_eq!((stored.content_type.as_ref(), stored.etag.as_ref()), (None, None));
     assert_eq!(serde_json::to_string(&stored).unwrap(), r#"{"key":"a","size":1}"#);
@@ -260,7 +260,7 @@ async fn a_scope_deletes_its_objects_before_it_returns_the_error() {
 }
 
 #[test]
-fn a_scope_is_sent_between_threads() {
+fn guards_and_futures_of_scopes_can_be_sent_between_threads() {
     fn is_send<T: Send>(_: T) {}
     let storage = Memory::storage();
     is_send(Guard::scope(&storage, async |guard| {
@@ -281,7 +281,7 @@ fn a_guard_that_is_dropped_without_a_runtime_keeps_its_objects() {
     assert_eq!(on_a_runtime(storage.read_text("a")).unwrap(), "1");
 }
 
-/// Runs a future to its end on a runtime that is gone afterwards.
+/// Runs a future to its end on a runtime of its own, which ends afterwards.
 fn on_a_runtime<T>(future: impl IntoFuture<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(future.into_future())

@@ -48,9 +48,8 @@ fn refusal(line: &str) -> String {
 }
 
 #[allow(dead_code, reason = "code of the manual, which sends no request here")]
-async fn clean_up() -> Result<usize> {
-    let bucket = S3::builder("example-media").region("eu-west-1").build()?;
-    bucket.abort_stale_uploads("media/", Duration::from_secs(2 * 24 * 60 * 60)).await
+async fn clean_up(bucket: &Storage) -> Result<u64> {
+    bucket.abort_stale("media/", Duration::from_secs(2 * 24 * 60 * 60)).await
 }
 
 #[allow(dead_code, reason = "code of the manual, which sends no request here")]

@@ -325,7 +325,7 @@ mod tests {
 
         anystorage::forward! {
             to self.inner: info, innermost, save, open, stat, exists, delete, delete_many,
-            delete_folder_marker, list, rename, url, link_verifier
+            delete_folder_marker, list, rename, url, link_verifier, multipart
         }
     }
 

@@ -16,4 +16,5 @@ pub(crate) mod put;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod stat;
+pub(crate) mod uploads;
 pub(crate) mod url;

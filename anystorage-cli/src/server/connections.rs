@@ -18,6 +18,9 @@ use super::site::Site;
 const MAX_CONNECTIONS: usize = 256;
 /// The time limit for receiving the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The bytes that a connection buffers at most. hyper's default of 400 KiB for each of the
+/// connections would be more than everything else together.
+const BUFFER_BYTES: usize = 64 << 10;
 /// The pause after the operating system fails to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,6 +56,7 @@ async fn connection(stream: TcpStream, site: Arc<Site>) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), respond)
         .await;
     if let Err(error) = served {

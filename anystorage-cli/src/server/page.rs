@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use anystorage::internal::{escape_html, escape_invisible, floor_to_second};
 use anystorage::serve::ResponseBody;
+use anystorage::serve::internal::is_upload_state;
 use anystorage::{Entry, Error, Key, LinkBase, Result, Storage, format_time};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
@@ -62,6 +63,7 @@ pub(super) async fn directory_page(
     let mut next = None;
     while let Some(entry) = entries.next().await {
         match entry {
+            Ok(entry) if is_upload_state(entry.name()) => {}
             // This entry is the first of the next page.
             Ok(_) if shown == MAX_ENTRIES => {
                 next = last.take();

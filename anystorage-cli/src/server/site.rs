@@ -1,10 +1,12 @@
-//! [`Site`]: the responses to requests for objects, directories, uploads and deletions.
+//! [`Site`]: the responses to requests for objects, directories, uploads and deletions. Resumable
+//! uploads are received by [`Uploads`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anystorage::internal::escape_invisible;
 use anystorage::serve::internal::{key_from_path, method_not_allowed, responses, text_response};
+use anystorage::serve::uploads::Uploads;
 use anystorage::serve::{ActiveContent, ResponseBody, Serve, error_response};
 use anystorage::signed_url::SigningKey;
 use anystorage::{ErrorKind, Key, LinkBase, Result, Storage, UrlMethod, UrlOptions, keys};
@@ -23,12 +25,18 @@ const WRITE_METHODS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 /// The lifetime of the link that the server signs for each upload.
 const UPLOAD_LINK_LIFETIME: Duration = Duration::from_secs(60);
 
+/// How much of each segment of an upload's URL the log contains. An id is longer.
+const LOGGED_CHARS: usize = 24;
+
 /// Responds to requests. Objects are sent by [`Serve`].
 pub(crate) struct Site {
     storage: Storage,
     reads: Serve,
     /// Accepts uploads with a link of this key, which only this process knows.
     writes: Option<(Serve, SigningKey)>,
+    uploads: Option<Uploads>,
+    /// The origins whose pages may upload, as a browser writes them, or `*`.
+    upload_origins: Vec<String>,
     /// What precedes a key in the title of a page: `media:`.
     title: String,
     /// Whether only this machine can connect.
@@ -52,7 +60,23 @@ impl Site {
         } else {
             None
         };
-        Ok(Self { storage, reads, writes, title, is_loopback: address.ip().is_loopback() })
+        let is_loopback = address.ip().is_loopback();
+        Ok(Self {
+            storage,
+            reads,
+            writes,
+            uploads: None,
+            upload_origins: Vec::new(),
+            title,
+            is_loopback,
+        })
+    }
+
+    /// Receives resumable uploads below the path of a service, also from pages of these origins.
+    pub(crate) fn with_uploads(mut self, uploads: Uploads, origins: Vec<String>) -> Self {
+        self.uploads = Some(uploads);
+        self.upload_origins = origins;
+        self
     }
 
     pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -60,28 +84,65 @@ impl Site {
         let (head, body) = request.into_parts();
         let response = match self.route(head, body).await {
             Ok(response) => response,
-            Err(error) => error_response(&method, &error),
+            Err(error) => responses::finish(&method, error_response(&method, &error)),
         };
-        let response = responses::finish(&method, response);
-        let path = escape_invisible(uri.path()).into_owned();
+        let path = match self.uploads(uri.path()) {
+            Some(_) => without_signatures(uri.path()),
+            None => uri.path().to_owned(),
+        };
+        let path = escape_invisible(&path);
         tracing::info!("{method} {path} {}", response.status().as_u16());
         response
     }
 
+    /// Returns the service of uploads if it has this path.
+    fn uploads(&self, path: &str) -> Option<&Uploads> {
+        let uploads = self.uploads.as_ref()?;
+        let rest = path.strip_prefix(uploads.mount_path())?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(uploads)
+    }
+
     async fn route(&self, head: Parts, body: Incoming) -> Result<Response<ResponseBody>> {
-        if self.is_loopback && !names_this_machine(&head) {
+        let refusal = self.refusal(&head);
+        if refusal.is_none()
+            && let Some(uploads) = self.uploads(head.uri.path())
+        {
+            return Ok(uploads.handle(Request::from_parts(head, body)).await);
+        }
+        let method = head.method.clone();
+        let response = match refusal {
+            Some(refusal) => refusal,
+            None => self.serve(head, body).await?,
+        };
+        Ok(responses::finish(&method, response))
+    }
+
+    /// Returns the response to a request of another site.
+    fn refusal(&self, head: &Parts) -> Option<Response<ResponseBody>> {
+        if self.is_loopback && !names_this_machine(head) {
             // Another site may have changed its host name to this address, so that its scripts can
             // read the objects (DNS rebinding).
-            return Ok(text_response(
+            return Some(text_response(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This server listens on a loopback address, so use localhost or 127.0.0.1.\n",
             ));
         }
+        let is_read = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let may_upload =
+            self.uploads(head.uri.path()).is_some() && self.is_upload_origin(&head.headers);
+        (!is_read && !may_upload && is_cross_site(&head.headers))
+            .then(|| text_response(StatusCode::FORBIDDEN, "Another site sent this request.\n"))
+    }
+
+    fn is_upload_origin(&self, headers: &HeaderMap) -> bool {
+        headers.get(ORIGIN).is_some_and(|origin| {
+            self.upload_origins.iter().any(|allowed| allowed == "*" || *origin == allowed[..])
+        })
+    }
+
+    async fn serve(&self, head: Parts, body: Incoming) -> Result<Response<ResponseBody>> {
         match (&head.method, &self.writes) {
             (&Method::GET | &Method::HEAD, _) => self.read(head).await,
-            (&Method::PUT | &Method::DELETE, Some(_)) if is_cross_site(&head.headers) => {
-                Ok(text_response(StatusCode::FORBIDDEN, "Another site sent this request.\n"))
-            }
             (&Method::PUT, Some((serve, key))) => self.upload(serve, key, head, body).await,
             (&Method::DELETE, Some(_)) => self.delete(head.uri.path()).await,
             (&Method::OPTIONS, _) => Ok(self.options()),
@@ -210,4 +271,26 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let origin = origin.to_str().unwrap_or_default();
     origin.split_once("://").is_none_or(|(_, origin)| !origin.eq_ignore_ascii_case(host))
+}
+
+/// Returns a path of the service of uploads for the log: without the signatures in it, which allow
+/// to continue uploads.
+fn without_signatures(path: &str) -> String {
+    let shown = path.split('/').map(|segment| {
+        let end = segment.char_indices().nth(LOGGED_CHARS);
+        end.map_or_else(|| segment.to_owned(), |(end, _)| format!("{}...", &segment[..end]))
+    });
+    shown.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_contains_no_signature_of_an_upload() {
+        let path = "/uploads/006b0b4475a3ffddd2e0ed8166d1cbe4aa-0123456789abcdef";
+        assert_eq!(without_signatures(path), "/uploads/006b0b4475a3ffddd2e0ed81...");
+        assert_eq!(without_signatures("/uploads"), "/uploads");
+    }
 }

@@ -71,6 +71,8 @@ fn every_command_and_every_long_option_of_the_page_exists() {
         "meta set",
         "url",
         "serve",
+        "uploads list",
+        "uploads abort",
         "config check",
         "drivers",
         "mirror",

@@ -26,6 +26,8 @@ mod s3;
 mod serving;
 mod support;
 mod terminal;
+mod tus;
+mod unfinished;
 mod verbosity;
 mod writing;
 
@@ -36,3 +38,5 @@ mod requests;
 #[allow(dead_code, reason = "these tests use a part of it")]
 #[path = "../../../storage-s3/tests/common/server.rs"]
 mod server;
+#[path = "../../../storage-s3/tests/common/uploads.rs"]
+mod uploads;

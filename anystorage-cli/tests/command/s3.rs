@@ -10,13 +10,13 @@ use crate::server::{ACCESS_KEY_ID, Bucket, SECRET_ACCESS_KEY, Server};
 use crate::support::{Run, Sandbox, run};
 
 /// A sandbox with a bucket, as the storage `bucket` of its configuration and as a URL.
-struct S3 {
+pub(crate) struct S3 {
     sandbox: Sandbox,
     bucket: Bucket,
 }
 
 impl S3 {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sandbox, bucket) = (Sandbox::new(), Server::get().bucket());
         let config = format!(
             "[storages.bucket]\ndriver = 's3'\nbucket = '{}'\nendpoint = '{}'\nregion = 'us-east-1'\nquirks = 'minio'\n\
@@ -39,7 +39,7 @@ impl S3 {
     }
 
     /// Returns the command with credentials in an otherwise empty environment.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.sandbox.command(arguments);
         command.env("HOME", self.sandbox.path("")).env("THE_SECRET", SECRET_ACCESS_KEY);
         command
@@ -48,7 +48,7 @@ impl S3 {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         run(&mut self.command(arguments))
     }
 

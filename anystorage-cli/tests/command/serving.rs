@@ -1,31 +1,37 @@
 //! `serve`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStderr, Command};
 
 use crate::support::Sandbox;
 
 /// A running server, which is killed on drop.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    lines: Lines<BufReader<ChildStderr>>,
+    pub(crate) address: String,
 }
 
 impl Server {
-    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut child = sandbox.command(&arguments).spawn().unwrap();
+        Self::spawn(&mut sandbox.command(&arguments))
+    }
+
+    /// Starts a command that serves a storage on a port of 127.0.0.1.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
         let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
         let warning = lines.next().unwrap().unwrap();
         assert!(warning.contains("serve only content that you trust"), "{warning}");
-        Self { child, address }
+        Self { child, lines, address }
     }
 
     /// Returns the whole response to a request with these headers and this body.
-    fn request(&self, line: &str, headers: &str, body: &str) -> String {
+    pub(crate) fn request(&self, line: &str, headers: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let host = if headers.contains("Host:") {
             String::new()
@@ -45,7 +51,13 @@ impl Server {
         String::from_utf8(response).unwrap()
     }
 
-    fn get(&self, path: &str) -> String {
+    /// Stops the server and returns what it printed to standard error.
+    pub(crate) fn log(mut self) -> String {
+        self.child.kill().unwrap();
+        self.lines.by_ref().map(|line| line.unwrap() + "\n").collect()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> String {
         self.request(&format!("GET {path}"), "", "")
     }
 }
@@ -57,7 +69,7 @@ impl Drop for Server {
     }
 }
 
-fn status(response: &str) -> u16 {
+pub(crate) fn status(response: &str) -> u16 {
     response.split(' ').nth(1).unwrap().parse().unwrap()
 }
 

@@ -135,7 +135,7 @@ fn an_invalid_option_is_an_error_with_a_hint() {
         ("part_size = 'large'", "part_size", "8MiB"),
         ("part_size = -1", "part_size", "8MiB"),
         ("concurrency = 0", "concurrency", "at least 1"),
-        ("checksum = 'crc32'", "checksum", "crc64nvme, sha256, md5, none"),
+        ("checksum = 'crc32'", "checksum", "crc64nvme, crc32c, sha256, md5, none"),
         ("quirks = 'r3'", "quirks", "auto, none, r2, b2, gcs, garage, minio, ceph, wasabi, spaces"),
         ("path_style = 'maybe'", "path_style", "a boolean"),
         ("acl = ''", "acl", "header"),

@@ -1,4 +1,4 @@
-//! No output contains a secret, whatever mistake the configuration has.
+//! No output contains a secret, even if the configuration has a mistake.
 
 use anystorage::config::StoragesConfig;
 use anystorage::{Environment, Error};
