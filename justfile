@@ -22,7 +22,21 @@ s3:
     cargo test -p storage-s3
 
 # Run the tests that take too long for CI.
-prove: garage stress
+prove: garage stress many-keys tus gallery
+
+# List, move and delete a million objects with the command, in bounded memory.
+many-keys keys="1000000":
+    cargo build --release -p anystorage-cli
+    python3 .ci/many_keys.py target/release/anystorage {{keys}}
+
+# Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.
+tus:
+    cargo build --release -p anystorage-cli
+    bash anystorage-cli/clients/run target/release/anystorage
+
+# Upload pictures of this many MiB to the gallery, in a browser.
+gallery mib="200":
+    bash examples/gallery/browser/run {{mib}}
 
 # Run the test suite ten times while other work keeps every core busy.
 stress rounds="10":

@@ -40,7 +40,12 @@ ALLOWED_DEPENDENCIES = {
     "migrate": {"anystorage"},
     "cache-tier": {"anystorage"},
     "uploads": {"anystorage", "storage-axum"},
-    "avatars": {"anystorage", "storage-actix", "storage-axum"},
+    "avatars": {"anystorage"},
+    "avatars-actix": {"anystorage", "avatars", "storage-actix"},
+    # The code of docs/frameworks.md needs storage-actix.
+    "avatars-axum": {"anystorage", "avatars", "storage-actix", "storage-axum"},
+    "daily-tasks": {"anystorage", "storage-axum"},
+    "gallery": {"anystorage", "storage-axum"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
 }

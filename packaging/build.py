@@ -11,7 +11,8 @@ Writes to target/packages, or to DIR:
 - SHA256SUMS
 
 Without --binary, builds the command with the profile `dist`. The same binary gives the same bytes:
-all times are SOURCE_DATE_EPOCH, which defaults to the time of the last commit.
+all times are SOURCE_DATE_EPOCH, which defaults to the time of the last commit. In a .zip they are
+1980-01-01.
 """
 
 import argparse
@@ -159,7 +160,7 @@ def add_to_tar(archive, path, base, epoch):
 
 
 def add_to_zip(archive, path, base):
-    # The time of an entry has no time zone, so it is always the same.
+    # The times of a .zip are local times without a zone, so entries keep the default of `ZipInfo`.
     entry = zipfile.ZipInfo(path.relative_to(base).as_posix() + ("/" if path.is_dir() else ""))
     entry.external_attr = (0o40755 << 16 | 0x10) if path.is_dir() else 0o100644 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
@@ -212,7 +213,7 @@ def fill_tree(tree, files, version, epoch):
     install(HERE / "mirror" / UNIT, f"lib/systemd/system/{UNIT}")
     install(HERE / "mirror/anystorage.sysusers", "usr/lib/sysusers.d/anystorage.conf")
     install(HERE / "mirror/mirror.toml", "etc/anystorage/mirror.toml")
-    # Only root reads it: systemd passes the variables on.
+    # Only root can read it. systemd passes the variables to the service.
     install(HERE / "mirror/mirror.env", "etc/anystorage/mirror.env", 0o600)
 
     documents = "usr/share/doc/anystorage"

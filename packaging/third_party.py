@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-# The features of the packaged command: users of a package cannot choose them.
+# The features of the packaged command, because users of a package cannot select features.
 FEATURES = ["aws-config"]
 
 LICENCE_FILE = re.compile(r"(?i)^(licen[sc]e|copying|copyright|notice|unlicense)")

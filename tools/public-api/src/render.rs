@@ -28,7 +28,7 @@ pub(crate) fn is_exported(item: &ItemMacro) -> bool {
     item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"))
 }
 
-/// Returns the name of an item, whatever its visibility.
+/// Returns the name of an item, regardless of its visibility.
 pub(crate) fn name_of(item: &Item) -> Option<String> {
     Some(parts(item)?.0)
 }
