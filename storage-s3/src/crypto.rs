@@ -3,7 +3,7 @@
 //! `object_store` depends on a cryptography library unless it receives another provider. This crate
 //! already computes SHA-256 for checksums and signed links.
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac_sha256::HMAC;
 use object_store::client::{
     CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, Signer, SigningAlgorithm,
 };
@@ -27,9 +27,7 @@ impl CryptoProvider for Sha256Provider {
     fn hmac(&self, algorithm: DigestAlgorithm, secret: &[u8]) -> Result<Box<dyn HmacContext>> {
         match algorithm {
             DigestAlgorithm::Sha256 => {
-                let state = Hmac::<Sha256>::new_from_slice(secret)
-                    .map_err(|_| unsupported("this length of a secret"))?;
-                Ok(Box::new(Running { state: Some(state), value: Vec::new() }))
+                Ok(Box::new(Running { state: Some(HMAC::new(secret)), value: Vec::new() }))
             }
             other => Err(unsupported(&format!("HMAC with {other:?}"))),
         }
@@ -65,16 +63,16 @@ impl DigestContext for Running<Sha256> {
     }
 }
 
-impl HmacContext for Running<Hmac<Sha256>> {
+impl HmacContext for Running<HMAC> {
     fn update(&mut self, data: &[u8]) {
         if let Some(state) = &mut self.state {
-            Mac::update(state, data);
+            state.update(data);
         }
     }
 
     fn finish(&mut self) -> Result<&[u8]> {
         if let Some(state) = self.state.take() {
-            self.value = state.finalize().into_bytes().to_vec();
+            self.value = state.finalize().to_vec();
         }
         Ok(&self.value)
     }

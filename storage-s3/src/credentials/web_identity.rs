@@ -17,6 +17,7 @@ use super::error::CredentialError;
 use super::http_source::{HttpSource, Response, excerpt};
 use super::provider::{Fetched, Source};
 use super::token_file;
+use crate::xml;
 
 /// The timeout of one request to STS.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,14 +94,12 @@ impl Source for Sts {
         if !response.status.is_success() {
             return Err(self.rejection(&response, &token));
         }
-        // The parser's message may quote the document.
-        let document: Document =
-            quick_xml::de::from_reader(response.body.as_ref()).map_err(|_| {
-                CredentialError::new(format!(
-                    "{} returned a document without credentials",
-                    self.http.place()
-                ))
-            })?;
+        let document: Document = xml::read(&response.body).ok_or_else(|| {
+            CredentialError::new(format!(
+                "{} returned a document without credentials",
+                self.http.place()
+            ))
+        })?;
         let Credentials { access_key_id, secret_access_key, session_token, expiration } =
             document.result.credentials;
         let raw = RawCredentials {
@@ -138,8 +137,7 @@ impl Sts {
     }
 
     fn rejection(&self, response: &Response, token: &str) -> CredentialError {
-        let document: ErrorDocument =
-            quick_xml::de::from_reader(response.body.as_ref()).unwrap_or_default();
+        let document: ErrorDocument = xml::read(&response.body).unwrap_or_default();
         let ErrorElement { code, message } = document.error;
         let mut text = excerpt(&format!("{code} {message}"), token).trim().to_owned();
         if code.starts_with("ExpiredToken") {

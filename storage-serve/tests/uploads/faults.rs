@@ -147,6 +147,27 @@ async fn a_failed_part_keeps_the_offset_and_leaves_no_gap() {
 }
 
 #[tokio::test]
+async fn three_parts_are_stored_at_a_time() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    let uploads = service(&storage);
+    let url = begin(&uploads, 40).await;
+    let held = faults.on(Operation::PutPart).call(1).hold();
+    let sent = patch(&uploads, &url, 0, b"0123456789abcdefghijklmnopqrstuvwxyzABCD");
+    let calls = async {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        let calls = faults.calls(Operation::PutPart);
+        held.release();
+        calls
+    };
+    let (reply, calls) = tokio::join!(sent, calls);
+    assert_eq!((reply.status, calls, held.fired()), (StatusCode::NO_CONTENT, 3, 1));
+    assert_eq!(stored(&storage).await, b"0123456789abcdefghijklmnopqrstuvwxyzABCD");
+}
+
+#[tokio::test]
 async fn an_upload_whose_state_cannot_be_saved_leaves_no_multipart_upload() {
     let faults = Faults::new();
     let storage = faults.in_memory();

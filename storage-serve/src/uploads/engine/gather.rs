@@ -1,13 +1,13 @@
 //! [`Gather`]: the bytes of one request become parts of one size, and a rest.
 
 use bytes::{Bytes, BytesMut};
-use storage_core::{Error, Part, Result as StorageResult};
-use tokio::task::{JoinError, JoinSet};
+use storage_core::Error;
 use tokio::time::{Duration, Instant};
 
 use super::budget::Reservation;
 use super::checksum::ExpectedChecksum;
 use super::part_buffer::PartBuffer;
+use super::sending::Sending;
 use super::state::{Segment, State};
 use super::store::Loaded;
 use super::{Engine, Failure};
@@ -29,13 +29,10 @@ pub(super) struct Gather<'a> {
     loaded: Loaded,
     /// The upload with the parts and segments that are stored since.
     pub(super) state: State,
-    /// The bytes after the segments of `state`, which are not stored.
+    /// The parts after those of `state`, which are being stored while the next one is gathered.
+    sending: Sending,
+    /// The bytes after these parts and the segments of `state`.
     buffer: PartBuffer,
-    /// The part that is being stored, while the next one is gathered.
-    sending: JoinSet<StorageResult<Part>>,
-    /// The size of that part, and the segments whose bytes it contains.
-    sending_size: u64,
-    sending_segments: Vec<Segment>,
     checksum: Option<ExpectedChecksum>,
     /// The segments that this request has stored, and that no committed state names.
     unnamed: Vec<Segment>,
@@ -57,9 +54,7 @@ impl<'a> Gather<'a> {
             loaded,
             state,
             buffer,
-            sending: JoinSet::new(),
-            sending_size: 0,
-            sending_segments: Vec::new(),
+            sending: Sending::default(),
             checksum,
             unnamed: Vec::new(),
             committed_at: Instant::now(),
@@ -68,7 +63,7 @@ impl<'a> Gather<'a> {
 
     /// Returns where the received bytes end.
     pub(super) fn offset(&self) -> u64 {
-        self.state.offset() + self.sending_size + self.buffer.len()
+        self.state.offset() + self.sending.size() + self.buffer.len()
     }
 
     /// Takes the next bytes, and stores every part that is full.
@@ -92,15 +87,23 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// Stores the buffer if other requests wait for its memory.
+    /// Gives memory back if other requests wait for some: that of stored parts, and after a time
+    /// that of the buffer, which it stores.
     pub(super) async fn yield_room(&mut self) -> Result<(), Failure> {
+        if !self.engine.budget.is_wanted() {
+            return Ok(());
+        }
+        while self.sending.is_first_done() {
+            self.join_part().await?;
+        }
+        self.buffer.release_spare();
         match self.buffer.should_yield() {
             true => self.store_segment().await,
             false => Ok(()),
         }
     }
 
-    /// Returns the number of bytes after the parts, also after the one that is being stored.
+    /// Returns the number of bytes after the parts, also after those that are being stored.
     fn gathered(&self) -> u64 {
         self.state.rest_size() + self.buffer.len()
     }
@@ -110,7 +113,7 @@ impl<'a> Gather<'a> {
         if self.buffer.has_room(bytes) {
             return Ok(());
         }
-        self.join_part().await?;
+        self.join_parts().await?;
         if self.buffer.has_room(bytes) {
             return Ok(());
         }
@@ -120,10 +123,12 @@ impl<'a> Gather<'a> {
 
     /// Stores the gathered bytes as the next part, in the background.
     async fn store_part(&mut self) -> Result<(), Failure> {
-        self.join_part().await?;
+        while self.sending.is_full(&self.engine.budget) {
+            self.join_part().await?;
+        }
         let segments = self.state.rest.clone();
         let (bytes, reserved) = self.take_part().await?;
-        let number = self.state.next_part();
+        let number = self.state.next_part().saturating_add(self.sending.len());
         // Bytes whose checksum is not verified yet may have been damaged on their way.
         if self.checksum.is_none()
             && let Err(failure) = self.engine.check_first_part(&self.loaded, number, &bytes).await
@@ -131,14 +136,9 @@ impl<'a> Gather<'a> {
             self.state.rest = segments;
             return Err(failure);
         }
-        self.sending_segments = segments;
-        self.sending_size = bytes.len() as u64;
         let upload = self.engine.upload(&self.state)?;
-        self.sending.spawn(async move {
-            let part = upload.put_part(number, bytes).await;
-            drop(reserved);
-            part
-        });
+        let budget = self.engine.budget.clone();
+        self.sending.push(upload, number, bytes, reserved, segments, budget);
         Ok(())
     }
 
@@ -188,17 +188,27 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// Waits for the part that is being stored.
+    /// Waits for all parts that are being stored.
+    async fn join_parts(&mut self) -> Result<(), Failure> {
+        while !self.sending.is_empty() {
+            self.join_part().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the first of the parts that are being stored.
     async fn join_part(&mut self) -> Result<(), Failure> {
-        let Some(sent) = self.sending.join_next().await else { return Ok(()) };
-        let segments = std::mem::take(&mut self.sending_segments);
-        self.sending_size = 0;
-        match joined(sent) {
+        let Some(sent) = self.sending.next().await else { return Ok(()) };
+        if let Some(memory) = sent.memory {
+            self.buffer.reuse(memory);
+        }
+        match sent.part {
             Ok(part) => self.state.parts.push(part),
             Err(error) => {
                 // The acknowledged bytes are still in their segments. What arrived after them
                 // would follow a gap.
-                self.state.rest = segments;
+                self.state.rest = sent.segments;
+                self.sending.finish().await;
                 self.buffer.take();
                 return Err(self.engine.failed_put(&self.loaded, error).await);
             }
@@ -215,7 +225,7 @@ impl<'a> Gather<'a> {
     /// Stores the buffer as a segment, and gives its memory back.
     async fn store_segment(&mut self) -> Result<(), Failure> {
         // Only a gapless run of bytes is acknowledged.
-        self.join_part().await?;
+        self.join_parts().await?;
         let (bytes, reserved) = self.buffer.take();
         if bytes.is_empty() {
             return Ok(());
@@ -291,14 +301,13 @@ impl<'a> Gather<'a> {
 
     /// Forgets what was received.
     async fn discard(&mut self) {
-        // A part that arrives later could replace the one of the next request.
-        while self.sending.join_next().await.is_some() {}
+        self.sending.finish().await;
         self.engine.states.delete_segments(&self.loaded.id, &self.unnamed).await;
     }
 
     /// Commits the parts, and the bytes after them as segments.
     async fn keep(&mut self) -> Result<(), Failure> {
-        let joined = self.join_part().await;
+        let joined = self.join_parts().await;
         if self.buffer.len() > 0 && self.state.rest.len() >= MAX_SEGMENTS {
             let (bytes, _reserved) = self.take_part().await?;
             let segment = self.engine.states.save_segment(&self.loaded.id, bytes).await?;
@@ -329,10 +338,6 @@ impl<'a> Gather<'a> {
         if self.gathered() > 0 || (self.state.parts.is_empty() && self.sending.is_empty()) {
             self.store_part().await?;
         }
-        self.join_part().await
+        self.join_parts().await
     }
-}
-
-fn joined(sent: Result<StorageResult<Part>, JoinError>) -> StorageResult<Part> {
-    sent.map_err(|join| Error::unexpected("storing a part did not finish", join))?
 }

@@ -12,6 +12,7 @@
 //! | `turns.rs` | the newest request of this process on an upload continues |
 //! | `begin.rs` | beginning and removing an upload |
 //! | `append.rs`, `gather.rs`, `checksum.rs` | the body of a request becomes parts and a rest |
+//! | `sending.rs` | the parts of a request that are being stored |
 //! | `detached.rs` | work that does not end with the future of its request |
 //! | `budget.rs`, `part_buffer.rs` | the memory for bytes that are not stored yet |
 //! | `finish.rs` | completing an upload |
@@ -35,6 +36,7 @@ mod finish;
 mod gather;
 mod open_uploads;
 mod part_buffer;
+mod sending;
 mod state;
 mod store;
 mod sweep;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::budget::{Budget, Reservation};
+use super::sending::Memory;
 
 /// How many bytes are reserved at once, at most.
 const STEP: u64 = 1 << 20;
@@ -20,11 +21,14 @@ pub(super) struct PartBuffer {
     /// How many bytes the buffer can need, at most.
     capacity: u64,
     reserved: Option<(Reservation, Instant)>,
+    /// The memory of an earlier part. New memory costs more than the copy into it, because the
+    /// system clears each page of it.
+    spare: Option<(BytesMut, Reservation)>,
 }
 
 impl PartBuffer {
     pub(super) fn new(budget: Budget, capacity: u64) -> Self {
-        Self { budget, bytes: BytesMut::new(), capacity, reserved: None }
+        Self { budget, bytes: BytesMut::new(), capacity, reserved: None, spare: None }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -42,7 +46,10 @@ impl PartBuffer {
         // Doubles, so that the bytes are copied once on average.
         let step = STEP.max(reserved).min(self.capacity.saturating_sub(reserved)).max(missing);
         let budget = &self.budget;
-        let more = budget.try_reserve(step).or_else(|| budget.try_reserve(missing));
+        let mut more = budget.try_reserve(step).or_else(|| budget.try_reserve(missing));
+        if more.is_none() && self.spare.take().is_some() {
+            more = budget.try_reserve(missing);
+        }
         let Some(more) = more else { return false };
         self.add(more);
         true
@@ -52,6 +59,7 @@ impl PartBuffer {
     pub(super) async fn wait_for_room(&mut self, bytes: u64) -> storage_core::Result<()> {
         debug_assert!(self.bytes.is_empty(), "a buffer that waits keeps room from others");
         self.reserved = None;
+        self.release_spare();
         let reserved = self.budget.reserve(bytes.max(STEP.min(self.capacity))).await?;
         self.add(reserved);
         Ok(())
@@ -78,7 +86,27 @@ impl PartBuffer {
     /// Returns the bytes with their room, and leaves an empty buffer.
     pub(super) fn take(&mut self) -> (Bytes, Option<Reservation>) {
         let reserved = self.reserved.take().map(|(reserved, _)| reserved);
-        (std::mem::take(&mut self.bytes).freeze(), reserved)
+        let bytes = std::mem::take(&mut self.bytes).freeze();
+        if let Some((spare, room)) = self.spare.take() {
+            self.bytes = spare;
+            self.reserved = Some((room, Instant::now()));
+        }
+        (bytes, reserved)
+    }
+
+    /// Keeps the memory of a stored part for the next one, unless the driver still has it.
+    pub(super) fn reuse(&mut self, memory: Memory) {
+        if self.spare.is_none()
+            && let Ok(mut bytes) = memory.bytes.try_into_mut()
+        {
+            bytes.clear();
+            self.spare = Some((bytes, memory.reserved));
+        }
+    }
+
+    /// Frees the memory that is kept for the next part.
+    pub(super) fn release_spare(&mut self) {
+        self.spare = None;
     }
 
     /// Returns whether other requests have waited long enough for the room of this buffer.
