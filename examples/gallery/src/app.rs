@@ -122,7 +122,17 @@ async fn original(pictures: &Storage, meta: &ObjectEntry) -> Result<String> {
     Ok(link.to_string())
 }
 
-async fn sign_in(State(app): State<App>, body: Bytes) -> Response {
+/// A form of another site could sign a visitor in as another user, whose pictures he then uploads.
+/// Browsers name the origin of the form.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    site.is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+async fn sign_in(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Response {
+    if is_from_elsewhere(&headers) {
+        return (StatusCode::FORBIDDEN, page::refused()).into_response();
+    }
     let field = |wanted: &str| {
         let mut fields = form_urlencoded::parse(&body);
         fields.find(|(name, _)| name == wanted).map(|(_, value)| value).unwrap_or_default()

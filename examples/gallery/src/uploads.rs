@@ -7,7 +7,7 @@ use anystorage::signed_url::SigningKey;
 use anystorage::{Result, Storage, keys};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::app::{PICTURES, Settings};
@@ -46,18 +46,23 @@ pub(crate) fn service(
     let uploads = uploads.form_redirect(&Uri::from_static("/"));
     Ok(uploads.on_complete(move |upload| {
         let (thumbnails, turns) = (thumbnails.clone(), Arc::clone(&turns));
-        async move {
-            let _turn = turns.acquire().await;
-            save_thumbnail(&thumbnails, upload).await
-        }
+        async move { save_thumbnail(&thumbnails, upload, turns.acquire_owned().await.ok()).await }
     }))
 }
 
 /// Saves the thumbnail before the picture is visible, so that each picture in a list has one. A
 /// repeated call saves the same thumbnail again.
-async fn save_thumbnail(thumbnails: &Storage, upload: CompletedUpload) -> Result<(), Refusal> {
+async fn save_thumbnail(
+    thumbnails: &Storage,
+    upload: CompletedUpload,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Result<(), Refusal> {
     let storage = upload.storage.blocking()?;
-    let scaled = spawn_blocking(move || thumbnail::scale(storage.reader(&upload.object.key)?));
+    let scaled = spawn_blocking(move || {
+        // Decoding goes on if the future is dropped, so the turn ends with it.
+        let _turn = turn;
+        thumbnail::scale(storage.reader(&upload.object.key)?)
+    });
     let scaled = scaled.await.map_err(|panic| {
         tracing::error!(%panic, "a picture could not be decoded");
         refusal(StatusCode::INTERNAL_SERVER_ERROR, "The picture could not be decoded.")

@@ -81,9 +81,18 @@ impl App {
     }
 
     pub(crate) async fn post_sign_in(&self, user: &str, password: &str) -> Response {
+        self.sign_in_form(user, password).send().await.unwrap()
+    }
+
+    /// Signs in by a form of a page whose origin has this relation to the application.
+    pub(crate) async fn post_sign_in_from(&self, site: &str) -> Response {
+        self.sign_in_form("ada", PASSWORD).header("sec-fetch-site", site).send().await.unwrap()
+    }
+
+    fn sign_in_form(&self, user: &str, password: &str) -> RequestBuilder {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         let body = form.append_pair("user", user).append_pair("password", password).finish();
-        self.client.post(self.absolute("/sign-in")).body(body).send().await.unwrap()
+        self.client.post(self.absolute("/sign-in")).body(body)
     }
 
     /// Returns the cookie of a session.
