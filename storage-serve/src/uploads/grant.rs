@@ -199,11 +199,11 @@ impl Refusal {
     }
 }
 
-/// An error of the storage while the application decides: 500, without the message.
+/// An error of the storage while the application decides: it is logged, and the client gets 500.
 impl From<storage_core::Error> for Refusal {
     fn from(error: storage_core::Error) -> Self {
-        tracing::error!(%error, "an upload could not be authorized");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The upload could not be authorized.\n")
+        tracing::error!(%error, "an upload could not be accepted");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The upload could not be accepted.\n")
     }
 }
 

@@ -91,7 +91,7 @@ async fn a_wrong_password_or_a_malformed_name_gets_no_session() {
 }
 
 #[tokio::test]
-async fn a_form_of_another_site_signs_nobody_in() {
+async fn a_form_of_another_site_makes_no_session() {
     let app = App::in_memory().await;
     for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 303)] {
         assert_eq!(app.post_sign_in_from(site).await.status(), status, "{site}");
