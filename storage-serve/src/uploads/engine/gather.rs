@@ -226,6 +226,7 @@ impl<'a> Gather<'a> {
     async fn store_segment(&mut self) -> Result<(), Failure> {
         // Only a gapless run of bytes is acknowledged.
         self.join_parts().await?;
+        self.buffer.release_spare();
         let (bytes, reserved) = self.buffer.take();
         if bytes.is_empty() {
             return Ok(());

@@ -57,9 +57,11 @@ impl PartBuffer {
 
     /// Waits for room for this many bytes. Only an empty buffer waits, and it holds none before.
     pub(super) async fn wait_for_room(&mut self, bytes: u64) -> storage_core::Result<()> {
-        debug_assert!(self.bytes.is_empty(), "a buffer that waits keeps room from others");
+        debug_assert!(
+            self.bytes.is_empty() && self.spare.is_none(),
+            "a buffer that waits keeps room from others"
+        );
         self.reserved = None;
-        self.release_spare();
         let reserved = self.budget.reserve(bytes.max(STEP.min(self.capacity))).await?;
         self.add(reserved);
         Ok(())
