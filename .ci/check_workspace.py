@@ -25,6 +25,7 @@ ALLOWED_DEPENDENCIES = {
     "storage-actix": {"storage-core", "storage-serve"},
     "storage-axum": {"storage-core", "storage-serve"},
     "storage-mirror": {"storage-core", "storage-serve"},
+    "storage-transfer": {"storage-core"},
     "anystorage": {
         "storage-core",
         "storage-fs",
@@ -33,6 +34,7 @@ ALLOWED_DEPENDENCIES = {
         "storage-http-cache",
         "storage-mirror",
         "storage-serve",
+        "storage-transfer",
     },
     "anystorage-cli": {"anystorage", "storage-client"},
     # Examples are written as users write: applications use the facade, drivers use the contract.

@@ -108,6 +108,7 @@
 //! | `serve` | serving a storage over HTTP; module `serve` |
 //! | `uploads` | resumable uploads into a storage; module `serve::uploads` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
+//! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
 //! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
 //! | `checksums` (default) | computing and verifying checksums |
@@ -157,6 +158,9 @@ pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.
 #[cfg(feature = "serve")]
 pub use storage_serve as serve;
+/// Copying, synchronising and verifying objects between any two storages.
+#[cfg(feature = "transfer")]
+pub use storage_transfer as transfer;
 
 pub use definitions::Definitions;
 pub use environment::Environment;

@@ -1,0 +1,3 @@
+//! Copies, synchronises and verifies objects between any two storages.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
