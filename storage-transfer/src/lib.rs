@@ -1,3 +1,37 @@
 //! Copies, synchronises and verifies objects between any two storages.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod check;
+mod compare;
+mod copy;
+mod directory;
+mod event;
+mod filter;
+mod headers;
+mod listing;
+mod merge;
+mod retry;
+mod steps;
+mod stop;
+mod sync;
+mod watermark;
+
+pub use check::{
+    Check, CheckBy, CheckSummary, OnVerdict, Verdict, VerdictCounts, VerdictEvent, check,
+};
+pub use compare::{Comparison, Evidence};
+pub use copy::{
+    Bandwidth, Copied, CopyMethod, LostMetadata, ObjectCopy, OnBytes, ServerSideCopy,
+    UnfinishedCopy, UploadRecorder, copy,
+};
+pub use directory::Directory;
+pub use event::{KeyEvent, OnEvent, Outcome};
+pub use filter::Filter;
+pub use headers::HeaderRule;
+pub use merge::Side;
+pub use stop::Stop;
+pub use sync::{
+    Concurrency, Counts, DeleteExtras, Ended, Existing, MaxDelete, Refusal, SyncOptions,
+    SyncSummary, Synchronize, sync,
+};

@@ -1,0 +1,326 @@
+//! [`copy`]: copies one object between any two storages.
+
+mod metadata;
+mod meter;
+mod parts;
+mod server_side;
+mod unfinished;
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use storage_core::{
+    ETag, Error, ErrorKind, IntoKey, Key, Metadata, Object, ObjectEntry, ObjectMeta, OpenOptions,
+    Result, SaveMode, SaveOptions, Storage,
+};
+
+pub use metadata::LostMetadata;
+pub use meter::{Bandwidth, OnBytes};
+pub use server_side::ServerSideCopy;
+pub use unfinished::{UnfinishedCopy, UploadRecorder};
+
+use meter::Meter;
+
+/// Objects of this size and larger are copied in parts, where both sides allow it.
+const LARGE: u64 = 64 * 1024 * 1024;
+
+/// Copies one object to any storage: see [`ObjectCopy`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// # let (media, backup) = (storage_core::Memory::storage(), storage_core::Memory::storage());
+/// media.save("a.txt", "hello").cache_control("no-cache").await?;
+/// let copied = storage_transfer::copy(&media, "a.txt", &backup, "2026/a.txt").await?;
+/// assert_eq!(copied.source.size, 5);
+/// assert_eq!(backup.open("2026/a.txt").await?.text().await?, "hello");
+/// # Ok(()) }
+/// ```
+pub fn copy<'a>(
+    from: &Storage,
+    from_key: impl IntoKey,
+    to: &Storage,
+    to_key: impl IntoKey,
+) -> ObjectCopy<'a> {
+    ObjectCopy {
+        source: from.clone(),
+        from: from_key.into_key(),
+        target: to.clone(),
+        to: to_key.into_key(),
+        mode: SaveMode::Overwrite,
+        listed: None,
+        version: None,
+        lost: LostMetadata::Fail,
+        map: None,
+        server_side: ServerSideCopy::within_one_storage(),
+        part_concurrency: 4,
+        meter: Meter::default(),
+        recorder: None,
+        unfinished: None,
+    }
+}
+
+/// Computes the metadata of a copy from that of its source.
+type MapMetadata<'a> = Box<dyn Fn(&Metadata) -> Metadata + Send + Sync + 'a>;
+
+/// A copy of one object that has not begun yet. Await it.
+///
+/// - **One version.** The bytes and the metadata of the copy belong to one version of the source,
+///   also if the source is replaced meanwhile and the copy has many parts.
+/// - **All or nothing.** A reader of the destination sees the object that was there, or the whole
+///   copy. A copy that fails, or whose future is dropped, leaves no object. Without
+///   [`resumable`](Self::resumable) it also leaves no unfinished upload.
+/// - **Metadata and checksums are kept.** [`lost_metadata`](Self::lost_metadata) decides about
+///   metadata that the destination cannot keep. The destination compares the bytes with the
+///   checksums of the source, and keeps them where it can.
+/// - **Server side** where both ends are one storage, or where [`server_side`](Self::server_side)
+///   finds one service behind both: no bytes pass through this process.
+/// - **In parts**, several at a time, from 64 MiB on, if the source has strong ETags and the
+///   destination has multipart uploads. Memory is bounded at any size.
+///
+/// # Errors
+/// Those of [`Open`](storage_core::Open) for the source and of [`Save`](storage_core::Save) for
+/// the copy: `NotFound` if there is no source, `PreconditionFailed` if it is another version than
+/// [`if_source_match`](Self::if_source_match), `AlreadyExists` or `PreconditionFailed` by mode.
+/// `InvalidInput` or `Unsupported` for metadata that the destination cannot keep.
+#[must_use = "nothing is copied until it is awaited"]
+pub struct ObjectCopy<'a> {
+    source: Storage,
+    from: Result<Key>,
+    target: Storage,
+    to: Result<Key>,
+    mode: SaveMode,
+    listed: Option<ObjectEntry>,
+    version: Option<ETag>,
+    lost: LostMetadata,
+    map: Option<MapMetadata<'a>>,
+    server_side: ServerSideCopy,
+    part_concurrency: usize,
+    meter: Meter,
+    recorder: Option<Arc<dyn UploadRecorder>>,
+    unfinished: Option<UnfinishedCopy>,
+}
+
+/// What a copy did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Copied {
+    /// The version that was copied. If it was copied by the service from an entry of a listing, it
+    /// has what the listing contains: no metadata and no checksums.
+    pub source: ObjectMeta,
+    /// The metadata of the copy, unless the service copied it.
+    pub target: Option<ObjectMeta>,
+    /// Why fields of the metadata were dropped: one error of the kind `InvalidInput` or
+    /// `Unsupported` for each.
+    pub dropped: Vec<Error>,
+    /// How the bytes were transferred.
+    pub method: CopyMethod,
+    /// How many bytes passed through this process. After a resumed copy fewer than the object has.
+    pub bytes: u64,
+}
+
+/// How the bytes of a copy were transferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopyMethod {
+    /// The service copied the object.
+    ServerSide,
+    /// As one stream through this process.
+    Stream,
+    /// In parts through this process, several at a time.
+    Parts,
+}
+
+impl<'a> ObjectCopy<'a> {
+    /// Fails with `AlreadyExists` if there is an object under the destination.
+    pub fn create_new(self) -> Self {
+        self.mode(SaveMode::CreateNew)
+    }
+
+    /// Replaces the object under the destination only if it is this version. Fails with
+    /// `PreconditionFailed` otherwise.
+    pub fn if_match(self, etag: ETag) -> Self {
+        self.mode(SaveMode::IfMatch(etag))
+    }
+
+    /// Sets what happens if there is an object under the destination. Defaults to `Overwrite`.
+    /// [`SaveMode::UniqueName`] fails with `InvalidInput`, because a copy has the key that its
+    /// caller names.
+    pub fn mode(mut self, mode: SaveMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Fails with `PreconditionFailed` unless the source is this version. A weak ETag never
+    /// matches.
+    pub fn if_source_match(mut self, etag: ETag) -> Self {
+        self.version = Some(etag);
+        self
+    }
+
+    /// Passes what a listing contains about the source, which saves a request. If it has a strong
+    /// ETag, the copy fails with `PreconditionFailed` if the source is another version.
+    pub fn listed(mut self, entry: ObjectEntry) -> Self {
+        self.version = entry.etag.clone().filter(|etag| !etag.is_weak()).or(self.version);
+        self.listed = Some(entry);
+        self
+    }
+
+    /// Sets what happens with metadata that the destination cannot keep. Defaults to
+    /// [`LostMetadata::Fail`].
+    pub fn lost_metadata(mut self, lost: LostMetadata) -> Self {
+        self.lost = lost;
+        self
+    }
+
+    /// Computes the metadata of the copy from that of the version that is copied. Defaults to the
+    /// same metadata. Called once or more.
+    pub fn map_metadata(mut self, map: impl Fn(&Metadata) -> Metadata + Send + Sync + 'a) -> Self {
+        self.map = Some(Box::new(map));
+        self
+    }
+
+    /// Sets the services that copy between two storages without this process. Defaults to copies
+    /// within one storage.
+    pub fn server_side(mut self, server_side: ServerSideCopy) -> Self {
+        self.server_side = server_side;
+        self
+    }
+
+    /// Sets how many parts of a large object are transferred at a time. Defaults to 4; at least 1.
+    pub fn part_concurrency(mut self, parts: usize) -> Self {
+        self.part_concurrency = parts.max(1);
+        self
+    }
+
+    /// Calls a function with each number of bytes that has passed through this process.
+    pub fn on_bytes(mut self, on_bytes: OnBytes) -> Self {
+        self.meter.on_bytes = Some(on_bytes);
+        self
+    }
+
+    /// Limits the bytes per second that pass through this process, together with all other copies
+    /// that have a clone of this limit.
+    pub fn bandwidth(mut self, bandwidth: Bandwidth) -> Self {
+        self.meter.bandwidth = Some(bandwidth);
+        self
+    }
+
+    /// Makes the copy of a large object resumable. The recorder stores the upload before the first
+    /// part is sent. A copy that fails or is dropped leaves the upload; pass what was recorded to
+    /// [`resume`](Self::resume) to continue it.
+    pub fn resumable(mut self, recorder: Arc<dyn UploadRecorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Continues an upload that an earlier copy left. The parts that the destination lists are not
+    /// sent again. If the source is another version now, or the upload is gone, the copy begins
+    /// anew and the old upload is aborted.
+    pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
+        self.unfinished = Some(unfinished);
+        self
+    }
+
+    async fn run(self) -> Result<Copied> {
+        if self.mode == SaveMode::UniqueName {
+            let message = "a copy has the key that its caller names: use create_new";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let job = Job::new(self)?;
+        if let Some(copied) = server_side::try_copy(&job).await? {
+            job.abandon_unfinished().await;
+            return Ok(copied);
+        }
+        let object = job.source.open_with(&job.from, job.open_options()).await?;
+        // A local file is one read after another anyway. In parts it can be continued.
+        if (object.file().is_none() || job.options.recorder.is_some())
+            && let Some(copied) = parts::try_copy(&job, object.meta()).await?
+        {
+            return Ok(copied);
+        }
+        job.abandon_unfinished().await;
+        job.stream(object).await
+    }
+}
+
+/// A copy with checked keys.
+struct Job<'a> {
+    source: Storage,
+    from: Key,
+    target: Storage,
+    to: Key,
+    options: ObjectCopy<'a>,
+}
+
+impl<'a> Job<'a> {
+    fn new(mut options: ObjectCopy<'a>) -> Result<Self> {
+        let unset = || Err(Error::new(ErrorKind::Unexpected, "the key was taken"));
+        let from = std::mem::replace(&mut options.from, unset())?;
+        let to = std::mem::replace(&mut options.to, unset())?;
+        let (source, target) = (options.source.clone(), options.target.clone());
+        Ok(Self { source, from, target, to, options })
+    }
+
+    /// Returns the metadata of the copy, and why fields were dropped.
+    fn metadata(&self, source: &Metadata) -> Result<(Metadata, Vec<Error>)> {
+        let mapped = match &self.options.map {
+            Some(map) => map(source),
+            None => source.clone(),
+        };
+        self.options.lost.fit(mapped, &self.target)
+    }
+
+    fn open_options(&self) -> OpenOptions {
+        let mut open = OpenOptions::new();
+        open.if_match.clone_from(&self.options.version);
+        open
+    }
+
+    /// Copies the object as one stream.
+    async fn stream(&self, object: Object) -> Result<Copied> {
+        let source = object.meta().clone();
+        let (metadata, dropped) = self.metadata(&source.metadata)?;
+        let payload = self.options.meter.payload(object.into());
+        let save = SaveOptions::new().mode(self.options.mode.clone()).metadata(metadata);
+        let mut save = self.target.save_with(&self.to, payload, save);
+        for checksum in source.checksums.iter() {
+            save = save.expect_checksum(checksum.clone());
+        }
+        let target = save.await?;
+        let bytes = target.size;
+        Ok(Copied { source, target: Some(target), dropped, method: CopyMethod::Stream, bytes })
+    }
+
+    /// Aborts an upload that this copy does not continue. A failure is not reported, because the
+    /// copy does not depend on it; a sweep of stale uploads finds what is left.
+    async fn abandon_unfinished(&self) {
+        let Some(unfinished) = &self.options.unfinished else { return };
+        if let Ok(upload) = self.target.resume_multipart(&self.to, unfinished.upload.clone())
+            && let Err(error) = upload.abort().await
+        {
+            tracing::debug!("an abandoned upload of {} is left: {error}", self.to);
+        }
+    }
+}
+
+impl fmt::Debug for ObjectCopy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectCopy")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("mode", &self.mode)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> IntoFuture for ObjectCopy<'a> {
+    type Output = Result<Copied>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

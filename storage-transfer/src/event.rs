@@ -1,0 +1,57 @@
+//! [`KeyEvent`]: what happened to one key.
+
+use std::sync::Arc;
+
+use storage_core::Error;
+
+/// What a transfer did with one key, or found out about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Both sides have the same object, or the options leave that of the destination as it is.
+    Same,
+    /// The destination lacked the object, which was copied.
+    New,
+    /// The objects differed, and that of the destination was replaced.
+    Changed,
+    /// The source lacks the object. A sync with deletions has deleted it.
+    Extra,
+    /// The key failed.
+    Failed,
+    /// It is unknown whether the objects are the same, or the object of the source was deleted
+    /// since it was listed.
+    Unknown,
+}
+
+impl Outcome {
+    /// Returns the character that stands for the outcome in reports: `= + * - ! ?`.
+    #[must_use]
+    pub fn symbol(self) -> char {
+        match self {
+            Self::Same => '=',
+            Self::New => '+',
+            Self::Changed => '*',
+            Self::Extra => '-',
+            Self::Failed => '!',
+            Self::Unknown => '?',
+        }
+    }
+}
+
+/// What happened to one key.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct KeyEvent<'a> {
+    /// The key, relative to the directories of both sides. Ends in `/` if it stands for everything
+    /// below a directory that could not be read.
+    pub key: &'a str,
+    /// What happened.
+    pub outcome: Outcome,
+    /// The size of the object in bytes, if it is known.
+    pub size: Option<u64>,
+    /// Why the key failed or is unknown, and why metadata was dropped.
+    pub error: Option<&'a Error>,
+}
+
+/// A function that receives what happened to each key, in no order.
+pub type OnEvent = Arc<dyn Fn(&KeyEvent<'_>) + Send + Sync>;

@@ -1,0 +1,142 @@
+//! [`Listing`]: the objects of one side, in order, read ahead by a task of its own.
+
+use std::ops::ControlFlow;
+
+use storage_core::{Entry, Error, ErrorKind, Key, ListOptions, ObjectEntry, Result};
+use tokio::sync::mpsc;
+
+use crate::directory::Directory;
+
+/// How many entries pass between the tasks at a time.
+const BATCH: usize = 256;
+/// How many batches are read ahead.
+const BATCHES_AHEAD: usize = 4;
+
+/// A part of the keys of a directory: those after one name, up to and including another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NameRange {
+    pub(crate) after: Option<String>,
+    pub(crate) until: Option<String>,
+}
+
+impl NameRange {
+    fn is_behind(&self, name: &str) -> bool {
+        self.until.as_deref().is_some_and(|until| name > until)
+    }
+}
+
+/// An item of a listing.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    /// An object. Its key is that of the storage.
+    Object(ObjectEntry),
+    /// Everything at and below this name is unknown: a name that is not a valid key, or a
+    /// directory that cannot be read. The listing goes on.
+    Unknown(String, Error),
+    FolderMarker,
+    /// The listing broke off. This is the last item.
+    Broken(Error),
+}
+
+/// The objects of a directory in byte order of their keys.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    batches: mpsc::Receiver<Vec<Listed>>,
+    current: std::vec::IntoIter<Listed>,
+}
+
+impl Listing {
+    /// Begins a listing. Dropping it ends it.
+    pub(crate) fn begin(directory: &Directory, range: NameRange) -> Self {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        tokio::spawn(read(directory.clone(), range, sender));
+        Self { batches, current: Vec::new().into_iter() }
+    }
+
+    /// Returns the next item; `None` after the last one. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Listed> {
+        loop {
+            if let Some(item) = self.current.next() {
+                return Some(item);
+            }
+            self.current = self.batches.recv().await?.into_iter();
+        }
+    }
+}
+
+/// Sends the items of a listing until it ends or the receiver is dropped.
+async fn read(directory: Directory, range: NameRange, sender: mpsc::Sender<Vec<Listed>>) {
+    let mut options = ListOptions::new();
+    if let Some(after) = &range.after {
+        options = options.start_after(format!("{}{after}", directory.prefix().as_str()));
+    }
+    let list = directory.storage().list_with(directory.prefix().as_str(), options);
+    let mut entries = list.with_folder_markers().entries();
+    let (mut batch, mut last) = (Vec::with_capacity(BATCH), None);
+    while let Some(entry) = entries.next().await {
+        let item = match checked(&directory, &range, entry, &mut last) {
+            ControlFlow::Continue(item) => item,
+            ControlFlow::Break(None) => break,
+            ControlFlow::Break(Some(error)) => {
+                batch.push(Listed::Broken(error));
+                break;
+            }
+        };
+        batch.push(item);
+        if batch.len() == BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if sender.send(full).await.is_err() {
+                return;
+            }
+        }
+    }
+    // If the receiver is gone, it does not need the rest.
+    let _ = sender.send(batch).await;
+}
+
+/// Converts an entry. Breaks at the end of the range, or with the error that ends the listing.
+fn checked(
+    directory: &Directory,
+    range: &NameRange,
+    entry: Result<Entry>,
+    last: &mut Option<Key>,
+) -> ControlFlow<Option<Error>, Listed> {
+    match entry {
+        Ok(Entry::Object(object)) => {
+            let Some(name) = directory.name_of(object.key.as_str()) else {
+                let error = foreign(directory, object.key.as_str());
+                return ControlFlow::Break(Some(error));
+            };
+            if range.is_behind(name) {
+                return ControlFlow::Break(None);
+            }
+            if let Some(last) = last.as_ref().filter(|last| **last >= object.key) {
+                let error = out_of_order(directory, last.as_str(), object.key.as_str());
+                return ControlFlow::Break(Some(error));
+            }
+            *last = Some(object.key.clone());
+            ControlFlow::Continue(Listed::Object(object))
+        }
+        Ok(_) => ControlFlow::Continue(Listed::FolderMarker),
+        Err(error) => match (error.listing_continues(), error.key()) {
+            (true, Some(key)) => match directory.name_of(key) {
+                Some(name) => ControlFlow::Continue(Listed::Unknown(name.to_owned(), error)),
+                None => ControlFlow::Break(Some(error)),
+            },
+            _ => ControlFlow::Break(Some(error)),
+        },
+    }
+}
+
+fn foreign(directory: &Directory, key: &str) -> Error {
+    let message = format!("the listing contains {key:?}, which is not below the directory");
+    Error::new(ErrorKind::Unexpected, message).with_driver(directory.storage().info().name.clone())
+}
+
+fn out_of_order(directory: &Directory, last: &str, key: &str) -> Error {
+    let message = format!(
+        "the listing is not sorted: {key:?} follows {last:?}; without order it is unknown which \
+         keys are missing, so nothing was deleted"
+    );
+    Error::new(ErrorKind::Unsupported, message).with_driver(directory.storage().info().name.clone())
+}

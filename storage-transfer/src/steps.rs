@@ -1,0 +1,66 @@
+//! [`Steps`]: the pairs of a transfer, from two listings or from a list of keys.
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use storage_core::{Key, ObjectEntry, Result};
+
+use crate::directory::Directory;
+use crate::merge::{Merge, Pair, Side, Step};
+use crate::sync::act::entry;
+
+/// How many keys of a list are looked up at a time.
+const LOOKUPS: usize = 32;
+
+/// Where the pairs come from.
+pub(crate) enum Steps {
+    Listings(Box<Merge>),
+    Keys(BoxStream<'static, Step>),
+}
+
+impl Steps {
+    /// Looks up each key of a list on both sides. The result has the order of the list.
+    pub(crate) fn keys(
+        source: Directory,
+        target: Directory,
+        keys: BoxStream<'static, Result<Key>>,
+    ) -> Self {
+        let steps = keys.map(move |key| {
+            let (source, target) = (source.clone(), target.clone());
+            async move { step(&source, &target, key).await }
+        });
+        Self::Keys(steps.buffered(LOOKUPS).flat_map(stream::iter).boxed())
+    }
+
+    /// Returns the next step; `None` at the end. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Step> {
+        match self {
+            Self::Listings(merge) => merge.next().await,
+            Self::Keys(steps) => steps.next().await,
+        }
+    }
+}
+
+async fn step(source: &Directory, target: &Directory, key: Result<Key>) -> Option<Step> {
+    let key = match key {
+        Ok(key) => key,
+        Err(error) => return Some(Step::Broken(Side::Source, error)),
+    };
+    let name = key.as_str();
+    let unknown = |side, error| Some(Step::Unknown(side, name.to_owned(), error));
+    match tokio::join!(find(source, name), find(target, name)) {
+        (Ok(None), Ok(None)) => Some(Step::Missing(name.to_owned())),
+        (Ok(of_source), Ok(of_target)) => {
+            Some(Step::Pair(Pair::new((source, target), of_source, of_target)))
+        }
+        (Err(error), _) => unknown(Side::Source, error),
+        (_, Err(error)) => unknown(Side::Target, error),
+    }
+}
+
+async fn find(directory: &Directory, name: &str) -> Result<Option<ObjectEntry>> {
+    match directory.storage().stat(directory.key(name)?).await {
+        Ok(meta) => Ok(Some(entry(meta))),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,299 @@
+//! Handles one pair: compares the contents, copies the object, keeps the old one as a backup.
+
+use std::sync::Arc;
+
+use storage_core::{
+    Error, ErrorKind, ObjectEntry, ObjectMeta, Operation, Result, SaveMode, Storage,
+};
+
+use crate::compare::{self, Compared, Evidence, Reading};
+use crate::copy::{Copied, copy};
+use crate::event::{KeyEvent, Outcome};
+use crate::headers::HeaderRule;
+use crate::merge::Pair;
+use crate::retry::Retry;
+use crate::sync::options::Existing;
+use crate::sync::shared::{Shared, target_changed};
+
+/// How often a copy begins again because its source was replaced meanwhile.
+const MAX_VERSIONS: u32 = 5;
+
+/// What became of a pair.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) pair: Pair,
+    pub(crate) result: Done,
+    pub(crate) bytes_sent: u64,
+    pub(crate) dropped: Vec<Error>,
+}
+
+/// The result for a pair.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Same(Option<Evidence>),
+    New,
+    Changed,
+    /// The source no longer has the object.
+    Vanished,
+    Failed(Error),
+}
+
+/// What to do with a pair that both sides or the source have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Same(Option<Evidence>),
+    Copy,
+    /// The contents must be compared first.
+    CompareContents,
+    /// The objects differ, and the options forbid that.
+    Forbidden,
+}
+
+/// Decides by what the listings contain. Sends no request.
+pub(crate) fn decide(shared: &Shared, pair: &Pair) -> Decision {
+    let (Some(source), Some(target)) = (&pair.source, &pair.target) else { return Decision::Copy };
+    if shared.options.existing == Existing::Ignore {
+        return Decision::Same(None);
+    }
+    match compare::compare_entries(shared.options.comparison, source, target, shared.are_s3) {
+        Compared::Same(evidence) => Decision::Same(Some(evidence)),
+        Compared::Different(_) => different(shared, pair),
+        Compared::Undecided => Decision::CompareContents,
+    }
+}
+
+/// Returns what happens with objects that differ.
+fn different(shared: &Shared, pair: &Pair) -> Decision {
+    match shared.options.existing {
+        Existing::Update if compare::is_target_newer(pair) => Decision::Same(None),
+        Existing::Immutable => Decision::Forbidden,
+        _ => Decision::Copy,
+    }
+}
+
+/// Handles a pair that needs requests.
+pub(crate) async fn settle(shared: Arc<Shared>, pair: Pair, decision: Decision) -> Settled {
+    let mut settled = Settled { pair, result: Done::Vanished, bytes_sent: 0, dropped: Vec::new() };
+    settled.result = match run(&shared, &mut settled, decision).await {
+        Ok(done) => done,
+        Err(error) => Done::Failed(error),
+    };
+    report(&shared, &settled);
+    settled
+}
+
+async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Result<Done> {
+    let decision = match decision {
+        Decision::CompareContents => compare_contents(shared, &settled.pair).await?,
+        decided => decided,
+    };
+    match decision {
+        Decision::Same(evidence) => Ok(Done::Same(evidence)),
+        Decision::Forbidden => Err(Error::new(
+            ErrorKind::Conflict,
+            "the objects differ, and the destination is immutable",
+        )),
+        _ if shared.options.dry_run => Ok(copied(&settled.pair)),
+        _ => transfer(shared, settled).await,
+    }
+}
+
+fn copied(pair: &Pair) -> Done {
+    if pair.target.is_some() { Done::Changed } else { Done::New }
+}
+
+async fn compare_contents(shared: &Shared, pair: &Pair) -> Result<Decision> {
+    let (Some(source), Some(target)) = (&pair.source, &pair.target) else {
+        return Ok(Decision::Copy);
+    };
+    let mut retry = Retry::default();
+    loop {
+        shared.requests(2).await;
+        let compared =
+            compare::compare_contents(shared.directories(), source, target, Reading::Missing);
+        match compared.await {
+            Ok(Some(true)) => return Ok(Decision::Same(Some(Evidence::Checksum))),
+            Ok(_) => return Ok(different(shared, pair)),
+            // The copy finds out which version there is now.
+            Err(error) if is_changed(&error) => return Ok(different(shared, pair)),
+            Err(error) => wait(shared, &mut retry, error).await?,
+        }
+    }
+}
+
+/// Returns whether an object was replaced or deleted since it was listed.
+fn is_changed(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PreconditionFailed)
+}
+
+/// Waits after a temporary failure, and lowers the concurrency.
+async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Result<()> {
+    if error.is_retryable() {
+        shared.gate.overloaded();
+    }
+    retry.wait(error).await
+}
+
+/// Copies the object of the source, in the version that it has now.
+async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
+    let (mut retry, mut versions) = (Retry::default(), 0);
+    back_up(shared, &settled.pair).await?;
+    loop {
+        let error = match copy_once(shared, &settled.pair).await {
+            Ok(done) => {
+                settled.bytes_sent = done.bytes;
+                settled.dropped = done.dropped;
+                shared.gate.succeeded();
+                return Ok(copied(&settled.pair));
+            }
+            Err(error) => error,
+        };
+        let concerns_source = matches!(error.operation(), Some(Operation::Open | Operation::Copy));
+        match error.kind() {
+            ErrorKind::NotFound if concerns_source => return Ok(Done::Vanished),
+            ErrorKind::PreconditionFailed if concerns_source && versions < MAX_VERSIONS => {
+                versions += 1;
+                match current(shared.source.storage(), &settled.pair.source).await? {
+                    Some(entry) => settled.pair.source = Some(entry),
+                    None => return Ok(Done::Vanished),
+                }
+            }
+            ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists if !concerns_source => {
+                return check_changed_target(shared, settled).await;
+            }
+            _ => wait(shared, &mut retry, error).await?,
+        }
+    }
+}
+
+async fn copy_once(shared: &Shared, pair: &Pair) -> Result<Copied> {
+    let Some(source) = &pair.source else { return Err(Error::not_found()) };
+    let (name, target) = (pair.name(), shared.target.storage());
+    shared.requests(2).await;
+    let mut copy = copy(shared.source.storage(), &source.key, target, shared.target.key(name)?)
+        .mode(mode(target, pair.target.as_ref()))
+        .listed(source.clone())
+        .lost_metadata(shared.options.lost_metadata)
+        .server_side(shared.server_side.clone());
+    let rules = &shared.options.headers;
+    if !rules.is_empty() {
+        copy = copy.map_metadata(|metadata| HeaderRule::apply(rules, name, metadata));
+    }
+    if let Some(bandwidth) = &shared.bandwidth {
+        copy = copy.bandwidth(bandwidth.clone());
+    }
+    if let Some(on_bytes) = &shared.on_bytes {
+        copy = copy.on_bytes(Arc::clone(on_bytes));
+    }
+    if let Some(uploads) = &shared.uploads {
+        copy = copy.resumable(uploads.recorder(name));
+        if let Some(unfinished) = uploads.unfinished(name) {
+            copy = copy.resume(unfinished);
+        }
+    }
+    let copied = copy.await?;
+    if let Some(uploads) = &shared.uploads {
+        uploads.finished(name);
+    }
+    Ok(copied)
+}
+
+/// Returns the condition under which the destination may be written: that it still is what was
+/// listed, as far as the driver can compare it.
+fn mode(storage: &Storage, target: Option<&ObjectEntry>) -> SaveMode {
+    let capabilities = storage.info().capabilities;
+    match target {
+        None if capabilities.create_new => SaveMode::CreateNew,
+        Some(target) if capabilities.save_if_match => match &target.etag {
+            Some(etag) if !etag.is_weak() => SaveMode::IfMatch(etag.clone()),
+            _ => SaveMode::Overwrite,
+        },
+        _ => SaveMode::Overwrite,
+    }
+}
+
+/// Looks up the version that an object has now.
+async fn current(storage: &Storage, listed: &Option<ObjectEntry>) -> Result<Option<ObjectEntry>> {
+    let Some(listed) = listed else { return Ok(None) };
+    match storage.stat(&listed.key).await {
+        Ok(meta) => Ok(Some(entry(meta))),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn entry(meta: ObjectMeta) -> ObjectEntry {
+    let mut entry = ObjectEntry::new(meta.key, meta.size);
+    (entry.etag, entry.last_modified) = (meta.etag, meta.last_modified);
+    entry
+}
+
+/// Compares again after another program has written the destination. It may have copied the same
+/// object, as a second worker of a job does.
+async fn check_changed_target(shared: &Shared, settled: &Settled) -> Result<Done> {
+    let target = shared.target.storage();
+    let meta = target.stat(shared.target.key(settled.pair.name())?).await;
+    let (Ok(meta), Some(source)) = (meta, &settled.pair.source) else {
+        return Err(target_changed());
+    };
+    let target = entry(meta);
+    let comparison = shared.options.comparison;
+    let compared = match compare::compare_entries(comparison, source, &target, shared.are_s3) {
+        Compared::Undecided => {
+            let sides = shared.directories();
+            let same = compare::compare_contents(sides, source, &target, Reading::Missing).await?;
+            if same == Some(true) {
+                Compared::Same(Evidence::Checksum)
+            } else {
+                Compared::Different(Evidence::Checksum)
+            }
+        }
+        decided => decided,
+    };
+    match compared {
+        Compared::Same(evidence) => Ok(Done::Same(Some(evidence))),
+        _ => Err(target_changed()),
+    }
+}
+
+/// Copies the object that is about to be replaced into the backup directory.
+async fn back_up(shared: &Shared, pair: &Pair) -> Result<()> {
+    let (Some(backup), Some(old)) = (&shared.backup, &pair.target) else { return Ok(()) };
+    let storage = shared.target.storage();
+    let to = shared.target.key(&format!("{backup}{}", pair.name()))?;
+    let mut retry = Retry::default();
+    loop {
+        shared.requests(1).await;
+        match copy(storage, &old.key, storage, &to).listed(old.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_changed(&error) => return Err(target_changed()),
+            Err(error) => {
+                wait(shared, &mut retry, error.with_context("the backup failed")).await?;
+            }
+        }
+    }
+}
+
+fn report(shared: &Shared, settled: &Settled) {
+    let outcome = match &settled.result {
+        Done::Same(_) => Outcome::Same,
+        Done::New => Outcome::New,
+        Done::Changed => Outcome::Changed,
+        Done::Vanished => Outcome::Unknown,
+        Done::Failed(_) => Outcome::Failed,
+    };
+    let vanished;
+    let error = match &settled.result {
+        Done::Failed(error) => Some(error),
+        Done::Vanished => {
+            vanished = Error::new(
+                ErrorKind::NotFound,
+                "the object was deleted from the source after it had been listed",
+            );
+            Some(&vanished)
+        }
+        _ => settled.dropped.first(),
+    };
+    let size = settled.pair.source.as_ref().map(|source| source.size);
+    shared.emit(&KeyEvent { key: settled.pair.name(), outcome, size, error });
+}

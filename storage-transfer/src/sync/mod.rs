@@ -1,0 +1,214 @@
+//! [`sync`]: makes a destination have what a source has.
+
+pub(crate) mod act;
+mod deletes;
+mod extras;
+mod gate;
+mod options;
+mod pass;
+mod shared;
+mod summary;
+mod unknown;
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use storage_core::{Error, ErrorKind, Key, Result};
+
+pub use gate::Concurrency;
+pub use options::{DeleteExtras, Existing, MaxDelete, SyncOptions};
+pub use summary::{Counts, Ended, Refusal, SyncSummary};
+
+use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
+use crate::directory::{Directory, refuse_overlap};
+use crate::event::OnEvent;
+use crate::listing::NameRange;
+use crate::merge::Merge;
+use crate::steps::Steps;
+use crate::stop::Stop;
+use deletes::Kept;
+use gate::Gate;
+use pass::Pass;
+use shared::Shared;
+
+/// Makes a destination have what a source has: see [`Synchronize`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use storage_transfer::{Directory, SyncOptions, sync};
+///
+/// # let (media, backup) = (storage_core::Memory::storage(), storage_core::Memory::storage());
+/// media.save("2026/a.txt", "hello").await?;
+/// let (from, to) = (Directory::new(&media, "")?, Directory::new(&backup, "media")?);
+/// let summary = sync(&from, &to, SyncOptions::new()).await?;
+/// assert_eq!((summary.counts.new, summary.counts.failed), (1, 0));
+/// assert!(backup.exists("media/2026/a.txt").await?);
+/// # Ok(()) }
+/// ```
+pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Synchronize {
+    let shared = Shared::new(source.clone(), target.clone(), options);
+    Synchronize { shared, keys: None }
+}
+
+/// A sync that has not begun yet. Await it.
+///
+/// Compares the sorted listings of both sides in bounded memory, and copies what is missing or
+/// different, several objects at a time. Each copy is as [`copy`](crate::copy()) makes it: of one
+/// version, all or nothing. The destination is written on the condition that it is still what was
+/// listed, where its driver has such conditions.
+///
+/// A failure of one key is counted, and the rest goes on.
+///
+/// **Deletions** come last, after all copies. An extra object is deleted only if both listings
+/// ended well, no copy of a key near it failed, its part of the source could be listed, and a
+/// second look at both sides shows that it is still the object that was listed and that the source
+/// still lacks it. Nothing is deleted if the source has no objects, or if there are more extras
+/// than [`DeleteExtras::max`] allows.
+///
+/// If the future is dropped, copies under way are dropped; each has happened or not. Run it again.
+///
+/// # Errors
+/// - `Conflict` if one directory contains the other, unless the filter excludes it.
+/// - `InvalidInput` if the comparison is impossible between these drivers.
+/// - `Unsupported` or `PermissionDenied` if the source cannot be listed or the destination not be
+///   written, because of its driver or a layer.
+/// - `StorageFull` and other errors of temporary files.
+///
+/// All other failures are in the summary.
+#[must_use = "nothing is copied until it is awaited"]
+pub struct Synchronize {
+    shared: Shared,
+    keys: Option<BoxStream<'static, Result<Key>>>,
+}
+
+impl Synchronize {
+    /// Compares these keys alone, which are relative to both directories. They must be in byte
+    /// order without repetitions. Each costs one request on each side. Other objects of the
+    /// destination are not extras.
+    pub fn keys(mut self, keys: BoxStream<'static, Result<Key>>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Sets how many objects are handled at a time. Defaults to [`Concurrency::Adaptive`].
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.shared.gate = Gate::new(concurrency);
+        self
+    }
+
+    /// Limits the bytes per second that pass through this process.
+    pub fn bandwidth(mut self, bandwidth: Bandwidth) -> Self {
+        self.shared.bandwidth = Some(bandwidth);
+        self
+    }
+
+    /// Limits the requests per second for objects of both sides together. Requests for listings,
+    /// and those of the parts of large objects, are not counted.
+    pub fn requests(mut self, per_second: u64) -> Self {
+        self.shared.requests = Some(Bandwidth::new(per_second));
+        self
+    }
+
+    /// Calls a function with what happened to each key.
+    pub fn on_event(mut self, on_event: OnEvent) -> Self {
+        self.shared.on_event = Some(on_event);
+        self
+    }
+
+    /// Calls a function with each number of bytes that has passed through this process.
+    pub fn on_bytes(mut self, on_bytes: OnBytes) -> Self {
+        self.shared.on_bytes = Some(on_bytes);
+        self
+    }
+
+    /// Sets the services that copy between two storages. Defaults to copies within one storage.
+    pub fn server_side(mut self, server_side: ServerSideCopy) -> Self {
+        self.shared.server_side = server_side;
+        self
+    }
+
+    /// Sets the handle that ends the sync early.
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.shared.stop = stop;
+        self
+    }
+
+    async fn run(self) -> Result<SyncSummary> {
+        check(&self.shared)?;
+        let shared = Arc::new(self.shared);
+        let steps = match self.keys {
+            Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
+            None => {
+                let range = NameRange::default();
+                Steps::Listings(Box::new(Merge::begin(&shared.source, &shared.target, &range)))
+            }
+        };
+        let mut pass = Pass::new(&shared);
+        let ended = pass.run(steps).await?;
+        finish(&shared, pass, ended).await
+    }
+}
+
+/// Checks what is known before any request.
+fn check(shared: &Shared) -> Result<()> {
+    let options = &shared.options;
+    refuse_overlap(&shared.source, &shared.target, |path| !options.filter.may_admit_below(path))?;
+    options.comparison.check(&shared.source, &shared.target)?;
+    if !options.dry_run && !shared.target.storage().info().capabilities.write {
+        let message = "the storage of the destination is read-only";
+        return Err(Error::new(ErrorKind::PermissionDenied, message));
+    }
+    match &options.backup {
+        // The name of a directory is valid if it is one as a key.
+        Some(backup) => Key::new(backup.trim_end_matches('/')).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Deletes the extras if that is safe.
+async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary> {
+    let Pass { mut counts, extras, unknown_source, failed_ranges, .. } = pass;
+    let mut refused = None;
+    if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
+        refused = refusal(shared, delete, &counts);
+        if refused.is_none() && extras.len() > 0 {
+            let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
+            deletes::delete_extras(shared, extras.read()?, &kept, &mut counts).await?;
+        }
+    }
+    let ended = match ended {
+        Ended::Complete if shared.stop.is_stopped() => Ended::Interrupted,
+        ended => ended,
+    };
+    Ok(SyncSummary { counts, ended, refused })
+}
+
+/// Returns why no extra may be deleted.
+fn refusal(shared: &Shared, delete: DeleteExtras, counts: &Counts) -> Option<Refusal> {
+    if counts.extra == 0 {
+        return None;
+    }
+    if counts.source_objects == 0 && !shared.options.allow_empty_source {
+        return Some(Refusal::EmptySource);
+    }
+    let is_allowed = delete.max.is_none_or(|max| max.allows(counts.extra, counts.target_objects));
+    (!is_allowed).then_some(Refusal::TooManyExtras(counts.extra))
+}
+
+impl fmt::Debug for Synchronize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Synchronize").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl IntoFuture for Synchronize {
+    type Output = Result<SyncSummary>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

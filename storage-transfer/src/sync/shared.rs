@@ -1,0 +1,116 @@
+//! [`Shared`]: what all tasks of a transfer share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use storage_core::{Error, ErrorKind};
+
+use crate::compare;
+use crate::copy::{Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder};
+use crate::directory::Directory;
+use crate::event::{KeyEvent, OnEvent, Outcome};
+use crate::merge::Pair;
+use crate::stop::Stop;
+use crate::sync::gate::Gate;
+use crate::sync::options::SyncOptions;
+
+/// The uploads of large objects that a job continues.
+pub(crate) trait Uploads: Send + Sync {
+    /// Returns the recorder for the upload of an object.
+    fn recorder(&self, name: &str) -> Arc<dyn UploadRecorder>;
+
+    /// Returns the upload that an earlier run left.
+    fn unfinished(&self, name: &str) -> Option<UnfinishedCopy>;
+
+    /// Forgets the upload of an object that was copied.
+    fn finished(&self, name: &str);
+}
+
+/// What all tasks of a transfer share.
+pub(crate) struct Shared {
+    pub(crate) source: Directory,
+    pub(crate) target: Directory,
+    pub(crate) options: SyncOptions,
+    pub(crate) gate: Gate,
+    pub(crate) stop: Stop,
+    pub(crate) bandwidth: Option<Bandwidth>,
+    /// A limit of requests per second.
+    pub(crate) requests: Option<Bandwidth>,
+    pub(crate) on_event: Option<OnEvent>,
+    pub(crate) on_bytes: Option<OnBytes>,
+    pub(crate) server_side: ServerSideCopy,
+    pub(crate) uploads: Option<Arc<dyn Uploads>>,
+    pub(crate) are_s3: bool,
+    pub(crate) backup: Option<String>,
+}
+
+impl Shared {
+    pub(crate) fn new(source: Directory, target: Directory, options: SyncOptions) -> Self {
+        let are_s3 = compare::are_s3(&source, &target);
+        let backup = options.backup_prefix();
+        Self {
+            source,
+            target,
+            options,
+            gate: Gate::new(super::Concurrency::default()),
+            stop: Stop::new(),
+            bandwidth: None,
+            requests: None,
+            on_event: None,
+            on_bytes: None,
+            server_side: ServerSideCopy::default(),
+            uploads: None,
+            are_s3,
+            backup,
+        }
+    }
+
+    pub(crate) fn directories(&self) -> (&Directory, &Directory) {
+        (&self.source, &self.target)
+    }
+
+    /// Returns whether a name takes part. Names below the backup directory do not.
+    pub(crate) fn admits(&self, name: &str) -> bool {
+        self.backup.as_deref().is_none_or(|backup| !name.starts_with(backup))
+            && self.options.filter.admits(name)
+    }
+
+    /// Waits until so many requests may be sent.
+    pub(crate) async fn requests(&self, count: u64) {
+        if let Some(requests) = &self.requests {
+            requests.pass(count).await;
+        }
+    }
+
+    pub(crate) fn emit(&self, event: &KeyEvent<'_>) {
+        if let Some(on_event) = &self.on_event {
+            on_event(event);
+        }
+    }
+
+    /// Reports a pair whose outcome needs no work.
+    pub(crate) fn emit_pair(&self, pair: &Pair, outcome: Outcome) {
+        if self.on_event.is_some() {
+            let object = pair.source.as_ref().or(pair.target.as_ref());
+            let size = object.map(|object| object.size);
+            self.emit(&KeyEvent { key: pair.name(), outcome, size, error: None });
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the error for an object of the destination that another program changed meanwhile.
+pub(crate) fn target_changed() -> Error {
+    let message = "the object of the destination was changed by another program during the run, so \
+                   it was kept; run again";
+    Error::new(ErrorKind::Conflict, message)
+}

@@ -1,0 +1,154 @@
+//! [`SyncSummary`]: the result of a sync.
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+use storage_core::Error;
+
+use crate::compare::Evidence;
+use crate::merge::Side;
+
+/// How many keys had which outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Objects that are the same on both sides.
+    pub same: u64,
+    /// Objects that the destination lacked, and that were copied.
+    pub new: u64,
+    /// Objects that differed, and that were replaced.
+    pub changed: u64,
+    /// Objects of the destination that the source lacks.
+    pub extra: u64,
+    /// Extra objects that were deleted.
+    pub deleted: u64,
+    /// Keys that failed.
+    pub failed: u64,
+    /// Names at and below which one side is unknown.
+    pub unknown: u64,
+    /// Objects that were deleted from the source after they had been listed.
+    pub vanished: u64,
+    /// Objects of the source that were compared.
+    pub source_objects: u64,
+    /// Objects of the destination that were compared.
+    pub target_objects: u64,
+    /// Bytes of new and changed objects.
+    pub bytes: u64,
+    /// Bytes that passed through this process.
+    pub bytes_sent: u64,
+    /// Folder markers of other programs, which were skipped.
+    pub folder_markers: u64,
+    /// Copies that lack a part of the metadata.
+    pub lost_metadata: u64,
+    /// Objects that are the same by the ETags of their contents.
+    pub same_by_etag: u64,
+    /// Objects that are the same by size and time.
+    pub same_by_time: u64,
+    /// Objects that are the same by their size alone.
+    pub same_by_size: u64,
+    /// Objects that are the same by a checksum.
+    pub same_by_checksum: u64,
+}
+
+impl Counts {
+    pub(crate) fn count_same(&mut self, evidence: Option<Evidence>) {
+        self.same += 1;
+        match evidence {
+            Some(Evidence::ETag) => self.same_by_etag += 1,
+            Some(Evidence::SizeAndTime) => self.same_by_time += 1,
+            Some(Evidence::SizeAlone) => self.same_by_size += 1,
+            Some(Evidence::Checksum) => self.same_by_checksum += 1,
+            Some(Evidence::Size) | None => {}
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        // Names every field, so that a new one is not forgotten.
+        let Self {
+            same,
+            new,
+            changed,
+            extra,
+            deleted,
+            failed,
+            unknown,
+            vanished,
+            source_objects,
+            target_objects,
+            bytes,
+            bytes_sent,
+            folder_markers,
+            lost_metadata,
+            same_by_etag,
+            same_by_time,
+            same_by_size,
+            same_by_checksum,
+        } = other;
+        self.same += same;
+        self.new += new;
+        self.changed += changed;
+        self.extra += extra;
+        self.deleted += deleted;
+        self.failed += failed;
+        self.unknown += unknown;
+        self.vanished += vanished;
+        self.source_objects += source_objects;
+        self.target_objects += target_objects;
+        self.bytes += bytes;
+        self.bytes_sent += bytes_sent;
+        self.folder_markers += folder_markers;
+        self.lost_metadata += lost_metadata;
+        self.same_by_etag += same_by_etag;
+        self.same_by_time += same_by_time;
+        self.same_by_size += same_by_size;
+        self.same_by_checksum += same_by_checksum;
+    }
+}
+
+/// The result of a sync.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SyncSummary {
+    /// How many keys had which outcome.
+    pub counts: Counts,
+    /// How the run ended.
+    pub ended: Ended,
+    /// Why extras were kept although the options delete them, if that is the case.
+    pub refused: Option<Refusal>,
+}
+
+impl SyncSummary {
+    /// Returns whether the destination now has all that the source had, and every key is certain.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.ended, Ended::Complete)
+            && self.refused.is_none()
+            && self.counts.failed == 0
+            && self.counts.unknown == 0
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// All keys were handled.
+    Complete,
+    /// [`Stop::stop`](crate::Stop::stop) was called.
+    Interrupted,
+    /// The listing of a side broke off. Keys after that were not handled, and nothing was deleted.
+    Broken(Side, Error),
+}
+
+/// Why a guard refused to delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The source has no objects.
+    EmptySource,
+    /// There are more extras than may be deleted. Contains the number of extras.
+    TooManyExtras(u64),
+}
