@@ -15,7 +15,7 @@ use storage_core::{Error, ErrorKind, Key, Prefix, Result, Storage};
 /// let storage = storage_core::Memory::storage();
 /// let directory = Directory::new(&storage, "2026")?;
 /// assert_eq!(directory.key("a.png")?, "2026/a.png");
-/// # storage_core::Result::Ok(())
+/// # Ok::<(), storage_core::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Directory {

@@ -20,7 +20,7 @@ impl HeaderRule {
     ///
     /// ```
     /// let rule = storage_transfer::HeaderRule::new("*.css", "Cache-Control", "max-age=31536000")?;
-    /// # storage_core::Result::Ok(())
+    /// # Ok::<(), storage_core::Error>(())
     /// ```
     ///
     /// # Errors
