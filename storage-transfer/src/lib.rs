@@ -9,13 +9,14 @@ mod directory;
 mod event;
 mod filter;
 mod headers;
+mod job;
+mod ledger;
 mod listing;
 mod merge;
 mod retry;
 mod steps;
 mod stop;
 mod sync;
-mod watermark;
 
 pub use check::{
     Check, CheckBy, CheckSummary, OnVerdict, Verdict, VerdictCounts, VerdictEvent, check,
@@ -29,6 +30,10 @@ pub use directory::Directory;
 pub use event::{KeyEvent, OnEvent, Outcome};
 pub use filter::Filter;
 pub use headers::HeaderRule;
+pub use job::{
+    FailedKey, Job, JobSpec, JobState, JobStatus, ShardState, ShardStatus, Work, WorkEnded,
+    WorkSummary,
+};
 pub use merge::Side;
 pub use stop::Stop;
 pub use sync::{
