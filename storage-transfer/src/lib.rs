@@ -3,5 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod filter;
+mod key_list;
 
 pub use filter::{Filter, FilterBuilder};
+pub use key_list::KeyList;
