@@ -4,6 +4,11 @@
 
 mod filter;
 mod key_list;
+// Some of it is for the engine of sync only.
+#[allow(dead_code, unused_imports)]
+mod sort;
+#[allow(dead_code)]
+mod spool;
 
 pub use filter::{Filter, FilterBuilder};
 pub use key_list::KeyList;
