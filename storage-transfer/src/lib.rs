@@ -10,10 +10,13 @@ mod event;
 mod filter;
 mod headers;
 mod job;
+mod key_list;
 mod ledger;
 mod listing;
 mod merge;
 mod retry;
+mod sort;
+mod spool;
 mod steps;
 mod stop;
 mod sync;
@@ -28,12 +31,13 @@ pub use copy::{
 };
 pub use directory::Directory;
 pub use event::{KeyEvent, OnEvent, Outcome};
-pub use filter::Filter;
+pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
 pub use job::{
     FailedKey, Job, JobSpec, JobState, JobStatus, ShardState, ShardStatus, Work, WorkEnded,
     WorkSummary,
 };
+pub use key_list::KeyList;
 pub use merge::Side;
 pub use stop::Stop;
 pub use sync::{
