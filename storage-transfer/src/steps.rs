@@ -8,6 +8,7 @@ use storage_core::{Key, ObjectEntry, Result};
 
 use crate::directory::Directory;
 use crate::merge::{Merge, Pair, Side, Step};
+use crate::sort::{SortOptions, Sorter};
 use crate::sync::act::entry;
 
 /// How many keys of a list are looked up at a time.
@@ -62,13 +63,26 @@ impl Steps {
         match self {
             Self::Listings(merge, limit) => {
                 let step = merge.next().await?;
-                let is_behind =
-                    matches!(&step, Step::Pair(pair) if limit.is_behind(pair.name()));
+                let is_behind = matches!(&step, Step::Pair(pair) if limit.is_behind(pair.name()));
                 (!is_behind).then_some(step)
             }
             Self::Keys(steps) => steps.next().await,
         }
     }
+}
+
+/// Sorts a list of keys on disk, without repetitions.
+///
+/// # Errors
+/// The first error of the list, and errors of temporary files.
+pub(crate) async fn sort_keys(
+    mut keys: BoxStream<'static, Result<Key>>,
+) -> Result<BoxStream<'static, Result<Key>>> {
+    let mut sorter = Sorter::new(SortOptions::default());
+    while let Some(key) = keys.next().await {
+        sorter.push(&key?).await?;
+    }
+    sorter.finish().await
 }
 
 async fn step(source: &Directory, target: &Directory, key: Result<Key>) -> Option<Step> {

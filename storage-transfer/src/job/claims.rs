@@ -131,7 +131,8 @@ impl Claims {
     /// Reads the documents that have changed since the last look.
     async fn refresh(&mut self) -> Result<()> {
         let ids = self.store.shard_ids().await?;
-        let is_listed = |id: &str| ids.binary_search_by(|(listed, _)| listed.as_str().cmp(id)).is_ok();
+        let is_listed =
+            |id: &str| ids.binary_search_by(|(listed, _)| listed.as_str().cmp(id)).is_ok();
         self.seen.retain(|id, _| is_listed(id));
         for (id, etag) in &ids {
             if !self.is_current(id, etag.as_ref()) {

@@ -106,7 +106,8 @@ impl Job {
         }
         let borders = split::borders(source, shards).await?;
         job.write_shards(&borders).await?;
-        job.change_state(|state| (state == JobState::Planning).then_some(JobState::Copying)).await?;
+        job.change_state(|state| (state == JobState::Planning).then_some(JobState::Copying))
+            .await?;
         Ok(job)
     }
 
@@ -179,8 +180,11 @@ impl Job {
     async fn begin_pass(&self, job: &mut JobDocument) -> Result<()> {
         let shards = self.store.shards().await?;
         let failed = |shard: &ShardDocument| shard.counts.failed + shard.counts.unknown > 0;
-        let failures: Vec<_> =
-            shards.iter().filter(|shard| failed(&shard.value)).map(|s| s.value.id.clone()).collect();
+        let failures: Vec<_> = shards
+            .iter()
+            .filter(|shard| failed(&shard.value))
+            .map(|s| s.value.id.clone())
+            .collect();
         job.pass += 1;
         job.state = JobState::Copying;
         job.was_done = false;
@@ -209,7 +213,9 @@ impl Job {
                 continue;
             }
             for number in &shard.value.failed_files {
-                self.store.records(&shard.value.id, records::Kind::Failed, *number).await?
+                self.store
+                    .records(&shard.value.id, records::Kind::Failed, *number)
+                    .await?
                     .into_iter()
                     .for_each(&mut each);
             }

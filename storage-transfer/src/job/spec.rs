@@ -67,7 +67,8 @@ impl JobSpec {
         let mut options = SyncOptions::new();
         options.comparison = self.comparison;
         options.existing = self.existing;
-        options.filter = Filter::builder().rules_from(&self.filter.join("\n"), "the job").build()?;
+        options.filter =
+            Filter::builder().rules_from(&self.filter.join("\n"), "the job").build()?;
         options.delete = self.delete.then_some(DeleteExtras { max: self.max_delete });
         options.backup.clone_from(&self.backup);
         let rules = self.headers.iter();

@@ -1,6 +1,5 @@
 //! [`Store`]: reads and writes the documents of a job on conditions.
 
-use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage_core::{ETag, Error, ErrorKind, Key, Result, Storage};
