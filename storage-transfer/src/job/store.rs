@@ -102,7 +102,7 @@ impl Store {
         self.storage().delete(self.shard_key(id)?).await
     }
 
-    /// Returns all shards, in the order of their ids.
+    /// Returns all shards, in the order of their documents' names.
     pub(crate) async fn shards(&self) -> Result<Vec<Document<ShardDocument>>> {
         let ids = self.shard_ids().await?;
         let mut shards = Vec::with_capacity(ids.len());
