@@ -4,6 +4,8 @@ mod borders;
 mod csv_file;
 mod data_file;
 mod manifest;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod row;
 
 use std::time::SystemTime;
@@ -25,7 +27,8 @@ use manifest::{Format, Manifest};
 /// **It must never decide what to delete.**
 ///
 /// Only the latest versions count; older versions, delete markers and folder markers (empty objects
-/// whose name ends in `/`) are skipped. The supported format is CSV.
+/// whose name ends in `/`) are skipped. Supported are CSV, and Parquet with the feature `parquet`
+/// (uncompressed, Snappy or gzip; S3 writes Snappy).
 ///
 /// Each file is first copied to a temporary file on disk, and its MD5 is compared with that of the
 /// manifest, so that no entry of a damaged file is returned.
@@ -64,7 +67,7 @@ impl Inventory {
     ///
     /// # Errors
     /// - `InvalidInput` if the file is not the manifest of an inventory
-    /// - `Unsupported` if the inventory has the format ORC or Parquet
+    /// - `Unsupported` if the inventory has the format ORC, or Parquet without the feature
     /// - `TooLarge` if the manifest has more than 64 MiB
     /// - otherwise those of [`Storage::open`]
     pub async fn open(storage: &Storage, manifest: impl IntoKey) -> Result<Self> {
@@ -167,6 +170,8 @@ impl Inventory {
         let context = move |error: Error| file_context(error, &name);
         let rows = match self.manifest.format {
             Format::Csv => csv_file::rows(content, &self.manifest.schema, columns).await,
+            #[cfg(feature = "parquet")]
+            Format::Parquet => parquet_file::rows(content, columns).await,
         };
         let mut rows = rows.map_err(&context)?;
         let items = read_all(move || {

@@ -14,6 +14,8 @@ const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Csv,
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// What an inventory consists of.
@@ -85,8 +87,12 @@ impl Manifest {
 fn parse_format(name: &str) -> Result<Format> {
     let reason = match name.to_ascii_lowercase().as_str() {
         "csv" => return Ok(Format::Csv),
-        "parquet" | "orc" => "is not supported: configure the inventory to write CSV",
-        _ => "is not known: configure the inventory to write CSV",
+        #[cfg(feature = "parquet")]
+        "parquet" => return Ok(Format::Parquet),
+        #[cfg(not(feature = "parquet"))]
+        "parquet" => "needs the feature `parquet` of this program: enable it, or configure CSV",
+        "orc" => "is not supported: configure the inventory to write CSV or Parquet",
+        _ => "is not known: configure the inventory to write CSV or Parquet",
     };
     Err(Error::unsupported(format!("the format {name:?} of the inventory {reason}")))
 }
