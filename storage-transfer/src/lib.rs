@@ -10,6 +10,8 @@ mod event;
 mod filter;
 mod headers;
 mod job;
+#[cfg(feature = "inventory")]
+mod inventory;
 mod key_list;
 mod ledger;
 mod listing;
@@ -37,6 +39,8 @@ pub use job::{
     FailedKey, Job, JobSpec, JobState, JobStatus, ShardState, ShardStatus, Work, WorkEnded,
     WorkSummary,
 };
+#[cfg(feature = "inventory")]
+pub use inventory::Inventory;
 pub use key_list::KeyList;
 pub use merge::Side;
 pub use stop::Stop;
