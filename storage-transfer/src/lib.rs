@@ -9,9 +9,15 @@ mod directory;
 mod event;
 mod filter;
 mod headers;
+mod key_list;
 mod listing;
 mod merge;
 mod retry;
+// Some of it is for the engine of sync only.
+#[allow(dead_code, unused_imports)]
+mod sort;
+#[allow(dead_code)]
+mod spool;
 mod steps;
 mod stop;
 mod sync;
@@ -27,8 +33,9 @@ pub use copy::{
 };
 pub use directory::Directory;
 pub use event::{KeyEvent, OnEvent, Outcome};
-pub use filter::Filter;
+pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
+pub use key_list::{KeyList, sort_keys};
 pub use merge::Side;
 pub use stop::Stop;
 pub use sync::{
