@@ -35,7 +35,7 @@ fn sandbox() -> Sandbox {
 fn check_prints_a_verdict_for_each_key_that_is_not_the_same() {
     let sandbox = sandbox();
     let run = check(&sandbox, &[]);
-    // The driver fs stores no checksums, so metadata alone proves nothing about objects of one size.
+    // Without stored checksums, metadata alone proves nothing about objects of one size.
     assert_eq!(lines(&run, 1), ["* different", "+ missing", "- extra", "? same", "? subtle"]);
     assert!(
         run.err.contains(
