@@ -212,7 +212,7 @@ impl Check {
             Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
             None => {
                 let range = NameRange::default();
-                Steps::Listings(Box::new(Merge::begin(&shared.source, &shared.target, &range)))
+                Steps::listings(Merge::begin(&shared.source, &shared.target, &range))
             }
         };
         let are_s3 = compare::are_s3(&shared.source, &shared.target);

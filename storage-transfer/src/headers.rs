@@ -7,7 +7,8 @@ use storage_core::{Error, ErrorKind, Metadata, Result, parse_time};
 #[derive(Debug, Clone)]
 pub struct HeaderRule {
     pattern: GlobMatcher,
-    text: String,
+    /// The pattern, the name and the value.
+    parts: (String, String, String),
     field: Metadata,
 }
 
@@ -35,15 +36,14 @@ impl HeaderRule {
             glob.map_err(|error| invalid(format!("pattern {pattern:?}: {}", error.kind())))?;
         Ok(Self {
             pattern: glob.compile_matcher(),
-            text: format!("{pattern}:{name}={value}"),
+            parts: (pattern.to_owned(), name.to_owned(), value.to_owned()),
             field: field(name, value)?.validated()?,
         })
     }
 
-    /// Returns the rule as `PATTERN:NAME=VALUE`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
+    /// Returns the pattern, the name and the value.
+    pub(crate) fn parts(&self) -> (String, String, String) {
+        self.parts.clone()
     }
 
     /// Returns the metadata with the fields of all rules that match.

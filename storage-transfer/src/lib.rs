@@ -9,19 +9,17 @@ mod directory;
 mod event;
 mod filter;
 mod headers;
+mod job;
 mod key_list;
+mod ledger;
 mod listing;
 mod merge;
 mod retry;
-// Some of it is for the engine of sync only.
-#[allow(dead_code, unused_imports)]
 mod sort;
-#[allow(dead_code)]
 mod spool;
 mod steps;
 mod stop;
 mod sync;
-mod watermark;
 
 pub use check::{
     Check, CheckBy, CheckSummary, OnVerdict, Verdict, VerdictCounts, VerdictEvent, check,
@@ -35,6 +33,10 @@ pub use directory::Directory;
 pub use event::{KeyEvent, OnEvent, Outcome};
 pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
+pub use job::{
+    FailedKey, Job, JobSpec, JobState, JobStatus, ShardState, ShardStatus, Work, WorkEnded,
+    WorkSummary,
+};
 pub use key_list::{KeyList, sort_keys};
 pub use merge::Side;
 pub use stop::Stop;

@@ -1,5 +1,7 @@
 //! [`Steps`]: the pairs of a transfer, from two listings or from a list of keys.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use storage_core::{Key, ObjectEntry, Result};
@@ -13,11 +15,35 @@ const LOOKUPS: usize = 32;
 
 /// Where the pairs come from.
 pub(crate) enum Steps {
-    Listings(Box<Merge>),
+    Listings(Box<Merge>, Limit),
     Keys(BoxStream<'static, Step>),
 }
 
+/// The last name of a range, which may become smaller while the range is read. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limit(Arc<RwLock<Option<String>>>);
+
+impl Limit {
+    pub(crate) fn set(&self, until: Option<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn is_behind(&self, name: &str) -> bool {
+        let until = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        until.as_deref().is_some_and(|until| name > until)
+    }
+}
+
 impl Steps {
+    pub(crate) fn listings(merge: Merge) -> Self {
+        Self::listings_until(merge, Limit::default())
+    }
+
+    /// Ends at the limit, although the listings go on.
+    pub(crate) fn listings_until(merge: Merge, limit: Limit) -> Self {
+        Self::Listings(Box::new(merge), limit)
+    }
+
     /// Looks up each key of a list on both sides. The result has the order of the list.
     pub(crate) fn keys(
         source: Directory,
@@ -34,7 +60,11 @@ impl Steps {
     /// Returns the next step; `None` at the end. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Step> {
         match self {
-            Self::Listings(merge) => merge.next().await,
+            Self::Listings(merge, limit) => {
+                let step = merge.next().await?;
+                let is_behind = matches!(&step, Step::Pair(pair) if limit.is_behind(pair.name()));
+                (!is_behind).then_some(step)
+            }
             Self::Keys(steps) => steps.next().await,
         }
     }

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::event::{KeyEvent, Outcome};
-use crate::sync::extras::{Extra, ReadExtras};
+use crate::sync::extras::{Extra, ExtraReader};
 use crate::sync::shared::{Shared, target_changed};
 use crate::sync::summary::Counts;
 use crate::sync::unknown::UnknownNames;
@@ -26,7 +26,7 @@ pub(crate) struct Kept<'a> {
 /// Deletes all extras that may be deleted. Stops after the current batch if the transfer is ended.
 pub(crate) async fn delete_extras(
     shared: &Shared,
-    mut extras: ReadExtras,
+    mut extras: ExtraReader,
     kept: &Kept<'_>,
     counts: &mut Counts,
 ) -> Result<()> {
@@ -58,6 +58,11 @@ async fn delete_batch(shared: &Shared, batch: Vec<Extra>, kept: &Kept<'_>, count
                 extras.push(extra);
             }
             Ok(None) => {}
+            // The guards of this module; errors of the storages are failures.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                counts.kept += 1;
+                emit(shared, &extra, Outcome::Unknown, Some(&error));
+            }
             Err(error) => failed(shared, counts, &extra, &error),
         }
     }

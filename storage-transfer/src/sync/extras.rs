@@ -33,39 +33,46 @@ impl Extras {
         self.len
     }
 
-    pub(crate) fn push(&mut self, name: &str, range: u64, object: &ObjectEntry) -> Result<()> {
+    pub(crate) fn push(&mut self, extra: &Extra) -> Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(BufWriter::with_capacity(1 << 18, tempfile::tempfile()?)),
         };
-        let extra =
-            Extra { name: name.to_owned(), range, size: object.size, etag: object.etag.clone() };
         // A key contains no line feed, and JSON escapes it anyway.
-        serde_json::to_writer(&mut *file, &extra).map_err(std::io::Error::from)?;
+        serde_json::to_writer(&mut *file, extra).map_err(std::io::Error::from)?;
         file.write_all(b"\n")?;
         self.len += 1;
         Ok(())
     }
 
     /// Returns a reader from the first extra on.
-    pub(crate) fn read(self) -> Result<ReadExtras> {
-        let Some(file) = self.file else { return Ok(ReadExtras(None)) };
+    pub(crate) fn read(self) -> Result<ExtraReader> {
+        let Some(file) = self.file else { return Ok(ExtraReader::from_records(Vec::new())) };
         let mut file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.rewind()?;
-        Ok(ReadExtras(Some(BufReader::with_capacity(1 << 18, file))))
+        Ok(ExtraReader::File(BufReader::with_capacity(1 << 18, file)))
     }
 }
 
 /// Reads a list of extras.
 #[derive(Debug)]
-pub(crate) struct ReadExtras(Option<BufReader<File>>);
+pub(crate) enum ExtraReader {
+    File(BufReader<File>),
+    Records(std::vec::IntoIter<Extra>),
+}
 
-impl ReadExtras {
+impl ExtraReader {
+    pub(crate) fn from_records(records: Vec<Extra>) -> Self {
+        Self::Records(records.into_iter())
+    }
+
     /// Returns at most this many of the next extras; none at the end.
     pub(crate) fn next_batch(&mut self, max: usize) -> Result<Vec<Extra>> {
-        let mut batch = Vec::new();
-        let Some(file) = &mut self.0 else { return Ok(batch) };
-        let mut line = String::new();
+        let file = match self {
+            Self::File(file) => file,
+            Self::Records(records) => return Ok(records.take(max).collect()),
+        };
+        let (mut batch, mut line) = (Vec::new(), String::new());
         while batch.len() < max && file.read_line(&mut line)? > 0 {
             batch.push(serde_json::from_str(&line).map_err(std::io::Error::from)?);
             line.clear();
@@ -75,6 +82,10 @@ impl ReadExtras {
 }
 
 impl Extra {
+    pub(crate) fn new(name: &str, range: u64, object: &ObjectEntry) -> Self {
+        Self { name: name.to_owned(), range, size: object.size, etag: object.etag.clone() }
+    }
+
     pub(crate) fn key(&self, directory: &crate::Directory) -> Result<Key> {
         directory.key(&self.name)
     }

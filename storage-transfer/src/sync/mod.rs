@@ -1,14 +1,14 @@
 //! [`sync`]: makes a destination have what a source has.
 
 pub(crate) mod act;
-mod deletes;
-mod extras;
-mod gate;
+pub(crate) mod deletes;
+pub(crate) mod extras;
+pub(crate) mod gate;
 mod options;
-mod pass;
-mod shared;
-mod summary;
-mod unknown;
+pub(crate) mod pass;
+pub(crate) mod shared;
+pub(crate) mod summary;
+pub(crate) mod unknown;
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -95,7 +95,7 @@ impl Synchronize {
 
     /// Sets how many objects are handled at a time. Defaults to [`Concurrency::Adaptive`].
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.shared.gate = Gate::new(concurrency);
+        self.shared.gate = Arc::new(Gate::new(concurrency));
         self
     }
 
@@ -143,17 +143,17 @@ impl Synchronize {
             Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
             None => {
                 let range = NameRange::default();
-                Steps::Listings(Box::new(Merge::begin(&shared.source, &shared.target, &range)))
+                Steps::listings(Merge::begin(&shared.source, &shared.target, &range))
             }
         };
-        let mut pass = Pass::new(&shared);
+        let mut pass = Pass::new(&shared, None);
         let ended = pass.run(steps).await?;
         finish(&shared, pass, ended).await
     }
 }
 
 /// Checks what is known before any request.
-fn check(shared: &Shared) -> Result<()> {
+pub(crate) fn check(shared: &Shared) -> Result<()> {
     let options = &shared.options;
     refuse_overlap(&shared.source, &shared.target, |path| !options.filter.may_admit_below(path))?;
     options.comparison.check(&shared.source, &shared.target)?;
@@ -173,7 +173,7 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary
     let Pass { mut counts, extras, unknown_source, failed_ranges, .. } = pass;
     let mut refused = None;
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
-        refused = refusal(shared, delete, &counts);
+        refused = refusal(&shared.options, delete, &counts);
         if refused.is_none() && extras.len() > 0 {
             let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
             deletes::delete_extras(shared, extras.read()?, &kept, &mut counts).await?;
@@ -187,11 +187,15 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary
 }
 
 /// Returns why no extra may be deleted.
-fn refusal(shared: &Shared, delete: DeleteExtras, counts: &Counts) -> Option<Refusal> {
+pub(crate) fn refusal(
+    options: &SyncOptions,
+    delete: DeleteExtras,
+    counts: &Counts,
+) -> Option<Refusal> {
     if counts.extra == 0 {
         return None;
     }
-    if counts.source_objects == 0 && !shared.options.allow_empty_source {
+    if counts.source_objects == 0 && !options.allow_empty_source {
         return Some(Refusal::EmptySource);
     }
     let is_allowed = delete.max.is_none_or(|max| max.allows(counts.extra, counts.target_objects));

@@ -5,6 +5,8 @@ use crate::copy::LostMetadata;
 use crate::filter::Filter;
 use crate::headers::HeaderRule;
 
+use serde::{Deserialize, Serialize};
+
 /// What a sync copies, keeps and deletes. The defaults copy what is missing or different, and
 /// delete nothing.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +37,8 @@ pub struct SyncOptions {
 }
 
 /// What a sync does with objects that both sides have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Existing {
     /// Replaces objects that differ.
@@ -74,7 +77,8 @@ impl DeleteExtras {
 }
 
 /// A limit of deletions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MaxDelete {
     /// At most this many objects.

@@ -8,19 +8,22 @@ use storage_core::{Error, ErrorKind, Result};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::event::{KeyEvent, Outcome};
+use crate::ledger::{Entry, FailedKey, Ledger};
 use crate::merge::{Pair, Side, Step};
 use crate::steps::Steps;
 use crate::sync::act::{self, Decision, Done, Settled};
-use crate::sync::extras::Extras;
+use crate::sync::extras::{Extra, Extras};
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
 use crate::sync::unknown::UnknownNames;
-use crate::watermark::Watermark;
 
 /// How many keys are a range: if a copy in it fails, none of its extras is deleted.
 const RANGE: u64 = 1000;
 /// How long an ended transfer waits for what is under way.
 const GRACE: Duration = Duration::from_secs(8);
+
+/// What a task returns: the range of the key, its number in the ledger, and what it counts.
+type Finished = (u64, Option<u64>, Counts, Settled);
 
 /// A pass in progress.
 #[derive(Debug)]
@@ -30,21 +33,23 @@ pub(crate) struct Pass {
     pub(crate) extras: Extras,
     pub(crate) unknown_source: UnknownNames,
     pub(crate) failed_ranges: BTreeSet<u64>,
-    pub(crate) watermark: Arc<Watermark>,
+    /// What a job stores. A run without a job has none.
+    ledger: Option<Arc<Ledger>>,
     unknown_target: UnknownNames,
     pairs: u64,
-    tasks: JoinSet<(u64, u64, Settled)>,
+    tasks: JoinSet<Finished>,
 }
 
 impl Pass {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+    /// Begins a pass. With a ledger, extras and failures go there.
+    pub(crate) fn new(shared: &Arc<Shared>, ledger: Option<Arc<Ledger>>) -> Self {
         Self {
             shared: Arc::clone(shared),
             counts: Counts::default(),
             extras: Extras::new(),
             unknown_source: UnknownNames::default(),
             failed_ranges: BTreeSet::new(),
-            watermark: Arc::default(),
+            ledger,
             unknown_target: UnknownNames::default(),
             pairs: 0,
             tasks: JoinSet::new(),
@@ -101,9 +106,11 @@ impl Pass {
         Ok(())
     }
 
-    fn join(&mut self, done: Option<Result<(u64, u64, Settled), JoinError>>) -> Result<()> {
+    fn join(&mut self, done: Option<Result<Finished, JoinError>>) -> Result<()> {
         match done {
-            Some(Ok((range, number, settled))) => self.count(range, number, &settled),
+            Some(Ok((range, number, counts, settled))) => {
+                self.count(range, number, counts, settled);
+            }
             Some(Err(error)) if error.is_panic() => {
                 return Err(Error::unexpected("a task of the transfer panicked", error));
             }
@@ -120,14 +127,13 @@ impl Pass {
                 Ok(())
             }
             Step::Missing(name) => {
-                self.counts.vanished += 1;
                 let error = Error::new(ErrorKind::NotFound, "neither side has this key");
-                let (key, outcome) = (name.as_str(), Outcome::Unknown);
-                self.shared.emit(&KeyEvent { key, outcome, size: None, error: Some(&error) });
+                self.emit(&name, Outcome::Unknown, None, Some(&error));
+                self.note(Counts { vanished: 1, ..Counts::default() }.into());
                 Ok(())
             }
             Step::FolderMarker(Side::Source) => {
-                self.counts.folder_markers += 1;
+                self.note(Counts { folder_markers: 1, ..Counts::default() }.into());
                 Ok(())
             }
             _ => Ok(()),
@@ -137,51 +143,58 @@ impl Pass {
     fn pair(&mut self, pair: Pair) -> Result<()> {
         let range = self.pairs / RANGE;
         self.pairs += 1;
-        self.counts.source_objects += u64::from(pair.source.is_some());
-        self.counts.target_objects += u64::from(pair.target.is_some());
+        let mut counts = Counts {
+            source_objects: u64::from(pair.source.is_some()),
+            target_objects: u64::from(pair.target.is_some()),
+            ..Counts::default()
+        };
         if let (None, Some(target)) = (&pair.source, &pair.target) {
-            self.counts.extra += 1;
-            if self.shared.options.delete.is_some() && !self.shared.options.dry_run {
-                self.extras.push(pair.name(), range, target)?;
-            } else {
+            counts.extra = 1;
+            let deletes = self.shared.options.delete.is_some() && !self.shared.options.dry_run;
+            if !deletes {
                 self.shared.emit_pair(&pair, Outcome::Extra);
             }
-            self.watermark.pass(pair.name());
-            return Ok(());
+            let extra = deletes.then(|| Extra::new(pair.name(), range, target));
+            return self.settle(pair.name(), Entry { counts, failed: None, extra });
         }
         if pair.target.is_none() && self.unknown_target.contains(pair.name()) {
-            self.fail(range, &pair);
-            return Ok(());
+            return self.fail(range, &pair, counts);
         }
         match act::decide(&self.shared, &pair) {
             Decision::Same(evidence) => {
-                self.counts.count_same(evidence);
+                counts.count_same(evidence);
                 self.shared.emit_pair(&pair, Outcome::Same);
-                self.watermark.pass(pair.name());
+                self.settle(pair.name(), counts.into())
             }
             decision => {
-                let number = self.watermark.begin(pair.name());
-                let shared = Arc::clone(&self.shared);
-                self.tasks.spawn(async move {
-                    (range, number, act::settle(shared, pair, decision).await)
-                });
+                self.begin(range, pair, decision, counts);
+                Ok(())
             }
         }
-        Ok(())
+    }
+
+    /// Handles a pair in a task of its own.
+    fn begin(&mut self, range: u64, pair: Pair, decision: Decision, counts: Counts) {
+        // Without a ledger the sums need not wait for the task.
+        let number = self.ledger.as_ref().map(|ledger| ledger.begin(pair.name()));
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            (range, number, counts, act::settle(shared, pair, decision).await)
+        });
     }
 
     /// Counts a key that cannot be copied, because this part of the destination is unknown.
-    fn fail(&mut self, range: u64, pair: &Pair) {
+    fn fail(&mut self, range: u64, pair: &Pair, mut counts: Counts) -> Result<()> {
         let error = Error::new(
             ErrorKind::Conflict,
             "not copied, because this part of the destination could not be listed",
         );
         let size = pair.source.as_ref().map(|source| source.size);
-        let (key, outcome) = (pair.name(), Outcome::Failed);
-        self.shared.emit(&KeyEvent { key, outcome, size, error: Some(&error) });
-        self.counts.failed += 1;
+        self.emit(pair.name(), Outcome::Failed, size, Some(&error));
         self.failed_ranges.insert(range);
-        self.watermark.pass(pair.name());
+        counts.failed = 1;
+        let failed = Some(FailedKey::new(pair.name(), &error));
+        self.settle(pair.name(), Entry { counts, failed, extra: None })
     }
 
     fn unknown(&mut self, side: Side, name: &str, error: &Error) {
@@ -189,30 +202,59 @@ impl Pass {
             Side::Source => self.unknown_source.insert(name),
             Side::Target => self.unknown_target.insert(name),
         }
-        self.counts.unknown += 1;
-        let event =
-            KeyEvent { key: name, outcome: Outcome::Unknown, size: None, error: Some(error) };
-        self.shared.emit(&event);
+        self.emit(name, Outcome::Unknown, None, Some(error));
+        let counts = Counts { unknown: 1, ..Counts::default() };
+        let failed = FailedKey { unknown: true, ..FailedKey::new(name, error) };
+        self.note(Entry { counts, failed: Some(failed), extra: None });
     }
 
-    fn count(&mut self, range: u64, number: u64, settled: &Settled) {
-        let counts = &mut self.counts;
+    fn emit(&self, key: &str, outcome: Outcome, size: Option<u64>, error: Option<&Error>) {
+        self.shared.emit(&KeyEvent { key, outcome, size, error });
+    }
+
+    /// Counts a key that needs no task.
+    fn settle(&mut self, name: &str, entry: Entry) -> Result<()> {
+        self.counts += entry.counts;
+        match (&self.ledger, entry.extra) {
+            (Some(ledger), extra) => {
+                ledger.pass(name, Entry { extra, ..entry });
+                Ok(())
+            }
+            (None, Some(extra)) => self.extras.push(&extra),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Counts what is not a key of its own.
+    fn note(&mut self, entry: Entry) {
+        self.counts += entry.counts;
+        if let Some(ledger) = &self.ledger {
+            ledger.note(entry);
+        }
+    }
+
+    fn count(&mut self, range: u64, number: Option<u64>, mut counts: Counts, settled: Settled) {
         let size = settled.pair.source.as_ref().map_or(0, |source| source.size);
-        match &settled.result {
-            Done::Same(evidence) => counts.count_same(*evidence),
+        let mut failed = None;
+        match settled.result {
+            Done::Same(evidence) => counts.count_same(evidence),
             Done::New => counts.new += 1,
             Done::Changed => counts.changed += 1,
             Done::Vanished => counts.vanished += 1,
-            Done::Failed(_) => {
+            Done::Failed(error) => {
                 counts.failed += 1;
                 self.failed_ranges.insert(range);
+                failed = Some(FailedKey::new(settled.pair.name(), &error));
             }
         }
-        if matches!(settled.result, Done::New | Done::Changed) {
-            counts.bytes += size;
+        if counts.new + counts.changed > 0 {
+            counts.bytes = size;
         }
-        counts.bytes_sent += settled.bytes_sent;
-        counts.lost_metadata += u64::from(!settled.dropped.is_empty());
-        self.watermark.finish(number);
+        counts.bytes_sent = settled.bytes_sent;
+        counts.lost_metadata = u64::from(!settled.dropped.is_empty());
+        self.counts += counts;
+        if let (Some(ledger), Some(number)) = (&self.ledger, number) {
+            ledger.finish(number, Entry { counts, failed, extra: None });
+        }
     }
 }

@@ -27,11 +27,12 @@ pub(crate) trait Uploads: Send + Sync {
 }
 
 /// What all tasks of a transfer share.
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) source: Directory,
     pub(crate) target: Directory,
     pub(crate) options: SyncOptions,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) stop: Stop,
     pub(crate) bandwidth: Option<Bandwidth>,
     /// A limit of requests per second.
@@ -52,7 +53,7 @@ impl Shared {
             source,
             target,
             options,
-            gate: Gate::new(super::Concurrency::default()),
+            gate: Arc::new(Gate::new(super::Concurrency::default())),
             stop: Stop::new(),
             bandwidth: None,
             requests: None,

@@ -23,6 +23,9 @@ pub struct Counts {
     pub extra: u64,
     /// Extra objects that were deleted.
     pub deleted: u64,
+    /// Extra objects that were kept although the options delete them, because deleting them was not
+    /// safe.
+    pub kept: u64,
     /// Keys that failed.
     pub failed: u64,
     /// Names at and below which one side is unknown.
@@ -73,6 +76,7 @@ impl AddAssign for Counts {
             changed,
             extra,
             deleted,
+            kept,
             failed,
             unknown,
             vanished,
@@ -92,6 +96,7 @@ impl AddAssign for Counts {
         self.changed += changed;
         self.extra += extra;
         self.deleted += deleted;
+        self.kept += kept;
         self.failed += failed;
         self.unknown += unknown;
         self.vanished += vanished;
@@ -127,6 +132,7 @@ impl SyncSummary {
         matches!(self.ended, Ended::Complete)
             && self.refused.is_none()
             && self.counts.failed == 0
+            && self.counts.kept == 0
             && self.counts.unknown == 0
     }
 }

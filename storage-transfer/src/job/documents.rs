@@ -1,0 +1,179 @@
+//! The documents of a job, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use storage_core::Result;
+
+use crate::copy::UnfinishedCopy;
+use crate::job::nonce;
+use crate::job::spec::JobSpec;
+use crate::sync::summary::Counts;
+
+/// The version of the format. A worker refuses documents of another one.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The state of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum JobState {
+    /// The borders of the shards are not stored yet.
+    Planning,
+    /// Shards are compared and copied.
+    Copying,
+    /// All shards are copied, and extras are deleted.
+    Deleting,
+    /// All shards are done. Keys may have failed.
+    Done,
+    /// All shards are copied, and a guard refused to delete the extras.
+    Refused,
+    /// The job was cancelled.
+    Cancelled,
+}
+
+/// The state of a shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ShardState {
+    /// Its keys are compared and copied.
+    #[default]
+    Open,
+    /// All its keys are settled; its extras are not deleted yet.
+    Copied,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// `job.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobDocument {
+    pub(crate) format: u32,
+    pub(crate) id: String,
+    #[serde(flatten)]
+    pub(crate) spec: JobSpec,
+    /// Counted from 1. A shard of an earlier pass begins anew.
+    pub(crate) pass: u64,
+    pub(crate) state: JobState,
+    /// The state in which the job was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelled_in: Option<JobState>,
+    /// Whether the job was done when it was cancelled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) was_done: bool,
+    /// The shards of this pass, unless it has all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) only_shards: Option<Vec<String>>,
+}
+
+impl JobDocument {
+    pub(crate) fn new(spec: JobSpec) -> Result<Self> {
+        Ok(Self {
+            format: FORMAT,
+            id: nonce()?,
+            spec,
+            pass: 1,
+            state: JobState::Planning,
+            cancelled_in: None,
+            was_done: false,
+            only_shards: None,
+        })
+    }
+
+    pub(crate) fn state_before_cancel(&self) -> JobState {
+        self.cancelled_in.unwrap_or(JobState::Copying)
+    }
+
+    /// Returns whether the shard belongs to the current pass.
+    pub(crate) fn includes(&self, shard: &ShardDocument) -> bool {
+        self.only_shards.as_ref().is_none_or(|shards| {
+            shards.iter().any(|id| shard.id == *id || shard.id.starts_with(&format!("{id}-")))
+        })
+    }
+}
+
+/// `shards/<id>.json`: the keys after one name, up to and including another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShardDocument {
+    pub(crate) format: u32,
+    pub(crate) id: String,
+    /// The shard that this one was cut off from. It counts only if that shard names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<String>,
+    /// The shards that were cut off from this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) children: Vec<String>,
+    #[serde(default)]
+    pub(crate) pass: u64,
+    #[serde(default)]
+    pub(crate) state: ShardState,
+    /// Counts the claims.
+    #[serde(default)]
+    pub(crate) epoch: u64,
+    /// Counts the saves, so that every save changes the ETag.
+    #[serde(default)]
+    pub(crate) seq: u64,
+    /// The worker that has claimed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
+    /// All keys up to this one are settled, except those in `in_flight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) watermark: Option<String>,
+    /// Objects under way: their uploads, if they have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) in_flight: BTreeMap<String, Option<UnfinishedCopy>>,
+    #[serde(default)]
+    pub(crate) counts: Counts,
+    /// The numbers of the files with failures and with extras.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failed_files: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) extra_files: Vec<u64>,
+}
+
+impl ShardDocument {
+    pub(crate) fn new(id: String, after: Option<String>, until: Option<String>) -> Self {
+        Self {
+            format: FORMAT,
+            id,
+            parent: None,
+            children: Vec::new(),
+            pass: 1,
+            state: ShardState::Open,
+            epoch: 0,
+            seq: 0,
+            owner: None,
+            after,
+            until,
+            watermark: None,
+            in_flight: BTreeMap::new(),
+            counts: Counts::default(),
+            failed_files: Vec::new(),
+            extra_files: Vec::new(),
+        }
+    }
+
+    /// Begins the shard anew if it is of an earlier pass. Its uploads are kept.
+    pub(crate) fn in_pass(mut self, pass: u64) -> Self {
+        if self.pass < pass {
+            self.pass = pass;
+            self.state = ShardState::Open;
+            self.watermark = None;
+            self.in_flight.retain(|_, upload| upload.is_some());
+            self.counts = Counts::default();
+            self.failed_files.clear();
+            self.extra_files.clear();
+        }
+        self
+    }
+
+    /// Returns the name after which the rest begins.
+    pub(crate) fn rest_after(&self) -> Option<String> {
+        self.watermark.clone().or_else(|| self.after.clone())
+    }
+}

@@ -1,0 +1,277 @@
+//! [`Job`]: a transfer whose state is in a storage, so that any number of workers share it, and any
+//! of them may die at any moment.
+//!
+//! The state is documents below a directory:
+//!
+//! | document | |
+//! |-|-|
+//! | `job.json` | what is transferred, and the state of the whole |
+//! | `shards/<id>.json` | a range of keys: its lease, its watermark, its uploads under way, its sums |
+//! | `failed/<id>/<n>.jsonl` | keys that failed, one JSON object on each line |
+//! | `extra/<id>/<n>.jsonl` | objects that the source lacks, if the job deletes |
+//!
+//! A worker claims a shard by a conditional save, goes through its range, and stores the watermark
+//! every few seconds. A shard whose document does not change for some time is claimed by another
+//! worker. The lease only avoids double work. What keeps a worker that lost its lease from
+//! overwriting anything newer are the conditions of the copies: on the version of the source, and
+//! on the object of the destination.
+
+mod claims;
+mod documents;
+mod lease;
+mod records;
+mod spec;
+mod split;
+mod status;
+mod store;
+mod worker;
+
+use std::time::Duration;
+
+use storage_core::{Error, ErrorKind, Result, keys};
+
+pub use documents::{JobState, ShardState};
+pub use spec::JobSpec;
+pub use status::{JobStatus, ShardStatus};
+pub use worker::{Work, WorkEnded, WorkSummary};
+
+pub use crate::ledger::FailedKey;
+
+use crate::directory::Directory;
+use crate::merge::Side;
+use documents::{JobDocument, ShardDocument};
+use store::Store;
+
+/// How long a shard whose document does not change belongs to its worker.
+const LEASE: Duration = Duration::from_secs(60);
+/// The most shards of a job.
+const MAX_SHARDS: usize = 10_000;
+
+/// A transfer whose state is in a storage.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use storage_transfer::{Directory, Job, JobSpec, SyncOptions};
+///
+/// # let (media, backup, state) = (storage_core::Memory::storage(), storage_core::Memory::storage(), storage_core::Memory::storage());
+/// media.save("a.txt", "hello").await?;
+/// let (from, to) = (Directory::new(&media, "")?, Directory::new(&backup, "")?);
+/// let at = Directory::new(&state, "jobs/nightly")?;
+///
+/// let spec = JobSpec::new("media:", "backup:", &SyncOptions::new());
+/// let job = Job::plan(&at, spec, (&from, &to), 4).await?;
+/// // Any number of processes may do this:
+/// let summary = job.work(&from, &to).await?;
+/// assert_eq!((summary.counts.new, summary.is_done()), (1, true));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Job {
+    store: Store,
+    lease: Duration,
+}
+
+impl Job {
+    /// Creates a job: finds borders of shards of about equal size in the listing of the source, and
+    /// stores the documents. Transfers nothing.
+    ///
+    /// If there is a job of the same specification at this place, returns that one.
+    ///
+    /// # Errors
+    /// - `Conflict` if there is a job of another specification.
+    /// - `Unsupported` if the storage of the job has no conditional saves.
+    /// - `InvalidInput` if the number of shards is 0 or more than 10,000.
+    /// - Errors of the listing and of the storage. Call it again.
+    pub async fn plan(
+        at: &Directory,
+        spec: JobSpec,
+        (source, target): (&Directory, &Directory),
+        shards: usize,
+    ) -> Result<Self> {
+        if !(1..=MAX_SHARDS).contains(&shards) {
+            let message = format!("{shards} shards: choose 1 to {MAX_SHARDS}");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let job = Self { store: Store::new(at)?, lease: LEASE };
+        let options = spec.options()?;
+        options.comparison.check(source, target)?;
+        if let Some(found) = job.store.job_if_any().await? {
+            found.value.spec.check_same(&spec)?;
+            // A crash may have left a plan without its shards.
+            if found.value.state != JobState::Planning {
+                return Ok(job);
+            }
+        } else {
+            job.store.create_job(&JobDocument::new(spec)?).await?;
+        }
+        let borders = split::borders(source, shards).await?;
+        job.write_shards(&borders).await?;
+        job.change_state(|state| (state == JobState::Planning).then_some(JobState::Copying))
+            .await?;
+        Ok(job)
+    }
+
+    /// Opens a job.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none at this place. `Unsupported` if its storage has no conditional
+    /// saves.
+    pub async fn open(at: &Directory) -> Result<Self> {
+        let job = Self { store: Store::new(at)?, lease: LEASE };
+        job.store.job().await?;
+        Ok(job)
+    }
+
+    /// Sets how long a shard whose document does not change belongs to its worker. Defaults to
+    /// 60 s. A worker stores its state three times in that time. All workers of a job should have
+    /// the same value.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(Duration::from_millis(30));
+        self
+    }
+
+    /// Returns what is transferred.
+    ///
+    /// # Errors
+    /// Errors of the storage of the job.
+    pub async fn spec(&self) -> Result<JobSpec> {
+        Ok(self.store.job().await?.value.spec)
+    }
+
+    /// Works on the job until it is done: see [`Work`].
+    pub fn work(&self, source: &Directory, target: &Directory) -> Work {
+        Work::new(self.clone(), source, target)
+    }
+
+    /// Ends the job: its workers stop when they store their state the next time.
+    /// [`resume`](Self::resume) continues it.
+    ///
+    /// # Errors
+    /// Errors of the storage of the job.
+    pub async fn cancel(&self) -> Result<()> {
+        self.change_state(|_| Some(JobState::Cancelled)).await
+    }
+
+    /// Continues a job that was cancelled. Of a job that is done, the shards with failures are
+    /// opened again, or all shards if nothing failed: a new pass finds what has changed since.
+    ///
+    /// # Errors
+    /// Errors of the storage of the job.
+    pub async fn resume(&self) -> Result<()> {
+        loop {
+            let mut job = self.store.job().await?;
+            match job.value.state {
+                JobState::Cancelled if !job.value.was_done => {
+                    job.value.state = job.value.state_before_cancel();
+                }
+                JobState::Cancelled | JobState::Done | JobState::Refused => {
+                    self.begin_pass(&mut job.value).await?;
+                }
+                JobState::Planning | JobState::Copying | JobState::Deleting => return Ok(()),
+            }
+            if self.store.replace_job(job).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Prepares the documents of a new pass. The job's document makes it begin.
+    async fn begin_pass(&self, job: &mut JobDocument) -> Result<()> {
+        let shards = self.store.shards().await?;
+        let failed = |shard: &ShardDocument| shard.counts.failed + shard.counts.unknown > 0;
+        let failures: Vec<_> = shards
+            .iter()
+            .filter(|shard| failed(&shard.value))
+            .map(|s| s.value.id.clone())
+            .collect();
+        job.pass += 1;
+        job.state = JobState::Copying;
+        job.was_done = false;
+        // Other shards keep their result.
+        job.only_shards = if failures.is_empty() { None } else { Some(failures) };
+        Ok(())
+    }
+
+    /// Returns the state of the job and of its shards.
+    ///
+    /// # Errors
+    /// Errors of the storage of the job.
+    pub async fn status(&self) -> Result<JobStatus> {
+        let job = self.store.job().await?;
+        Ok(JobStatus::new(&job.value, &self.store.shards().await?))
+    }
+
+    /// Calls a function with each key that failed in the last pass.
+    ///
+    /// # Errors
+    /// Errors of the storage of the job.
+    pub async fn failed(&self, mut each: impl FnMut(FailedKey)) -> Result<()> {
+        let job = self.store.job().await?;
+        for shard in self.store.shards().await? {
+            if !job.value.includes(&shard.value) {
+                continue;
+            }
+            for number in &shard.value.failed_files {
+                self.store
+                    .records(&shard.value.id, records::Kind::Failed, *number)
+                    .await?
+                    .into_iter()
+                    .for_each(&mut each);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_shards(&self, borders: &[String]) -> Result<()> {
+        let mut after = None;
+        let ends = borders.iter().map(|border| Some(border.clone())).chain([None]);
+        for (number, until) in ends.enumerate() {
+            let shard = ShardDocument::new(format!("{number:05}"), after.take(), until.clone());
+            self.store.create_shard(&shard).await?;
+            after = until;
+        }
+        Ok(())
+    }
+
+    /// Changes the state, if the function returns another one.
+    async fn change_state(&self, next: impl Fn(JobState) -> Option<JobState>) -> Result<()> {
+        loop {
+            let mut job = self.store.job().await?;
+            let Some(state) = next(job.value.state) else { return Ok(()) };
+            if state == JobState::Cancelled && job.value.state != JobState::Cancelled {
+                job.value.cancelled_in = Some(job.value.state);
+                job.value.was_done = matches!(job.value.state, JobState::Done | JobState::Refused);
+            }
+            job.value.state = state;
+            if self.store.replace_job(job).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns what a plan should warn about: a side without the conditions that keep two workers
+    /// from harming each other.
+    #[must_use]
+    pub fn warnings(target: &Directory) -> Vec<(Side, &'static str)> {
+        let capabilities = target.storage().info().capabilities;
+        let mut warnings = Vec::new();
+        if !capabilities.create_new {
+            let text = "the destination has no create_new: a worker that lost its lease may replace \
+                        an object that another program has saved meanwhile";
+            warnings.push((Side::Target, text));
+        }
+        if !capabilities.save_if_match {
+            let text = "the destination has no if_match: an object that another program replaces \
+                        during the run may be overwritten";
+            warnings.push((Side::Target, text));
+        }
+        warnings
+    }
+}
+
+/// Returns a random text that identifies a worker or a job.
+fn nonce() -> Result<String> {
+    let bytes = keys::random_bytes::<8>()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,238 @@
+//! [`Store`]: reads and writes the documents of a job on conditions.
+
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use storage_core::{ETag, Error, ErrorKind, Key, Result, Storage};
+
+use crate::directory::Directory;
+use crate::job::documents::{FORMAT, JobDocument, ShardDocument};
+use crate::job::records::Kind;
+use crate::retry::Retry;
+
+/// Upper bound for the size of a document in bytes.
+const MAX_DOCUMENT: u64 = 64 * 1024 * 1024;
+
+/// A document, and the version that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Document<T> {
+    pub(crate) value: T,
+    pub(crate) etag: ETag,
+}
+
+/// The documents of a job.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    at: Directory,
+}
+
+impl Store {
+    /// # Errors
+    /// `Unsupported` if the storage has no conditional saves.
+    pub(crate) fn new(at: &Directory) -> Result<Self> {
+        let info = at.storage().info();
+        let capabilities = info.capabilities;
+        if capabilities.write && capabilities.create_new && capabilities.save_if_match {
+            return Ok(Self { at: at.clone() });
+        }
+        let message = "a job needs a storage with conditional saves (create_new and if_match), such \
+                       as fs or s3";
+        Err(Error::unsupported(message).with_driver(info.name.clone()))
+    }
+
+    fn storage(&self) -> &Storage {
+        self.at.storage()
+    }
+
+    pub(crate) async fn job_if_any(&self) -> Result<Option<Document<JobDocument>>> {
+        match self.job().await {
+            Ok(job) => Ok(Some(job)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// # Errors
+    /// `NotFound` if there is no job.
+    pub(crate) async fn job(&self) -> Result<Document<JobDocument>> {
+        let job: Document<JobDocument> = self.read(&self.at.key("job.json")?).await?;
+        check_format(job.value.format)?;
+        Ok(job)
+    }
+
+    /// Stores a new job. Succeeds if another process has stored one of the same specification at
+    /// the same time.
+    pub(crate) async fn create_job(&self, job: &JobDocument) -> Result<()> {
+        match self.create(&self.at.key("job.json")?, job).await? {
+            Some(_) => Ok(()),
+            None => self.job().await?.value.spec.check_same(&job.spec),
+        }
+    }
+
+    /// Returns `None` if the job was changed since it was read.
+    pub(crate) async fn replace_job(
+        &self,
+        job: Document<JobDocument>,
+    ) -> Result<Option<Document<JobDocument>>> {
+        self.replace(&self.at.key("job.json")?, job).await
+    }
+
+    /// Stores a new shard. Returns `None` if there is one of this id.
+    pub(crate) async fn create_shard(
+        &self,
+        shard: &ShardDocument,
+    ) -> Result<Option<Document<ShardDocument>>> {
+        self.create(&self.shard_key(&shard.id)?, shard).await
+    }
+
+    pub(crate) async fn shard(&self, id: &str) -> Result<Document<ShardDocument>> {
+        let shard: Document<ShardDocument> = self.read(&self.shard_key(id)?).await?;
+        check_format(shard.value.format)?;
+        Ok(shard)
+    }
+
+    /// Returns `None` if the shard was changed since it was read.
+    pub(crate) async fn replace_shard(
+        &self,
+        shard: Document<ShardDocument>,
+    ) -> Result<Option<Document<ShardDocument>>> {
+        self.replace(&self.shard_key(&shard.value.id)?, shard).await
+    }
+
+    pub(crate) async fn delete_shard(&self, id: &str) -> Result<()> {
+        self.storage().delete(self.shard_key(id)?).await
+    }
+
+    /// Returns all shards, in the order of their ids.
+    pub(crate) async fn shards(&self) -> Result<Vec<Document<ShardDocument>>> {
+        let ids = self.shard_ids().await?;
+        let mut shards = Vec::with_capacity(ids.len());
+        for (id, _) in ids {
+            shards.push(self.shard(&id).await?);
+        }
+        Ok(shards)
+    }
+
+    /// Lists the ids of all shards, with the ETags of their documents.
+    pub(crate) async fn shard_ids(&self) -> Result<Vec<(String, Option<ETag>)>> {
+        let prefix = format!("{}shards/", self.at.prefix().as_str());
+        let mut entries = self.storage().list(prefix.as_str()).entries();
+        let mut ids = Vec::new();
+        while let Some(object) = entries.next_object().await? {
+            let name = object.key.as_str().strip_prefix(&prefix);
+            if let Some(id) = name.and_then(|name| name.strip_suffix(".json")) {
+                ids.push((id.to_owned(), object.etag));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Stores records in a new file. The number is not used yet.
+    pub(crate) async fn write_records<T: Serialize>(
+        &self,
+        id: &str,
+        kind: Kind,
+        number: u64,
+        records: &[T],
+    ) -> Result<()> {
+        let mut text = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut text, record).map_err(std::io::Error::from)?;
+            text.push(b'\n');
+        }
+        let key = self.at.key(&kind.path(id, number))?;
+        self.storage().save(key, text).content_type("application/x-ndjson").await.map(drop)
+    }
+
+    /// Reads the records of a file.
+    pub(crate) async fn records<T: DeserializeOwned>(
+        &self,
+        id: &str,
+        kind: Kind,
+        number: u64,
+    ) -> Result<Vec<T>> {
+        let key = self.at.key(&kind.path(id, number))?;
+        let text = self.storage().open(&key).await?.bytes_up_to(MAX_DOCUMENT).await?;
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines
+            .map(|line| serde_json::from_slice(line).map_err(|error| damaged(&key, error)))
+            .collect()
+    }
+
+    fn shard_key(&self, id: &str) -> Result<Key> {
+        self.at.key(&format!("shards/{id}.json"))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: &Key) -> Result<Document<T>> {
+        let mut retry = Retry::default();
+        loop {
+            match self.read_once(key).await {
+                Err(error) => retry.wait(error).await?,
+                read => return read,
+            }
+        }
+    }
+
+    async fn read_once<T: DeserializeOwned>(&self, key: &Key) -> Result<Document<T>> {
+        let object = self.storage().open(key).await?;
+        let etag = object.meta().etag.clone().ok_or_else(|| {
+            Error::unsupported("a job needs a storage with ETags").with_key(key.as_str())
+        })?;
+        let text = object.bytes_up_to(MAX_DOCUMENT).await?;
+        let value = serde_json::from_slice(&text).map_err(|error| damaged(key, error))?;
+        Ok(Document { value, etag })
+    }
+
+    async fn create<T: Serialize + Clone>(
+        &self,
+        key: &Key,
+        value: &T,
+    ) -> Result<Option<Document<T>>> {
+        let save = self.storage().save(key, json(value)?).content_type("application/json");
+        match save.create_new().await {
+            Ok(meta) => {
+                let etag = meta.etag.ok_or_else(|| Error::unsupported("no ETag"))?;
+                Ok(Some(Document { value: value.clone(), etag }))
+            }
+            Err(error) if error.is_already_exists() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the version that was read. Returns `None` if there is another one.
+    async fn replace<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &Key,
+        document: Document<T>,
+    ) -> Result<Option<Document<T>>> {
+        let Document { value, etag } = document;
+        let save = self.storage().save(key, json(&value)?).content_type("application/json");
+        match save.if_match(etag).await {
+            Ok(meta) => {
+                let etag = meta.etag.ok_or_else(|| Error::unsupported("no ETag"))?;
+                Ok(Some(Document { value, etag }))
+            }
+            Err(error) if error.is_precondition_failed() || error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value).map_err(|error| Error::unexpected("cannot write JSON", error))
+}
+
+fn damaged(key: &Key, error: serde_json::Error) -> Error {
+    let message = "the document of the job is damaged: begin a new job at another place";
+    Error::new(ErrorKind::Integrity, message).with_source(error).with_key(key.as_str())
+}
+
+fn check_format(format: u32) -> Result<()> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "the job has format {format}, but this version of anystorage works with format {FORMAT}: \
+         use the version that planned it"
+    )))
+}
