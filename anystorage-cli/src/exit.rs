@@ -87,6 +87,17 @@ impl Failure {
         self.not_found
     }
 
+    /// Whether this is the silent end of a command whose output was closed by its reader.
+    pub(crate) fn is_output_closed(&self) -> bool {
+        self.exit == ExitStatus::Success
+    }
+
+    /// Sets the exit code if it is that of success.
+    pub(crate) fn instead_of_success(mut self, exit: ExitStatus) -> Self {
+        self.exit = self.exit.or(exit);
+        self
+    }
+
     /// Sets the exit code, unless it is that of success.
     pub(crate) fn with_exit(mut self, exit: ExitStatus) -> Self {
         if self.exit != ExitStatus::Success {

@@ -93,7 +93,7 @@ pub(crate) struct Args {
     limits: LimitArgs,
     #[command(flatten)]
     records: RecordArgs,
-    /// Print the summary as one JSON object
+    /// Print the summary as one JSON object, and no line for each key
     #[arg(long)]
     json: bool,
     /// The directory to copy from: NAME:PREFIX, a URL or a local path
@@ -208,12 +208,15 @@ pub(crate) async fn run(
         records_failures: args.records.records_failures(),
         own_failures: recorder.own_failures(),
     };
-    finished?;
+    if finished.as_ref().is_err_and(Failure::is_output_closed) {
+        return finished.map(|()| ExitStatus::Success);
+    }
     result.print();
     let exit = result.exit();
     if let Some(failure) = result.failure() {
         failure.report();
     }
+    finished?;
     if args.json {
         result.print_json(exit)?;
     }

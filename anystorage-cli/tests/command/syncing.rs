@@ -113,6 +113,21 @@ fn a_dry_run_prints_each_change_in_order_and_changes_nothing() {
 }
 
 #[test]
+fn a_dry_run_whose_reader_stops_reading_ends_quietly() {
+    use std::io::Read;
+    let sandbox = Sandbox::new();
+    // More than a pipe holds.
+    for number in 0..1000 {
+        sandbox.write(&format!("media/{number}-{}", "x".repeat(200)), "");
+    }
+    let mut child = sandbox.command(&["sync", "-n", "media:", "backup:"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    assert_eq!(Run::from(child.wait_with_output().unwrap()).silent(), 0);
+}
+
+#[test]
 fn delete_removes_what_the_source_lacks() {
     let sandbox = sandbox(&["a"]);
     sandbox.put("backup:b", "x");

@@ -126,3 +126,18 @@ fn options_that_exclude_each_other_are_usage_errors() {
         assert_eq!(check(&sandbox, wrong).code, Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_check_whose_reader_stops_reading_does_not_succeed() {
+    use std::io::Read;
+    let sandbox = Sandbox::new();
+    // More than a pipe holds.
+    for number in 0..1000 {
+        sandbox.write(&format!("media/{number}-{}", "x".repeat(200)), "");
+    }
+    let mut child = sandbox.command(&["check", "media:", "backup:"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    assert!([Some(1), Some(75)].contains(&child.wait_with_output().unwrap().status.code()));
+}
