@@ -72,6 +72,14 @@ impl Failure {
         Self { exit: ExitStatus::Failed, not_found: false, line: Some(describe(what, error)) }
     }
 
+    /// Adds what to do.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        if let Some(line) = &mut self.line {
+            let _ = write!(line, "; {hint}");
+        }
+        self
+    }
+
     /// Returns the silent, successful end of a command whose output was closed by its reader.
     pub(crate) fn output_closed() -> Self {
         Self::silent(ExitStatus::Success)

@@ -90,6 +90,22 @@ pub(crate) fn print_dropped(place: &str, dropped: &[Error], progress: &Progress)
     }
 }
 
+/// Whether the transfer engine refused a field of metadata. Its message then begins with the name.
+pub(crate) fn is_refused_field(error: &Error) -> bool {
+    const FIELDS: [&str; 7] = [
+        "content_type",
+        "content_encoding",
+        "content_disposition",
+        "content_language",
+        "cache_control",
+        "expires",
+        "user_metadata",
+    ];
+    let field = error.message().split_once(": ").map_or("", |(field, _)| field);
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
+        && FIELDS.contains(&field)
+}
+
 fn invalid_metadata_error(error: &Error) -> Error {
     let options = match error.message().starts_with("content_type: ") {
         true => "--content-type replaces it, --metadata drop-invalid drops invalid fields",

@@ -12,6 +12,7 @@ use anystorage::transfer::Stop;
 
 use crate::exit::Failure;
 use crate::links::SpecialFile;
+use crate::metadata::is_refused_field;
 use crate::progress::Progress;
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::line_file::{Line, LineFile, is_same_file};
@@ -121,7 +122,11 @@ impl Recorder {
             failed.write(&Line { symbol: None, key, size, error });
         }
         if let Some(error) = error.filter(|_| is_failed) {
-            self.fail(Failure::local(&self.sides.at(key), error));
+            let failure = Failure::local(&self.sides.at(key), error);
+            self.fail(match is_refused_field(error) {
+                true => failure.with_hint("--metadata drop leaves this field out"),
+                false => failure,
+            });
         }
         if is_printed {
             self.print(symbol, key);
