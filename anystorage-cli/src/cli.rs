@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use anystorage::transfer::Stop;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put, rm,
-    serve, stat, uploads, url,
+    cat, check, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put,
+    rm, serve, stat, sync, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
-use crate::signals::{run_server, run_until_interrupted};
+use crate::signals::{run_server, run_until_interrupted, run_until_stopped};
 use crate::verbosity::VerbosityArgs;
 
 /// List, copy and link to files in any storage.
@@ -24,12 +25,14 @@ use crate::verbosity::VerbosityArgs;
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.",
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 75 run again (sync, \
+                  check).",
     after_long_help = "\
 Examples:
   anystorage ls -lH media:avatars/
   anystorage put ./ada.png media:avatars/ada.png
   anystorage cp -r media: s3://example-backup/media
+  anystorage sync --delete media: s3://example-backup/media
   anystorage url --expires 15m media:avatars/ada.png
   anystorage serve ./public
 
@@ -40,7 +43,7 @@ The configuration file has one table for each storage:
   region = \"eu-west-1\"
 
 Keys may be patterns: anystorage cp --help. Exit codes: 0 success, 1 failure, 2 wrong usage or
-configuration."
+configuration; of sync and check also 75: run again."
 )]
 pub(crate) struct Cli {
     /// Configuration file; defaults to the one that STORAGE_CONFIG names
@@ -58,6 +61,8 @@ pub(crate) struct Cli {
 enum Command {
     #[command(flatten)]
     Verb(Verb),
+    Sync(Box<sync::Args>),
+    Check(check::Args),
     Drivers(drivers::Args),
     Serve(serve::Args),
     Mirror(mirror::Args),
@@ -93,6 +98,16 @@ impl Cli {
             Command::Verb(verb) => {
                 self.verbosity.init_log();
                 run_until_interrupted(verb.run(self.config))
+            }
+            Command::Sync(args) => {
+                self.verbosity.init_log();
+                let stop = Stop::new();
+                run_until_stopped(&stop, sync::run(*args, self.config, &stop))
+            }
+            Command::Check(args) => {
+                self.verbosity.init_log();
+                let stop = Stop::new();
+                run_until_stopped(&stop, check::run(args, self.config, &stop))
             }
             Command::Drivers(args) => drivers::run(&args),
             Command::Serve(args) => {

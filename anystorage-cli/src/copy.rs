@@ -1,15 +1,16 @@
 //! Copies one object between any two storages, for `cp` and `mv`.
 
-use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result, Storage};
+use std::sync::{Mutex, PoisonError};
 
-use crate::compare::{same_object, same_storage};
+use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result, Storage, transfer};
+
+use crate::compare::same_object;
 use crate::exit::Failure;
 use crate::metadata::{MetadataArgs, print_dropped};
 use crate::place::Place;
 use crate::progress::Progress;
 
-/// Copies one object with its metadata: with the storage's own copy within one storage, and as a
-/// stream otherwise. Returns the metadata of the version that was copied.
+/// Copies one object with its metadata. Returns the metadata of the version that was copied.
 ///
 /// Fails if the bytes do not match the checksums of the source.
 pub(crate) async fn copy_object(
@@ -19,65 +20,28 @@ pub(crate) async fn copy_object(
     progress: &Progress,
 ) -> Result<ObjectMeta> {
     let ((source, from_key), (target, to_key)) = (from, to);
-    if same_storage(source, target)
-        && source.info().capabilities.copy
-        && let Some(copied) = copy_within(source, from_key, to_key, metadata, progress).await?
+    if progress.shows_total()
+        && let Ok(found) = source.stat(from_key).await
     {
-        return Ok(copied);
+        progress.set_total(found.size);
     }
-    let mut copied = None;
-    source
-        .copy_to(from_key, target, to_key)
-        .map_metadata(|meta| {
-            progress.set_total(meta.size);
-            let (kept, dropped) = metadata.for_copy(&meta.metadata)?;
-            print_dropped(from_key.as_str(), &dropped, progress);
-            copied = Some(meta.clone());
-            Ok(kept)
-        })
-        .map_payload(|payload| progress.count_payload(payload))
-        .await?;
-    copied.ok_or_else(|| Error::new(ErrorKind::Unexpected, "nothing was copied"))
-}
-
-/// Copies with the storage's own copy, which transfers no bytes. Returns `None` if nothing was
-/// copied because the object must be streamed.
-async fn copy_within(
-    storage: &Storage,
-    from: &Key,
-    to: &Key,
-    metadata: &MetadataArgs,
-    progress: &Progress,
-) -> Result<Option<ObjectMeta>> {
-    let before = storage.stat(from).await?;
-    let mut copy = storage.copy(from, to);
-    let mut dropped = Vec::new();
-    if metadata.would_change(&before.metadata) {
-        // Changed metadata of one version must not be stored with the bytes of another.
-        let Some(etag) = before.etag.clone().filter(|etag| !etag.is_weak()) else {
-            return Ok(None);
-        };
-        let (kept, refused) = metadata.for_copy(&before.metadata)?;
-        // A save also detects a missing content type from the bytes.
-        if kept.content_type.is_none() {
-            return Ok(None);
-        }
-        copy = copy.metadata(kept).if_source_match(etag);
-        dropped = refused;
+    let refused = Mutex::new(None);
+    let mut copy = transfer::copy(source, from_key, target, to_key)
+        .lost_metadata(metadata.lost())
+        .map_metadata(|of_source| {
+            let wanted = metadata.of_copy(of_source);
+            *refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                wanted.clone().valid_part().1.into_iter().next();
+            wanted
+        });
+    if let Some(on_bytes) = progress.on_bytes() {
+        copy = copy.on_bytes(on_bytes);
     }
-    match copy.await {
-        Ok(()) => {
-            print_dropped(from.as_str(), &dropped, progress);
-            Ok(Some(before))
-        }
-        // The storage cannot copy, or the source was replaced since. A stream is of one version.
-        Err(error)
-            if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PreconditionFailed) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    let copied = copy.await;
+    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let copied = copied.map_err(|error| metadata.explain(error, refused))?;
+    print_dropped(from_key.as_str(), &copied.dropped, progress);
+    Ok(copied.source)
 }
 
 /// Fails with `Conflict` if source and destination are the same object.

@@ -17,6 +17,8 @@ pub(crate) enum ExitStatus {
     Failed = 1,
     /// The command line or the configuration is wrong. For `exists`: any error.
     Usage = 2,
+    /// For `sync` and `check`: interrupted, or a service is unavailable. Run the command again.
+    RunAgain = 75,
     /// Ctrl-C interrupted the command. The code is the one that a shell reports.
     Interrupted = 130,
     /// SIGTERM ended the command. The code is the one that a shell reports.
@@ -70,6 +72,14 @@ impl Failure {
         Self { exit: ExitStatus::Failed, not_found: false, line: Some(describe(what, error)) }
     }
 
+    /// Adds what to do.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        if let Some(line) = &mut self.line {
+            let _ = write!(line, "; {hint}");
+        }
+        self
+    }
+
     /// Returns the silent, successful end of a command whose output was closed by its reader.
     pub(crate) fn output_closed() -> Self {
         Self::silent(ExitStatus::Success)
@@ -83,6 +93,17 @@ impl Failure {
     /// Whether an object or a directory certainly does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         self.not_found
+    }
+
+    /// Whether this is the silent end of a command whose output was closed by its reader.
+    pub(crate) fn is_output_closed(&self) -> bool {
+        self.exit == ExitStatus::Success
+    }
+
+    /// Sets the exit code if it is that of success.
+    pub(crate) fn instead_of_success(mut self, exit: ExitStatus) -> Self {
+        self.exit = self.exit.or(exit);
+        self
     }
 
     /// Sets the exit code, unless it is that of success.

@@ -20,6 +20,7 @@ mod server;
 mod signals;
 mod sizes;
 mod source;
+mod syncing;
 mod transfer;
 mod usage;
 mod verbosity;

@@ -1,6 +1,7 @@
 //! The options of `cp` and `mv` for the metadata of the copy.
 
-use anystorage::{Error, ErrorKind, Metadata, Result};
+use anystorage::transfer::LostMetadata;
+use anystorage::{Error, ErrorKind, Metadata};
 
 use crate::exit::print_line;
 use crate::progress::Progress;
@@ -49,19 +50,33 @@ impl MetadataArgs {
                 && !source.clone().valid_part().1.is_empty())
     }
 
-    /// Returns the metadata of a copy, and the reasons of the fields that are dropped.
-    ///
-    /// # Errors
-    /// `InvalidInput` if a field is invalid and the options do not replace or drop it.
-    pub(crate) fn for_copy(&self, source: &Metadata) -> Result<(Metadata, Vec<Error>)> {
+    /// Returns the metadata that a copy should have.
+    pub(crate) fn of_copy(&self, source: &Metadata) -> Metadata {
         let mut wanted = source.clone();
         if self.content_type.is_some() {
             wanted.content_type.clone_from(&self.content_type);
         }
-        let (valid, refused) = wanted.valid_part();
-        match (self.metadata, refused.first()) {
-            (InvalidMetadata::Keep, Some(error)) => Err(invalid_metadata_error(error)),
-            _ => Ok((valid, refused)),
+        wanted
+    }
+
+    /// Returns what happens with metadata that the destination cannot keep.
+    pub(crate) fn lost(&self) -> LostMetadata {
+        match self.metadata {
+            InvalidMetadata::Keep => LostMetadata::Fail,
+            InvalidMetadata::DropInvalid => LostMetadata::DropAndReport,
+        }
+    }
+
+    /// Adds the options to the error of a copy that failed because of this invalid field.
+    pub(crate) fn explain(&self, error: Error, refused: Option<Error>) -> Error {
+        match refused {
+            Some(refused)
+                if self.metadata == InvalidMetadata::Keep
+                    && error.kind() == ErrorKind::InvalidInput =>
+            {
+                invalid_metadata_error(&refused)
+            }
+            _ => error,
         }
     }
 }
@@ -73,6 +88,22 @@ pub(crate) fn print_dropped(place: &str, dropped: &[Error], progress: &Progress)
             print_line(&format!("{place}: dropped from the metadata: {}", error.message()));
         });
     }
+}
+
+/// Whether the transfer engine refused a field of metadata. Its message then begins with the name.
+pub(crate) fn is_refused_field(error: &Error) -> bool {
+    const FIELDS: [&str; 7] = [
+        "content_type",
+        "content_encoding",
+        "content_disposition",
+        "content_language",
+        "cache_control",
+        "expires",
+        "user_metadata",
+    ];
+    let field = error.message().split_once(": ").map_or("", |(field, _)| field);
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
+        && FIELDS.contains(&field)
 }
 
 fn invalid_metadata_error(error: &Error) -> Error {
@@ -100,18 +131,20 @@ mod tests {
             .cache_control("no-store")
     }
 
-    fn copied(arguments: &MetadataArgs) -> Result<Metadata> {
-        arguments.for_copy(&invalid()).map(|(metadata, _)| metadata)
+    fn explained(arguments: &MetadataArgs) -> String {
+        let refused = arguments.of_copy(&invalid()).valid_part().1.swap_remove(0);
+        let error = Error::new(ErrorKind::InvalidInput, "invalid");
+        arguments.explain(error, Some(refused)).to_string()
     }
 
     #[test]
     fn invalid_metadata_is_an_error_that_names_the_options() {
-        let error = copied(&MetadataArgs::default()).unwrap_err().to_string();
+        let error = explained(&MetadataArgs::default());
         assert!(error.contains("content_type: ") && error.contains("--content-type"), "{error}");
         assert!(error.contains("--metadata drop-invalid"), "{error}");
         let typed =
             MetadataArgs { content_type: Some("image/jpeg".to_owned()), ..MetadataArgs::default() };
-        let error = copied(&typed).unwrap_err().to_string();
+        let error = explained(&typed);
         assert!(
             error.contains("content_disposition: ") && !error.contains("--content-type"),
             "{error}"
@@ -119,12 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn drop_invalid_keeps_valid_fields() {
-        let mut arguments =
-            MetadataArgs { content_type: None, metadata: InvalidMetadata::DropInvalid };
-        assert_eq!(copied(&arguments).unwrap(), Metadata::new().cache_control("no-store"));
-        arguments.content_type = Some("image/jpeg".to_owned());
-        assert_eq!(copied(&arguments).unwrap().content_type.as_deref(), Some("image/jpeg"));
+    fn another_error_is_not_explained_by_the_metadata() {
+        let refused = || Some(Error::new(ErrorKind::InvalidInput, "content_type: invalid"));
+        let full = Error::new(ErrorKind::StorageFull, "full");
+        assert_eq!(MetadataArgs::default().explain(full, refused()).message(), "full");
     }
 
     #[test]

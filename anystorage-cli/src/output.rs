@@ -90,7 +90,8 @@ pub(crate) fn print(line: &str) -> Result<(), Failure> {
     output.flush()
 }
 
-fn write_failure(error: io::Error) -> Failure {
+/// Returns the failure of a write to standard output.
+pub(crate) fn write_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::output_closed();
     }

@@ -2,9 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use anystorage::internal::escape_invisible;
+use anystorage::transfer::OnBytes;
 use anystorage::{Object, Payload, Result};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -17,6 +19,8 @@ const SHOW_AFTER: Duration = Duration::from_millis(500);
 
 const SIZED_TEMPLATE: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const UNSIZED_TEMPLATE: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
+const KEYS_TEMPLATE: &str =
+    "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed} {wide_msg}";
 const OBJECTS_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
 
 /// Counts bytes and shows them on a terminal. Removes the bar when it is dropped.
@@ -27,6 +31,7 @@ pub(crate) struct Progress(Option<Arc<Bar>>);
 struct Bar {
     bar: ProgressBar,
     many: bool,
+    objects: AtomicU64,
     start: Instant,
     visible: AtomicBool,
 }
@@ -46,6 +51,33 @@ impl Progress {
         Self::new(true, true, OBJECTS_TEMPLATE)
     }
 
+    /// Returns the progress of a sync or a check, which also shows the last key.
+    pub(crate) fn keys() -> Self {
+        Self::new(true, true, KEYS_TEMPLATE)
+    }
+
+    /// Returns a function that counts bytes, or `None` if there is no terminal.
+    pub(crate) fn on_bytes(&self) -> Option<OnBytes> {
+        self.0.as_ref()?;
+        let progress = self.clone();
+        Some(Arc::new(move |bytes| progress.advance(bytes)))
+    }
+
+    /// Whether there is a terminal that shows the size of one body.
+    pub(crate) fn shows_total(&self) -> bool {
+        self.0.as_ref().is_some_and(|shown| !shown.many)
+    }
+
+    /// Counts a key that was handled.
+    pub(crate) fn count_key(&self, key: &str) {
+        if let Some(shown) = &self.0 {
+            let done = shown.objects.fetch_add(1, Ordering::Relaxed) + 1;
+            shown.bar.set_prefix(done.to_string());
+            shown.bar.set_message(escape_invisible(key).into_owned());
+            self.advance(0);
+        }
+    }
+
     fn new(enabled: bool, many: bool, template: &str) -> Self {
         if !enabled || !verbosity::shows_progress() || !io::stderr().is_terminal() {
             return Self(None);
@@ -55,6 +87,7 @@ impl Progress {
         Self(Some(Arc::new(Bar {
             bar,
             many,
+            objects: AtomicU64::new(0),
             start: Instant::now(),
             visible: AtomicBool::new(false),
         })))
@@ -119,6 +152,13 @@ impl Progress {
         match &self.0 {
             Some(shown) => shown.bar.suspend(print),
             None => print(),
+        }
+    }
+
+    /// Removes the bar for good.
+    pub(crate) fn clear(&self) {
+        if let Some(shown) = &self.0 {
+            shown.bar.finish_and_clear();
         }
     }
 

@@ -1,17 +1,20 @@
 //! Ends the command on Ctrl-C or SIGTERM without leaving partial files: the running operation is
-//! dropped, which removes them.
+//! dropped, which removes them. A sync or a check is stopped, and finishes what is under way.
 
 use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use anystorage::transfer::Stop;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::exit::{ExitStatus, Failure};
 
 /// Upper bound for the clean-up. A write to a full pipe without a reader cannot be dropped.
 const CLEAN_UP_TIME: Duration = Duration::from_secs(1);
+/// How long a transfer has to finish or abort what is under way.
+const STOP_TIME: Duration = Duration::from_secs(10);
 /// How long to wait for blocking calls after the command has ended.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 /// How often to check whether the clean-up has ended.
@@ -31,15 +34,51 @@ pub(crate) fn run_server(
     run(work, |_signal| ExitStatus::Success)
 }
 
+/// Runs a transfer. The first signal ends it in good order, and its own exit code counts. After
+/// [`STOP_TIME`], or at the second signal, the process ends at once.
+pub(crate) fn run_until_stopped(
+    stop: &Stop,
+    work: impl Future<Output = Result<ExitStatus, Failure>>,
+) -> Result<ExitStatus, Failure> {
+    let runtime = new_runtime()?;
+    let outcome = runtime.block_on(async {
+        // On a system where signals cannot be handled, they kill the process.
+        if let Ok(signals) = Signals::new() {
+            tokio::spawn(stop_on_signal(signals, stop.clone()));
+        }
+        let outcome = work.await;
+        if stop.is_stopped() {
+            let _ = tokio::time::timeout(CLEAN_UP_TIME, wait_for_background_tasks()).await;
+        }
+        outcome
+    });
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    outcome
+}
+
+async fn stop_on_signal(mut signals: Signals, stop: Stop) {
+    signals.next().await;
+    stop.stop();
+    tokio::select! {
+        _ = signals.next() => {}
+        () = tokio::time::sleep(STOP_TIME) => {}
+    }
+    std::process::exit(ExitStatus::RunAgain as i32);
+}
+
+fn new_runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("starting", &error.into()))
+}
+
 /// Runs a command. After a signal, the exit code is that which `exit_of` returns for the signal.
 fn run(
     work: impl Future<Output = Result<ExitStatus, Failure>>,
     exit_of: fn(ExitStatus) -> ExitStatus,
 ) -> Result<ExitStatus, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::local("starting", &error.into()))?;
+    let runtime = new_runtime()?;
     let outcome = runtime.block_on(async {
         let exit = tokio::select! {
             // The signal comes first, so that it is handled before there is anything to clean up.
@@ -60,11 +99,11 @@ fn run(
 ///
 /// From its first poll on, a signal no longer kills the process.
 async fn wait_for_signal(exit_of: fn(ExitStatus) -> ExitStatus) -> ExitStatus {
-    let Ok(signal) = signal() else { return pending().await };
+    let Ok(mut signals) = Signals::new() else { return pending().await };
     let (sender, receiver) = oneshot::channel();
     // A separate task ends the process even if the thread of the command is blocked.
     tokio::spawn(async move {
-        let exit = exit_of(signal.await);
+        let exit = exit_of(signals.next().await);
         let _ = sender.send(exit);
         tokio::time::sleep(CLEAN_UP_TIME).await;
         std::process::exit(exit as i32);
@@ -86,29 +125,58 @@ async fn wait_for_background_tasks() {
     }
 }
 
+/// The signals that end a command. From their creation on, they no longer kill the process.
 #[cfg(unix)]
-fn signal() -> io::Result<impl Future<Output = ExitStatus> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => ExitStatus::Interrupted,
-            _ = terminate.recv() => ExitStatus::Terminated,
-        }
-    })
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
 }
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (interrupt, terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// Waits for the next signal, and returns the exit code that a shell reports for it.
+    async fn next(&mut self) -> ExitStatus {
+        tokio::select! {
+            _ = self.interrupt.recv() => ExitStatus::Interrupted,
+            _ = self.terminate.recv() => ExitStatus::Terminated,
+        }
+    }
+}
+
+/// Ctrl-C.
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
 
 #[cfg(windows)]
-fn signal() -> io::Result<impl Future<Output = ExitStatus> + Send> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
+impl Signals {
+    fn new() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) -> ExitStatus {
+        self.0.recv().await;
         ExitStatus::Interrupted
-    })
+    }
 }
 
+/// Signals cannot be handled on this system.
 #[cfg(not(any(unix, windows)))]
-fn signal() -> io::Result<std::future::Pending<ExitStatus>> {
-    Err(io::ErrorKind::Unsupported.into())
+struct Signals(std::convert::Infallible);
+
+#[cfg(not(any(unix, windows)))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn next(&mut self) -> ExitStatus {
+        match self.0 {}
+    }
 }

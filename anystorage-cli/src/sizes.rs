@@ -1,4 +1,4 @@
-//! Sizes for people: `1.5 KiB`.
+//! Sizes for people: `1.5 KiB`, and sizes of options.
 
 /// Returns a size with a unit of powers of 1024, and one decimal from 1 KiB on.
 pub(crate) fn human(bytes: u64) -> String {
@@ -14,6 +14,12 @@ pub(crate) fn human(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, larger);
     }
     format!("{value:.1} {unit}")
+}
+
+/// Reads a size as in configurations: `10MiB`.
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    anystorage::config::byte_size::parse(text)
+        .ok_or_else(|| "write a number of bytes, as in 8388608, 10MiB or 1GB".to_owned())
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl VerbosityArgs {
 }
 
 /// The crates of this workspace. A target matches all modules below it.
-const OUR_TARGETS: [&str; 9] = [
+const OUR_TARGETS: [&str; 10] = [
     "anystorage",
     "storage_client",
     "storage_core",
@@ -92,6 +92,7 @@ const OUR_TARGETS: [&str; 9] = [
     "storage_mirror",
     "storage_s3",
     "storage_serve",
+    "storage_transfer",
 ];
 
 /// Prints a line that is not an error, unless `-q` is set.

@@ -221,14 +221,12 @@ impl Check {
         let are_s3 = compare::are_s3(&shared.source, &shared.target);
         let (mut counts, mut tasks) = (VerdictCounts::default(), JoinSet::new());
         let ended = loop {
-            while tasks.len() >= concurrency {
-                counts.join(tasks.join_next().await)?;
-            }
+            let has_room = tasks.len() < concurrency;
             tokio::select! {
                 biased;
                 () = stop.stopped() => break Ended::Interrupted,
                 Some(done) = tasks.join_next(), if !tasks.is_empty() => counts.join(Some(done))?,
-                step = steps.next() => match step {
+                step = steps.next(), if has_room => match step {
                     Some(Step::Broken(side, error)) => break Ended::Broken(side, error),
                     Some(Step::Pair(pair)) if filter.admits(pair.name()) => {
                         match shared.by_listing(&pair, are_s3) {

@@ -6,9 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
 use serde::Deserialize;
 use storage_core::{Error, ErrorKind, Key, Result};
 use tokio::io::AsyncBufRead;
+
+use crate::sort::{SortOptions, Sorter};
 
 /// The maximum length of a line, in bytes. A key has at most 1024, and a line of a report also
 /// contains the text of an error.
@@ -185,6 +189,35 @@ impl<R> fmt::Debug for KeyList<R> {
             .field("line_number", &self.line_number)
             .finish_non_exhaustive()
     }
+}
+
+/// Sorts keys in byte order and removes repetitions, as the `keys` of
+/// [`Synchronize`](crate::Synchronize::keys) and [`Check`](crate::Check::keys) must be. Memory is
+/// bounded: what exceeds 32 MiB is sorted in temporary files.
+///
+/// If the future is dropped, the temporary files are removed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+/// use futures_util::TryStreamExt;
+/// use storage_transfer::{KeyList, sort_keys};
+///
+/// let sorted = sort_keys(KeyList::new("b\na\nb\n".as_bytes(), "keys")).await?;
+/// assert_eq!(sorted.try_collect::<Vec<_>>().await?, ["a", "b"]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// The first error of the stream. `StorageFull` and other errors of temporary files.
+pub async fn sort_keys(
+    keys: impl Stream<Item = Result<Key>> + Send,
+) -> Result<BoxStream<'static, Result<Key>>> {
+    let mut keys = Box::pin(keys);
+    let mut sorter = Sorter::<Key>::new(SortOptions::default());
+    while let Some(key) = keys.next().await {
+        sorter.push(&key?).await?;
+    }
+    sorter.finish().await
 }
 
 #[cfg(test)]

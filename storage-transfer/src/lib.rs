@@ -41,7 +41,7 @@ pub use job::{
 };
 #[cfg(feature = "inventory")]
 pub use inventory::Inventory;
-pub use key_list::KeyList;
+pub use key_list::{KeyList, sort_keys};
 pub use merge::Side;
 pub use stop::Stop;
 pub use sync::{

@@ -36,7 +36,7 @@ impl Stop {
     }
 
     /// Waits until the transfer is ended. Cancel-safe.
-    pub(crate) async fn stopped(&self) {
+    pub async fn stopped(&self) {
         let mut receiver = self.stopped.subscribe();
         // The sender is in this handle, so it is not dropped while the future exists.
         let _ = receiver.wait_for(|stopped| *stopped).await;

@@ -1,6 +1,7 @@
 //! The commands. Each file contains the arguments of a command and its implementation.
 
 pub(crate) mod cat;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod cp;
@@ -16,5 +17,6 @@ pub(crate) mod put;
 pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod stat;
+pub(crate) mod sync;
 pub(crate) mod uploads;
 pub(crate) mod url;

@@ -67,6 +67,8 @@ fn every_command_and_every_long_option_of_the_page_exists() {
         "get",
         "cp",
         "mv",
+        "sync",
+        "check",
         "rm",
         "meta set",
         "url",

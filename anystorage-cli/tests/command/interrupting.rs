@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 
 use crate::support::Sandbox;
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
@@ -18,7 +18,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// Polls until a condition is true. Fails after a fixed number of attempts.
-fn wait_until(mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     let found = (0..2_000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         condition()

@@ -25,10 +25,12 @@ mod recursion;
 mod s3;
 mod serving;
 mod support;
+mod syncing;
 mod terminal;
 mod tus;
 mod unfinished;
 mod verbosity;
+mod verifying;
 mod writing;
 
 // The S3 server of the tests of storage-s3. It imports the module `requests` from its parent.

@@ -96,3 +96,29 @@ fn the_option_content_type_applies_to_copies_within_a_storage_and_to_standard_in
         assert_eq!(sandbox.run(&arguments).code, Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_sync_fails_for_invalid_metadata_or_drops_it() {
+    let (sandbox, _fake) = sandbox();
+    let sync = |how: &[&str]| {
+        let arguments = [&["sync", "--keys-from", "-"], how, &["web:", "media:"]].concat();
+        sandbox.feed(&arguments, b"a.jpg")
+    };
+    let run = sync(&[]);
+    assert!(
+        run.code == Some(1) && run.err.contains("web:a.jpg -> media:a.jpg: content_type: "),
+        "{run:?}"
+    );
+    assert!(run.err.contains("; --metadata drop leaves this field out\n"), "{}", run.err);
+    assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
+    let run = sync(&["--metadata", "drop"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("a.jpg: dropped from the metadata: content_type: "), "{}", run.err);
+    assert!(run.err.contains("1 copied without a part of the metadata"), "{}", run.err);
+    let shown = sandbox.run(&["stat", "media:a.jpg"]).done();
+    assert!(shown.contains("cache_control: no-store\n"), "{shown}");
+    // The names of cp are accepted, too.
+    for how in ["keep", "fail", "drop-invalid"] {
+        assert_eq!(sync(&["--ignore-existing", "--metadata", how]).code, Some(0), "{how}");
+    }
+}

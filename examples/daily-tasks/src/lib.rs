@@ -15,3 +15,8 @@ pub mod web;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/multipart.md")]
 struct MultipartUploads;
+
+// Compiles the code of the manual of transfers.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/transfer.md")]
+struct Transfers;

@@ -65,17 +65,14 @@ impl Pass {
     pub(crate) async fn run(&mut self, mut steps: Steps) -> Result<Ended> {
         let shared = Arc::clone(&self.shared);
         let ended = loop {
-            while self.tasks.len() >= shared.gate.limit() {
-                let done = self.tasks.join_next().await;
-                self.join(done)?;
-            }
+            let has_room = self.tasks.len() < shared.gate.limit();
             tokio::select! {
                 biased;
                 () = shared.stop.stopped() => break Ended::Interrupted,
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.join(Some(done))?;
                 }
-                step = steps.next() => match step {
+                step = steps.next(), if has_room => match step {
                     Some(Step::Broken(side, error)) => break Ended::Broken(side, error),
                     Some(step) => self.step(step).await?,
                     None => break Ended::Complete,

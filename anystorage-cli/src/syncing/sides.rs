@@ -1,0 +1,101 @@
+//! [`Sides`]: the two directories of a sync or a check.
+
+use std::path::Path;
+
+use anystorage::transfer::{Directory, Filter};
+use anystorage::{Error, ErrorKind};
+
+use crate::compare::path_below;
+use crate::exit::Failure;
+use crate::location::Location;
+use crate::place::Place;
+use crate::resolver::{Purpose, Resolver};
+
+/// Both directories, as places for messages and as the engine needs them.
+#[derive(Debug, Clone)]
+pub(crate) struct Sides {
+    pub(crate) source: Place,
+    pub(crate) target: Place,
+    pub(crate) from: Directory,
+    pub(crate) to: Directory,
+}
+
+impl Sides {
+    /// Finds the storages of both directories. A local directory to read must exist, because a
+    /// directory without objects would be mistaken for it.
+    pub(crate) fn resolve(
+        resolver: &mut Resolver,
+        (source, target): (&Location, &Location),
+        purpose_of_target: Purpose,
+    ) -> Result<Self, Failure> {
+        let source = directory(resolver, source, Purpose::Existing)?;
+        let target = directory(resolver, target, purpose_of_target)?;
+        let of = |place: &Place| {
+            Directory::new(&place.storage, &place.text).map_err(|error| place.failure(&error))
+        };
+        let (from, to) = (of(&source)?, of(&target)?);
+        Ok(Self { source, target, from, to })
+    }
+
+    /// Fails if one directory contains the other and the filter does not exclude it. The engine
+    /// checks this too, but a path may lead to a directory through symlinks.
+    pub(crate) fn refuse_overlap(&self, filter: &Filter) -> Result<(), Failure> {
+        let (source, target) = (&self.source, &self.target);
+        let message = match path_below(source, target).or_else(|| path_below(target, source)) {
+            None => return Ok(()),
+            Some(path) if path.is_empty() => {
+                "source and destination are the same directory; nothing was changed".to_owned()
+            }
+            Some(path) if !filter.may_admit_below(&path) => return Ok(()),
+            Some(path) => format!(
+                "one directory contains the other; nothing was changed: --exclude /{path} leaves \
+                 out the inner one"
+            ),
+        };
+        Err(Failure::at(self, &Error::new(ErrorKind::Conflict, message)))
+    }
+
+    /// Returns the text for messages about a key of both sides.
+    pub(crate) fn at(&self, key: &str) -> String {
+        let (source, target) = (&self.source, &self.target);
+        format!("{source}{key} -> {target}{key}")
+    }
+
+    /// Returns the local directory of the source, if it is one.
+    pub(crate) fn local_source(&self) -> Option<std::path::PathBuf> {
+        self.source.local.then(|| local_path(&self.source))
+    }
+}
+
+impl std::fmt::Display for Sides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} -> {}", self.source, self.target)
+    }
+}
+
+fn directory(
+    resolver: &mut Resolver,
+    location: &Location,
+    purpose: Purpose,
+) -> Result<Place, Failure> {
+    let place = resolver.resolve(location, purpose)?;
+    if place.local && purpose == Purpose::Existing {
+        let path = local_path(&place);
+        let message = match path.metadata() {
+            Ok(found) if found.is_dir() => "",
+            Ok(_) => "not a directory: anystorage cp copies one object",
+            Err(_) => "no such directory",
+        };
+        if !message.is_empty() {
+            return Err(Failure::local(
+                &place.to_string(),
+                &Error::new(ErrorKind::NotFound, message),
+            ));
+        }
+    }
+    place.directory()
+}
+
+fn local_path(place: &Place) -> std::path::PathBuf {
+    Path::new(&place.storage.info().location).join(&place.text)
+}

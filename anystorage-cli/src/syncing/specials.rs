@@ -1,0 +1,98 @@
+//! The symlinks and special files of a local source, which are not objects. They are reported, and
+//! nothing that the destination has under their names is deleted.
+
+use std::path::PathBuf;
+
+use anystorage::transfer::{Filter, FilterBuilder};
+use anystorage::{Error, ErrorKind, Key};
+
+use crate::links::{SpecialFile, SpecialKind, find_special_files};
+
+/// How many names are kept from deletion. With more of them nothing is deleted.
+const MAX_KEPT: usize = 1000;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Specials {
+    /// Names that the destination may have as objects.
+    names: Vec<String>,
+    /// Whether there are more than [`MAX_KEPT`] names.
+    pub(crate) has_too_many: bool,
+}
+
+impl Specials {
+    /// Searches a directory. Calls a function with each special file that the filter admits.
+    pub(crate) async fn find(
+        directory: PathBuf,
+        filter: &Filter,
+        mut report: impl FnMut(&SpecialFile),
+    ) -> Self {
+        let (mut found, mut specials) = (find_special_files(directory), Self::default());
+        while let Some(special) = found.recv().await {
+            if !filter.admits(&special.name) {
+                continue;
+            }
+            report(&special);
+            match Key::new(special.name.as_str()) {
+                Ok(_) if specials.names.len() < MAX_KEPT => specials.names.push(special.name),
+                Ok(_) => specials.has_too_many = true,
+                // No object of the destination has this name.
+                Err(_) => {}
+            }
+        }
+        specials
+    }
+
+    /// Adds rules that leave out these names and everything below them.
+    pub(crate) fn exclude(&self, filter: FilterBuilder) -> FilterBuilder {
+        self.names
+            .iter()
+            .fold(filter, |filter, name| filter.exclude(format!("/{}", literal_pattern(name))))
+    }
+}
+
+/// Returns the pattern that matches exactly this text.
+fn literal_pattern(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for character in name.chars() {
+        if "\\*?[]{}".contains(character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// Returns why a special file is no object of the source.
+pub(crate) fn reason(special: &SpecialFile, past: &str) -> Error {
+    match &special.kind {
+        SpecialKind::Symlink(_) => {
+            Error::unsupported(format!("a symlink, not {past}: --skip-links skips it"))
+        }
+        SpecialKind::Other(what) => {
+            Error::unsupported(format!("{what}, not {past}: --skip-links skips it"))
+        }
+        SpecialKind::InvalidName => Error::new(
+            ErrorKind::InvalidKey,
+            "a symlink or special file whose name is not UTF-8 text",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_special_files_and_what_is_below_them_are_left_out() {
+        let names = ["a*b", "c[d]{e,f}?", "back\\slash", "!x", "#y", "dir/link ", "z"];
+        let specials = Specials { names: names.map(str::to_owned).to_vec(), has_too_many: false };
+        let filter = specials.exclude(Filter::builder()).build().unwrap();
+        for name in names {
+            assert!(!filter.admits(name) && !filter.admits(&format!("{name}/below")), "{name}");
+        }
+        for name in ["axb", "cd", "back", "x", "y", "dir/link", "zz", "dir/z"] {
+            assert!(filter.admits(name), "{name}");
+        }
+    }
+}

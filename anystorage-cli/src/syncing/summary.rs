@@ -1,0 +1,267 @@
+//! The result of a sync or a check: its text, its JSON, and the exit code.
+
+use anystorage::ErrorKind;
+use anystorage::transfer::{
+    CheckSummary, Comparison, Counts, Ended, Existing, Refusal, Side, SyncSummary, VerdictCounts,
+};
+use serde_json::{Value, json};
+
+use crate::exit::{ExitStatus, Failure};
+use crate::output::Output;
+use crate::sizes;
+use crate::syncing::sides::Sides;
+use crate::verbosity;
+
+/// The result of a sync.
+#[derive(Debug)]
+pub(crate) struct SyncResult<'a> {
+    pub(crate) sides: &'a Sides,
+    pub(crate) summary: SyncSummary,
+    pub(crate) comparison: Comparison,
+    pub(crate) existing: Existing,
+    pub(crate) deletes: bool,
+    pub(crate) dry_run: bool,
+    /// Whether each key was named by a list, so that it must exist.
+    pub(crate) has_key_list: bool,
+    /// Whether a file contains the failures.
+    pub(crate) records_failures: bool,
+    /// Failures that the engine does not count.
+    pub(crate) own_failures: u64,
+}
+
+impl SyncResult<'_> {
+    fn failed(&self) -> u64 {
+        self.summary.counts.failed + self.own_failures
+    }
+
+    /// Returns the number of keys that need another run.
+    fn unsettled(&self) -> u64 {
+        let vanished = if self.has_key_list { self.summary.counts.vanished } else { 0 };
+        self.failed() + self.summary.counts.unknown + vanished
+    }
+
+    pub(crate) fn exit(&self) -> ExitStatus {
+        let is_clean = self.summary.refused.is_none() && self.unsettled() == 0;
+        exit(&self.summary.ended, is_clean)
+    }
+
+    /// Returns the failure that ended the run early or kept extras, if there is one.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self.summary.refused {
+            Some(refused) => Some(self.refusal(refused)),
+            None => ended_failure(self.sides, &self.summary.ended),
+        }
+    }
+
+    fn refusal(&self, refused: Refusal) -> Failure {
+        let Sides { source, target, .. } = self.sides;
+        let line = match refused {
+            Refusal::EmptySource => format!(
+                "{source}: the source has no objects, so nothing was deleted from {target}; \
+                 --allow-empty-source allows that"
+            ),
+            Refusal::TooManyExtras(extras) => format!(
+                "{target}: {extras} objects would be deleted, which is more than --max-delete \
+                 allows, so nothing was deleted"
+            ),
+            _ => format!("{target}: nothing was deleted"),
+        };
+        Failure::usage(line).with_exit(ExitStatus::Failed)
+    }
+
+    /// Prints what was done, as notes.
+    pub(crate) fn print(&self) {
+        verbosity::note(&self.line());
+        if self.unsettled() > 0 && !self.dry_run {
+            verbosity::note(match self.records_failures {
+                true => "run again for the rest, or for the failed keys alone with --keys-from",
+                false => "run again for the rest; --failed FILE records these keys for --keys-from",
+            });
+        }
+    }
+
+    fn line(&self) -> String {
+        let counts = &self.summary.counts;
+        let would = if self.dry_run { "would be " } else { "" };
+        let mut parts = vec![match (counts.new + counts.changed, counts.bytes) {
+            (0, _) => format!("0 {would}copied"),
+            (copied, bytes) => format!(
+                "{copied} {would}copied ({} new, {} changed, {})",
+                counts.new,
+                counts.changed,
+                sizes::human(bytes)
+            ),
+        }];
+        match (self.deletes, self.dry_run) {
+            (true, true) => parts.push(format!("{} would be deleted", counts.extra)),
+            (true, false) => parts.push(format!("{} deleted", counts.deleted)),
+            _ => add(&mut parts, counts.extra, "only in the destination"),
+        }
+        parts.push(format!("{} same{}", counts.same, self.evidence()));
+        add(&mut parts, self.failed(), "failed");
+        add(&mut parts, counts.unknown, "unknown");
+        let vanished = if self.has_key_list {
+            "without an object"
+        } else {
+            "deleted from the source during the run"
+        };
+        add(&mut parts, counts.vanished, vanished);
+        add(&mut parts, counts.lost_metadata, "copied without a part of the metadata");
+        add(&mut parts, counts.folder_markers, "folder markers skipped");
+        parts.join(", ")
+    }
+
+    /// Returns by what objects are the same, and what that cannot see.
+    fn evidence(&self) -> String {
+        let Counts { same, same_by_etag, same_by_time, same_by_size, same_by_checksum, .. } =
+            self.summary.counts;
+        let mut parts = Vec::new();
+        add(&mut parts, same_by_checksum, "by checksum");
+        add(&mut parts, same_by_etag, "by ETag");
+        add(&mut parts, same_by_time, "by size and time");
+        add(&mut parts, same_by_size, "by size alone");
+        let compared = same_by_checksum + same_by_etag + same_by_time + same_by_size;
+        add(
+            &mut parts,
+            same - compared.min(same),
+            match self.existing {
+                Existing::Update => "newer in the destination",
+                _ => "not compared",
+            },
+        );
+        let blind = match (same_by_size > 0, same_by_time > 0) {
+            (true, _) => ": a change that kept the size is missed",
+            (false, true) => ": a change that kept the size is missed if a clock is wrong",
+            _ => "",
+        };
+        match parts.is_empty() {
+            true => String::new(),
+            false => format!(" ({}{blind})", parts.join(", ")),
+        }
+    }
+
+    /// Prints the result as one JSON object.
+    pub(crate) fn print_json(&self, exit: ExitStatus) -> Result<(), Failure> {
+        let counts = serde_json::to_value(self.summary.counts).unwrap_or_default();
+        let refused = self.summary.refused.map(|refused| match refused {
+            Refusal::EmptySource => "empty-source",
+            Refusal::TooManyExtras(_) => "max-delete",
+            _ => "other",
+        });
+        let mut object = json!({
+            "source": self.sides.source.to_string(),
+            "destination": self.sides.target.to_string(),
+            "dry_run": self.dry_run,
+            "compare": self.comparison,
+            "ended": ended_name(&self.summary.ended),
+            "refused": refused,
+            "exit": exit as u8,
+        });
+        merge(&mut object, counts);
+        object["failed"] = json!(self.failed());
+        print_json(&object)
+    }
+}
+
+/// The result of a check.
+#[derive(Debug)]
+pub(crate) struct CheckResult<'a> {
+    pub(crate) sides: &'a Sides,
+    pub(crate) summary: CheckSummary,
+    /// How objects were compared.
+    pub(crate) compared: &'static str,
+    /// Keys that are unknown and that the engine does not count.
+    pub(crate) own_failures: u64,
+}
+
+impl CheckResult<'_> {
+    pub(crate) fn exit(&self) -> ExitStatus {
+        let VerdictCounts { different, missing, extra, unknown, .. } = self.summary.counts;
+        exit(&self.summary.ended, different + missing + extra + unknown + self.own_failures == 0)
+    }
+
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        ended_failure(self.sides, &self.summary.ended)
+    }
+
+    /// Prints the result as notes.
+    pub(crate) fn print(&self) {
+        let counts = &self.summary.counts;
+        let mut parts = vec![format!("{} same by {}", counts.same, self.compared)];
+        add(&mut parts, counts.different, "different");
+        add(&mut parts, counts.missing, "missing from the destination");
+        add(&mut parts, counts.extra, "only in the destination");
+        add(&mut parts, counts.unknown + self.own_failures, "unknown");
+        verbosity::note(&parts.join(", "));
+        if counts.unknown > 0 && self.compared == "metadata" {
+            verbosity::note("--checksum reads the objects that metadata cannot compare");
+        }
+    }
+
+    /// Prints the result as one JSON object.
+    pub(crate) fn print_json(&self, exit: ExitStatus) -> Result<(), Failure> {
+        let mut object = json!({
+            "source": self.sides.source.to_string(),
+            "destination": self.sides.target.to_string(),
+            "compare": self.compared,
+            "ended": ended_name(&self.summary.ended),
+            "exit": exit as u8,
+        });
+        merge(&mut object, serde_json::to_value(self.summary.counts).unwrap_or_default());
+        object["unknown"] = json!(self.summary.counts.unknown + self.own_failures);
+        print_json(&object)
+    }
+}
+
+/// Adds a number with its name, unless it is 0.
+fn add(parts: &mut Vec<String>, count: u64, name: &str) {
+    if count > 0 {
+        parts.push(format!("{count} {name}"));
+    }
+}
+
+fn exit(ended: &Ended, is_clean: bool) -> ExitStatus {
+    match ended {
+        Ended::Complete if is_clean => ExitStatus::Success,
+        Ended::Interrupted => ExitStatus::RunAgain,
+        Ended::Broken(_, error) if error.is_retryable() => ExitStatus::RunAgain,
+        _ => ExitStatus::Failed,
+    }
+}
+
+fn ended_failure(sides: &Sides, ended: &Ended) -> Option<Failure> {
+    match ended {
+        Ended::Broken(side, error) => {
+            let place = if *side == Side::Source { &sides.source } else { &sides.target };
+            let hint = match error.kind() {
+                ErrorKind::NotFound => "the listing failed; nothing was deleted",
+                _ => "the listing broke off, so the rest was not handled; nothing was deleted",
+            };
+            Some(Failure::local(&format!("{place}: {hint}"), error))
+        }
+        Ended::Interrupted => {
+            Some(Failure::usage("interrupted; run again").with_exit(ExitStatus::RunAgain))
+        }
+        _ => None,
+    }
+}
+
+fn ended_name(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Complete => "complete",
+        Ended::Interrupted => "interrupted",
+        _ => "broken",
+    }
+}
+
+fn merge(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
+    }
+}
+
+fn print_json(object: &Value) -> Result<(), Failure> {
+    let mut output = Output::new();
+    output.json(object)?;
+    output.flush()
+}

@@ -1,0 +1,643 @@
+//! `sync`.
+
+use std::io::BufRead;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+use storage_testkit::http::{Peer, Response};
+
+use crate::interrupting::{signal, wait_until};
+use crate::support::{Run, Sandbox};
+
+/// A sandbox whose storage `media` has these keys. The content of each is its key.
+fn sandbox(keys: &[&str]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    for key in keys {
+        sandbox.put(&format!("media:{key}"), key);
+    }
+    sandbox
+}
+
+fn sync(sandbox: &Sandbox, arguments: &[&str]) -> Run {
+    sandbox.run(&[&["sync"], arguments, &["media:", "backup:"]].concat())
+}
+
+/// Asserts the exit code, and returns what was printed to standard error.
+fn ended(run: &Run, code: i32) -> &str {
+    assert_eq!(run.code, Some(code), "{} {}", run.err, String::from_utf8_lossy(&run.out));
+    &run.err
+}
+
+fn out(run: &Run) -> String {
+    String::from_utf8(run.out.clone()).unwrap()
+}
+
+fn backup(sandbox: &Sandbox) -> String {
+    sandbox.run(&["ls", "-r", "backup:"]).done()
+}
+
+/// Sets the time of a local file to some seconds before or after now.
+fn set_time(sandbox: &Sandbox, name: &str, seconds: i64) {
+    let offset = Duration::from_secs(seconds.unsigned_abs());
+    let now = SystemTime::now();
+    let time = if seconds < 0 { now - offset } else { now + offset };
+    let file = std::fs::File::options().write(true).open(sandbox.path(name)).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn sync_copies_what_is_missing_or_different_and_deletes_nothing() {
+    let sandbox = sandbox(&["a", "b/c"]);
+    sandbox.put("backup:extra", "x");
+    let run = sync(&sandbox, &[]);
+    let summary =
+        "anystorage: 2 copied (2 new, 0 changed, 4 B), 1 only in the destination, 0 same\n";
+    assert_eq!(ended(&run, 0), summary);
+    assert!(run.out.is_empty());
+    assert_eq!(backup(&sandbox), "a\nb/c\nextra\n");
+    sandbox.put("media:a", "longer");
+    let run = sync(&sandbox, &[]);
+    assert!(
+        ended(&run, 0).contains("1 copied (0 new, 1 changed, 6 B)")
+            && run.err.contains(
+                "1 same (1 by size and time: a change that kept the size is missed if a clock is \
+                 wrong)"
+            ),
+        "{}",
+        run.err
+    );
+    assert_eq!(sandbox.cat("backup:a"), "longer");
+}
+
+#[test]
+fn a_second_sync_copies_nothing() {
+    let sandbox = sandbox(&["a", "b/c"]);
+    ended(&sync(&sandbox, &[]), 0);
+    assert!(ended(&sync(&sandbox, &[]), 0).starts_with("anystorage: 0 copied, 2 same ("));
+}
+
+#[test]
+fn quiet_prints_no_summary() {
+    let sandbox = sandbox(&["a"]);
+    sync(&sandbox, &["-q"]).done();
+    assert_eq!(backup(&sandbox), "a\n");
+}
+
+#[test]
+fn directories_are_synchronised_with_or_without_a_slash_and_local_ones_too() {
+    let sandbox = sandbox(&["x/a", "xy/b"]);
+    for target in ["backup:1", "backup:2/"] {
+        sandbox.run(&["sync", "-q", "media:x", target]).done();
+    }
+    sandbox.run(&["sync", "-q", "media:x/", "./new/local"]).done();
+    sandbox.run(&["sync", "-q", "./new", "backup:3"]).done();
+    assert_eq!(backup(&sandbox), "1/a\n2/a\n3/local/a\n");
+    assert_eq!(sandbox.read("new/local/a"), "x/a");
+}
+
+#[test]
+fn a_dry_run_prints_each_change_in_order_and_changes_nothing() {
+    let sandbox = sandbox(&["a", "b", "c"]);
+    sandbox.put("backup:b", "other");
+    sandbox.put("backup:d", "extra");
+    let run = sync(&sandbox, &["-n", "--delete"]);
+    let err = ended(&run, 0);
+    assert!(
+        err.contains("3 would be copied (2 new, 1 changed, ") && err.contains("1 would be deleted"),
+        "{err}"
+    );
+    assert_eq!(out(&run), "+ a\n* b\n+ c\n- d\n");
+    assert_eq!(backup(&sandbox), "b\nd\n");
+    let run = sync(&sandbox, &["-n"]);
+    assert_eq!(out(&run), "+ a\n* b\n+ c\n");
+}
+
+#[test]
+fn a_dry_run_whose_reader_stops_reading_ends_quietly() {
+    use std::io::Read;
+    let sandbox = Sandbox::new();
+    // More than a pipe holds.
+    for number in 0..1000 {
+        sandbox.write(&format!("media/{number}-{}", "x".repeat(200)), "");
+    }
+    let mut child = sandbox.command(&["sync", "-n", "media:", "backup:"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    assert_eq!(Run::from(child.wait_with_output().unwrap()).silent(), 0);
+}
+
+#[test]
+fn delete_removes_what_the_source_lacks() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:b", "x");
+    assert!(ended(&sync(&sandbox, &["--delete"]), 0).contains(", 1 deleted, "));
+    assert_eq!(backup(&sandbox), "a\n");
+}
+
+#[test]
+fn max_delete_refuses_before_the_first_deletion_and_is_exact() {
+    let sandbox = sandbox(&["a"]);
+    for key in ["b", "c", "d"] {
+        sandbox.put(&format!("backup:{key}"), "x");
+    }
+    for limit in ["2", "50%"] {
+        let run = sync(&sandbox, &["--delete", "--max-delete", limit]);
+        assert!(ended(&run, 1).contains("3 objects would be deleted"), "{}", run.err);
+        assert_eq!(backup(&sandbox), "a\nb\nc\nd\n");
+    }
+    ended(&sync(&sandbox, &["--delete", "--max-delete", "75%"]), 0);
+    assert_eq!(backup(&sandbox), "a\n");
+}
+
+#[test]
+fn an_empty_source_deletes_nothing_unless_that_is_allowed() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("media")).unwrap();
+    sandbox.put("backup:a", "x");
+    let run = sync(&sandbox, &["--delete"]);
+    assert!(ended(&run, 1).contains("--allow-empty-source"), "{}", run.err);
+    assert_eq!(backup(&sandbox), "a\n");
+    ended(&sync(&sandbox, &["--delete", "--allow-empty-source"]), 0);
+    assert_eq!(backup(&sandbox), "");
+}
+
+#[test]
+fn a_missing_local_source_is_an_error_and_not_an_empty_directory() {
+    let sandbox = sandbox(&[]);
+    sandbox.put("backup:a", "x");
+    sandbox.write("file", "x");
+    for (source, part) in
+        [("./gone", "no such directory"), ("./gone/", "no such directory"), ("./file", "not a dir")]
+    {
+        let run = sandbox.run(&["sync", "--delete", "--allow-empty-source", source, "backup:"]);
+        assert!(run.failed(1).contains(part), "{source}");
+    }
+    assert_eq!(backup(&sandbox), "a\n");
+}
+
+#[test]
+fn backup_keeps_what_is_replaced_and_deleted_and_is_not_compared() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:a", "old a");
+    sandbox.put("backup:b", "old b");
+    ended(&sync(&sandbox, &["--delete", "--backup", "old"]), 0);
+    assert_eq!(backup(&sandbox), "a\nold/a\nold/b\n");
+    assert_eq!(sandbox.cat("backup:old/a") + &sandbox.cat("backup:old/b"), "old aold b");
+    let run = sync(&sandbox, &["--delete", "--backup", "old/"]);
+    assert!(ended(&run, 0).contains("0 copied, 0 deleted, 1 same"), "{}", run.err);
+}
+
+#[test]
+fn filters_are_one_list_in_the_order_of_the_command_line() {
+    let sandbox = sandbox(&["a.png", "b.txt", "tmp/c.png", "tmp/keep.png"]);
+    let copied = |arguments: &[&str]| {
+        let run = sync(&sandbox, &[&["-n"], arguments].concat());
+        ended(&run, 0);
+        out(&run)
+    };
+    assert_eq!(copied(&["--include", "*.png"]), "+ a.png\n+ tmp/c.png\n+ tmp/keep.png\n");
+    assert_eq!(copied(&["--include", "*.png", "--exclude", "tmp/"]), "+ a.png\n");
+    assert_eq!(
+        copied(&["--include=*.png", "--exclude=tmp/", "--include=keep.*"]),
+        "+ a.png\n+ tmp/keep.png\n"
+    );
+    sandbox.write("rules", "# pictures\ntmp/\n!keep.png\n");
+    assert_eq!(copied(&["--filter-from", "rules"]), "+ a.png\n+ b.txt\n+ tmp/keep.png\n");
+    assert_eq!(
+        copied(&["--filter-from", "rules", "--exclude", "*.txt", "--exclude", "keep.png"]),
+        "+ a.png\n"
+    );
+    assert_eq!(
+        copied(&["--exclude", "keep.png", "--filter-from", "rules"]),
+        "+ a.png\n+ b.txt\n+ tmp/keep.png\n"
+    );
+}
+
+#[test]
+fn excluded_keys_of_the_destination_stay() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:keep/b", "x");
+    ended(&sync(&sandbox, &["--delete", "--exclude", "keep/"]), 0);
+    assert_eq!(backup(&sandbox), "a\nkeep/b\n");
+}
+
+#[test]
+fn an_invalid_filter_is_a_usage_error_that_names_it() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.write("rules", "ok\n[a\n");
+    assert!(sync(&sandbox, &["--exclude", "[a"]).failed(2).contains("[a"));
+    assert!(sync(&sandbox, &["--filter-from", "rules"]).failed(2).contains("rules"));
+    assert!(sync(&sandbox, &["--filter-from", "gone"]).failed(2).contains("gone"));
+}
+
+#[test]
+fn keys_from_limits_a_sync_to_a_list_in_any_order() {
+    let sandbox = sandbox(&["a", "b", "c"]);
+    sandbox.put("backup:b", "old");
+    sandbox.put("backup:d", "x");
+    sandbox.write("list", "c\nb\nc\n");
+    let run = sync(&sandbox, &["--delete", "--keys-from", "list"]);
+    assert!(ended(&run, 0).contains("2 copied (1 new, 1 changed, 2 B), 0 deleted"), "{}", run.err);
+    assert_eq!(backup(&sandbox), "b\nc\nd\n");
+    let run = sandbox.feed(&["sync", "--keys-from", "-", "media:", "backup:"], b"a\0b\0");
+    assert!(ended(&run, 0).contains("1 copied (1 new, "), "{}", run.err);
+}
+
+#[test]
+fn keys_of_a_list_that_are_invalid_or_without_an_object_fail() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.write("list", "a\n/b\ngone\n");
+    let run = sync(&sandbox, &["--keys-from", "list", "--failed", "failed"]);
+    let err = ended(&run, 1);
+    assert!(err.contains("list, line 2") && err.contains("neither side has this key"), "{err}");
+    assert!(err.contains("1 failed") && err.contains("1 without an object"), "{err}");
+    let failed = sandbox.read("failed");
+    assert!(failed.contains("\"key\":\"/b\"") && failed.contains("\"key\":\"gone\""), "{failed}");
+    assert_eq!(backup(&sandbox), "a\n");
+}
+
+#[test]
+fn a_missing_list_of_keys_is_a_usage_error() {
+    let sandbox = sandbox(&["a"]);
+    assert!(sync(&sandbox, &["--keys-from", "gone"]).failed(2).contains("gone"));
+}
+
+#[test]
+fn each_comparison_sees_what_it_promises() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:a", "b");
+    set_time(&sandbox, "media/a", -3600);
+    let changed = |how: &str| {
+        let run = sync(&sandbox, &["-n", "--compare", how]);
+        ended(&run, 0);
+        out(&run)
+    };
+    for how in ["listing", "size", "mtime"] {
+        assert_eq!(changed(how), "", "{how}");
+    }
+    assert_eq!(changed("checksum"), "* a\n");
+    set_time(&sandbox, "media/a", 3600);
+    for (how, expected) in [("listing", "* a\n"), ("size", ""), ("mtime", "* a\n")] {
+        assert_eq!(changed(how), expected, "{how}");
+    }
+    let run = sync(&sandbox, &["--compare", "size"]);
+    assert!(ended(&run, 0).contains("1 by size alone: a change that kept the size is missed"));
+    assert!(sync(&sandbox, &["--compare", "etag"]).failed(2).contains("checksum"));
+}
+
+#[test]
+fn options_decide_about_objects_that_both_sides_have() {
+    let sandbox = sandbox(&["a", "b"]);
+    sandbox.put("backup:a", "newer");
+    set_time(&sandbox, "media/a", -3600);
+    ended(&sync(&sandbox, &["--ignore-existing"]), 0);
+    assert_eq!(sandbox.cat("backup:a") + &sandbox.cat("backup:b"), "newerb");
+    ended(&sync(&sandbox, &["--update"]), 0);
+    assert_eq!(sandbox.cat("backup:a"), "newer");
+    let run = sync(&sandbox, &["--immutable"]);
+    assert!(ended(&run, 1).contains("media:a -> backup:a: the objects differ"), "{}", run.err);
+    assert_eq!(sandbox.cat("backup:a"), "newer");
+    ended(&sync(&sandbox, &[]), 0);
+    assert_eq!(sandbox.cat("backup:a"), "a");
+}
+
+#[test]
+fn options_that_exclude_each_other_or_need_another_are_usage_errors() {
+    let sandbox = sandbox(&["a"]);
+    for wrong in [
+        &["--update", "--immutable"][..],
+        &["--ignore-existing", "--update"],
+        &["--max-delete", "1"],
+        &["--delete", "--max-delete", "101%"],
+        &["--compare", "odd"],
+        &["--bandwidth", "0"],
+        &["--requests", "0"],
+        &["--concurrency", "0"],
+        &["--set-header", "*"],
+        &["--metadata", "odd"],
+        &["--report", "x", "--failed", "x"],
+        &["--report", "no/such/directory"],
+        &["--backup", "../up"],
+        &["--follow"],
+    ] {
+        assert_eq!(sync(&sandbox, wrong).code, Some(2), "{wrong:?}");
+    }
+    assert_eq!(sandbox.run(&["sync", "-", "backup:"]).code, Some(2));
+    assert_eq!(sandbox.run(&["sync", "media:"]).code, Some(2));
+    assert_eq!(backup(&sandbox), "");
+}
+
+#[test]
+fn set_header_changes_the_copies_of_matching_keys() {
+    let sandbox = sandbox(&["a.css", "x/b.css", "c.txt"]);
+    ended(
+        &sync(
+            &sandbox,
+            &[
+                "--set-header",
+                "*.css:Cache-Control=max-age=60",
+                "--set-header",
+                "/a.css:x-amz-meta-k=v:w",
+            ],
+        ),
+        0,
+    );
+    let stat = |key: &str| sandbox.run(&["stat", &format!("backup:{key}")]).done();
+    assert!(stat("a.css").contains("user_metadata.k: v:w\n"));
+    assert!(stat("x/b.css").contains("max-age=60") && !stat("x/b.css").contains("v:w"));
+    assert!(!stat("c.txt").contains("max-age"));
+}
+
+#[test]
+fn limits_do_not_change_the_result() {
+    let sandbox = sandbox(&["a", "b", "c"]);
+    ended(&sync(&sandbox, &["--bandwidth", "1MiB", "--requests", "1000", "--concurrency", "1"]), 0);
+    assert_eq!(backup(&sandbox), "a\nb\nc\n");
+}
+
+/// Makes the copy of the key `b` fail: on a file system `b` cannot be a file if `b/x` is one.
+fn with_failing_key() -> Sandbox {
+    let sandbox = sandbox(&["a", "b", "c"]);
+    sandbox.put("backup:b/x", "in the way");
+    sandbox
+}
+
+#[test]
+fn a_report_contains_each_key_and_the_failed_ones_can_be_fed_back() {
+    let sandbox = with_failing_key();
+    let run = sync(&sandbox, &["--report", "report", "--failed", "failed"]);
+    let err = ended(&run, 1);
+    assert!(
+        err.contains("anystorage: media:b -> backup:b: ") && err.contains(", 1 failed"),
+        "{err}"
+    );
+    assert!(err.contains("--keys-from"), "{err}");
+    let report = sandbox.read("report");
+    let mut lines: Vec<_> = report.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 4, "{report}");
+    assert!(lines[0].starts_with(r#"{"symbol":"!","key":"b","size":1,"error":""#), "{report}");
+    assert_eq!(
+        lines[1..],
+        [
+            r#"{"symbol":"+","key":"a","size":1}"#,
+            r#"{"symbol":"+","key":"c","size":1}"#,
+            r#"{"symbol":"-","key":"b/x","size":10}"#
+        ]
+    );
+    assert_eq!(sandbox.read("failed").lines().count(), 1);
+    sandbox.run(&["rm", "backup:b/x"]).done();
+    let run = sync(&sandbox, &["--keys-from", "failed", "--failed", "again"]);
+    assert!(ended(&run, 0).starts_with("anystorage: 1 copied (1 new, 0 changed, 1 B), 0 same"));
+    assert_eq!((sandbox.read("again"), backup(&sandbox)), (String::new(), "a\nb\nc\n".to_owned()));
+}
+
+#[test]
+fn a_list_of_keys_is_not_overwritten_by_the_failed_ones() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.write("list", "a\n");
+    symlink("list", sandbox.path("link")).unwrap();
+    for name in ["list", "./list", "link"] {
+        let run = sync(&sandbox, &["--keys-from", "list", "--failed", name]);
+        assert!(run.failed(2).contains("name another one"));
+    }
+    assert_eq!(sandbox.read("list"), "a\n");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let sandbox = sandbox(&["a"]);
+    if !std::path::Path::new("/dev/full").exists() {
+        return crate::support::skipped("there is no /dev/full");
+    }
+    for option in ["--report", "--failed"] {
+        sandbox.write("list", "gone\n");
+        let run = sync(&sandbox, &["--keys-from", "list", option, "/dev/full"]);
+        assert!(ended(&run, 1).contains("/dev/full: the file is incomplete"), "{}", run.err);
+    }
+}
+
+#[test]
+fn json_is_one_object_with_the_counts_and_the_exit_code() {
+    let sandbox = with_failing_key();
+    let run = sync(&sandbox, &["--json", "--delete", "--max-delete", "0"]);
+    ended(&run, 1);
+    let text = out(&run);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in [
+        r#""source":"media:","destination":"backup:","dry_run":false,"compare":"listing","#,
+        r#""ended":"complete","refused":"max-delete","exit":1"#,
+        r#""new":2"#,
+        r#""failed":1"#,
+        r#""extra":1"#,
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[test]
+fn symlinks_and_special_files_fail_and_the_rest_is_copied() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/a", "a");
+    symlink("nowhere", sandbox.path("dir/dangling")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(sandbox.path("dir/socket")).unwrap();
+    let run = sandbox.run(&["sync", "--failed", "failed", "./dir", "backup:"]);
+    let err = ended(&run, 1);
+    assert!(err.contains("dir/dangling: a symlink, not copied: --skip-links skips it"), "{err}");
+    assert!(err.contains("dir/socket: a socket, not copied") && err.contains("2 failed"), "{err}");
+    assert_eq!(sandbox.read("failed").lines().count(), 2);
+    assert_eq!(backup(&sandbox), "a\n");
+    sandbox.run(&["sync", "-q", "--skip-links", "./dir", "backup:"]).done();
+    sandbox
+        .run(&["sync", "-q", "--exclude=dangling", "--exclude=socket", "./dir", "backup:"])
+        .done();
+}
+
+#[test]
+fn what_the_destination_has_under_the_name_of_a_symlink_is_not_deleted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/a", "a");
+    symlink("elsewhere", sandbox.path("dir/photos")).unwrap();
+    sandbox.put("backup:photos/1", "x");
+    sandbox.put("backup:photos2", "x");
+    ended(&sandbox.run(&["sync", "--delete", "./dir", "backup:"]), 1);
+    assert_eq!(backup(&sandbox), "a\nphotos/1\n");
+    ended(&sandbox.run(&["sync", "--delete", "--skip-links", "./dir", "backup:"]), 0);
+    assert_eq!(backup(&sandbox), "a\nphotos/1\n");
+}
+
+#[test]
+fn an_unreadable_file_and_directory_fail_and_nothing_there_is_deleted() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = sandbox(&["a", "closed/b", "file", "z"]);
+    sandbox.put("backup:closed/old", "x");
+    let set_modes = |file: u32, directory: u32| {
+        for (name, mode) in [("media/file", file), ("media/closed", directory)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(sandbox.path(name), mode).unwrap();
+        }
+    };
+    sandbox.give_to_unprivileged();
+    set_modes(0o000, 0o000);
+    let run = sandbox.run_unprivileged(&["sync", "--delete", "media:", "backup:"]);
+    set_modes(0o644, 0o755);
+    let err = ended(&run, 1);
+    assert!(err.contains("media:file -> backup:file: "), "{err}");
+    assert!(err.contains("closed/") && err.contains("1 unknown"), "{err}");
+    assert_eq!(backup(&sandbox), "a\nclosed/old\nz\n");
+}
+
+#[test]
+fn overlapping_directories_are_refused_unless_a_filter_separates_them() {
+    let sandbox = sandbox(&["a", "in/b"]);
+    symlink("media", sandbox.path("link")).unwrap();
+    for (source, target) in [
+        ("media:", "media:"),
+        ("media:", "media:in"),
+        ("media:in/", "media:"),
+        ("media:", "linked:in"),
+        ("./media", "media:in"),
+        ("./link", "media:in"),
+    ] {
+        let run = sandbox.run(&["sync", "--delete", source, target]);
+        assert!(run.failed(1).contains("nothing was changed"), "{source} {target}");
+    }
+    sandbox.run(&["sync", "-q", "--exclude", "/in/", "media:", "media:in"]).done();
+    assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "a\nin/a\nin/b\n");
+}
+
+#[test]
+fn a_read_only_destination_is_an_error() {
+    let sandbox = sandbox(&["a"]);
+    let run = sandbox.run(&["sync", "./media", "frozen:x"]);
+    assert!([Some(1), Some(2)].contains(&run.code) && run.err.contains("nothing"), "{}", run.err);
+    let run = sandbox.run(&["sync", "backup:", "frozen:"]);
+    assert!(run.failed(1).contains("read-only"));
+}
+
+#[test]
+fn the_log_contains_each_copied_and_deleted_key() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:b", "x");
+    let run = sync(&sandbox, &["-v", "--delete"]);
+    let err = ended(&run, 0);
+    assert!(err.contains("copied a\n") && err.contains("deleted b\n"), "{err}");
+}
+
+/// A configuration with a bucket on a server that responds with this status.
+fn with_bucket(status: u16) -> (Sandbox, Peer) {
+    let sandbox = sandbox(&["a"]);
+    let peer = Peer::start(move |_| Response::new(status));
+    let config = format!(
+        "[storages.media]\ndriver = 'fs'\nroot = 'media'\n[storages.bucket]\ndriver = 's3'\n\
+         bucket = 'x'\nendpoint = 'http://{}'\nregion = 'us-east-1'\nretries = 0\nallow_http = true\n\
+         access_key_id = 'a'\nsecret_access_key = 'b'\n",
+        peer.address()
+    );
+    sandbox.write("storages.toml", config);
+    (sandbox, peer)
+}
+
+#[test]
+fn a_service_that_is_unavailable_has_an_exit_code_of_its_own() {
+    let (sandbox, peer) = with_bucket(503);
+    for (source, target) in [("media:", "bucket:"), ("bucket:", "media:")] {
+        let run = sandbox.run(&["sync", "--delete", source, target]);
+        assert!(ended(&run, 75).contains("nothing was deleted"), "{}", run.err);
+        ended(&sandbox.run(&["check", source, target]), 75);
+    }
+    assert!(!peer.requests().is_empty());
+    assert_eq!(sandbox.read("media/a"), "a");
+}
+
+#[test]
+fn a_bucket_that_does_not_exist_is_not_an_empty_source() {
+    let (sandbox, peer) = with_bucket(404);
+    let run = sandbox.run(&["sync", "--delete", "--allow-empty-source", "bucket:", "media:"]);
+    assert!(ended(&run, 1).contains("nothing was deleted"), "{}", run.err);
+    assert!(!peer.requests().is_empty());
+    assert_eq!(sandbox.read("media/a"), "a");
+}
+
+#[test]
+fn a_signal_lets_what_is_under_way_finish_and_the_next_run_goes_on() {
+    for name in ["INT", "TERM"] {
+        let sandbox = Sandbox::new();
+        for number in 0..60 {
+            sandbox.write(&format!("media/{number:02}"), vec![b'x'; 1000]);
+        }
+        // Each copy takes a quarter of a second.
+        let slow = ["sync", "--bandwidth", "4000", "--concurrency", "1", "media:", "backup:"];
+        let child = sandbox.command(&slow).spawn().unwrap();
+        wait_until(|| sandbox.exists("backup/01"));
+        signal(&child, name);
+        let run = Run::from(child.wait_with_output().unwrap());
+        let err = ended(&run, 75);
+        assert!(err.contains(" copied (") && err.contains("interrupted; run again"), "{err}");
+        let copied = backup(&sandbox).lines().count();
+        assert!((2..60).contains(&copied), "{copied}");
+        let run = sync(&sandbox, &[]);
+        let rest = format!("anystorage: {} copied", 60 - copied);
+        assert!(ended(&run, 0).starts_with(&rest), "{rest} {}", run.err);
+    }
+}
+
+/// Starts two copies that take minutes, and waits until one of them has begun. No other copy can
+/// begin meanwhile.
+fn held_sync(sandbox: &Sandbox) -> std::process::Child {
+    for name in ["1-large", "2-large"] {
+        sandbox.write(&format!("media/{name}"), vec![b'x'; 16 << 20]);
+        sandbox.write(&format!("backup/{name}"), "old");
+    }
+    sandbox.put("media:0", "x");
+    let mut child = sandbox
+        .command(&["sync", "-vv", "--bandwidth", "64KiB", "--concurrency=2", "media:", "backup:"])
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !(line.contains("\"open\"") && line.contains("large")) {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended");
+    }
+    child.stderr = Some(log.into_inner());
+    child
+}
+
+#[test]
+fn a_signal_ends_a_copy_that_takes_too_long_and_keeps_the_old_object() {
+    let sandbox = Sandbox::new();
+    let child = held_sync(&sandbox);
+    signal(&child, "TERM");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert!(ended(&run, 75).contains("interrupted; run again"), "{}", run.err);
+    assert_eq!(sandbox.read("backup/1-large") + &sandbox.read("backup/2-large"), "oldold");
+    assert_eq!(backup(&sandbox), "0\n1-large\n2-large\n");
+}
+
+#[test]
+fn a_second_signal_ends_a_sync_at_once() {
+    let sandbox = Sandbox::new();
+    let child = held_sync(&sandbox);
+    signal(&child, "INT");
+    signal(&child, "TERM");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert!(!ended(&run, 75).contains("interrupted"), "{}", run.err);
+    assert_eq!(sandbox.read("backup/1-large"), "old");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_list_of_keys() {
+    let sandbox = sandbox(&["a"]);
+    let mut command = sandbox.command(&["sync", "--keys-from", "-", "media:", "backup:"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More than the pipe holds, so that some of it has been read.
+    std::io::Write::write_all(&mut stdin, &b"a\n".repeat(100_000)).unwrap();
+    signal(&child, "INT");
+    let run = Run::from(child.wait_with_output().unwrap());
+    ended(&run, 75);
+    assert_eq!(backup(&sandbox), "");
+    drop(stdin);
+}
