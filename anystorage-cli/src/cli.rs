@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put, rm,
+    cat, completions, config, cp, drivers, du, exists, get, ls, manual, meta, mirror, mv, put, rm,
     serve, stat, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
@@ -69,6 +69,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Ls(ls::Args),
+    Du(du::Args),
     Stat(stat::Args),
     Exists(exists::Args),
     Cat(cat::Args),
@@ -115,6 +116,7 @@ impl Verb {
         let mut resolver = Resolver::new(config)?;
         let outcome = match self {
             Self::Ls(args) => ls::run(args, &mut resolver).await,
+            Self::Du(args) => du::run(args, &mut resolver).await,
             Self::Stat(args) => stat::run(args, &mut resolver).await,
             Self::Exists(args) => exists::run(args, &mut resolver).await,
             Self::Cat(args) => cat::run(args, &mut resolver).await,

@@ -17,6 +17,7 @@ const SHOW_AFTER: Duration = Duration::from_millis(500);
 
 const SIZED_TEMPLATE: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const UNSIZED_TEMPLATE: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
+const LISTED_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {elapsed}";
 const OBJECTS_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
 
 /// Counts bytes and shows them on a terminal. Removes the bar when it is dropped.
@@ -44,6 +45,11 @@ impl Progress {
     /// Returns the progress of many objects.
     pub(crate) fn objects() -> Self {
         Self::new(true, true, OBJECTS_TEMPLATE)
+    }
+
+    /// Returns the progress of a listing.
+    pub(crate) fn listing() -> Self {
+        Self::new(true, true, LISTED_TEMPLATE)
     }
 
     fn new(enabled: bool, many: bool, template: &str) -> Self {
@@ -112,6 +118,12 @@ impl Progress {
         if let Some(shown) = &self.0 {
             shown.bar.set_prefix(done.to_string());
         }
+    }
+
+    /// Counts an object of a listing, given the number of objects so far and its size in bytes.
+    pub(crate) fn count_listed(&self, objects: u64, size: u64) {
+        self.set_objects(objects);
+        self.advance(size);
     }
 
     /// Hides the bar while the function prints.

@@ -28,6 +28,7 @@ mod support;
 mod terminal;
 mod tus;
 mod unfinished;
+mod usage;
 mod verbosity;
 mod writing;
 
