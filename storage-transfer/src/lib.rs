@@ -9,9 +9,9 @@ mod directory;
 mod event;
 mod filter;
 mod headers;
-mod job;
 #[cfg(feature = "inventory")]
 mod inventory;
+mod job;
 mod key_list;
 mod ledger;
 mod listing;
@@ -35,12 +35,12 @@ pub use directory::Directory;
 pub use event::{KeyEvent, OnEvent, Outcome};
 pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
+#[cfg(feature = "inventory")]
+pub use inventory::Inventory;
 pub use job::{
     FailedKey, Job, JobSpec, JobState, JobStatus, ShardState, ShardStatus, Work, WorkEnded,
     WorkSummary,
 };
-#[cfg(feature = "inventory")]
-pub use inventory::Inventory;
 pub use key_list::{KeyList, sort_keys};
 pub use merge::Side;
 pub use stop::Stop;
