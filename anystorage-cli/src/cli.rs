@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     cat, check, completions, config, cp, drivers, du, exists, get, ls, manual, meta, mirror, mv,
-    put, rm, serve, stat, sync, uploads, url,
+    put, rm, serve, stat, sync, transfer, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
@@ -63,6 +63,8 @@ enum Command {
     Verb(Verb),
     Sync(Box<sync::Args>),
     Check(check::Args),
+    #[command(subcommand)]
+    Transfer(Box<transfer::Command>),
     Drivers(drivers::Args),
     Serve(serve::Args),
     Mirror(mirror::Args),
@@ -109,6 +111,11 @@ impl Cli {
                 self.verbosity.init_log();
                 let stop = Stop::new();
                 run_until_stopped(&stop, check::run(args, self.config, &stop))
+            }
+            Command::Transfer(command) => {
+                self.verbosity.init_log();
+                let stop = Stop::new();
+                run_until_stopped(&stop, transfer::run(*command, self.config, &stop))
             }
             Command::Drivers(args) => drivers::run(&args),
             Command::Serve(args) => {

@@ -109,6 +109,8 @@
 //! | `uploads` | resumable uploads into a storage; module `serve::uploads` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
+//! | `inventory` | S3 Inventory in CSV as a source of keys, for `transfer` |
+//! | `inventory-parquet` | S3 Inventory in Parquet, too |
 //! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
 //! | `checksums` (default) | computing and verifying checksums |

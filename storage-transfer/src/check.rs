@@ -16,7 +16,7 @@ use crate::filter::Filter;
 use crate::listing::NameRange;
 use crate::merge::{Merge, Pair, Step};
 use crate::retry::Retry;
-use crate::steps::{Steps, sort_keys};
+use crate::steps::Steps;
 use crate::stop::Stop;
 use crate::sync::Ended;
 
@@ -181,8 +181,8 @@ impl Check {
         self
     }
 
-    /// Compares these keys alone, which are relative to both directories, in any order: they are
-    /// sorted on disk first.
+    /// Compares these keys alone, which are relative to both directories, in byte order
+    /// without repetitions: see [`sort_keys`](crate::sort_keys).
     pub fn keys(mut self, keys: BoxStream<'static, Result<Key>>) -> Self {
         self.keys = Some(keys);
         self
@@ -209,10 +209,7 @@ impl Check {
     async fn run(self) -> Result<CheckSummary> {
         let Self { shared, filter, keys, concurrency, stop } = self;
         let mut steps = match keys {
-            Some(keys) => {
-                let keys = sort_keys(keys).await?;
-                Steps::keys(shared.source.clone(), shared.target.clone(), keys)
-            }
+            Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
             None => {
                 let range = NameRange::default();
                 Steps::listings(Merge::begin(&shared.source, &shared.target, &range))

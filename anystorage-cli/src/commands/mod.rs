@@ -19,5 +19,6 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod stat;
 pub(crate) mod sync;
+pub(crate) mod transfer;
 pub(crate) mod uploads;
 pub(crate) mod url;

@@ -4,17 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anystorage::transfer::{
-    self, Bandwidth, Comparison, Concurrency, DeleteExtras, Existing, Filter, HeaderRule, KeyEvent,
-    LostMetadata, MaxDelete, Outcome, Stop, SyncOptions, Synchronize,
+    self, Bandwidth, Concurrency, Filter, JobSpec, KeyEvent, Outcome, Stop, Synchronize,
 };
-use anystorage::{Error, ErrorKind, Key};
+use anystorage::{Error, ErrorKind};
 
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::resolver::{Purpose, Resolver};
-use crate::sizes;
-use crate::syncing::filters::FilterArgs;
+use crate::syncing::job::{self, JobArgs, print_job};
 use crate::syncing::keys::KeyArgs;
+use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
 use crate::syncing::sides::Sides;
 use crate::syncing::specials::Specials;
@@ -45,50 +44,15 @@ pub(crate) struct Args {
     /// change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Delete objects of the destination that the source lacks, after all copies
-    #[arg(long)]
-    delete: bool,
-    /// Delete nothing if there are more extra objects than N, or P% of those of the destination
-    #[arg(long, value_name = "N|P%", requires = "delete", value_parser = max_delete)]
-    max_delete: Option<MaxDelete>,
-    /// Move objects into this directory of the destination before they are replaced or deleted; it
-    /// is not compared
-    #[arg(long, value_name = "PREFIX", value_parser = backup)]
-    backup: Option<String>,
-    /// Delete although the source has no objects
-    #[arg(long)]
-    allow_empty_source: bool,
-    /// How objects are compared: listing, size, mtime, etag or checksum
-    #[arg(
-        long,
-        value_name = "HOW",
-        value_enum,
-        default_value = "listing",
-        hide_possible_values = true
-    )]
-    compare: CompareBy,
     #[command(flatten)]
-    existing: ExistingArgs,
-    #[command(flatten)]
-    filters: FilterArgs,
+    what: OptionArgs,
     #[command(flatten)]
     keys: KeyArgs,
-    /// Set a header of the copies of the keys that a pattern matches; may be repeated
-    #[arg(long, value_name = "GLOB:NAME=VALUE", value_parser = header_rule)]
-    set_header: Vec<HeaderRule>,
-    /// What to do with metadata that the destination cannot keep: keep, which makes that key fail,
-    /// or drop
-    #[arg(
-        long,
-        value_name = "HOW",
-        value_enum,
-        default_value = "keep",
-        hide_possible_values = true
-    )]
-    metadata: LostBy,
     /// With a local source: skip symlinks and special files without an error
     #[arg(long)]
     skip_links: bool,
+    #[command(flatten)]
+    job: SyncJobArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -104,76 +68,15 @@ pub(crate) struct Args {
     target: Location,
 }
 
-/// What happens with objects that both sides have.
-#[derive(Debug, Clone, Copy, clap::Args)]
-#[group(multiple = false)]
-struct ExistingArgs {
-    /// Copy what is missing, and leave what exists as it is
-    #[arg(long)]
-    ignore_existing: bool,
-    /// Leave objects of the destination that are newer than those of the source
-    #[arg(long)]
-    update: bool,
-    /// Make objects that differ a failure, and leave them as they are
-    #[arg(long)]
-    immutable: bool,
-}
-
-impl ExistingArgs {
-    fn existing(self) -> Existing {
-        match (self.ignore_existing, self.update, self.immutable) {
-            (true, _, _) => Existing::Ignore,
-            (_, true, _) => Existing::Update,
-            (_, _, true) => Existing::Immutable,
-            _ => Existing::Replace,
-        }
-    }
-}
-
-/// How fast a sync may be.
-#[derive(Debug, Clone, Copy, clap::Args)]
-struct LimitArgs {
-    /// The most bytes per second that pass through this command, as in 10MiB
-    #[arg(long, value_name = "SIZE", value_parser = bandwidth)]
-    bandwidth: Option<u64>,
-    /// The most requests per second for objects
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    requests: Option<u64>,
-    /// How many objects to handle at a time; by default as many as the services keep up with
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: Option<u16>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum CompareBy {
-    Listing,
-    Size,
-    Mtime,
-    Etag,
-    Checksum,
-}
-
-impl CompareBy {
-    fn comparison(self) -> Comparison {
-        match self {
-            Self::Listing => Comparison::Listing,
-            Self::Size => Comparison::Size,
-            Self::Mtime => Comparison::Mtime,
-            Self::Etag => Comparison::ETag,
-            Self::Checksum => Comparison::Checksum,
-        }
-    }
-}
-
-/// What happens with metadata that the destination cannot keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum LostBy {
-    /// The key fails.
-    #[value(alias = "fail")]
-    Keep,
-    /// The copy lacks it. The other name is that of `cp`.
-    #[value(alias = "drop-invalid")]
-    Drop,
+/// The options for a sync whose state is stored.
+#[derive(Debug, Clone, clap::Args)]
+struct SyncJobArgs {
+    /// Keep the state of the run in this directory, so that a run that was killed goes on, also
+    /// inside a large file; after a run that has ended, begin a new one
+    #[arg(long, value_name = "LOC", conflicts_with_all = ["dry_run", "keys_from"])]
+    job: Option<Location>,
+    #[command(flatten)]
+    lease: JobArgs,
 }
 
 pub(crate) async fn run(
@@ -184,12 +87,19 @@ pub(crate) async fn run(
     let mut resolver = Resolver::new(config)?;
     let locations = (&args.source, &args.target);
     let sides = Sides::resolve(&mut resolver, locations, Purpose::NewDirectory)?;
-    let filter = args.filters.build()?;
+    let filter = args.what.filters.build()?;
     sides.refuse_overlap(&filter)?;
+    if let Some(at) = &args.job.job {
+        return run_job(&args, &mut resolver, &sides, (at, filter), stop).await;
+    }
     let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;
-    let mut sync = transfer::sync(&sides.from, &sides.to, args.options(filter, deletes));
+    let mut sync = transfer::sync(&sides.from, &sides.to, {
+        let mut options = args.what.options(filter, deletes);
+        options.dry_run = args.dry_run;
+        options
+    });
     if let Some(keys) = keys {
         sync = sync.keys(keys);
     }
@@ -200,9 +110,9 @@ pub(crate) async fn run(
     let result = SyncResult {
         sides: &sides,
         summary,
-        comparison: args.compare.comparison(),
-        existing: args.existing.existing(),
-        deletes: args.delete,
+        comparison: args.what.comparison(),
+        existing: args.what.existing(),
+        deletes: args.what.delete,
         dry_run: args.dry_run,
         has_key_list: args.keys.is_set(),
         records_failures: args.records.records_failures(),
@@ -221,6 +131,39 @@ pub(crate) async fn run(
         result.print_json(exit)?;
     }
     Ok(exit)
+}
+
+/// Plans or continues the job of this sync, and works on it.
+async fn run_job(
+    args: &Args,
+    resolver: &mut Resolver,
+    sides: &Sides,
+    (at, filter): (&Location, Filter),
+    stop: &Stop,
+) -> Result<ExitStatus, Failure> {
+    if !args.skip_links {
+        job::refuse_specials(sides, &filter, args.what.delete).await?;
+    }
+    let at = job::directory(resolver, at)?;
+    let options = args.what.options(filter, args.what.delete);
+    let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
+    let status = job.status().await.map_err(|error| at.failure(&error))?;
+    if job::has_ended(&status) {
+        job.resume().await.map_err(|error| at.failure(&error))?;
+    }
+    let recorder = Recorder::new(sides, &args.records, &args.keys, stop)?;
+    let job = args.job.lease.apply(job);
+    let mut work = job::limited(job.work(&sides.from, &sides.to), args.limits).stop(stop.clone());
+    if let Some(on_bytes) = recorder.progress.on_bytes() {
+        work = work.on_bytes(on_bytes);
+    }
+    let (observer, shared) = (args.observer(), Arc::clone(&recorder));
+    let outcome = work.on_event(Arc::new(move |event| observer.record(&shared, event))).await;
+    let finished = recorder.finish();
+    let summary = outcome.map_err(|error| engine_failure(sides, &error))?;
+    finished?;
+    print_job(sides, summary, &options, args.json)
 }
 
 /// Returns the failure of an error that ended the engine.
@@ -243,8 +186,8 @@ impl Args {
         recorder: &Arc<Recorder>,
     ) -> Result<(Filter, bool), Failure> {
         let reports = !self.skip_links && !self.keys.is_set();
-        let Some(directory) = sides.local_source().filter(|_| reports || self.delete) else {
-            return Ok((filter, self.delete));
+        let Some(directory) = sides.local_source().filter(|_| reports || self.what.delete) else {
+            return Ok((filter, self.what.delete));
         };
         let specials = Specials::find(directory, &filter, |special| {
             if reports {
@@ -252,7 +195,7 @@ impl Args {
             }
         });
         let specials = specials.await;
-        if !self.delete {
+        if !self.what.delete {
             return Ok((filter, false));
         }
         if specials.has_too_many {
@@ -261,28 +204,8 @@ impl Args {
             recorder.refuse(Failure::usage(format!("{}: {line}", sides.source)));
             return Ok((filter, false));
         }
-        let filter = specials.exclude(self.filters.builder()?).build();
+        let filter = specials.exclude(self.what.filters.builder()?).build();
         Ok((filter.map_err(|error| Failure::usage(error.message()))?, true))
-    }
-
-    fn options(&self, filter: Filter, deletes: bool) -> SyncOptions {
-        let mut options = SyncOptions::new();
-        options.comparison = self.compare.comparison();
-        options.existing = self.existing.existing();
-        options.filter = filter;
-        options.delete = deletes.then(|| match self.max_delete {
-            Some(max) => DeleteExtras::new().max(max),
-            None => DeleteExtras::new(),
-        });
-        options.backup.clone_from(&self.backup);
-        options.headers.clone_from(&self.set_header);
-        options.lost_metadata = match self.metadata {
-            LostBy::Keep => LostMetadata::Fail,
-            LostBy::Drop => LostMetadata::DropAndReport,
-        };
-        options.allow_empty_source = self.allow_empty_source;
-        options.dry_run = self.dry_run;
-        options
     }
 
     fn limited(&self, mut sync: Synchronize) -> Synchronize {
@@ -294,11 +217,22 @@ impl Args {
         }
         match self.limits.concurrency {
             // The lines of a dry run are in the order of the keys, and it waits for no request.
-            None if self.dry_run && self.compare != CompareBy::Checksum => {
+            None if self.dry_run && self.what.compare != CompareBy::Checksum => {
                 sync.concurrency(Concurrency::Fixed(1))
             }
-            Some(objects) => sync.concurrency(Concurrency::Fixed(usize::from(objects))),
-            None => sync,
+            _ => match self.limits.concurrency() {
+                Some(concurrency) => sync.concurrency(concurrency),
+                None => sync,
+            },
+        }
+    }
+
+    fn observer(&self) -> Observer {
+        Observer {
+            prints: self.dry_run && !self.json,
+            deletes: self.what.delete,
+            dry_run: self.dry_run,
+            has_key_list: self.keys.is_set(),
         }
     }
 
@@ -307,12 +241,7 @@ impl Args {
             sync = sync.on_bytes(on_bytes);
         }
         let recorder = Arc::clone(recorder);
-        let observer = Observer {
-            prints: self.dry_run && !self.json,
-            deletes: self.delete,
-            dry_run: self.dry_run,
-            has_key_list: self.keys.is_set(),
-        };
+        let observer = self.observer();
         sync.on_event(Arc::new(move |event| observer.record(&recorder, event)))
     }
 }
@@ -347,75 +276,6 @@ impl Observer {
         recorder.record(&Item { symbol, key, size, error, is_failed, is_printed });
         if let Some(error) = error.filter(|_| !is_failed && is_changed) {
             recorder.dropped(key, error);
-        }
-    }
-}
-
-fn max_delete(text: &str) -> Result<MaxDelete, String> {
-    let wrong = || "write a number, or a percentage from 0% to 100%".to_owned();
-    match text.strip_suffix('%') {
-        Some(percent) => match percent.parse::<u8>() {
-            Ok(percent) if percent <= 100 => Ok(MaxDelete::Percent(percent)),
-            _ => Err(wrong()),
-        },
-        None => text.parse().map(MaxDelete::Count).map_err(|_| wrong()),
-    }
-}
-
-fn backup(text: &str) -> Result<String, String> {
-    let name = text.trim_end_matches('/');
-    Key::new(name).map(|key| key.to_string()).map_err(|error| error.message().to_owned())
-}
-
-fn bandwidth(text: &str) -> Result<u64, String> {
-    match sizes::parse(text)? {
-        0 => Err("write at least 1 byte per second".to_owned()),
-        bytes => Ok(bytes),
-    }
-}
-
-fn header_rule(text: &str) -> Result<HeaderRule, String> {
-    let (pattern, name, value) = header_parts(text)
-        .ok_or("write GLOB:NAME=VALUE, as in '*.css:Cache-Control=max-age=3600'")?;
-    HeaderRule::new(pattern, name, value).map_err(|error| error.message().to_owned())
-}
-
-/// Splits `GLOB:NAME=VALUE`. The pattern ends at the first colon before a name and `=`.
-fn header_parts(text: &str) -> Option<(&str, &str, &str)> {
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    text.match_indices(':').find_map(|(colon, _)| {
-        let (name, value) = text[colon + 1..].split_once('=')?;
-        (colon > 0 && is_name(name)).then_some((&text[..colon], name, value))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_of_deletions_is_a_number_or_a_percentage() {
-        assert_eq!(max_delete("10"), Ok(MaxDelete::Count(10)));
-        assert_eq!(max_delete("50%"), Ok(MaxDelete::Percent(50)));
-        for wrong in ["", "%", "-1", "101%", "1.5%", "ten"] {
-            assert!(max_delete(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_header_rule_ends_its_pattern_before_the_name() {
-        for (text, parts) in [
-            ("*.css:Cache-Control=max-age=3600", ("*.css", "Cache-Control", "max-age=3600")),
-            ("a:b/*=x:x-amz-meta-k=v:w=x", ("a:b/*=x", "x-amz-meta-k", "v:w=x")),
-            ("**:Content-Type=text/a; b=c", ("**", "Content-Type", "text/a; b=c")),
-        ] {
-            assert_eq!(header_parts(text), Some(parts));
-            header_rule(text).unwrap();
-        }
-        for wrong in ["", "*.css", "*.css:Cache-Control", ":Cache-Control=x", "*:X-Odd=x", "*:=x"] {
-            assert!(header_rule(wrong).is_err(), "{wrong}");
         }
     }
 }

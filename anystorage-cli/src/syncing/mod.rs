@@ -2,8 +2,10 @@
 //! what happened to each key, and the summary.
 
 pub(crate) mod filters;
+pub(crate) mod job;
 pub(crate) mod keys;
 pub(crate) mod line_file;
+pub(crate) mod options;
 pub(crate) mod recorder;
 pub(crate) mod sides;
 pub(crate) mod specials;

@@ -37,7 +37,7 @@ impl SyncResult<'_> {
     /// Returns the number of keys that need another run.
     fn unsettled(&self) -> u64 {
         let vanished = if self.has_key_list { self.summary.counts.vanished } else { 0 };
-        self.failed() + self.summary.counts.unknown + vanished
+        self.failed() + self.summary.counts.unknown + self.summary.counts.kept + vanished
     }
 
     pub(crate) fn exit(&self) -> ExitStatus {
@@ -99,6 +99,7 @@ impl SyncResult<'_> {
         }
         parts.push(format!("{} same{}", counts.same, self.evidence()));
         add(&mut parts, self.failed(), "failed");
+        add(&mut parts, counts.kept, "kept although extra, because a copy near them failed");
         add(&mut parts, counts.unknown, "unknown");
         let vanished = if self.has_key_list {
             "without an object"

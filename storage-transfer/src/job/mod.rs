@@ -47,6 +47,13 @@ const LEASE: Duration = Duration::from_secs(60);
 /// The most shards of a job.
 const MAX_SHARDS: usize = 10_000;
 
+/// Where the shards of a new job begin.
+enum Borders {
+    /// So many shards, by probing the listing.
+    Probe(usize),
+    Known(Vec<String>),
+}
+
 /// A transfer whose state is in a storage.
 ///
 /// ```
@@ -85,9 +92,37 @@ impl Job {
     pub async fn plan(
         at: &Directory,
         spec: JobSpec,
-        (source, target): (&Directory, &Directory),
+        sides: (&Directory, &Directory),
         shards: usize,
     ) -> Result<Self> {
+        Self::plan_with(at, spec, sides, Borders::Probe(shards)).await
+    }
+
+    /// Creates a job as [`plan`](Self::plan) does, with these borders of shards, such as those of
+    /// an inventory. The borders may be out of date: each object belongs to exactly one shard in
+    /// any case.
+    ///
+    /// # Errors
+    /// As `plan`.
+    pub async fn plan_with_borders(
+        at: &Directory,
+        spec: JobSpec,
+        sides: (&Directory, &Directory),
+        borders: Vec<String>,
+    ) -> Result<Self> {
+        Self::plan_with(at, spec, sides, Borders::Known(borders)).await
+    }
+
+    async fn plan_with(
+        at: &Directory,
+        spec: JobSpec,
+        (source, target): (&Directory, &Directory),
+        borders: Borders,
+    ) -> Result<Self> {
+        let shards = match &borders {
+            Borders::Probe(shards) => *shards,
+            Borders::Known(borders) => borders.len() + 1,
+        };
         if !(1..=MAX_SHARDS).contains(&shards) {
             let message = format!("{shards} shards: choose 1 to {MAX_SHARDS}");
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -104,7 +139,14 @@ impl Job {
         } else {
             job.store.create_job(&JobDocument::new(spec)?).await?;
         }
-        let borders = split::borders(source, shards).await?;
+        let borders = match borders {
+            Borders::Probe(shards) => split::borders(source, shards).await?,
+            Borders::Known(mut borders) => {
+                borders.sort();
+                borders.dedup();
+                borders
+            }
+        };
         job.write_shards(&borders).await?;
         job.change_state(|state| (state == JobState::Planning).then_some(JobState::Copying))
             .await?;

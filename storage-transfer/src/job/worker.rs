@@ -29,7 +29,7 @@ use crate::sync::extras::Extra;
 use crate::sync::gate::Gate;
 use crate::sync::pass::Pass;
 use crate::sync::shared::Shared;
-use crate::sync::summary::{Counts, Ended};
+use crate::sync::summary::{Counts, Ended, SyncSummary};
 use crate::sync::unknown::UnknownNames;
 use crate::sync::{self, Concurrency, Refusal};
 
@@ -80,6 +80,19 @@ impl WorkSummary {
     pub fn is_done(&self) -> bool {
         let Counts { failed, unknown, kept, .. } = self.counts;
         matches!(self.ended, WorkEnded::Done) && failed + unknown + kept == 0
+    }
+}
+
+impl From<WorkSummary> for SyncSummary {
+    /// Returns the same result in the form of a sync. A job that was cancelled is interrupted.
+    fn from(work: WorkSummary) -> Self {
+        let (ended, refused) = match work.ended {
+            WorkEnded::Done => (Ended::Complete, None),
+            WorkEnded::Refused(refusal) => (Ended::Complete, Some(refusal)),
+            WorkEnded::Interrupted | WorkEnded::Cancelled => (Ended::Interrupted, None),
+            WorkEnded::Broken(side, error) => (Ended::Broken(side, error), None),
+        };
+        Self { counts: work.counts, ended, refused }
     }
 }
 

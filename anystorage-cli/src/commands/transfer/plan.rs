@@ -1,0 +1,82 @@
+//! `transfer plan`: makes a job.
+
+use anystorage::transfer::JobSpec;
+
+use super::JobLocation;
+use crate::exit::{ExitStatus, Failure};
+use crate::location::Location;
+use crate::output;
+use crate::resolver::{Purpose, Resolver};
+use crate::syncing::job;
+use crate::syncing::options::OptionArgs;
+use crate::syncing::sides::Sides;
+
+/// Make a job: divide the source into shards, and store what is to be done
+///
+/// Nothing is transferred. The same command again finds the same job; other options or directories
+/// need another place. The state contains the names of both directories as typed, and no
+/// credentials: each worker finds its storages by its own configuration.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  anystorage transfer plan --job state:jobs/media --shards 64 media: archive:media
+  anystorage transfer work --job state:jobs/media            on each of many machines
+
+The shards have about the same number of objects. Plan 10 to 50 for each worker. Exit codes: those
+of sync.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    at: JobLocation,
+    /// How many shards to make at most, up to 10000
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    shards: usize,
+    /// Find the borders of the shards in an S3 Inventory, instead of probing the listing: the
+    /// location of its manifest.json
+    #[arg(long, value_name = "LOC")]
+    inventory: Option<Location>,
+    #[command(flatten)]
+    what: OptionArgs,
+    /// The directory to copy from
+    #[arg(value_name = "SRC")]
+    source: Location,
+    /// The directory to copy to
+    #[arg(value_name = "DST")]
+    target: Location,
+}
+
+pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatus, Failure> {
+    let locations = (&args.source, &args.target);
+    let sides = Sides::resolve(resolver, locations, Purpose::NewDirectory)?;
+    let filter = args.what.filters.build()?;
+    sides.refuse_overlap(&filter)?;
+    job::refuse_specials(&sides, &filter, args.what.delete).await?;
+    let at = job::directory(resolver, &args.at.job)?;
+    let options = args.what.options(filter, args.what.delete);
+    let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let borders = match &args.inventory {
+        Some(manifest) => Some(inventory_borders(resolver, manifest, &sides, args.shards).await?),
+        None => None,
+    };
+    let job = job::plan(&at, spec, &sides, args.shards, borders).await?;
+    let status = job.status().await.map_err(|error| job::failure(&at, &error))?;
+    output::print(&format!("{at}: {} shards", status.shards.len()))?;
+    Ok(ExitStatus::Success)
+}
+
+/// Returns the borders of shards by an inventory, as names below the source.
+async fn inventory_borders(
+    resolver: &mut Resolver,
+    manifest: &Location,
+    sides: &Sides,
+    shards: usize,
+) -> Result<Vec<String>, Failure> {
+    let place = resolver.resolve(manifest, Purpose::Existing)?;
+    let failure = |error: anystorage::Error| place.failure(&error);
+    let inventory = anystorage::transfer::Inventory::open(&place.storage, place.key()?);
+    let inventory = inventory.await.map_err(failure)?;
+    let borders = inventory.borders(shards).await.map_err(failure)?;
+    let prefix = sides.from.prefix().as_str();
+    // Keys of the bucket that are not below the source are no borders of it.
+    let names = borders.iter().filter_map(|key| key.as_str().strip_prefix(prefix));
+    Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
