@@ -6,8 +6,8 @@ use anystorage::transfer::Stop;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    cat, check, completions, config, cp, drivers, exists, get, ls, manual, meta, mirror, mv, put,
-    rm, serve, stat, sync, uploads, url,
+    cat, check, completions, config, cp, drivers, du, exists, get, ls, manual, meta, mirror, mv,
+    put, rm, serve, stat, sync, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
@@ -74,6 +74,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Ls(ls::Args),
+    Du(du::Args),
     Stat(stat::Args),
     Exists(exists::Args),
     Cat(cat::Args),
@@ -130,6 +131,7 @@ impl Verb {
         let mut resolver = Resolver::new(config)?;
         let outcome = match self {
             Self::Ls(args) => ls::run(args, &mut resolver).await,
+            Self::Du(args) => du::run(args, &mut resolver).await,
             Self::Stat(args) => stat::run(args, &mut resolver).await,
             Self::Exists(args) => exists::run(args, &mut resolver).await,
             Self::Cat(args) => cat::run(args, &mut resolver).await,

@@ -21,6 +21,7 @@ const SIZED_TEMPLATE: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {
 const UNSIZED_TEMPLATE: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
 const KEYS_TEMPLATE: &str =
     "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed} {wide_msg}";
+const LISTED_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {elapsed}";
 const OBJECTS_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
 
 /// Counts bytes and shows them on a terminal. Removes the bar when it is dropped.
@@ -76,6 +77,11 @@ impl Progress {
             shown.bar.set_message(escape_invisible(key).into_owned());
             self.advance(0);
         }
+    }
+
+    /// Returns the progress of a listing.
+    pub(crate) fn listing() -> Self {
+        Self::new(true, true, LISTED_TEMPLATE)
     }
 
     fn new(enabled: bool, many: bool, template: &str) -> Self {
@@ -145,6 +151,12 @@ impl Progress {
         if let Some(shown) = &self.0 {
             shown.bar.set_prefix(done.to_string());
         }
+    }
+
+    /// Counts an object of a listing, given the number of objects so far and its size in bytes.
+    pub(crate) fn count_listed(&self, objects: u64, size: u64) {
+        self.set_objects(objects);
+        self.advance(size);
     }
 
     /// Hides the bar while the function prints.

@@ -16,7 +16,7 @@ use crate::filter::Filter;
 use crate::listing::NameRange;
 use crate::merge::{Merge, Pair, Step};
 use crate::retry::Retry;
-use crate::steps::Steps;
+use crate::steps::{Steps, sort_keys};
 use crate::stop::Stop;
 use crate::sync::Ended;
 
@@ -150,7 +150,7 @@ pub type OnVerdict = Arc<dyn Fn(&VerdictEvent<'_>) + Send + Sync>;
 /// size as [`CheckBy`] says. Changes nothing. If the future is dropped, the check ends.
 ///
 /// # Errors
-/// Fails only for a panic of a task. All other failures are in the summary.
+/// The error of a list of keys, and those of temporary files that sort it. All other failures are in the summary.
 #[must_use = "nothing is compared until it is awaited"]
 pub struct Check {
     shared: Shared,
@@ -181,8 +181,8 @@ impl Check {
         self
     }
 
-    /// Compares these keys alone, which are relative to both directories. They must be in byte
-    /// order without repetitions.
+    /// Compares these keys alone, which are relative to both directories, in any order: they are
+    /// sorted on disk first.
     pub fn keys(mut self, keys: BoxStream<'static, Result<Key>>) -> Self {
         self.keys = Some(keys);
         self
@@ -209,7 +209,10 @@ impl Check {
     async fn run(self) -> Result<CheckSummary> {
         let Self { shared, filter, keys, concurrency, stop } = self;
         let mut steps = match keys {
-            Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
+            Some(keys) => {
+                let keys = sort_keys(keys).await?;
+                Steps::keys(shared.source.clone(), shared.target.clone(), keys)
+            }
             None => {
                 let range = NameRange::default();
                 Steps::listings(Merge::begin(&shared.source, &shared.target, &range))

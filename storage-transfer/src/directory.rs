@@ -22,6 +22,7 @@ pub struct Directory {
     storage: Storage,
     /// Empty, or ends in a slash.
     prefix: Prefix,
+    is_unsorted: bool,
 }
 
 impl Directory {
@@ -35,7 +36,20 @@ impl Directory {
             path if path.ends_with('/') => path.to_owned(),
             path => format!("{path}/"),
         };
-        Ok(Self { storage: storage.clone(), prefix: Prefix::new(text)? })
+        Ok(Self { storage: storage.clone(), prefix: Prefix::new(text)?, is_unsorted: false })
+    }
+
+    /// Notes that the storage lists its keys in no order, as S3 directory buckets do. The listing is
+    /// then sorted on disk before it is compared. Without this note, a listing that is not sorted
+    /// ends the transfer.
+    #[must_use]
+    pub fn unsorted(mut self) -> Self {
+        self.is_unsorted = true;
+        self
+    }
+
+    pub(crate) fn is_unsorted(&self) -> bool {
+        self.is_unsorted
     }
 
     /// Returns the storage.

@@ -9,6 +9,8 @@ mod directory;
 mod event;
 mod filter;
 mod headers;
+#[cfg(feature = "inventory")]
+mod inventory;
 mod job;
 mod key_list;
 mod ledger;
@@ -33,6 +35,8 @@ pub use directory::Directory;
 pub use event::{KeyEvent, OnEvent, Outcome};
 pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
+#[cfg(feature = "inventory")]
+pub use inventory::Inventory;
 pub use job::{
     FailedKey, Job, JobSpec, JobState, JobStatus, ShardState, ShardStatus, Work, WorkEnded,
     WorkSummary,

@@ -1,11 +1,15 @@
 //! [`Listing`]: the objects of one side, in order, read ahead by a task of its own.
 
+use std::future;
 use std::ops::ControlFlow;
 
-use storage_core::{Entry, Error, ErrorKind, Key, ListOptions, ObjectEntry, Result};
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use storage_core::{Entry, Error, ErrorKind, Key, ObjectEntry, Result};
 use tokio::sync::mpsc;
 
 use crate::directory::Directory;
+use crate::sort::{SortOptions, sort_listing};
 
 /// How many entries pass between the tasks at a time.
 const BATCH: usize = 256;
@@ -66,12 +70,10 @@ impl Listing {
 
 /// Sends the items of a listing until it ends or the receiver is dropped.
 async fn read(directory: Directory, range: NameRange, sender: mpsc::Sender<Vec<Listed>>) {
-    let mut options = ListOptions::new();
-    if let Some(after) = &range.after {
-        options = options.start_after(format!("{}{after}", directory.prefix().as_str()));
-    }
-    let list = directory.storage().list_with(directory.prefix().as_str(), options);
-    let mut entries = list.with_folder_markers().entries();
+    let mut entries = match entries(&directory, &range).await {
+        Ok(entries) => entries,
+        Err(error) => return drop(sender.send(vec![Listed::Broken(error)]).await),
+    };
     let (mut batch, mut last) = (Vec::with_capacity(BATCH), None);
     while let Some(entry) = entries.next().await {
         let item = match checked(&directory, &range, entry, &mut last) {
@@ -92,6 +94,33 @@ async fn read(directory: Directory, range: NameRange, sender: mpsc::Sender<Vec<L
     }
     // If the receiver is gone, it does not need the rest.
     let _ = sender.send(batch).await;
+}
+
+/// Begins the listing of a range, which is sorted first if the storage does not do that.
+async fn entries(
+    directory: &Directory,
+    range: &NameRange,
+) -> Result<BoxStream<'static, Result<Entry>>> {
+    let prefix = directory.prefix().as_str();
+    let list = directory.storage().list(prefix);
+    if directory.is_unsorted() {
+        let objects = list
+            .entries()
+            .filter_map(|entry| future::ready(entry.map(Entry::into_object).transpose()));
+        let sorted = sort_listing(objects, SortOptions::default()).await?;
+        // A listing without order cannot begin after a name.
+        let after = range.after.as_ref().map(|after| format!("{prefix}{after}"));
+        let is_in_range = move |object: &ObjectEntry| {
+            after.as_deref().is_none_or(|after| object.key.as_str() > after)
+        };
+        let objects = sorted.try_filter(move |object| future::ready(is_in_range(object)));
+        return Ok(objects.map_ok(Entry::Object).boxed());
+    }
+    let list = match &range.after {
+        Some(after) => list.start_after(format!("{prefix}{after}")),
+        None => list,
+    };
+    Ok(list.with_folder_markers().entries().boxed())
 }
 
 /// Converts an entry. Breaks at the end of the range, or with the error that ends the listing.
@@ -136,7 +165,7 @@ fn foreign(directory: &Directory, key: &str) -> Error {
 fn out_of_order(directory: &Directory, last: &str, key: &str) -> Error {
     let message = format!(
         "the listing is not sorted: {key:?} follows {last:?}; without order it is unknown which \
-         keys are missing, so nothing was deleted"
+         keys are missing, so nothing was deleted; sort the listing on disk (unsorted)"
     );
     Error::new(ErrorKind::Unsupported, message).with_driver(directory.storage().info().name.clone())
 }

@@ -92,7 +92,7 @@ impl<R: Record> Sorter<R> {
         let runs = runs.ok_or_else(failed_before)?;
         let mut merge = join(spawn(move || runs.into_merge(batch, &work))).await?;
         drop(stop);
-        Ok(read_all(move || merge.next()))
+        Ok(read_all(move || merge.next()?.map(|frame| frame.decode()).transpose()))
     }
 
     async fn finish_writing(&mut self) -> Result<()> {

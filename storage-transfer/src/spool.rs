@@ -97,7 +97,10 @@ impl<R: Record> Spool<R> {
                 Box::new(BufReader::with_capacity(READ_BUFFER, file).chain(rest))
             }
         };
-        Ok(read_all(move || read_frame(&mut reader).map_err(file_error)))
+        Ok(read_all(move || {
+            let frame = read_frame(&mut reader).map_err(file_error)?;
+            frame.map(|frame| frame.decode()).transpose()
+        }))
     }
 
     async fn finish_writing(&mut self) -> Result<()> {

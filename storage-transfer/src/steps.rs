@@ -8,6 +8,7 @@ use storage_core::{Key, ObjectEntry, Result};
 
 use crate::directory::Directory;
 use crate::merge::{Merge, Pair, Side, Step};
+use crate::sort::{SortOptions, Sorter};
 use crate::sync::act::entry;
 
 /// How many keys of a list are looked up at a time.
@@ -68,6 +69,20 @@ impl Steps {
             Self::Keys(steps) => steps.next().await,
         }
     }
+}
+
+/// Sorts a list of keys on disk, without repetitions.
+///
+/// # Errors
+/// The first error of the list, and errors of temporary files.
+pub(crate) async fn sort_keys(
+    mut keys: BoxStream<'static, Result<Key>>,
+) -> Result<BoxStream<'static, Result<Key>>> {
+    let mut sorter = Sorter::new(SortOptions::default());
+    while let Some(key) = keys.next().await {
+        sorter.push(&key?).await?;
+    }
+    sorter.finish().await
 }
 
 async fn step(source: &Directory, target: &Directory, key: Result<Key>) -> Option<Step> {

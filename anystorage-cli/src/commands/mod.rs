@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod drivers;
+pub(crate) mod du;
 pub(crate) mod exists;
 pub(crate) mod get;
 pub(crate) mod ls;

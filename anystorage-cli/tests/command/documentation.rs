@@ -60,6 +60,7 @@ fn every_command_and_every_long_option_of_the_page_exists() {
     let mut helps = String::new();
     for command in [
         "ls",
+        "du",
         "stat",
         "exists",
         "cat",

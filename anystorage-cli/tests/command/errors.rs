@@ -52,7 +52,7 @@ fn a_usage_error_contains_the_mistake_and_the_help_command() {
         assert_eq!(sandbox.run(arguments).failed(2), format!("anystorage: {line}"));
     }
     let help = sandbox.run(&["--help"]).done();
-    for command in ["ls", "stat", "exists", "cat", "put", "get", "cp", "mv", "rm", "url"] {
+    for command in ["ls", "du", "stat", "exists", "cat", "put", "get", "cp", "mv", "rm", "url"] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))),
             "{command}"

@@ -29,6 +29,7 @@ mod syncing;
 mod terminal;
 mod tus;
 mod unfinished;
+mod usage;
 mod verbosity;
 mod verifying;
 mod writing;

@@ -1,6 +1,6 @@
 //! [`Claims`]: finds shards that are free, expired, or large enough to be divided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,9 +131,8 @@ impl Claims {
     /// Reads the documents that have changed since the last look.
     async fn refresh(&mut self) -> Result<()> {
         let ids = self.store.shard_ids().await?;
-        let is_listed =
-            |id: &str| ids.binary_search_by(|(listed, _)| listed.as_str().cmp(id)).is_ok();
-        self.seen.retain(|id, _| is_listed(id));
+        let listed: BTreeSet<&str> = ids.iter().map(|(id, _)| id.as_str()).collect();
+        self.seen.retain(|id, _| listed.contains(id.as_str()));
         for (id, etag) in &ids {
             if !self.is_current(id, etag.as_ref()) {
                 let shard = match self.store.shard(id).await {

@@ -245,7 +245,7 @@ impl Lease {
             let state = self.state();
             (state.unstored.failed.clone(), state.unstored.extras.clone())
         };
-        let mut number = || {
+        let number = || {
             let mut state = self.state();
             state.files += 1;
             shard.epoch * FILES_PER_EPOCH + state.files

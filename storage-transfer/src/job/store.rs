@@ -1,6 +1,5 @@
 //! [`Store`]: reads and writes the documents of a job on conditions.
 
-use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage_core::{ETag, Error, ErrorKind, Key, Result, Storage};
@@ -103,7 +102,7 @@ impl Store {
         self.storage().delete(self.shard_key(id)?).await
     }
 
-    /// Returns all shards, in the order of their ids.
+    /// Returns all shards, in the order of their documents' names.
     pub(crate) async fn shards(&self) -> Result<Vec<Document<ShardDocument>>> {
         let ids = self.shard_ids().await?;
         let mut shards = Vec::with_capacity(ids.len());

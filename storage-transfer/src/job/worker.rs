@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, Result};
+use tokio::task::JoinSet;
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::Directory;
@@ -24,7 +25,7 @@ use crate::merge::{Merge, Side};
 use crate::steps::Steps;
 use crate::stop::Stop;
 use crate::sync::deletes::{self, Kept};
-use crate::sync::extras::{Extra, ExtraReader};
+use crate::sync::extras::Extra;
 use crate::sync::gate::Gate;
 use crate::sync::pass::Pass;
 use crate::sync::shared::Shared;
@@ -272,13 +273,14 @@ impl Worker {
 
     /// Works on a shard. Returns how the work of this worker ends, if it does.
     async fn shard(&mut self, job: &JobDocument, lease: &Arc<Lease>) -> Result<Option<WorkEnded>> {
-        let keeper =
-            tokio::spawn(keep(self.job.clone(), Arc::clone(lease), self.shared.stop.clone()));
+        // Dropping the set ends the task, also if this future is dropped.
+        let mut keeper = JoinSet::new();
+        keeper.spawn(keep(self.job.clone(), Arc::clone(lease), self.shared.stop.clone()));
         let ended = match job.state {
             JobState::Deleting => self.delete(lease).await,
             _ => self.copy(lease).await,
         };
-        keeper.abort();
+        drop(keeper);
         let ended = match ended {
             Ok(ended) => ended,
             Err(error) => {
@@ -348,8 +350,8 @@ impl Worker {
             if is_safe {
                 let (unknown, failed_ranges) = (UnknownNames::default(), BTreeSet::new());
                 let kept = Kept { unknown: &unknown, failed_ranges: &failed_ranges };
-                let reader = ExtraReader::from_records(extras);
-                deletes::delete_extras(&shared, reader, &kept, &mut counts).await?;
+                let extras = stream::iter(extras.into_iter().map(Ok)).boxed();
+                deletes::delete_extras(&shared, extras, &kept, &mut counts).await?;
                 if shared.stop.is_stopped() {
                     let is_lost = lease.is_lost();
                     return Ok(if is_lost { ShardEnded::Lost } else { ShardEnded::Interrupted });

@@ -21,12 +21,17 @@ impl Frame {
         &self.bytes[..self.key_len]
     }
 
-    pub(crate) fn value(&self) -> &[u8] {
+    fn value(&self) -> &[u8] {
         &self.bytes[self.key_len..]
     }
 
-    pub(crate) fn memory(&self) -> usize {
+    fn memory(&self) -> usize {
         self.bytes.len() + size_of::<Self>()
+    }
+
+    /// Decodes the record, and returns it with the memory of the frame.
+    pub(crate) fn decode<R: super::Record>(&self) -> Result<(R, usize)> {
+        Ok((R::decode(self.key(), self.value())?, self.memory()))
     }
 
     /// Appends the frame as it is written to a file.

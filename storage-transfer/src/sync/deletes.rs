@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::event::{KeyEvent, Outcome};
-use crate::sync::extras::{Extra, ExtraReader};
+use crate::sync::extras::{Extra, ExtraStream};
 use crate::sync::shared::{Shared, target_changed};
 use crate::sync::summary::Counts;
 use crate::sync::unknown::UnknownNames;
@@ -26,17 +26,19 @@ pub(crate) struct Kept<'a> {
 /// Deletes all extras that may be deleted. Stops after the current batch if the transfer is ended.
 pub(crate) async fn delete_extras(
     shared: &Shared,
-    mut extras: ExtraReader,
+    extras: ExtraStream,
     kept: &Kept<'_>,
     counts: &mut Counts,
 ) -> Result<()> {
-    loop {
-        let batch = extras.next_batch(BATCH)?;
-        if batch.is_empty() || shared.stop.is_stopped() {
-            return Ok(());
+    let mut batches = extras.chunks(BATCH);
+    while let Some(batch) = batches.next().await {
+        if shared.stop.is_stopped() {
+            break;
         }
+        let batch = batch.into_iter().collect::<Result<_>>()?;
         delete_batch(shared, batch, kept, counts).await;
     }
+    Ok(())
 }
 
 async fn delete_batch(shared: &Shared, batch: Vec<Extra>, kept: &Kept<'_>, counts: &mut Counts) {

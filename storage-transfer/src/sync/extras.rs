@@ -1,84 +1,23 @@
-//! [`Extras`]: the objects that the source lacks, kept in a temporary file until the copies are
-//! done.
+//! [`Extra`]: an object that the source lacks, which is deleted after the copies.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
-
+use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use storage_core::{Key, ObjectEntry, Result};
+use storage_core::{ETag, Error, ErrorKind, Key, ObjectEntry, Result};
+
+use crate::directory::Directory;
+use crate::sort::Record;
+
+/// The extras of a run, in the order of their names.
+pub(crate) type ExtraStream = BoxStream<'static, Result<Extra>>;
 
 /// An object that the source lacks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extra {
     pub(crate) name: String,
     /// The number of the range of keys that it was found in.
     pub(crate) range: u64,
     pub(crate) size: u64,
-    pub(crate) etag: Option<storage_core::ETag>,
-}
-
-/// A list of extras on disk, in the order of their names.
-#[derive(Debug)]
-pub(crate) struct Extras {
-    file: Option<BufWriter<File>>,
-    len: u64,
-}
-
-impl Extras {
-    pub(crate) fn new() -> Self {
-        Self { file: None, len: 0 }
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
-    pub(crate) fn push(&mut self, extra: &Extra) -> Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(BufWriter::with_capacity(1 << 18, tempfile::tempfile()?)),
-        };
-        // A key contains no line feed, and JSON escapes it anyway.
-        serde_json::to_writer(&mut *file, extra).map_err(std::io::Error::from)?;
-        file.write_all(b"\n")?;
-        self.len += 1;
-        Ok(())
-    }
-
-    /// Returns a reader from the first extra on.
-    pub(crate) fn read(self) -> Result<ExtraReader> {
-        let Some(file) = self.file else { return Ok(ExtraReader::from_records(Vec::new())) };
-        let mut file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        file.rewind()?;
-        Ok(ExtraReader::File(BufReader::with_capacity(1 << 18, file)))
-    }
-}
-
-/// Reads a list of extras.
-#[derive(Debug)]
-pub(crate) enum ExtraReader {
-    File(BufReader<File>),
-    Records(std::vec::IntoIter<Extra>),
-}
-
-impl ExtraReader {
-    pub(crate) fn from_records(records: Vec<Extra>) -> Self {
-        Self::Records(records.into_iter())
-    }
-
-    /// Returns at most this many of the next extras; none at the end.
-    pub(crate) fn next_batch(&mut self, max: usize) -> Result<Vec<Extra>> {
-        let file = match self {
-            Self::File(file) => file,
-            Self::Records(records) => return Ok(records.take(max).collect()),
-        };
-        let (mut batch, mut line) = (Vec::new(), String::new());
-        while batch.len() < max && file.read_line(&mut line)? > 0 {
-            batch.push(serde_json::from_str(&line).map_err(std::io::Error::from)?);
-            line.clear();
-        }
-        Ok(batch)
-    }
+    pub(crate) etag: Option<ETag>,
 }
 
 impl Extra {
@@ -86,7 +25,59 @@ impl Extra {
         Self { name: name.to_owned(), range, size: object.size, etag: object.etag.clone() }
     }
 
-    pub(crate) fn key(&self, directory: &crate::Directory) -> Result<Key> {
+    pub(crate) fn key(&self, directory: &Directory) -> Result<Key> {
         directory.key(&self.name)
+    }
+}
+
+impl Record for Extra {
+    fn sort_key(&self) -> &[u8] {
+        self.name.as_bytes()
+    }
+
+    fn encode_value(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.range.to_le_bytes());
+        out.extend_from_slice(&self.size.to_le_bytes());
+        if let Some(etag) = &self.etag {
+            out.extend_from_slice(etag.to_string().as_bytes());
+        }
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
+        decode(key, value).ok_or_else(|| {
+            let message = "a temporary file is damaged: check the disk and run again";
+            Error::new(ErrorKind::Integrity, message)
+        })
+    }
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Option<Extra> {
+    let (range, value) = value.split_first_chunk()?;
+    let (size, etag) = value.split_first_chunk()?;
+    let etag = match etag {
+        [] => None,
+        etag => Some(std::str::from_utf8(etag).ok()?.parse().ok()?),
+    };
+    Some(Extra {
+        name: String::from_utf8(key.to_vec()).ok()?,
+        range: u64::from_le_bytes(*range),
+        size: u64::from_le_bytes(*size),
+        etag,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extra_is_read_as_it_was_written() {
+        for etag in [None, ETag::strong("a").ok(), ETag::weak("").ok()] {
+            let extra = Extra { name: "a/é".to_owned(), range: 7, size: u64::MAX, etag };
+            let mut value = Vec::new();
+            extra.encode_value(&mut value);
+            assert_eq!(Extra::decode(extra.sort_key(), &value).unwrap(), extra);
+            assert!(Extra::decode(extra.sort_key(), &value[..10]).is_err());
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::directory::{Directory, refuse_overlap};
 use crate::event::OnEvent;
 use crate::listing::NameRange;
 use crate::merge::Merge;
-use crate::steps::Steps;
+use crate::steps::{Steps, sort_keys};
 use crate::stop::Stop;
 use deletes::Kept;
 use gate::Gate;
@@ -85,9 +85,9 @@ pub struct Synchronize {
 }
 
 impl Synchronize {
-    /// Compares these keys alone, which are relative to both directories. They must be in byte
-    /// order without repetitions. Each costs one request on each side. Other objects of the
-    /// destination are not extras.
+    /// Compares these keys alone, which are relative to both directories, in any order: they are
+    /// sorted on disk first. Each costs one request on each side. Other objects of the destination
+    /// are not extras.
     pub fn keys(mut self, keys: BoxStream<'static, Result<Key>>) -> Self {
         self.keys = Some(keys);
         self
@@ -140,7 +140,10 @@ impl Synchronize {
         check(&self.shared)?;
         let shared = Arc::new(self.shared);
         let steps = match self.keys {
-            Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
+            Some(keys) => {
+                let keys = sort_keys(keys).await?;
+                Steps::keys(shared.source.clone(), shared.target.clone(), keys)
+            }
             None => {
                 let range = NameRange::default();
                 Steps::listings(Merge::begin(&shared.source, &shared.target, &range))
@@ -176,7 +179,7 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary
         refused = refusal(&shared.options, delete, &counts);
         if refused.is_none() && extras.len() > 0 {
             let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
-            deletes::delete_extras(shared, extras.read()?, &kept, &mut counts).await?;
+            deletes::delete_extras(shared, extras.finish().await?, &kept, &mut counts).await?;
         }
     }
     let ended = match ended {

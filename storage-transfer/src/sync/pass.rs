@@ -10,9 +10,11 @@ use tokio::task::{JoinError, JoinSet};
 use crate::event::{KeyEvent, Outcome};
 use crate::ledger::{Entry, FailedKey, Ledger};
 use crate::merge::{Pair, Side, Step};
+use crate::sort::SortOptions;
+use crate::spool::Spool;
 use crate::steps::Steps;
 use crate::sync::act::{self, Decision, Done, Settled};
-use crate::sync::extras::{Extra, Extras};
+use crate::sync::extras::Extra;
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
 use crate::sync::unknown::UnknownNames;
@@ -26,11 +28,11 @@ const GRACE: Duration = Duration::from_secs(8);
 type Finished = (u64, Option<u64>, Counts, Settled);
 
 /// A pass in progress.
-#[derive(Debug)]
 pub(crate) struct Pass {
     shared: Arc<Shared>,
     pub(crate) counts: Counts,
-    pub(crate) extras: Extras,
+    /// The extras of a run without a ledger.
+    pub(crate) extras: Spool<Extra>,
     pub(crate) unknown_source: UnknownNames,
     pub(crate) failed_ranges: BTreeSet<u64>,
     /// What a job stores. A run without a job has none.
@@ -46,7 +48,7 @@ impl Pass {
         Self {
             shared: Arc::clone(shared),
             counts: Counts::default(),
-            extras: Extras::new(),
+            extras: Spool::new(SortOptions::default()),
             unknown_source: UnknownNames::default(),
             failed_ranges: BTreeSet::new(),
             ledger,
@@ -72,7 +74,7 @@ impl Pass {
                 }
                 step = steps.next(), if has_room => match step {
                     Some(Step::Broken(side, error)) => break Ended::Broken(side, error),
-                    Some(step) => self.step(step)?,
+                    Some(step) => self.step(step).await?,
                     None => break Ended::Complete,
                 },
             }
@@ -119,9 +121,9 @@ impl Pass {
         Ok(())
     }
 
-    fn step(&mut self, step: Step) -> Result<()> {
+    async fn step(&mut self, step: Step) -> Result<()> {
         match step {
-            Step::Pair(pair) if self.shared.admits(pair.name()) => self.pair(pair),
+            Step::Pair(pair) if self.shared.admits(pair.name()) => self.pair(pair).await,
             Step::Unknown(side, name, error) if self.shared.admits(&name) => {
                 self.unknown(side, &name, &error);
                 Ok(())
@@ -140,7 +142,7 @@ impl Pass {
         }
     }
 
-    fn pair(&mut self, pair: Pair) -> Result<()> {
+    async fn pair(&mut self, pair: Pair) -> Result<()> {
         let range = self.pairs / RANGE;
         self.pairs += 1;
         let mut counts = Counts {
@@ -155,16 +157,16 @@ impl Pass {
                 self.shared.emit_pair(&pair, Outcome::Extra);
             }
             let extra = deletes.then(|| Extra::new(pair.name(), range, target));
-            return self.settle(pair.name(), Entry { counts, failed: None, extra });
+            return self.settle(pair.name(), Entry { counts, failed: None, extra }).await;
         }
         if pair.target.is_none() && self.unknown_target.contains(pair.name()) {
-            return self.fail(range, &pair, counts);
+            return self.fail(range, &pair, counts).await;
         }
         match act::decide(&self.shared, &pair) {
             Decision::Same(evidence) => {
                 counts.count_same(evidence);
                 self.shared.emit_pair(&pair, Outcome::Same);
-                self.settle(pair.name(), counts.into())
+                self.settle(pair.name(), counts.into()).await
             }
             decision => {
                 self.begin(range, pair, decision, counts);
@@ -184,7 +186,7 @@ impl Pass {
     }
 
     /// Counts a key that cannot be copied, because this part of the destination is unknown.
-    fn fail(&mut self, range: u64, pair: &Pair, mut counts: Counts) -> Result<()> {
+    async fn fail(&mut self, range: u64, pair: &Pair, mut counts: Counts) -> Result<()> {
         let error = Error::new(
             ErrorKind::Conflict,
             "not copied, because this part of the destination could not be listed",
@@ -194,7 +196,7 @@ impl Pass {
         self.failed_ranges.insert(range);
         counts.failed = 1;
         let failed = Some(FailedKey::new(pair.name(), &error));
-        self.settle(pair.name(), Entry { counts, failed, extra: None })
+        self.settle(pair.name(), Entry { counts, failed, extra: None }).await
     }
 
     fn unknown(&mut self, side: Side, name: &str, error: &Error) {
@@ -213,14 +215,14 @@ impl Pass {
     }
 
     /// Counts a key that needs no task.
-    fn settle(&mut self, name: &str, entry: Entry) -> Result<()> {
+    async fn settle(&mut self, name: &str, entry: Entry) -> Result<()> {
         self.counts += entry.counts;
         match (&self.ledger, entry.extra) {
             (Some(ledger), extra) => {
                 ledger.pass(name, Entry { extra, ..entry });
                 Ok(())
             }
-            (None, Some(extra)) => self.extras.push(&extra),
+            (None, Some(extra)) => self.extras.push(&extra).await,
             (None, None) => Ok(()),
         }
     }

@@ -1,0 +1,7 @@
+//! Tests of jobs: workers that share a transfer, die, and continue.
+#![allow(clippy::unwrap_used, reason = "helpers are test code")]
+
+mod deleting;
+mod dying;
+mod sharing;
+mod support;

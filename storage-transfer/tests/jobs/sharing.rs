@@ -1,0 +1,110 @@
+//! Workers that share a job.
+
+use storage_core::{ErrorKind, Memory};
+use storage_transfer::{Comparison, Directory, Job, JobSpec, JobState, SyncOptions, WorkEnded};
+
+use crate::support::Sides;
+
+#[tokio::test]
+async fn one_worker_does_all_shards() {
+    let sides = Sides::with_objects(5_000).await;
+    let job = sides.plan(&SyncOptions::new(), 4).await;
+    let status = job.status().await.unwrap();
+    assert_eq!((status.state, status.shards.len()), (JobState::Copying, 4));
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert!(summary.is_done(), "{summary:?}");
+    assert_eq!((summary.counts.new, summary.counts.source_objects), (5_000, 5_000));
+    sides.assert_equal().await;
+    assert_eq!(job.status().await.unwrap().state, JobState::Done);
+}
+
+#[tokio::test]
+async fn a_job_that_is_done_begins_a_new_pass() {
+    let sides = Sides::with_objects(100).await;
+    let job = sides.plan(&SyncOptions::new(), 2).await;
+    job.work(&sides.from(), &sides.to()).await.unwrap();
+    sides.source.save("later", "x").await.unwrap();
+    assert_eq!(job.work(&sides.from(), &sides.to()).await.unwrap().counts.new, 100);
+
+    job.resume().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert_eq!((summary.counts.new, summary.counts.same), (1, 100));
+    assert_eq!(job.status().await.unwrap().pass, 2);
+    sides.assert_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_workers_copy_each_object_once() {
+    let sides = Sides::with_objects(20_000).await;
+    let job = sides.plan(&SyncOptions::new(), 12).await;
+
+    let mut workers = tokio::task::JoinSet::new();
+    for index in 0..8 {
+        let (job, from, to) = (job.clone(), sides.from(), sides.to());
+        workers.spawn(async move { job.work(&from, &to).index(index, 8).await.unwrap() });
+    }
+    while let Some(worker) = workers.join_next().await {
+        let summary = worker.unwrap();
+        assert!(summary.is_done(), "{summary:?}");
+        let counts = summary.counts;
+        assert_eq!((counts.source_objects, counts.new + counts.same), (20_000, 20_000));
+    }
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn an_idle_worker_takes_a_half_of_what_another_has() {
+    let sides = Sides::with_objects(8_000).await;
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    let (from, to) = (sides.from(), sides.to());
+    // A worker that claims the only shard and then does nothing for a while.
+    let throttled = job.work(&from, &to).requests(2_000);
+    let (slow, fast) = tokio::join!(throttled, job.work(&from, &to).index(1, 2));
+
+    let (slow, fast) = (slow.unwrap(), fast.unwrap());
+    assert!(slow.is_done() && fast.is_done(), "{slow:?} {fast:?}");
+    assert_eq!(slow.counts.source_objects, 8_000);
+    assert!(job.status().await.unwrap().shards.len() > 1, "nothing was taken");
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_plan_with_other_options_is_refused() {
+    let sides = Sides::with_objects(10).await;
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    // The same plan is the same job.
+    sides.plan(&SyncOptions::new(), 5).await;
+    let mut options = SyncOptions::new();
+    options.comparison = Comparison::Size;
+    let spec = JobSpec::new("a:", "b:", &options);
+    let error = Job::plan(&sides.at(), spec, (&sides.from(), &sides.to()), 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("comparison"), "{error}");
+    assert_eq!(job.status().await.unwrap().shards.len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_needs_a_storage_with_conditions() {
+    let read_only = Memory::storage().read_only();
+    let at = Directory::new(&read_only, "job").unwrap();
+    assert_eq!(Job::open(&at).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    let empty = Directory::new(&Memory::storage(), "job").unwrap();
+    assert_eq!(Job::open(&empty).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_continues_after_resume() {
+    let sides = Sides::with_objects(3_000).await;
+    let job = sides.plan(&SyncOptions::new(), 2).await;
+    job.cancel().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert!(matches!(summary.ended, WorkEnded::Cancelled), "{summary:?}");
+    assert_eq!(summary.counts.new, 0);
+
+    job.resume().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert_eq!((summary.is_done(), summary.counts.new), (true, 3_000));
+}

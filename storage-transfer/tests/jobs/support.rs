@@ -1,0 +1,65 @@
+//! Storages with many objects, and jobs between them.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use storage_core::{Memory, Storage};
+use storage_transfer::{Directory, Job, JobSpec, SyncOptions};
+
+/// A lease that expires soon. Tests run with a paused clock where time matters.
+pub(crate) const LEASE: Duration = Duration::from_millis(600);
+
+/// A source, a destination and a place for the job.
+#[derive(Clone)]
+pub(crate) struct Sides {
+    pub(crate) source: Storage,
+    pub(crate) target: Storage,
+    pub(crate) state: Storage,
+}
+
+impl Sides {
+    pub(crate) fn new() -> Self {
+        Self { source: Memory::storage(), target: Memory::storage(), state: Memory::storage() }
+    }
+
+    /// Creates a source with this many small objects.
+    pub(crate) async fn with_objects(count: usize) -> Self {
+        let sides = Self::new();
+        let saves = (0..count).map(|number| {
+            let key = format!("{:03}/{number:06}", number % 7);
+            let save = sides.source.save(key, number.to_string());
+            async move { save.await.unwrap() }
+        });
+        stream::iter(saves).buffer_unordered(64).collect::<Vec<_>>().await;
+        sides
+    }
+
+    pub(crate) fn from(&self) -> Directory {
+        Directory::new(&self.source, "").unwrap()
+    }
+
+    pub(crate) fn to(&self) -> Directory {
+        Directory::new(&self.target, "copy").unwrap()
+    }
+
+    pub(crate) fn at(&self) -> Directory {
+        Directory::new(&self.state, "job").unwrap()
+    }
+
+    pub(crate) async fn plan(&self, options: &SyncOptions, shards: usize) -> Job {
+        let spec = JobSpec::new("a:", "b:", options);
+        let (from, to) = (self.from(), self.to());
+        Job::plan(&self.at(), spec, (&from, &to), shards).await.unwrap().lease(LEASE)
+    }
+
+    /// Asserts that the destination has all that the source has, and nothing else.
+    pub(crate) async fn assert_equal(&self) {
+        let source = self.source.list("").objects().await.unwrap();
+        let target = self.target.list("copy/").objects().await.unwrap();
+        let names = |objects: &[storage_core::ObjectEntry], skip: usize| -> Vec<(String, u64)> {
+            let name = |object: &storage_core::ObjectEntry| object.key.as_str()[skip..].to_owned();
+            objects.iter().map(|object| (name(object), object.size)).collect()
+        };
+        assert_eq!(names(&source, 0), names(&target, "copy/".len()));
+    }
+}
