@@ -100,17 +100,7 @@ pub(crate) async fn run(
     let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
     let own_failures = recorder.own_failures();
     let result = CheckResult { sides: &sides, summary, compared, own_failures };
-    result.print();
-    let exit = result.exit();
-    if let Some(failure) = result.failure() {
-        failure.report();
-    }
-    // A check whose reader has stopped reading is not complete, so it must not succeed.
-    finished.map_err(|failure| failure.instead_of_success(exit))?;
-    if args.json {
-        result.print_json(exit)?;
-    }
-    Ok(exit)
+    result.report(finished, args.json)
 }
 
 impl Args {

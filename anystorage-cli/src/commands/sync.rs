@@ -118,19 +118,7 @@ pub(crate) async fn run(
         records_failures: args.records.records_failures(),
         own_failures: recorder.own_failures(),
     };
-    if finished.as_ref().is_err_and(Failure::is_output_closed) {
-        return finished.map(|()| ExitStatus::Success);
-    }
-    result.print();
-    let exit = result.exit();
-    if let Some(failure) = result.failure() {
-        failure.report();
-    }
-    finished?;
-    if args.json {
-        result.print_json(exit)?;
-    }
-    Ok(exit)
+    result.report(finished, args.json)
 }
 
 /// Plans or continues the job of this sync, and works on it.

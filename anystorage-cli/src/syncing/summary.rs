@@ -30,6 +30,28 @@ pub(crate) struct SyncResult<'a> {
 }
 
 impl SyncResult<'_> {
+    /// Prints the result, and returns the exit code. `finished` is whether standard output and the
+    /// files of the options were written. A dry run whose reader has stopped reading is quiet.
+    pub(crate) fn report(
+        &self,
+        finished: Result<(), Failure>,
+        json: bool,
+    ) -> Result<ExitStatus, Failure> {
+        if finished.as_ref().is_err_and(Failure::is_output_closed) {
+            return finished.map(|()| ExitStatus::Success);
+        }
+        self.print();
+        let exit = self.exit();
+        if let Some(failure) = self.failure() {
+            failure.report();
+        }
+        finished?;
+        if json {
+            self.print_json(exit)?;
+        }
+        Ok(exit)
+    }
+
     fn failed(&self) -> u64 {
         self.summary.counts.failed + self.own_failures
     }
@@ -40,13 +62,13 @@ impl SyncResult<'_> {
         self.failed() + self.summary.counts.unknown + self.summary.counts.kept + vanished
     }
 
-    pub(crate) fn exit(&self) -> ExitStatus {
+    fn exit(&self) -> ExitStatus {
         let is_clean = self.summary.refused.is_none() && self.unsettled() == 0;
         exit(&self.summary.ended, is_clean)
     }
 
     /// Returns the failure that ended the run early or kept extras, if there is one.
-    pub(crate) fn failure(&self) -> Option<Failure> {
+    fn failure(&self) -> Option<Failure> {
         match self.summary.refused {
             Some(refused) => Some(self.refusal(refused)),
             None => ended_failure(self.sides, &self.summary.ended),
@@ -70,7 +92,7 @@ impl SyncResult<'_> {
     }
 
     /// Prints what was done, as notes.
-    pub(crate) fn print(&self) {
+    fn print(&self) {
         verbosity::note(&self.line());
         if self.unsettled() > 0 && !self.dry_run {
             verbosity::note(match self.records_failures {
@@ -142,7 +164,7 @@ impl SyncResult<'_> {
     }
 
     /// Prints the result as one JSON object.
-    pub(crate) fn print_json(&self, exit: ExitStatus) -> Result<(), Failure> {
+    fn print_json(&self, exit: ExitStatus) -> Result<(), Failure> {
         let counts = serde_json::to_value(self.summary.counts).unwrap_or_default();
         let refused = self.summary.refused.map(|refused| match refused {
             Refusal::EmptySource => "empty-source",
@@ -176,17 +198,37 @@ pub(crate) struct CheckResult<'a> {
 }
 
 impl CheckResult<'_> {
-    pub(crate) fn exit(&self) -> ExitStatus {
+    /// Prints the result, and returns the exit code. `finished` is whether standard output and the
+    /// files of the options were written.
+    pub(crate) fn report(
+        &self,
+        finished: Result<(), Failure>,
+        json: bool,
+    ) -> Result<ExitStatus, Failure> {
+        self.print();
+        let exit = self.exit();
+        if let Some(failure) = self.failure() {
+            failure.report();
+        }
+        // A check whose reader has stopped reading is not complete, so it must not succeed.
+        finished.map_err(|failure| failure.instead_of_success(exit))?;
+        if json {
+            self.print_json(exit)?;
+        }
+        Ok(exit)
+    }
+
+    fn exit(&self) -> ExitStatus {
         let VerdictCounts { different, missing, extra, unknown, .. } = self.summary.counts;
         exit(&self.summary.ended, different + missing + extra + unknown + self.own_failures == 0)
     }
 
-    pub(crate) fn failure(&self) -> Option<Failure> {
+    fn failure(&self) -> Option<Failure> {
         ended_failure(self.sides, &self.summary.ended)
     }
 
     /// Prints the result as notes.
-    pub(crate) fn print(&self) {
+    fn print(&self) {
         let counts = &self.summary.counts;
         let mut parts = vec![format!("{} same by {}", counts.same, self.compared)];
         add(&mut parts, counts.different, "different");
@@ -200,7 +242,7 @@ impl CheckResult<'_> {
     }
 
     /// Prints the result as one JSON object.
-    pub(crate) fn print_json(&self, exit: ExitStatus) -> Result<(), Failure> {
+    fn print_json(&self, exit: ExitStatus) -> Result<(), Failure> {
         let mut object = json!({
             "source": self.sides.source.to_string(),
             "destination": self.sides.target.to_string(),

@@ -432,3 +432,22 @@ fn errors_about_credentials_or_buckets_contain_no_secret() {
         "{error}"
     );
 }
+
+#[test]
+fn sync_and_check_handle_two_directories_of_a_bucket() {
+    let s3 = S3::new();
+    for key in ["a", "b"] {
+        s3.feed(&["put", "-", &format!("bucket:from/{key}")], key.as_bytes()).done();
+    }
+    let run = s3.run(&["sync", "bucket:from", "bucket:to"]);
+    assert!(run.code == Some(0) && run.err.contains("2 copied (2 new, "), "{run:?}");
+    let run = s3.run(&["sync", "bucket:from", "bucket:to"]);
+    assert!(run.code == Some(0) && run.err.contains("0 copied, 2 same ("), "{run:?}");
+    s3.run(&["check", "-q", "--checksum", "bucket:from", "bucket:to"]).done();
+    s3.feed(&["put", "-", "bucket:to/b"], b"x").done();
+    s3.feed(&["put", "-", "bucket:to/c"], b"x").done();
+    let options = ["sync", "--delete", "--compare", "checksum", "--backup", "old"];
+    let run = s3.run(&[&options[..], &["bucket:from", "bucket:to"]].concat());
+    assert!(run.code == Some(0) && run.err.contains("1 changed, 1 B), 1 deleted"), "{run:?}");
+    assert_eq!(s3.run(&["ls", "-r", "bucket:to/"]).done(), "to/a\nto/b\nto/old/b\nto/old/c\n");
+}
