@@ -11,7 +11,7 @@ use anystorage::{Error, ErrorKind};
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::resolver::{Purpose, Resolver};
-use crate::syncing::job::{self, JobArgs, print_job};
+use crate::syncing::job::{self, JobArgs};
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
@@ -150,8 +150,7 @@ async fn run_job(
     let outcome = work.on_event(Arc::new(move |event| observer.record(&shared, event))).await;
     let finished = recorder.finish();
     let summary = outcome.map_err(|error| engine_failure(sides, &error))?;
-    finished?;
-    print_job(sides, summary, &options, args.json)
+    job::report(sides, summary, &options, finished, args.json)
 }
 
 /// Returns the failure of an error that ended the engine.

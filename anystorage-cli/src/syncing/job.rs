@@ -40,7 +40,7 @@ impl JobArgs {
 }
 
 fn lease(text: &str) -> Result<Duration, String> {
-    match duration::parse(text).map_err(|error| error.message().to_owned())? {
+    match duration::parse(text).ok_or("write a time as in 90s or 2m")? {
         lease if lease < Duration::from_millis(500) => Err("write at least 500ms".to_owned()),
         lease => Ok(lease),
     }
@@ -168,11 +168,13 @@ pub(crate) fn limited(mut work: Work, limits: LimitArgs) -> Work {
     }
 }
 
-/// Prints the result of a worker, and returns its exit code.
-pub(crate) fn print_job(
+/// Prints the result of a worker, and returns its exit code. `finished` is whether the files of the
+/// options were written.
+pub(crate) fn report(
     sides: &Sides,
     summary: WorkSummary,
     options: &SyncOptions,
+    finished: Result<(), Failure>,
     json: bool,
 ) -> Result<ExitStatus, Failure> {
     let is_cancelled = matches!(summary.ended, WorkEnded::Cancelled);
@@ -187,17 +189,10 @@ pub(crate) fn print_job(
         records_failures: true,
         own_failures: 0,
     };
-    result.print();
+    let exit = result.report(finished, json)?;
     if is_cancelled {
         let line = "the job was cancelled; anystorage transfer resume continues it";
         return Err(Failure::usage(line).with_exit(ExitStatus::Failed));
-    }
-    let exit = result.exit();
-    if let Some(failure) = result.failure() {
-        failure.report();
-    }
-    if json {
-        result.print_json(exit)?;
     }
     Ok(exit)
 }

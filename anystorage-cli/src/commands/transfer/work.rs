@@ -68,12 +68,8 @@ pub(crate) async fn run(
     let (counted, shown) = (progress.clone(), sides.clone());
     let summary = work.on_event(Arc::new(move |event| record(&counted, &shown, event))).await;
     progress.clear();
-    job::print_job(
-        &sides,
-        summary.map_err(|error| engine_failure(&sides, &error))?,
-        &options,
-        args.json,
-    )
+    let summary = summary.map_err(|error| engine_failure(&sides, &error))?;
+    job::report(&sides, summary, &options, Ok(()), args.json)
 }
 
 /// Prints a failure at once, because the log of an engine is read while it runs.
