@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anystorage::s3::S3;
-use anystorage::{Environment, Loader, OpenOptions, Result, Storage, UrlMethod};
+use anystorage::s3::{S3, copy_between};
+use anystorage::{CopyOptions, Environment, Key, Loader, OpenOptions, Result, Storage, UrlMethod};
 use futures_util::TryStreamExt;
 
 /// Marks the child process of a test.
@@ -58,6 +58,18 @@ async fn draft(storage: &Storage, report: Vec<u8>) -> Result<()> {
     let drafts = Storage::new(s3.with_tags([("state", "draft")])?);
     drafts.save(s3.key("reports/june.pdf")?, report).await?;
     s3.set_tags(&s3.key("reports/june.pdf")?, [("state", "final")]).await
+}
+
+#[allow(dead_code, reason = "code of the manual, which sends no request here")]
+async fn back_up(media: &Storage, backup: &Storage, name: &str) -> Result<()> {
+    let key = Key::new(name)?;
+    if let Some(copying) = copy_between(media, &key, backup, &key, CopyOptions::new()) {
+        match copying.await {
+            Err(error) if error.is_unsupported() || error.is_permission_denied() => {}
+            copied => return copied,
+        }
+    }
+    media.copy_to(name, backup, name).await.map(|_| ())
 }
 
 #[allow(dead_code, reason = "code of the manual, which sends no request here")]

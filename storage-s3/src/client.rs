@@ -23,6 +23,9 @@ use crate::request::{Chunks, Request, RetryRule};
 const ADDED_HEADERS: usize = 8;
 /// The time limit for each chunk of a body (30 s).
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit for a whole document (600 s). The service may send spaces in place of a document
+/// while it copies, so that the limit of a chunk alone would end no request.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Upper bound for reading the body of an error response, in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// Upper bound for a document, in bytes. A page of a listing may have 1,000 keys of 1,024 bytes,
@@ -360,11 +363,18 @@ fn failed_request(
 
 /// Reads the document of a response.
 async fn read_document(response: &mut Response) -> Result<Bytes> {
-    response.body.read(MAX_DOCUMENT).await.map_err(|error| match error.kind() {
+    let read = tokio::time::timeout(DOCUMENT_TIMEOUT, response.body.read(MAX_DOCUMENT)).await;
+    let read = read.unwrap_or_else(|_| Err(no_end(DOCUMENT_TIMEOUT)));
+    read.map_err(|error| match error.kind() {
         // `TooLarge` would mean that the object of the caller is too large.
         ErrorKind::TooLarge => Error::new(ErrorKind::Unexpected, error.message().to_owned()),
         _ => error,
     })
+}
+
+fn no_end(limit: Duration) -> Error {
+    let message = format!("the response did not end within {} s", limit.as_secs());
+    Error::new(ErrorKind::Timeout, message)
 }
 
 fn no_response(limit: Duration) -> Error {

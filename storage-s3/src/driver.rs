@@ -9,6 +9,7 @@ use storage_core::{
     SaveOptions, UrlOptions, async_trait,
 };
 
+use crate::copy::Source;
 use crate::shared::{Inner, Shared};
 use crate::{copy, delete, info, link, list, open, rename, save, stat};
 
@@ -86,7 +87,7 @@ impl Driver for S3 {
     }
 
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
-        copy::copy(&self.0, from, to, options).await
+        copy::copy(&self.0, Source::new(&self.0, from), to, options).await
     }
 
     async fn rename(&self, from: &Key, to: &Key, options: &RenameOptions) -> Result<()> {

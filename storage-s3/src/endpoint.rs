@@ -16,6 +16,8 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bucket {
     name: String,
+    /// The URL of the service, without a slash at the end: `https://s3.eu-west-1.amazonaws.com`.
+    service: String,
     /// The URL of the bucket, without a slash at the end:
     /// `https://bucket.s3.eu-west-1.amazonaws.com`, `http://127.0.0.1:9000/bucket`.
     base: String,
@@ -42,12 +44,13 @@ impl Bucket {
         let scheme = endpoint.scheme();
         let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
         let path = endpoint.path().trim_end_matches('/');
+        let service = format!("{scheme}://{host}{port}{path}");
         let base = if path_style {
-            format!("{scheme}://{host}{port}{path}/{name}")
+            format!("{service}/{name}")
         } else {
             format!("{scheme}://{name}.{host}{port}{path}")
         };
-        Ok(Self { name: name.to_owned(), base, is_at_aws: false })
+        Ok(Self { name: name.to_owned(), service, base, is_at_aws: false })
     }
 
     /// Returns the location for messages: `s3://media` at AWS, otherwise the URL, because buckets
@@ -59,6 +62,16 @@ impl Bucket {
     /// Whether the bucket is at AWS without a configured endpoint.
     pub(crate) fn is_at_aws(&self) -> bool {
         self.is_at_aws
+    }
+
+    /// Whether another bucket has the same endpoint, wherever their URLs contain the name.
+    pub(crate) fn has_endpoint_of(&self, other: &Self) -> bool {
+        self.service == other.service
+    }
+
+    /// Whether this is the same bucket.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.name == other.name && self.has_endpoint_of(other)
     }
 
     /// Returns the host that requests are sent to, with its port if it is not the default one.

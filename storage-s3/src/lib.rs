@@ -63,6 +63,11 @@
 //! - **Reading**: if a connection breaks off or stalls for 30 s, the body resumes at the next byte
 //!   if the object is still the same version. It ends with an error after five attempts in a row
 //!   without a byte, and if the object was replaced or has no strong ETag.
+//! - **Copying** is done by the service, within a bucket and with [`S3::copy_from`] or
+//!   [`copy_between`] between two buckets of one service. The copy is one version of the source. If
+//!   the service does not evaluate a condition, the driver reads the object and saves it. A copy by
+//!   ranges is never of two versions: each range has a condition, or the driver compares the
+//!   version of the source before the copy becomes visible.
 //! - **Listings** are in byte order, and the driver verifies the order. A name that is not a valid
 //!   key (`a//b`, `..`) is an error item that contains the name. An empty object whose name ends in
 //!   a slash is a folder marker.
@@ -113,6 +118,8 @@
 //! | `S3::tags`, `set_tags`, `delete_version` | 1 |
 //! | `S3::versions` | 1 GET for each 1,000 versions |
 //! | tags of `S3::with_tags`, or of a copy with other metadata, not at AWS | 1 GET or 2 more, and 1 PUT if the service dropped the tags |
+//! | `S3::copy_from`, `copy_between` | those of a copy |
+//! | a copy by ranges with the profile `ceph`, or without conditions on the source | 1 HEAD more |
 //! | `S3::probe`, `anystorage config check` | about 70 |
 //!
 //! # Files
@@ -124,8 +131,8 @@
 //! parts; `body` and `version` resume bodies; `headers`, `checksums`, `condition` and `xml` convert
 //! between the contract and S3; `errors` maps S3's error codes to kinds; `quirks` describes
 //! services; `object_options` verifies that object options had an effect; `credentials` finds and
-//! renews keys. `probe`, `tags` (with `tag_set` and
-//! `tagging`) and `versions` are operations of [`S3`] beyond the contract.
+//! renews keys. `probe`, `tags` (with `tag_set` and `tagging`), `versions` and `copy_between` are
+//! operations of [`S3`] beyond the contract.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -136,6 +143,7 @@ mod client;
 mod condition;
 mod config;
 mod copy;
+mod copy_between;
 mod credentials;
 mod crypto;
 mod delete;
@@ -171,6 +179,7 @@ mod xml;
 
 pub use checksums::ChecksumMode;
 pub use config::{S3Builder, register};
+pub use copy_between::copy_between;
 pub use driver::S3;
 pub use probe::{ProbeFinding, ProbeOutcome, ProbeReport};
 pub use quirks::Quirks;

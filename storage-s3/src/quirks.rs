@@ -13,7 +13,7 @@ use storage_core::{Error, Result};
 /// | `gcs` | SHA-256 in the signature; no conditional saves and copies; no bulk delete, so objects are deleted one by one; no copies by ranges, so an object of more than 5 GiB cannot be copied with other metadata; objects are requested as they are stored (`Accept-Encoding: gzip`) |
 /// | `garage` | no conditional saves and copies; no ACLs; no `sse`; no `storage_class` |
 /// | `minio` | no conditional copies; no ACLs |
-/// | `ceph` | SHA-256 in the signature; ETags without quotes in conditions; a save with `if_match` that loses a race fails with `UnknownError`, which the driver interprets; no condition on completing a multipart upload; no conditional copies, so that a copy with a condition reads and saves the object; no `_` in names of user metadata, which Ceph would change to `-` |
+/// | `ceph` | SHA-256 in the signature; ETags without quotes in conditions; a save with `if_match` that loses a race fails with `UnknownError`, which the driver interprets; no condition on completing a multipart upload; no conditional copies, so that a copy with `create_new` reads and saves the object; another name of the condition on the source of a copy (`x-amz-copy-if-match`); no `_` in names of user metadata, which Ceph would change to `-` |
 /// | `wasabi`, `spaces` | SHA-256 in the signature; no conditional saves and copies |
 ///
 /// A verb that needs a missing feature fails with `Unsupported`, or works in another way with the
@@ -97,9 +97,15 @@ impl Quirks {
             Self::Auto => match host.map(Self::for_host) {
                 None => aws,
                 Some(Some(known)) => known.features(None),
-                Some(None) => Features { is_known: false, ..all.without_conditions() },
+                Some(None) => {
+                    Features { is_known: false, global_buckets: false, ..all.without_conditions() }
+                }
             },
-            Self::None => aws,
+            // A service that behaves like AWS may still have tenants.
+            Self::None => Features {
+                global_buckets: host.is_none_or(|host| Self::for_host(host).is_some()),
+                ..aws
+            },
             Self::R2 => Features {
                 parts_of_any_size: false,
                 acl: false,
@@ -123,6 +129,7 @@ impl Quirks {
                 sse: false,
                 storage_class: false,
                 conditional_source: true,
+                global_buckets: false,
                 ..all.without_conditions()
             },
             Self::Minio => Features { acl: false, conditional_copy: false, ..all },
@@ -130,8 +137,8 @@ impl Quirks {
                 quoted_etags: false,
                 conditional_complete: false,
                 conditional_copy: false,
-                // RadosGW 16.2 ignores it.
-                conditional_source: false,
+                ceph_source_condition: true,
+                global_buckets: false,
                 reports_lost_races: false,
                 underscores: false,
                 ..all.without_checksums()
@@ -198,8 +205,13 @@ pub(crate) struct Features {
     pub(crate) conditional_complete: bool,
     /// Evaluates them when an object is copied.
     pub(crate) conditional_copy: bool,
-    /// Evaluates `x-amz-copy-source-if-match`.
+    /// Evaluates `x-amz-copy-source-if-match`, or Ceph's name of it.
     pub(crate) conditional_source: bool,
+    /// Evaluates it as `x-amz-copy-if-match`, and only for a copy of the whole object.
+    pub(crate) ceph_source_condition: bool,
+    /// The name of a bucket denotes the same bucket for every access key. Otherwise, each tenant
+    /// may have buckets of its own.
+    pub(crate) global_buckets: bool,
     /// Evaluates `If-Match` of a DELETE. No other service than AWS is known to.
     pub(crate) conditional_delete: bool,
     /// Recognises an ETag with quotes in the condition of a save.
@@ -237,6 +249,8 @@ impl Features {
         conditional_complete: true,
         conditional_copy: true,
         conditional_source: true,
+        ceph_source_condition: false,
+        global_buckets: true,
         conditional_delete: true,
         quoted_etags: true,
         bulk_delete: true,
@@ -264,6 +278,11 @@ impl Features {
             conditional_source: false,
             ..self
         }
+    }
+
+    /// Whether the service evaluates the condition on the source of a part.
+    pub(crate) fn has_conditional_part_source(self) -> bool {
+        self.conditional_source && !self.ceph_source_condition
     }
 
     /// Refuses an option that the service would ignore: `acl`, `sse`, `sse_kms_key_id`,
@@ -370,6 +389,7 @@ mod tests {
                 Features {
                     is_known: false,
                     conditional_delete: false,
+                    global_buckets: false,
                     ..Features::ALL.without_conditions()
                 },
                 "{host}"
@@ -381,7 +401,9 @@ mod tests {
                     && error.message().contains("anystorage config check"),
                 "{error}"
             );
-            assert_eq!(Quirks::None.features(Some(host)), Features::ALL);
+            // It may still have tenants.
+            let expected = Features { global_buckets: false, ..Features::ALL };
+            assert_eq!(Quirks::None.features(Some(host)), expected);
         }
     }
 

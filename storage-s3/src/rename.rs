@@ -6,7 +6,7 @@ use http::header::IF_MATCH;
 use storage_client::header_value;
 use storage_core::{CopyMode, CopyOptions, ETag, Error, ErrorKind, Key, RenameOptions, Result};
 
-use crate::copy::{self, MAX_ATTEMPTS};
+use crate::copy::{self, MAX_ATTEMPTS, Source};
 use crate::request::{Request, RetryRule};
 use crate::shared::Shared;
 use crate::stat;
@@ -53,12 +53,13 @@ async fn copy_version(
     let mut copy = CopyOptions::default();
     copy.mode = options.mode;
     copy.if_source_match = Some(etag.clone());
+    let source = Source::new(s3, from);
     if options.if_source_match.is_none() && options.mode == CopyMode::Overwrite {
         // A service that ignores the condition may copy a later version. Then the source is not
         // deleted, because it has another ETag.
-        return copy::copy_at_service(s3, from, to, &copy).await;
+        return copy::copy_at_service(s3, source, to, &copy).await;
     }
-    copy::copy(s3, from, to, &copy).await
+    copy::copy(s3, source, to, &copy).await
 }
 
 /// Deletes the source if it is still the version that was copied.

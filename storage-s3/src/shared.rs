@@ -52,13 +52,6 @@ impl Inner {
         Self { object_headers: HeaderMap::new(), ..self.with_tags(None) }
     }
 
-    /// Returns the same state with additional object headers.
-    pub(crate) fn with_object_headers(&self, headers: HeaderMap) -> Self {
-        let mut object_headers = self.object_headers.clone();
-        object_headers.extend(headers);
-        Self { object_headers, ..self.with_tags(self.tags.clone()) }
-    }
-
     /// Returns the same state with these tags.
     pub(crate) fn with_tags(&self, tags: Option<Tags>) -> Self {
         Self {

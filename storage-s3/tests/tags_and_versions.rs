@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 
 use common::external::{External, TestPrefix};
 use futures_util::TryStreamExt;
-use storage_core::{
-    Checksum, ChecksumAlgorithm, ErrorKind, Key, Metadata, OpenOptions, Prefix, Storage, UrlMethod,
-};
+use storage_core::{ErrorKind, Key, Metadata, OpenOptions, Prefix, Storage, UrlMethod};
 use storage_s3::{S3, Version};
 use tools::curl;
 
@@ -109,15 +107,7 @@ impl Versioned {
 
     /// Sends a request that the driver does not have.
     fn signed(&self, method: &str, query: &str, body: &str) -> u16 {
-        let url = format!("{}{query}", self.url);
-        let digest = Checksum::of(ChecksumAlgorithm::Sha256, body.as_bytes()).to_hex();
-        let digest = format!("x-amz-content-sha256: {digest}");
-        let mut arguments = vec!["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &self.user];
-        arguments.extend(["--request", method, "--header", &digest, &url]);
-        if !body.is_empty() {
-            arguments.extend(["--data-binary", body]);
-        }
-        curl::curl(&arguments).status
+        curl::signed(&self.user, method, &format!("{}{query}", self.url), body)
     }
 
     async fn versions(&self) -> Vec<Version> {

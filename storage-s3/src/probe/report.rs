@@ -43,6 +43,7 @@ pub(super) enum Feature {
     ConditionalComplete,
     ConditionalCopy,
     ConditionalSource,
+    CephSourceCondition,
     ChecksumHeaders,
     BulkDelete,
     PartCopy,
@@ -59,7 +60,8 @@ impl Feature {
             Self::UnquotedEtags => !features.quoted_etags && features.conditional_put,
             Self::ConditionalComplete => features.conditional_complete,
             Self::ConditionalCopy => features.conditional_copy,
-            Self::ConditionalSource => features.conditional_source,
+            Self::ConditionalSource => features.has_conditional_part_source(),
+            Self::CephSourceCondition => features.ceph_source_condition,
             Self::ChecksumHeaders => features.checksum_headers,
             Self::BulkDelete => features.bulk_delete,
             Self::PartCopy => features.part_copy,
@@ -128,13 +130,14 @@ impl ProbeReport {
 mod tests {
     use super::*;
 
-    const ALL: [Feature; 11] = [
+    const ALL: [Feature; 12] = [
         Feature::ConditionalPut,
         Feature::QuotedEtags,
         Feature::UnquotedEtags,
         Feature::ConditionalComplete,
         Feature::ConditionalCopy,
         Feature::ConditionalSource,
+        Feature::CephSourceCondition,
         Feature::ChecksumHeaders,
         Feature::BulkDelete,
         Feature::PartCopy,
@@ -218,6 +221,7 @@ mod tests {
         });
         let conditions = PROFILES.map(|quirks| quirks.features(None).conditional_put);
         assert!(conditions.is_sorted_by(|a, b| a >= b), "{conditions:?}");
-        assert_eq!(used[0], ALL.len() - 1, "all but ETags without quotes");
+        let message = "all but ETags without quotes and Ceph's name of a condition";
+        assert_eq!(used[0], ALL.len() - 2, "{message}");
     }
 }

@@ -13,9 +13,10 @@ use super::report::{Feature, ProbeFinding, ProbeOutcome};
 use crate::checksums::{BodyChecksum, ChecksumMode, ChecksumPolicy};
 use crate::client::FailedRequest;
 use crate::condition::Condition;
+use crate::copy::Source;
 use crate::multipart::{PartSizes, Upload};
 use crate::parts::PartReader;
-use crate::quirks::Quirks;
+use crate::quirks::{Features, Quirks};
 use crate::request::{Chunks, Request, RetryRule};
 use crate::shared::{Inner, Shared};
 use crate::{copy, delete, object_options, save, stat};
@@ -89,11 +90,14 @@ impl ProbeRun {
             Some(Feature::ConditionalCopy),
             self.conditional_copy(&object).await,
         );
-        record(
-            "if_source_match of a copy",
-            Some(Feature::ConditionalSource),
-            self.conditional_source(&object).await,
-        );
+        let source = self.conditional_source(&Arc::clone(&self.unrestricted), &object).await;
+        let is_ignored = matches!(source, Ok(ProbeOutcome::Ignored(_)));
+        record("if_source_match of a copy", Some(Feature::ConditionalSource), source);
+        if is_ignored {
+            let named_by_ceph = self.conditional_source(&self.ceph(), &object).await;
+            let what = "if_source_match of a copy, as Ceph names it";
+            record(what, Some(Feature::CephSourceCondition), named_by_ceph);
+        }
         record("a copy with other metadata", None, self.copy(&object).await);
         record("a copy by ranges", Some(Feature::PartCopy), self.part_copy(&object).await);
         for (what, feature, body_checksum) in checksum_checks() {
@@ -254,29 +258,39 @@ impl ProbeRun {
             .await
     }
 
+    fn source<'a>(&'a self, key: &'a Key) -> Source<'a> {
+        Source::new(&self.unrestricted, key)
+    }
+
     async fn conditional_copy(&mut self, from: &Key) -> CheckResult {
         let to = self.key("copied-over")?;
         self.save(&to, SaveMode::Overwrite).await?;
         let mut options = CopyOptions::default();
         options.mode = CopyMode::CreateNew;
-        match copy::copy(&self.unrestricted, from, &to, &options).await {
+        match copy::copy(&self.unrestricted, self.source(from), &to, &options).await {
             Ok(()) => ignored("the existing object was overwritten"),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(ProbeOutcome::Works),
             Err(error) => Err(error),
         }
     }
 
-    async fn conditional_source(&mut self, from: &Key) -> CheckResult {
+    /// Returns the driver with the condition on the source of a copy as Ceph names it.
+    fn ceph(&self) -> Shared {
+        let features = Features { ceph_source_condition: true, ..self.unrestricted.features };
+        Arc::new(Inner { features, ..self.unrestricted.without_object_headers() })
+    }
+
+    async fn conditional_source(&mut self, s3: &Shared, from: &Key) -> CheckResult {
         let to = self.key("copied-if-unchanged")?;
         let mut options = CopyOptions::default();
         options.if_source_match = Some(ETag::strong(WRONG_ETAG)?);
-        match copy::copy_at_service(&self.unrestricted, from, &to, &options).await {
+        match copy::copy_at_service(s3, self.source(from), &to, &options).await {
             Ok(()) => return ignored("an object of another ETag was copied"),
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
             Err(error) => return Err(error),
         }
         options.if_source_match = stat::stat(&self.unrestricted, from).await?.etag;
-        copy::copy_at_service(&self.unrestricted, from, &to, &options)
+        copy::copy_at_service(s3, self.source(from), &to, &options)
             .await
             .map(|()| ProbeOutcome::Works)
     }
@@ -285,7 +299,7 @@ impl ProbeRun {
         let to = self.key("copied")?;
         let mut options = CopyOptions::default();
         options.metadata = MetadataDirective::Replace(Metadata::new().content_type("text/x-probe"));
-        copy::copy(&self.unrestricted, from, &to, &options).await?;
+        copy::copy(&self.unrestricted, self.source(from), &to, &options).await?;
         let copied = stat::stat(&self.unrestricted, &to).await?;
         match copied.content_type() {
             Some("text/x-probe") => Ok(ProbeOutcome::Works),
@@ -295,7 +309,7 @@ impl ProbeRun {
 
     async fn part_copy(&mut self, from: &Key) -> CheckResult {
         let to = self.key("copied-by-ranges")?;
-        copy::force_by_ranges(&self.unrestricted, from, &to).await?;
+        copy::force_by_ranges(&self.unrestricted, self.source(from), &to).await?;
         let size = stat::stat(&self.unrestricted, &to).await?.size;
         if size == "probe".len() as u64 {
             Ok(ProbeOutcome::Works)

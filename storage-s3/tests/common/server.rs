@@ -44,8 +44,8 @@ pub(crate) struct Server {
 /// The service of each bucket, by its name.
 type Buckets = Mutex<HashMap<String, Served>>;
 
-/// Each bucket has a root directory of its own, because the server stores the data of all buckets
-/// in one directory and reads all of it at times.
+/// Most buckets have a root directory of their own, because the server stores the data of all
+/// buckets in one directory and reads all of it at times.
 #[derive(Clone)]
 struct Served {
     service: S3Service,
@@ -55,7 +55,9 @@ struct Served {
 /// A bucket for one test. Dropping it deletes all objects.
 pub(crate) struct Bucket {
     name: String,
-    root: TempDir,
+    /// The directory of the bucket and of those beside it.
+    root: Arc<TempDir>,
+    service: S3Service,
     requests: Arc<Requests>,
 }
 
@@ -90,22 +92,32 @@ impl Server {
 
     /// Creates a bucket that no other test uses.
     pub(crate) fn bucket(&self) -> Bucket {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("bucket-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let root = tempfile::Builder::new().prefix("storage-s3-").tempdir().unwrap();
-        fs::create_dir(root.path().join(&name)).unwrap();
-        let requests = Arc::<Requests>::default();
         let mut service = S3ServiceBuilder::new(WithUploads::new(root.path().to_owned()));
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
-        let served = Served { service: service.build(), requests: Arc::clone(&requests) };
+        self.bucket_in(Arc::new(root), service.build())
+    }
+
+    fn bucket_in(&self, root: Arc<TempDir>, service: S3Service) -> Bucket {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("bucket-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        fs::create_dir(root.path().join(&name)).unwrap();
+        let requests = Arc::<Requests>::default();
+        let served = Served { service: service.clone(), requests: Arc::clone(&requests) };
         lock(&self.buckets).insert(name.clone(), served);
-        Bucket { name, root, requests }
+        Bucket { name, root, service, requests }
     }
 }
 
 impl Bucket {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Creates a bucket from and to which this one can copy. Their multipart uploads must have
+    /// different keys.
+    pub(crate) fn beside(&self) -> Self {
+        Server::get().bucket_in(Arc::clone(&self.root), self.service.clone())
     }
 
     /// Returns the requests for this bucket.
@@ -135,6 +147,9 @@ impl Drop for Bucket {
     /// A request in progress may create files while they are removed.
     fn drop(&mut self) {
         lock(&Server::get().buckets).remove(&self.name);
+        if Arc::strong_count(&self.root) > 1 {
+            return;
+        }
         for _ in 0..1_000 {
             match fs::remove_dir_all(self.root.path()) {
                 Err(_) if self.root.path().exists() => std::thread::yield_now(),

@@ -6,9 +6,8 @@ use futures_util::TryStreamExt;
 use storage_core::{ErrorKind, MultipartUpload, ObjectMeta, Result, Storage};
 
 use crate::fault_proxy::{CannedResponse, Fault, Gate, PlannedFault, Progress};
-use storage_s3::Quirks;
 
-use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, assert_bytes, two_parts};
+use crate::fixture::{ATTEMPTS, Fixture, PART, assert_bytes, two_parts};
 use crate::scenarios::{ABORT, COMPLETE, CREATE};
 
 const UPLOAD_PART: &str = "UploadPart";
@@ -362,20 +361,5 @@ async fn an_object_whose_metadata_changes_in_place_stays_the_one_of_its_upload()
     upload.complete().await.unwrap();
     let metadata = storage_core::Metadata::new().content_type("text/newer");
     fixture.storage.copy("a", "a").metadata(metadata).await.unwrap();
-    assert_eq!(upload.complete().await.unwrap().content_type(), Some("text/newer"));
-}
-
-/// A service without a condition on the source of a copy. The client reads the object and saves it.
-#[tokio::test]
-async fn an_object_whose_metadata_changes_through_the_client_stays_the_one_of_its_upload() {
-    let one_part = 4 * PART;
-    let shared = SharedFixture::with(|builder| builder.quirks(Quirks::Ceph).part_size(one_part));
-    let fixture = Fixture::on(&shared);
-    let upload = uploaded(&fixture, false).await;
-    let etag = upload.complete().await.unwrap().etag.unwrap();
-    let metadata = storage_core::Metadata::new().content_type("text/newer");
-    let copy = fixture.storage.copy("a", "a").metadata(metadata).if_source_match(etag);
-    copy.await.unwrap();
-    assert_eq!(fixture.proxy.count("CopyObject"), 0);
     assert_eq!(upload.complete().await.unwrap().content_type(), Some("text/newer"));
 }

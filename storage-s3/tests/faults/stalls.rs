@@ -4,13 +4,14 @@
 //! responding.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream;
 use storage_core::{Error, ErrorKind, Metadata, Result, Storage};
 use tokio::task::JoinHandle;
 
-use crate::fault_proxy::{Fault, Progress};
+use crate::fault_proxy::{Fault, Progress, Record};
 use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read, two_parts};
 use crate::scenarios::COMPLETE;
 
@@ -194,6 +195,32 @@ async fn a_request_whose_document_stalls_is_repeated() {
         }
         running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
         silent.assert_fired();
+        fixture.proxy.no_upload_is_left().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_whose_response_is_spaces_without_an_end_is_repeated() {
+    let shared = shared();
+    for step in [Step::Copy, Step::CopyRange, Step::Complete] {
+        let fixture = step.fixture(&shared).await;
+        let sent = Arc::<AtomicUsize>::default();
+        let endless =
+            fixture.proxy.on(step.operation()).call(1).then(Fault::Spaces(Arc::clone(&sent)));
+        let running = step.begin(&fixture);
+        let is_sending = move |record: &Record| record.count_at(step.operation(), Progress::Held);
+        fixture.proxy.until("spaces", move |record| is_sending(record) > 0).await;
+        for _ in 0..40 {
+            // Each space begins the time limit of a chunk (30 s) again.
+            let (counted, enough) = (Arc::clone(&sent), sent.load(Ordering::SeqCst) + 10);
+            let has_more = move |record: &Record| {
+                counted.load(Ordering::SeqCst) > enough || is_sending(record) == 0
+            };
+            fixture.proxy.until("more spaces", has_more).await;
+            advance_clock(Duration::from_secs(25)).await;
+        }
+        running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        endless.assert_fired();
         fixture.proxy.no_upload_is_left().await;
     }
 }

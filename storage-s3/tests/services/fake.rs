@@ -31,6 +31,8 @@ pub(crate) enum Lack {
     Checksums,
     /// Bulk deletes.
     BulkDelete,
+    /// S3's name of the condition on the source of a copy. The service has Ceph's name.
+    SourceConditionName,
     /// Copies of ranges.
     PartCopy,
     /// Underscores in names of metadata.
@@ -81,10 +83,13 @@ impl Fake {
     }
 
     pub(crate) fn builder(&self, quirks: Quirks) -> S3Builder {
-        let builder = S3Builder::new("bucket")
-            .quirks(quirks)
-            .endpoint(self.proxy.endpoint())
-            .allow_http(true);
+        self.builder_of("bucket", quirks)
+    }
+
+    /// Returns a builder for a bucket. The keys of all buckets but `bucket` begin with its name.
+    pub(crate) fn builder_of(&self, bucket: &str, quirks: Quirks) -> S3Builder {
+        let builder =
+            S3Builder::new(bucket).quirks(quirks).endpoint(self.proxy.endpoint()).allow_http(true);
         builder
             .region("us-east-1")
             .access_key_id("AKIDOFTHETESTS")
@@ -117,20 +122,13 @@ impl Fake {
 
 fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> CannedResponse {
     let lacks = |lack| lacks.contains(&lack);
-    let path = percent_encoding::percent_decode_str(request.uri().path())
-        .decode_utf8()
-        .unwrap()
-        .into_owned();
-    let key = path.strip_prefix("/bucket/").unwrap_or_default().to_owned();
+    let key = key_of(request.uri().path());
     let query: BTreeMap<_, _> =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
             .into_owned()
             .collect();
-    let source = request
-        .headers()
-        .get("x-amz-copy-source")
-        .map(|source| source.to_str().unwrap().to_owned());
-    let source = source.map(|source| source.strip_prefix("/bucket/").unwrap().to_owned());
+    let source =
+        request.headers().get("x-amz-copy-source").map(|source| key_of(source.to_str().unwrap()));
     if query.contains_key("tagging") {
         return tagging(state, &key, request);
     }
@@ -156,7 +154,11 @@ fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> Can
             let Some(mut copy) = state.objects.get(&source).cloned() else {
                 return CannedResponse::error(404, "NoSuchKey");
             };
-            let wanted = request.headers().get("x-amz-copy-source-if-match");
+            let name = match lacks(Lack::SourceConditionName) {
+                true => "x-amz-copy-if-match",
+                false => "x-amz-copy-source-if-match",
+            };
+            let wanted = request.headers().get(name);
             if !lacks(Lack::SourceConditions)
                 && wanted.is_some_and(|wanted| wanted.as_bytes() != copy.etag.as_bytes())
             {
@@ -229,6 +231,12 @@ fn response(state: &mut State, request: &RecordedRequest, lacks: &[Lack]) -> Can
             response
         }
     }
+}
+
+/// Returns the key of an object, with the name of its bucket unless that is `bucket`.
+fn key_of(path: &str) -> String {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8().unwrap();
+    path.strip_prefix("/bucket/").or(path.strip_prefix('/')).unwrap_or_default().to_owned()
 }
 
 /// Keeps the tags of an object as the header that a save sends.

@@ -11,6 +11,7 @@
 //! | `errors` | errors with the advice for them |
 //! | `bodies` | responses without a length, or with a wrong one |
 //! | `in_place` | copies of an object onto itself |
+//! | `between` | copies between two buckets |
 //! | `tags`, `versions` | tags and versions of objects |
 #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
 
@@ -19,6 +20,7 @@ mod common;
 #[path = "../faults/fault_proxy/mod.rs"]
 mod fault_proxy;
 
+mod between;
 mod bodies;
 mod documents;
 mod errors;

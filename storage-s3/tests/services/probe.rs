@@ -74,11 +74,14 @@ async fn a_service_that_compares_etags_without_quotes_fits_the_profile_ceph() {
         Lack::QuotedEtags,
         Lack::CompleteConditions,
         Lack::CopyConditions,
-        Lack::SourceConditions,
+        Lack::SourceConditionName,
         Lack::Checksums,
         Lack::Underscores,
     ];
     let report = probed(&Fake::without(&lacks), Quirks::Auto).await;
+    let source = "if_source_match of a copy";
+    assert!(matches!(outcome(&report, source), ProbeOutcome::Ignored(_)));
+    assert_eq!(outcome(&report, &format!("{source}, as Ceph names it")), &ProbeOutcome::Works);
     assert_eq!(outcome(&report, "if_match"), &ProbeOutcome::Works);
     assert!(matches!(outcome(&report, "if_match with a quoted ETag"), ProbeOutcome::Refused(_)));
     assert!(matches!(outcome(&report, "checksum = \"crc64nvme\""), ProbeOutcome::Ignored(_)));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use storage_core::{Link, UrlMethod};
+use storage_core::{Checksum, ChecksumAlgorithm, Link, UrlMethod};
 use tempfile::TempDir;
 
 use super::run;
@@ -78,6 +78,18 @@ pub(crate) fn curl<A: AsRef<str>>(arguments: &[A]) -> CurlResponse {
         headers,
         body: std::fs::read(body).unwrap_or_default(),
     }
+}
+
+/// Sends a request that the driver does not have, signed by curl. Returns the status.
+pub(crate) fn signed(user: &str, method: &str, url: &str, body: &str) -> u16 {
+    let digest = Checksum::of(ChecksumAlgorithm::Sha256, body.as_bytes()).to_hex();
+    let digest = format!("x-amz-content-sha256: {digest}");
+    let mut arguments = vec!["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", user];
+    arguments.extend(["--request", method, "--header", &digest, url]);
+    if !body.is_empty() {
+        arguments.extend(["--data-binary", body]);
+    }
+    curl(&arguments).status
 }
 
 /// Follows a link for GET or HEAD.

@@ -1,6 +1,7 @@
 //! One connection of the driver: each request is forwarded, or fails as planned.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::front::Shared;
 use super::record::{Progress, operation_of};
 use super::wire::{CannedResponse, RecordedRequest, Socket, gone, read_body, read_head};
 
-/// The pause between two bytes of a slow head.
+/// The pause between two bytes of a slow head, or between two spaces.
 const BYTE_DELAY: Duration = Duration::from_millis(1);
 
 /// The server behind the proxy.
@@ -133,6 +134,7 @@ impl Exchange<'_> {
             Fault::Trickle => self.pass(socket, |_| {}, SendMode::Trickle).await,
             Fault::Truncate(bytes) => self.pass(socket, |_| {}, SendMode::Truncate(bytes)).await,
             Fault::StallBody(bytes) => self.pass(socket, |_| {}, SendMode::StallAfter(bytes)).await,
+            Fault::Spaces(sent) => self.send_spaces(socket, &sent).await,
             Fault::Corrupt => {
                 let mut body = self.request.body().to_vec();
                 let middle = body.len() / 2;
@@ -209,6 +211,18 @@ impl Exchange<'_> {
                     .record_event(|record| record.set_progress(self.index, Progress::Responded));
                 Ok(Connection::KeepOpen)
             }
+        }
+    }
+
+    /// Sends spaces until the driver disconnects.
+    async fn send_spaces(&self, socket: &mut Socket, sent: &AtomicUsize) -> io::Result<Connection> {
+        self.state.record_event(|record| record.set_progress(self.index, Progress::Held));
+        socket.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
+        loop {
+            socket.write_all(b" ").await?;
+            sent.fetch_add(1, Ordering::SeqCst);
+            self.state.record_event(|_| ());
+            tokio::time::sleep(BYTE_DELAY).await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -45,6 +46,9 @@ pub(crate) enum Fault {
     Truncate(usize),
     /// Sends nothing more after this many bytes of the body.
     StallBody(usize),
+    /// Sends a successful head and then spaces without an end, and counts them. The server does not
+    /// receive the request.
+    Spaces(Arc<AtomicUsize>),
     /// Changes one byte of the request's body.
     Corrupt,
 }
@@ -90,6 +94,7 @@ impl fmt::Debug for Fault {
             Self::HoldResponse(_) => f.write_str("HoldResponse"),
             Self::Alter(_) => f.write_str("Alter"),
             Self::Trickle => f.write_str("Trickle"),
+            Self::Spaces(_) => f.write_str("Spaces"),
             Self::Corrupt => f.write_str("Corrupt"),
         }
     }
