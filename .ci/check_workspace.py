@@ -153,7 +153,8 @@ def check_directions(members):
 def may_use_in_tests(name, used):
     """Tests may use more crates, but a driver does not use another driver even there.
 
-    The exceptions are crates that serve, mirror or cache a storage: they are tested on real ones.
+    The exceptions are crates that serve, mirror, cache or copy a storage: they are tested on real
+    ones.
     """
     both_in_storage = name.startswith("storage-") and used.startswith("storage-")
     # A crate names itself to turn on a feature for its tests.
@@ -166,6 +167,7 @@ def may_use_in_tests(name, used):
         "storage-http-cache",
         "storage-mirror",
         "storage-serve",
+        "storage-transfer",
     }
 
 

@@ -27,6 +27,7 @@ pub(crate) async fn copy_object(
     }
     let refused = Mutex::new(None);
     let mut copy = transfer::copy(source, from_key, target, to_key)
+        .server_side(transfer::server_side())
         .lost_metadata(metadata.lost())
         .map_metadata(|of_source| {
             let wanted = metadata.of_copy(of_source);

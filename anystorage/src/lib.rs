@@ -135,6 +135,8 @@ mod mirror_setup;
 pub mod prelude;
 mod storages;
 mod toml_text;
+#[cfg(feature = "transfer")]
+pub mod transfer;
 
 #[doc(inline)]
 pub use storage_core::*;
@@ -160,9 +162,6 @@ pub use storage_s3 as s3;
 /// The server side of HTTP: [`Serve`](serve::Serve) serves a storage as a `tower` service.
 #[cfg(feature = "serve")]
 pub use storage_serve as serve;
-/// Copying, synchronising and verifying objects between any two storages.
-#[cfg(feature = "transfer")]
-pub use storage_transfer as transfer;
 
 pub use definitions::Definitions;
 pub use environment::Environment;

@@ -150,7 +150,8 @@ pub type OnVerdict = Arc<dyn Fn(&VerdictEvent<'_>) + Send + Sync>;
 /// size as [`CheckBy`] says. Changes nothing. If the future is dropped, the check ends.
 ///
 /// # Errors
-/// The error of a list of keys, and those of temporary files that sort it. All other failures are in the summary.
+/// The error of a list of keys, and errors of temporary files. All other failures are in the
+/// summary.
 #[must_use = "nothing is compared until it is awaited"]
 pub struct Check {
     shared: Shared,

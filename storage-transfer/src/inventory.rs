@@ -1,8 +1,10 @@
 //! [`Inventory`]: the objects of a bucket from the lists that S3 Inventory writes every day or week.
 
 mod borders;
+mod columns;
 mod csv_file;
 mod data_file;
+mod errors;
 mod manifest;
 #[cfg(feature = "parquet")]
 mod parquet_file;
@@ -12,11 +14,13 @@ use std::time::SystemTime;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use storage_core::{Error, ErrorKind, IntoKey, Key, ObjectEntry, Result, Storage};
+use storage_core::{Error, IntoKey, Key, ObjectEntry, Result, Storage};
 
 use crate::sort::{SortOptions, read_all, sort_listing};
 use borders::Sample;
+use columns::Columns;
 use data_file::DataFile;
+use errors::file_context;
 use manifest::{Format, Manifest};
 
 /// The objects of a bucket, from the files of S3 Inventory. Reading them costs a request per file
@@ -50,13 +54,6 @@ use manifest::{Format, Manifest};
 pub struct Inventory {
     storage: Storage,
     manifest: Manifest,
-}
-
-/// Which columns must exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Columns {
-    Key,
-    KeyAndSize,
 }
 
 impl Inventory {
@@ -189,18 +186,6 @@ impl Inventory {
         });
         Ok(items.boxed())
     }
-}
-
-/// Adds the name of a data file to an error. A panic of a decoder is an error too.
-fn file_context(error: Error, file: &Key) -> Error {
-    let context = format!("the data file {:?} of the inventory", file.as_str());
-    error.with_context(&context)
-}
-
-/// The error of a data file that cannot be decoded.
-fn damaged(reason: impl std::fmt::Display) -> Error {
-    let message = format!("it cannot be decoded: {reason}; wait for the next inventory");
-    Error::new(ErrorKind::Integrity, message)
 }
 
 #[cfg(test)]

@@ -195,7 +195,8 @@ impl Args {
         Ok((filter.map_err(|error| Failure::usage(error.message()))?, true))
     }
 
-    fn limited(&self, mut sync: Synchronize) -> Synchronize {
+    fn limited(&self, sync: Synchronize) -> Synchronize {
+        let mut sync = sync.server_side(transfer::server_side());
         if let Some(bytes) = self.limits.bandwidth {
             sync = sync.bandwidth(Bandwidth::new(bytes));
         }

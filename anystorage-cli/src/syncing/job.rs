@@ -7,7 +7,7 @@ use std::time::Duration;
 use anystorage::config::duration;
 use anystorage::transfer::{
     Bandwidth, Directory, Filter, Job, JobSpec, JobState, JobStatus, Side, SyncOptions, Work,
-    WorkEnded, WorkSummary,
+    WorkEnded, WorkSummary, server_side,
 };
 use anystorage::{Error, ErrorKind};
 
@@ -23,6 +23,14 @@ use crate::verbosity;
 
 /// The shards of a sync with one worker. A failed copy keeps the extras of its shard.
 pub(crate) const SHARDS_OF_SYNC: usize = 16;
+
+/// Where a job is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct JobLocation {
+    /// The directory with the state of the job: NAME:PREFIX, a URL or a local path
+    #[arg(long, value_name = "LOC")]
+    pub(crate) job: Location,
+}
 
 /// The options of each worker of a job.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -156,6 +164,7 @@ pub(crate) fn has_ended(status: &JobStatus) -> bool {
 
 /// Sets the limits of a worker.
 pub(crate) fn limited(mut work: Work, limits: LimitArgs) -> Work {
+    work = work.server_side(server_side());
     if let Some(bytes) = limits.bandwidth {
         work = work.bandwidth(Bandwidth::new(bytes));
     }

@@ -217,7 +217,7 @@ impl<'a> ObjectCopy<'a> {
 
     /// Continues an upload that an earlier copy left. The parts that the destination lists are not
     /// sent again. If the source is another version now, or the upload is gone, the copy begins
-    /// anew and the old upload is aborted.
+    /// again and the old upload is aborted.
     pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
         self.unfinished = Some(unfinished);
         self

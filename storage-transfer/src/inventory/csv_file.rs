@@ -9,8 +9,9 @@ use percent_encoding::percent_decode;
 use storage_core::Result;
 use storage_core::internal::parse_rfc3339;
 
+use super::columns::Columns;
+use super::errors::damaged;
 use super::row::{Flag, Row, Rows, missing_column};
-use super::{Columns, damaged};
 use crate::sort::{join, spawn};
 
 /// The maximum length of a row, in bytes. A key has at most 1024, thrice that if it is encoded.

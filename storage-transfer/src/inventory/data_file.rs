@@ -6,7 +6,7 @@ use std::io::{Seek, Write};
 use futures_util::TryStreamExt;
 use storage_core::{ChecksumAlgorithm, Error, ErrorKind, Hasher, Key, Result, Storage};
 
-use super::file_context;
+use super::errors::file_context;
 use crate::sort::{SortOptions, join, spawn};
 
 /// The maximum size of a data file, in bytes. Those of S3 have less than 1 GiB.

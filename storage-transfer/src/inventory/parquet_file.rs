@@ -10,8 +10,9 @@ use parquet::record::{Field, Row as ParquetRow};
 use parquet::schema::types::Type;
 use storage_core::Result;
 
+use super::columns::Columns;
+use super::errors::damaged;
 use super::row::{Flag, Row, Rows, missing_column};
-use super::{Columns, damaged};
 use crate::sort::{join, spawn};
 
 const COLUMNS: [&str; 6] =

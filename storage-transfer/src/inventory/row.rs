@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use storage_core::{ETag, Error, ErrorKind, Key, MAX_KEY_BYTES, ObjectEntry, Result};
 
-use super::Columns;
+use super::columns::Columns;
 
 /// A function that returns the next row of a file; `None` at the end. It blocks.
 pub(super) type Rows = Box<dyn FnMut() -> Result<Option<Row>> + Send>;

@@ -53,7 +53,7 @@ pub(crate) struct JobDocument {
     pub(crate) id: String,
     #[serde(flatten)]
     pub(crate) spec: JobSpec,
-    /// Counted from 1. A shard of an earlier pass begins anew.
+    /// Counted from 1. A shard of an earlier pass begins again.
     pub(crate) pass: u64,
     pub(crate) state: JobState,
     /// The state in which the job was cancelled.
@@ -158,7 +158,7 @@ impl ShardDocument {
         }
     }
 
-    /// Begins the shard anew if it is of an earlier pass. Its uploads are kept.
+    /// Begins the shard again if it is of an earlier pass. Its uploads are kept.
     pub(crate) fn in_pass(mut self, pass: u64) -> Self {
         if self.pass < pass {
             self.pass = pass;

@@ -1,9 +1,8 @@
 //! `transfer resume` and `transfer cancel`: continue and end a job.
 
-use super::JobLocation;
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::Resolver;
-use crate::syncing::job;
+use crate::syncing::job::{self, JobLocation};
 
 /// Continue a job that was cancelled, or begin a new pass of one that is done
 ///

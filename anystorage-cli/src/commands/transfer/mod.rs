@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use anystorage::transfer::Stop;
 
 use crate::exit::{ExitStatus, Failure};
-use crate::location::Location;
 use crate::resolver::Resolver;
 
 /// Transfer a large directory with any number of workers, of which any may die
@@ -26,14 +25,6 @@ pub(crate) enum Command {
     Failed(status::FailedArgs),
     Resume(control::ResumeArgs),
     Cancel(control::CancelArgs),
-}
-
-/// Where a job is.
-#[derive(Debug, Clone, clap::Args)]
-struct JobLocation {
-    /// The directory with the state of the job: NAME:PREFIX, a URL or a local path
-    #[arg(long, value_name = "LOC")]
-    job: Location,
 }
 
 pub(crate) async fn run(

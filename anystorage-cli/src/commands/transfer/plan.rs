@@ -2,12 +2,11 @@
 
 use anystorage::transfer::JobSpec;
 
-use super::JobLocation;
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::output;
 use crate::resolver::{Purpose, Resolver};
-use crate::syncing::job;
+use crate::syncing::job::{self, JobLocation};
 use crate::syncing::options::OptionArgs;
 use crate::syncing::sides::Sides;
 

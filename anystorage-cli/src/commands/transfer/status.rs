@@ -3,12 +3,11 @@
 use anystorage::transfer::{JobStatus, ShardState};
 use serde_json::json;
 
-use super::JobLocation;
 use crate::exit::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::resolver::Resolver;
 use crate::sizes;
-use crate::syncing::job;
+use crate::syncing::job::{self, JobLocation};
 
 /// Show the state of a job
 #[derive(Debug, clap::Args)]

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use anystorage::transfer::{KeyEvent, Outcome, Stop};
 use anystorage::{Error, ErrorKind};
 
-use super::JobLocation;
 use crate::commands::sync::engine_failure;
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::progress::Progress;
 use crate::resolver::{Purpose, Resolver};
-use crate::syncing::job::{self, JobArgs};
+use crate::syncing::job::{self, JobArgs, JobLocation};
 use crate::syncing::options::LimitArgs;
 use crate::syncing::sides::Sides;
 
 /// Work on a job until it is done
 ///
 /// Takes shards that no other worker has, and waits for the others, in case one of them dies. Start
-/// it any number of times: by hand, or by any engine that runs a command N times. A number tells
-/// the workers where to begin; a wrong one does no harm.
+/// it any number of times: by hand, or by any engine that runs a command N times. The number of
+/// a worker decides where it begins; a wrong one does no harm.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,0 +1,87 @@
+//! Jobs: `sync --job` and `transfer`.
+
+use std::process::Stdio;
+
+use crate::support::Sandbox;
+
+fn filled(objects: usize) -> Sandbox {
+    let sandbox = Sandbox::new();
+    for number in 0..objects {
+        sandbox.write(&format!("media/{}/{number}", number % 3), number.to_string());
+    }
+    sandbox
+}
+
+#[test]
+fn a_sync_with_a_job_begins_a_new_pass_after_it_has_ended() {
+    let sandbox = filled(20);
+    let sync = ["sync", "-q", "--job", "./state", "--json", "media:", "backup:copy"];
+    let first = sandbox.run(&sync).done();
+    assert!(first.contains("\"new\":20"), "{first}");
+    sandbox.write("media/later", "x");
+    let second = sandbox.run(&sync).done();
+    assert!(second.contains("\"new\":1,") && second.contains("\"same\":20"), "{second}");
+    assert!(sandbox.run(&["transfer", "status", "--job", "./state"]).done().contains("pass 2"));
+    sandbox.run(&["check", "-q", "--download", "media:", "backup:copy"]).done();
+}
+
+#[test]
+fn workers_share_a_job_and_each_prints_the_sums_of_the_whole() {
+    let sandbox = filled(50);
+    let planned = ["transfer", "plan", "--job", "./state", "media:", "backup:"];
+    assert_eq!(sandbox.run(&planned).done(), "./state/: 1 shards\n");
+    let work = |index: &str| {
+        let arguments =
+            ["transfer", "work", "--job", "./state", "--index", index, "--of", "2", "--json"];
+        sandbox.command(&arguments).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    for worker in [work("0"), work("1")] {
+        let output = worker.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("\"source_objects\":50"), "{text}");
+    }
+    assert_eq!(sandbox.run(&["transfer", "failed", "--job", "./state"]).done(), "");
+}
+
+#[test]
+fn other_options_or_a_place_inside_a_side_are_wrong_usage() {
+    let sandbox = filled(3);
+    sandbox.run(&["sync", "-q", "--job", "./state", "media:", "backup:"]).done();
+    let other = sandbox.run(&["sync", "--job", "./state", "--delete", "media:", "backup:"]);
+    assert_eq!(other.code, Some(2));
+    assert!(other.err.contains("other options here (delete)"), "{}", other.err);
+    let inside = sandbox.run(&["sync", "--job", "media:state", "media:", "backup:"]);
+    assert_eq!(inside.code, Some(2));
+    assert!(inside.err.contains("cannot be below"), "{}", inside.err);
+    let missing = sandbox.run(&["transfer", "work", "--job", "./nothing"]);
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.err.contains("transfer plan"), "{}", missing.err);
+}
+
+#[test]
+fn a_cancelled_job_ends_its_workers_until_it_is_resumed() {
+    let sandbox = filled(5);
+    sandbox.run(&["transfer", "plan", "--job", "./state", "media:", "backup:"]).done();
+    sandbox.run(&["transfer", "cancel", "--job", "./state"]).done();
+    let cancelled = sandbox.run(&["transfer", "work", "--job", "./state"]);
+    assert_eq!(cancelled.code, Some(1));
+    assert!(cancelled.err.contains("transfer resume"), "{}", cancelled.err);
+    sandbox.run(&["transfer", "resume", "--job", "./state"]).done();
+    sandbox.run(&["transfer", "work", "-q", "--job", "./state"]).done();
+    sandbox.run(&["check", "-q", "media:", "backup:", "--checksum"]).done();
+}
+
+#[test]
+fn a_key_that_failed_is_listed_and_copied_after_resume() {
+    let sandbox = filled(6);
+    // A directory where the object has to be.
+    sandbox.write("backup/0/3/blocks", "x");
+    let sync = ["sync", "-q", "--job", "./state", "media:", "backup:"];
+    let failed = sandbox.run(&sync);
+    assert_eq!(failed.code, Some(1), "{}", failed.err);
+    let listed = sandbox.run(&["transfer", "failed", "--job", "./state"]).done();
+    assert!(listed.contains("\"key\":\"0/3\"") && listed.lines().count() == 1, "{listed}");
+    std::fs::remove_dir_all(sandbox.path("backup/0/3")).unwrap();
+    sandbox.run(&sync).done();
+    assert_eq!(sandbox.cat("backup:0/3"), "3");
+}
