@@ -209,7 +209,8 @@ impl<'a> ObjectCopy<'a> {
 
     /// Makes the copy of a large object resumable. The recorder stores the upload before the first
     /// part is sent. A copy that fails or is dropped leaves the upload; pass what was recorded to
-    /// [`resume`](Self::resume) to continue it.
+    /// [`resume`](Self::resume) to continue it. An upload that can never be completed, because the
+    /// mode forbids it or a part is damaged, is aborted.
     pub fn resumable(mut self, recorder: Arc<dyn UploadRecorder>) -> Self {
         self.recorder = Some(recorder);
         self
@@ -217,7 +218,7 @@ impl<'a> ObjectCopy<'a> {
 
     /// Continues an upload that an earlier copy left. The parts that the destination lists are not
     /// sent again. If the source is another version now, or the upload is gone, the copy begins
-    /// again and the old upload is aborted.
+    /// again and the old upload is aborted. It is also aborted if the source is gone.
     pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
         self.unfinished = Some(unfinished);
         self
@@ -233,12 +234,22 @@ impl<'a> ObjectCopy<'a> {
             job.abandon_unfinished().await;
             return Ok(copied);
         }
-        let object = job.source.open_with(&job.from, job.open_options()).await?;
+        let object = match job.source.open_with(&job.from, job.open_options()).await {
+            Ok(object) => object,
+            Err(error) => {
+                if error.is_not_found() {
+                    job.abandon_unfinished().await;
+                }
+                return Err(error);
+            }
+        };
         // A local file is one read after another anyway. In parts it can be continued.
         if (object.file().is_none() || job.options.recorder.is_some())
-            && let Some(copied) = parts::try_copy(&job, object.meta()).await?
+            && let Some(plan) = parts::plan(&job, object.meta())
         {
-            return Ok(copied);
+            // Each part is opened by itself, so this body is not needed.
+            drop(object);
+            return parts::copy(&job, plan).await;
         }
         job.abandon_unfinished().await;
         job.stream(object).await

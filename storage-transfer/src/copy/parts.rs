@@ -17,14 +17,14 @@ use crate::retry::Retry;
 const MAX_UPLOADS: u32 = 3;
 
 /// The version that is copied, and how it is cut.
-struct Plan {
+pub(super) struct Plan {
     source: ObjectMeta,
     version: ETag,
     part_size: u64,
 }
 
 /// Returns how to copy an opened object in parts, or `None` if it is copied as one stream.
-fn plan(job: &Job<'_>, source: &ObjectMeta) -> Option<Plan> {
+pub(super) fn plan(job: &Job<'_>, source: &ObjectMeta) -> Option<Plan> {
     let limits = job.target.multipart_limits().ok()?;
     let accepts_mode = match &job.options.mode {
         SaveMode::Overwrite => true,
@@ -44,18 +44,17 @@ fn plan(job: &Job<'_>, source: &ObjectMeta) -> Option<Plan> {
     is_possible.then(|| Plan { source: source.clone(), version, part_size })
 }
 
-/// Copies the version in parts. Returns `None` if it must be copied as one stream.
-pub(super) async fn try_copy(job: &Job<'_>, source: &ObjectMeta) -> Result<Option<Copied>> {
-    let Some(plan) = plan(job, source) else { return Ok(None) };
+/// Copies the version in parts.
+pub(super) async fn copy(job: &Job<'_>, plan: Plan) -> Result<Copied> {
     let mut unfinished = job.options.unfinished.clone();
     for _ in 1..MAX_UPLOADS {
         match attempt(job, &plan, unfinished.take()).await {
             // The service no longer has the upload: it was swept, or completed by another process.
             Err(error) if is_upload_gone(&error) => {}
-            done => return done.map(Some),
+            done => return done,
         }
     }
-    attempt(job, &plan, None).await.map(Some)
+    attempt(job, &plan, None).await
 }
 
 fn is_upload_gone(error: &Error) -> bool {
@@ -64,6 +63,20 @@ fn is_upload_gone(error: &Error) -> bool {
         Some(Operation::PutPart | Operation::ListParts | Operation::CompleteMultipart)
     );
     concerns_upload && error.kind() == ErrorKind::NotFound
+}
+
+/// Returns whether the upload can never be completed, so that nothing may continue it.
+fn is_final(error: &Error) -> bool {
+    let is_of_completion = error.operation() == Some(Operation::CompleteMultipart);
+    let is_permanent = matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists
+            | ErrorKind::PreconditionFailed
+            | ErrorKind::Integrity
+            | ErrorKind::InvalidInput
+            | ErrorKind::TooLarge
+    );
+    is_of_completion && is_permanent && !error.is_retryable()
 }
 
 async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>) -> Result<Copied> {
@@ -78,12 +91,15 @@ async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>)
         }
         None => (begin(job, plan, metadata).await?, BTreeSet::new()),
     };
-    let guard = AbortGuard::new(upload, job.options.recorder.is_none());
+    let mut guard = AbortGuard::new(upload, job.options.recorder.is_none());
     let sent = send_parts(job, plan, &guard.upload, &stored).await;
     let completed = match sent {
         Ok(bytes) => guard.upload.complete().await.map(|target| (target, bytes)),
         Err(error) => Err(error),
     };
+    if completed.as_ref().is_err_and(is_final) {
+        guard.aborts = true;
+    }
     let (target, bytes) = guard.settle(completed).await?;
     let source = plan.source.clone();
     Ok(Copied { source, target: Some(target), dropped, method: CopyMethod::Parts, bytes })

@@ -1,0 +1,289 @@
+//! One object is copied whole, with everything that belongs to it, or not at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use storage_core::{ChecksumAlgorithm, ErrorKind, Memory, Metadata, Operation, SaveMode, Storage};
+use storage_testkit::faults::Faults;
+use storage_transfer::{Bandwidth, CopyMethod, LostMetadata, copy};
+use tokio::time::Instant;
+
+use crate::doubles::{opened, without_metadata};
+use crate::support::{disk, memory, text, until_no_upload_is_left, uploads};
+
+/// The smallest object that is copied in parts. Its bytes share one allocation with their clones.
+pub(crate) const LARGE: usize = 64 * 1024 * 1024;
+
+pub(crate) fn large(byte: u8) -> Bytes {
+    Bytes::from(vec![byte; LARGE])
+}
+
+fn all_metadata() -> Metadata {
+    Metadata::new()
+        .content_type("text/x-odd")
+        .content_encoding("identity")
+        .content_disposition("attachment")
+        .content_language("de")
+        .cache_control("max-age=7")
+        .expires(SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000))
+        .user("by", "ada")
+}
+
+#[tokio::test]
+async fn metadata_and_checksums_survive_the_way_to_a_disk_and_back() {
+    let (_root, disk) = disk();
+    let (first, last) = (Memory::storage(), Memory::storage());
+    let save = first.save("a", "hello").metadata(all_metadata());
+    let save = save.compute_checksum(ChecksumAlgorithm::Sha256);
+    let saved = save.compute_checksum(ChecksumAlgorithm::Crc32c).await.unwrap();
+
+    copy(&first, "a", &disk, "b").await.unwrap();
+    copy(&disk, "b", &last, "c").await.unwrap();
+
+    let meta = last.stat("c").await.unwrap();
+    assert_eq!(meta.metadata, all_metadata());
+    for checksum in saved.checksums.iter() {
+        assert_eq!(meta.checksums.get(checksum.algorithm()), Some(checksum));
+    }
+    assert_eq!(saved.checksums.iter().count(), 2);
+}
+
+#[tokio::test]
+async fn metadata_that_the_destination_cannot_keep_fails_the_copy() {
+    let source = Memory::storage();
+    source.save("a", "hello").metadata(all_metadata()).await.unwrap();
+    let target = without_metadata(&Memory::storage());
+
+    let error = copy(&source, "a", &target, "a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(!target.exists("a").await.unwrap());
+}
+
+#[tokio::test]
+async fn metadata_that_is_dropped_is_reported() {
+    let source = Memory::storage();
+    source.save("a", "hello").metadata(all_metadata()).await.unwrap();
+    let target = without_metadata(&Memory::storage());
+
+    let copied =
+        copy(&source, "a", &target, "a").lost_metadata(LostMetadata::DropAndReport).await.unwrap();
+    let dropped: Vec<_> = copied.dropped.iter().map(|error| error.message()).collect();
+    for field in ["content_encoding", "content_disposition", "content_language", "cache_control"] {
+        assert!(dropped.iter().any(|message| message.contains(field)), "{field}: {dropped:?}");
+    }
+    assert_eq!(dropped.len(), 6, "{dropped:?}");
+    let kept = target.stat("a").await.unwrap().metadata;
+    assert_eq!(kept, Metadata::new().content_type("text/x-odd"));
+}
+
+#[tokio::test]
+async fn an_empty_object_is_copied() {
+    let (source, target) = (memory(&[("a", "")]).await, Memory::storage());
+    let copied = copy(&source, "a", &target, "a").await.unwrap();
+    assert_eq!((copied.bytes, text(&target, "a").await), (0, String::new()));
+}
+
+#[tokio::test]
+async fn a_mode_decides_about_an_object_under_the_destination() {
+    let (source, target) = (memory(&[("a", "new")]).await, memory(&[("a", "old")]).await);
+    let error = copy(&source, "a", &target, "a").create_new().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+
+    let etag = target.stat("a").await.unwrap().etag.unwrap();
+    target.save("a", "newer").await.unwrap();
+    let error = copy(&source, "a", &target, "a").if_match(etag).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+
+    let error = copy(&source, "a", &target, "a").mode(SaveMode::UniqueName).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(text(&target, "a").await, "newer");
+}
+
+#[tokio::test]
+async fn a_copy_within_one_storage_evaluates_the_mode_too() {
+    let storage = memory(&[("a", "new"), ("b", "old")]).await;
+    let error = copy(&storage, "a", &storage, "b").create_new().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let etag = storage.stat("a").await.unwrap().etag.unwrap();
+    let error = copy(&storage, "a", &storage, "b").if_match(etag).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    assert_eq!(text(&storage, "b").await, "old");
+}
+
+#[tokio::test]
+async fn a_copy_within_one_storage_transfers_no_bytes() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    storage.save("a", "hello").cache_control("no-cache").await.unwrap();
+
+    let copied = copy(&storage, "a", &storage, "b").await.unwrap();
+    assert_eq!((copied.method, copied.bytes), (CopyMethod::ServerSide, 0));
+    assert_eq!(faults.calls(Operation::Open), 0);
+    assert_eq!(storage.stat("b").await.unwrap().metadata.cache_control.unwrap(), "no-cache");
+}
+
+#[tokio::test]
+async fn an_object_is_streamed_if_the_service_refuses_to_copy_it() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    storage.save("a", "hello").await.unwrap();
+    for kind in [ErrorKind::Unsupported, ErrorKind::PermissionDenied] {
+        let plan = faults.on(Operation::Copy).call(1).fail(kind);
+        let copied = copy(&storage, "a", &storage, "b").await.unwrap();
+        assert_eq!((copied.method, plan.fired()), (CopyMethod::Stream, 1));
+    }
+    assert_eq!(text(&storage, "b").await, "hello");
+}
+
+#[tokio::test]
+async fn another_version_than_the_listed_one_is_not_copied() {
+    let (source, target) = (memory(&[("a", "old")]).await, Memory::storage());
+    let listed = source.list("").objects().await.unwrap().remove(0);
+    source.save("a", "new").await.unwrap();
+    let error = copy(&source, "a", &target, "a").listed(listed).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    assert!(!target.exists("a").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_leaves_the_old_object() {
+    let source_faults = Faults::new();
+    let source = source_faults.in_memory();
+    let target_faults = Faults::new();
+    let target = target_faults.in_memory();
+    source.save("a", "new").compute_checksum(ChecksumAlgorithm::Sha256).await.unwrap();
+    target.save("a", "old").await.unwrap();
+
+    let broken = source_faults.on(Operation::Open).call(1).fail_midway(1, ErrorKind::Unexpected);
+    let damaged = source_faults.on(Operation::Open).call(2).corrupt(1);
+    let full = target_faults.on(Operation::Save).call(3).fail(ErrorKind::StorageFull);
+    for kind in [ErrorKind::Unexpected, ErrorKind::Integrity, ErrorKind::StorageFull] {
+        let error = copy(&source, "a", &target, "a").await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert_eq!(text(&target, "a").await, "old");
+    }
+    assert_eq!((broken.fired(), damaged.fired(), full.fired()), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_large_object_is_copied_in_parts_with_its_metadata_and_checksum() {
+    let (source, target) = (Memory::storage(), Memory::storage());
+    let save = source.save("a", large(7)).metadata(all_metadata());
+    let saved = save.compute_checksum(ChecksumAlgorithm::Crc64Nvme).await.unwrap();
+
+    let copied = copy(&source, "a", &target, "a").await.unwrap();
+    assert_eq!((copied.method, copied.bytes), (CopyMethod::Parts, LARGE as u64));
+    let meta = target.stat("a").await.unwrap();
+    assert_eq!(meta.metadata, all_metadata());
+    let algorithm = ChecksumAlgorithm::Crc64Nvme;
+    assert_eq!(meta.checksums.get(algorithm), saved.checksums.get(algorithm));
+    assert_eq!(target.open("a").await.unwrap().bytes().await.unwrap(), large(7));
+    assert_eq!(uploads(&target).await, 0);
+}
+
+#[tokio::test]
+async fn a_checksum_that_parts_cannot_keep_is_kept_by_a_stream() {
+    let (source, target) = (Memory::storage(), Memory::storage());
+    let save = source.save("a", large(7)).compute_checksum(ChecksumAlgorithm::Sha256);
+    let saved = save.await.unwrap();
+    let copied = copy(&source, "a", &target, "a").await.unwrap();
+    assert_eq!(copied.method, CopyMethod::Stream);
+    assert_eq!(copied.target.unwrap().checksums, saved.checksums);
+}
+
+/// Returns a source whose large object is replaced before the n-th open.
+async fn replaced_before(n: usize) -> Storage {
+    let memory = Memory::storage();
+    memory.save("a", large(1)).await.unwrap();
+    let inner = memory.clone();
+    let replace = move |number| {
+        let inner = inner.clone();
+        async move {
+            if number == n {
+                inner.save("a", large(2)).await.unwrap();
+            }
+        }
+        .boxed()
+    };
+    opened(&memory, replace).0
+}
+
+#[tokio::test]
+async fn the_parts_of_two_versions_are_never_joined() {
+    let source = replaced_before(4).await;
+    let target = Memory::storage();
+    let error = copy(&source, "a", &target, "a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    assert!(!target.exists("a").await.unwrap());
+    assert_eq!(uploads(&target).await, 0);
+}
+
+#[tokio::test]
+async fn a_sync_copies_the_new_version_of_a_large_object_that_is_replaced_between_its_parts() {
+    let source = replaced_before(4).await;
+    let target = Memory::storage();
+    let (from, to) = (crate::support::whole(&source), crate::support::whole(&target));
+    let summary = storage_transfer::sync(&from, &to, crate::support::deleting()).await.unwrap();
+    assert_eq!((summary.counts.new, summary.counts.failed), (1, 0));
+    assert_eq!(target.open("a").await.unwrap().bytes().await.unwrap(), large(2));
+    assert_eq!(uploads(&target).await, 0);
+}
+
+#[tokio::test]
+async fn a_copy_in_parts_reads_no_more_bodies_than_parts() {
+    let memory = Memory::storage();
+    memory.save("a", large(1)).await.unwrap();
+    let (source, bodies) = opened(&memory, |_| async {}.boxed());
+    let target = Memory::storage();
+    copy(&source, "a", &target, "a").part_concurrency(1).await.unwrap();
+    assert_eq!(bodies.most(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_dropped_leaves_no_upload() {
+    let source = Memory::storage();
+    source.save("a", large(1)).await.unwrap();
+    let faults = Faults::new();
+    let target = faults.in_memory();
+    let held = faults.on(Operation::PutPart).call(3).hold();
+    let copying = tokio::spawn(copy(&source, "a", &target, "a").into_future());
+    held.reached().await;
+    assert_eq!(uploads(&target).await, 1);
+    copying.abort();
+    assert!(copying.await.unwrap_err().is_cancelled());
+    until_no_upload_is_left(&target).await;
+    assert!(!target.exists("a").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_is_sent_again_after_a_temporary_failure() {
+    let source = Memory::storage();
+    source.save("a", large(1)).await.unwrap();
+    let faults = Faults::new();
+    let target = faults.in_memory();
+    let limited = faults.on(Operation::PutPart).calls(3).fail(ErrorKind::RateLimited);
+    copy(&source, "a", &target, "a").await.unwrap();
+    assert_eq!((limited.fired(), faults.calls(Operation::PutPart)), (3, 11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_bandwidth_is_kept_and_all_bytes_are_counted() {
+    let source = Memory::storage();
+    source.save("a", vec![1; 1_000_000]).await.unwrap();
+    let target = Memory::storage();
+    let (bandwidth, bytes) = (Bandwidth::new(100_000), Arc::new(AtomicU64::new(0)));
+    let start = Instant::now();
+    for key in ["b", "c"] {
+        let bytes = Arc::clone(&bytes);
+        let count = move |passed| drop(bytes.fetch_add(passed, Ordering::SeqCst));
+        let copy = copy(&source, "a", &target, key).bandwidth(bandwidth.clone());
+        copy.on_bytes(Arc::new(count)).await.unwrap();
+    }
+    let elapsed = start.elapsed();
+    assert!(elapsed >= Duration::from_millis(19_700), "{elapsed:?}");
+    assert!(elapsed <= Duration::from_millis(20_300), "{elapsed:?}");
+    assert_eq!(bytes.load(Ordering::SeqCst), 2_000_000);
+}
