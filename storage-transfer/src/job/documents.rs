@@ -56,6 +56,9 @@ pub(crate) struct JobDocument {
     /// Counted from 1. A shard of an earlier pass begins again.
     pub(crate) pass: u64,
     pub(crate) state: JobState,
+    /// The borders of the shards, until the documents of all shards exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) borders: Option<Vec<String>>,
     /// The state in which the job was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelled_in: Option<JobState>,
@@ -75,6 +78,7 @@ impl JobDocument {
             spec,
             pass: 1,
             state: JobState::Planning,
+            borders: None,
             cancelled_in: None,
             was_done: false,
             only_shards: None,
