@@ -2,15 +2,15 @@
 """Kills workers of jobs again and again, and compares the result with the source.
 
 Usage: python3 .ci/transfer_jobs.py COMMAND [--keys N] [--mib M] [--kills K] [--seed S]
-           [--engines parallel,slurm]
+           [--engines parallel,slurm,node]
 
 COMMAND is the path of the command `anystorage`. Runs, on local directories:
 
 - eight workers of one job of N small files, of which random ones are killed (SIGKILL) at random
   moments and replaced, K times in all;
 - one `sync --job` of a file of M MiB and N small files, killed K times at random moments;
-- with --engines, the first job on GNU parallel, and on Slurm with two nodes of which one is killed
-  with its tasks.
+- with --engines, the first job on GNU parallel, as an array on Slurm with two nodes, and on Slurm
+  with a node that is killed with its tasks ("node").
 
 Each proof fails if the destination lacks a byte, has another one, or keeps a temporary file, if a
 worker ends with an unexpected code, or if more was written again than the parts that were under
@@ -31,7 +31,7 @@ import time
 WORKERS = 8
 # A lease that expires soon, so that a killed worker is replaced soon.
 LEASE = "2s"
-# A run of a worker that is not killed ends within this time in seconds.
+# A run that is not killed ends within this time in seconds, and one more for each thousand keys.
 TIMEOUT = 150
 # What one run may have under way: four parts of 8 MiB, their buffers, and small files.
 UNDER_WAY = 6 * 8 * 1024 * 1024
@@ -59,8 +59,9 @@ durable = false
 class Proof:
     """A scratch directory with a source, and a destination and a job of its own."""
 
-    def __init__(self, command, scratch, name):
+    def __init__(self, command, scratch, name, keys):
         self.command, self.scratch, self.name = command, scratch, name
+        self.timeout = TIMEOUT + keys // 1000
         self.target = scratch / f"target-{name}"
         self.config = scratch / f"{name}.toml"
         self.config.write_text(CONFIG.format(target=self.target.name))
@@ -77,7 +78,7 @@ class Proof:
 
     def run(self, *arguments, codes=(0,)):
         process = self.begin(*arguments)
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = process.communicate(timeout=self.timeout)
         if process.returncode not in codes:
             fail(f"{self.name}: {arguments} ended with {process.returncode}: {err[-2000:]}")
         return out
@@ -125,12 +126,16 @@ def main():
     with tempfile.TemporaryDirectory(prefix="anystorage-jobs-", dir=memory) as scratch:
         scratch = pathlib.Path(scratch)
         create(scratch / "source", options.keys)
-        killed_workers(Proof(command, scratch, "workers"), options.kills, choose)
+
+        def proof(name):
+            return Proof(command, scratch, name, options.keys)
+
+        killed_workers(proof("workers"), options.kills, choose)
         for engine in filter(None, options.engines.split(",")):
-            {"parallel": on_parallel, "slurm": on_slurm}[engine](Proof(command, scratch, engine))
+            ENGINES_BY_NAME[engine](proof(engine))
         large = scratch / "source/000/large"
         write_large(large, options.mib)
-        killed_sync(Proof(command, scratch, "sync"), options.kills, choose)
+        killed_sync(proof("sync"), options.kills, choose)
 
 
 def create(directory, keys):
@@ -154,7 +159,7 @@ def write_large(path, mib):
 def killed_workers(proof, kills, choose):
     proof.plan(32)
     workers = {index: proof.work(index) for index in range(WORKERS)}
-    killed, deadline = 0, time.monotonic() + TIMEOUT
+    killed, deadline = 0, time.monotonic() + proof.timeout
     while workers:
         if time.monotonic() > deadline:
             fail(f"{proof.name}: the job does not end")
@@ -180,7 +185,7 @@ def killed_sync(proof, kills, choose):
     killed, written = 0, 0
     while True:
         process = proof.begin(*arguments)
-        lifetime = choose.uniform(0.05, 1.5) if killed < kills else TIMEOUT
+        lifetime = choose.uniform(0.05, 1.5) if killed < kills else proof.timeout
         written += run_for(process, lifetime)
         if process.returncode == 0:
             break
@@ -223,39 +228,58 @@ def on_parallel(proof):
     command = ["parallel", "-j", str(WORKERS), "--joblog", log, *proof.arguments(*work)]
     numbers = "\n".join(str(index) for index in range(WORKERS))
     done = subprocess.run(
-        command, input=numbers, text=True, cwd=proof.scratch, timeout=TIMEOUT, capture_output=True
+        command, input=numbers, text=True, cwd=proof.scratch, timeout=proof.timeout, capture_output=True
     )
     if done.returncode != 0:
         fail(f"{proof.name}: {done.stderr[-2000:]}")
     proof.finish(f"{WORKERS} workers")
 
 
-def on_slurm(proof):
-    """Runs the job as an array, and kills a node with its tasks in the middle."""
-    slurm, directory = [sys.executable, ENGINES / "slurm"], proof.scratch / "slurm"
+def on_slurm(proof, kills_node=False):
+    slurm, directory = [sys.executable, ENGINES / "slurm"], proof.scratch / f"slurm-{proof.name}"
     proof.plan(32)
     try:
         subprocess.run([*slurm, "up", directory], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        work = ["transfer", "work", "-q", "--lease", LEASE, "--job", proof.job]
         # Few requests at a time, so that the node is killed before the end.
-        work = ["transfer", "work", "-q", "--lease", LEASE, "--requests", "1000", "--job", proof.job]
+        work += ["--requests", "1000"] if kills_node else []
         shell = 'exec "$@" --index "$SLURM_ARRAY_TASK_ID" --of 8'
-        array = [*slurm, "run", "--timeout", str(TIMEOUT), directory, str(WORKERS)]
+        array = [*slurm, "run", "--timeout", str(proof.timeout), directory, str(WORKERS)]
         array += ["sh", "-c", shell, "work", *proof.arguments(*work)]
         running = subprocess.Popen(array, cwd=proof.scratch, stdout=subprocess.PIPE, text=True)
-        time.sleep(4)
-        is_early = running.poll() is None
-        subprocess.run([*slurm, "kill", directory, "n2"], check=True, timeout=30)
-        time.sleep(2)
-        subprocess.run([*slurm, "start", directory, "n2"], check=True, timeout=60)
-        out, _ = running.communicate(timeout=TIMEOUT)
+        if kills_node:
+            kill_node(running, slurm, directory)
+        out, _ = running.communicate(timeout=proof.timeout)
         if running.returncode != 0:
             fail(f"{proof.name}: {out}")
-        restarts = sum(int(line.rsplit("restarts ", 1)[1]) for line in out.splitlines() if "restarts" in line)
-        if not is_early or restarts == 0:
-            fail(f"{proof.name}: the node was killed after its tasks had ended:\n{out}")
-        proof.finish(f"an array of {WORKERS} on two nodes, one killed, {restarts} tasks restarted")
+        lines = [line for line in out.splitlines() if "restarts" in line]
+        restarts = sum(int(line.rsplit("restarts ", 1)[1]) for line in lines)
+        if kills_node and restarts == 0:
+            fail(f"{proof.name}: no task was restarted:\n{out}")
+        killed = f", one killed, {restarts} tasks restarted" if kills_node else ""
+        proof.finish(f"an array of {WORKERS} on two nodes{killed}")
     finally:
         subprocess.run([*slurm, "down", directory], check=True, timeout=60)
+
+
+def on_slurm_with_a_dead_node(proof):
+    on_slurm(proof, kills_node=True)
+
+
+def kill_node(running, slurm, directory):
+    time.sleep(4)
+    if running.poll() is not None:
+        fail("the tasks ended before the node was killed: use more keys")
+    subprocess.run([*slurm, "kill", directory, "n2"], check=True, timeout=30)
+    time.sleep(2)
+    subprocess.run([*slurm, "start", directory, "n2"], check=True, timeout=60)
+
+
+ENGINES_BY_NAME = {
+    "parallel": on_parallel,
+    "slurm": on_slurm,
+    "node": on_slurm_with_a_dead_node,
+}
 
 
 if __name__ == "__main__":
