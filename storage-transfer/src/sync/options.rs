@@ -1,11 +1,11 @@
 //! [`SyncOptions`]: what a sync copies, keeps and deletes.
 
+use serde::{Deserialize, Serialize};
+
 use crate::compare::Comparison;
 use crate::copy::LostMetadata;
 use crate::filter::Filter;
 use crate::headers::HeaderRule;
-
-use serde::{Deserialize, Serialize};
 
 /// What a sync copies, keeps and deletes. The defaults copy what is missing or different, and
 /// delete nothing.
