@@ -218,7 +218,7 @@ impl<'a> ObjectCopy<'a> {
 
     /// Continues an upload that an earlier copy left. The parts that the destination lists are not
     /// sent again. If the source is another version now, or the upload is gone, the copy begins
-    /// anew and the old upload is aborted. It is also aborted if the source is gone.
+    /// again and the old upload is aborted. It is also aborted if the source is gone.
     pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
         self.unfinished = Some(unfinished);
         self

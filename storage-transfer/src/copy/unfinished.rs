@@ -23,7 +23,7 @@ pub struct UnfinishedCopy {
 /// Stores which uploads have begun, so that a later process continues them.
 #[async_trait]
 pub trait UploadRecorder: Send + Sync {
-    /// Stores an upload. Called before the first part is sent, and again if the copy begins anew.
+    /// Stores an upload. Called before the first part is sent, and again if the copy begins again.
     ///
     /// # Errors
     /// An error ends the copy and aborts the upload.
