@@ -7,6 +7,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use storage_core::{Entry, Error, ErrorKind, Key, ObjectEntry, Result};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::directory::Directory;
 use crate::sort::{SortOptions, sort_listing};
@@ -47,14 +48,17 @@ pub(crate) enum Listed {
 pub(crate) struct Listing {
     batches: mpsc::Receiver<Vec<Listed>>,
     current: std::vec::IntoIter<Listed>,
+    /// The task that reads. Dropping the set ends it, also if the storage does not respond.
+    reader: JoinSet<()>,
 }
 
 impl Listing {
     /// Begins a listing. Dropping it ends it.
     pub(crate) fn begin(directory: &Directory, range: NameRange) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        tokio::spawn(read(directory.clone(), range, sender));
-        Self { batches, current: Vec::new().into_iter() }
+        let mut reader = JoinSet::new();
+        reader.spawn(read(directory.clone(), range, sender));
+        Self { batches, current: Vec::new().into_iter(), reader }
     }
 
     /// Returns the next item; `None` after the last one. Cancel-safe.
@@ -63,8 +67,17 @@ impl Listing {
             if let Some(item) = self.current.next() {
                 return Some(item);
             }
-            self.current = self.batches.recv().await?.into_iter();
+            match self.batches.recv().await {
+                Some(batch) => self.current = batch.into_iter(),
+                None => return self.end().await,
+            }
         }
+    }
+
+    /// A listing whose reader panicked has not ended well: what it lacks is unknown.
+    async fn end(&mut self) -> Option<Listed> {
+        let error = self.reader.join_next().await?.err()?;
+        Some(Listed::Broken(Error::unexpected("the task that lists failed", error)))
     }
 }
 
