@@ -34,7 +34,8 @@ transfer keys="1000000" mib="5120" kills="100":
     cargo build --release -p anystorage-cli
     python3 .ci/transfer_jobs.py target/release/anystorage --keys 20000 --mib 64 --kills 20 \
         --engines parallel,slurm,node
-    python3 .ci/transfer_jobs.py target/release/anystorage --keys 10000 --mib {{mib}} --kills {{kills}}
+    python3 .ci/transfer_jobs.py target/release/anystorage --keys 10000 --mib {{mib}} \
+        --kills {{kills}}
     python3 .ci/transfer_jobs.py target/release/anystorage --keys {{keys}} --mib 1 --kills 40
 
 # Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.

@@ -72,9 +72,8 @@ class Proof:
         return [self.command, "--config", self.config, *arguments]
 
     def begin(self, *arguments, output=subprocess.PIPE):
-        return subprocess.Popen(
-            self.arguments(*arguments), cwd=self.scratch, stdout=output, stderr=subprocess.PIPE, text=True
-        )
+        command, pipe = self.arguments(*arguments), subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.scratch, stdout=output, stderr=pipe, text=True)
 
     def run(self, *arguments, codes=(0,)):
         process = self.begin(*arguments)
@@ -84,7 +83,8 @@ class Proof:
         return out
 
     def plan(self, shards):
-        self.run("transfer", "plan", "--job", self.job, "--shards", str(shards), "source:", "target:")
+        plan = ["transfer", "plan", "--job", self.job, "--shards", str(shards)]
+        self.run(*plan, "source:", "target:")
 
     def work(self, index):
         return self.begin(
@@ -103,7 +103,8 @@ class Proof:
         if state["state"] != "done" or counts["failed"] + counts["unknown"] + counts["kept"]:
             fail(f"{self.name}: the job is not complete: {counts}")
         seconds = time.monotonic() - self.start
-        print(f"{self.name}: {figures}, {counts['source_objects']} objects equal, {seconds:.0f}s", flush=True)
+        objects = f"{counts['source_objects']} objects equal"
+        print(f"{self.name}: {figures}, {objects}, {seconds:.0f}s", flush=True)
         shutil.rmtree(self.target)
 
 
@@ -167,7 +168,8 @@ def killed_workers(proof, kills, choose):
         for index, worker in list(workers.items()):
             if worker.poll() is not None:
                 if worker.returncode != 0:
-                    fail(f"{proof.name}: a worker ended with {worker.returncode}: {worker.stderr.read()}")
+                    error = worker.stderr.read()
+                    fail(f"{proof.name}: a worker ended with {worker.returncode}: {error}")
                 del workers[index]
         if killed < kills and workers:
             index = choose.choice(list(workers))
@@ -180,7 +182,8 @@ def killed_workers(proof, kills, choose):
 
 def killed_sync(proof, kills, choose):
     """Kills a sync at random moments. Each run continues where the last one was."""
-    size = sum(path.stat().st_size for path in (proof.scratch / "source").rglob("*") if path.is_file())
+    files = (path for path in (proof.scratch / "source").rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files)
     arguments = ["sync", "-q", "--json", "--lease", LEASE, "--job", proof.job, "source:", "target:"]
     killed, written = 0, 0
     while True:
@@ -223,13 +226,13 @@ def bytes_written(pid):
 
 def on_parallel(proof):
     proof.plan(32)
-    work = ["transfer", "work", "-q", "--lease", LEASE, "--job", proof.job, "--of", str(WORKERS), "--index"]
+    work = ["transfer", "work", "-q", "--lease", LEASE, "--job", proof.job]
+    work += ["--of", str(WORKERS), "--index"]
     log = proof.scratch / "parallel.log"
     command = ["parallel", "-j", str(WORKERS), "--joblog", log, *proof.arguments(*work)]
     numbers = "\n".join(str(index) for index in range(WORKERS))
-    done = subprocess.run(
-        command, input=numbers, text=True, cwd=proof.scratch, timeout=proof.timeout, capture_output=True
-    )
+    options = {"cwd": proof.scratch, "timeout": proof.timeout, "capture_output": True}
+    done = subprocess.run(command, input=numbers, text=True, **options)
     if done.returncode != 0:
         fail(f"{proof.name}: {done.stderr[-2000:]}")
     proof.finish(f"{WORKERS} workers")
