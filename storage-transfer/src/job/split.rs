@@ -2,8 +2,8 @@
 //!
 //! A listing can begin anywhere, but it cannot count. So a range is probed: a page at its begin
 //! shows how dense the names are there, and one at its middle finds a real name to cut at. The
-//! range that seems to have most objects is divided first. This takes a few pages for a shard: first
-//! the text with which nearly all names of the range begin is found, and then their middle.
+//! range that seems to have most objects is divided first. This takes a few pages for a shard:
+//! first the text with which nearly all names of the range begin is found, and then their middle.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
