@@ -125,12 +125,15 @@ pub(crate) struct ShardDocument {
     pub(crate) after: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
-    /// All keys up to this one are settled, except those in `in_flight`.
+    /// All keys up to this one are settled, except those in `aside`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) watermark: Option<String>,
-    /// Objects under way: their uploads, if they have one.
+    /// Keys up to the watermark that are still under way, because they take long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aside: Vec<String>,
+    /// The uploads of large objects that are not complete.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) in_flight: BTreeMap<String, Option<UnfinishedCopy>>,
+    pub(crate) uploads: BTreeMap<String, UnfinishedCopy>,
     #[serde(default)]
     pub(crate) counts: Counts,
     /// The numbers of the files with failures and with extras.
@@ -155,7 +158,8 @@ impl ShardDocument {
             after,
             until,
             watermark: None,
-            in_flight: BTreeMap::new(),
+            aside: Vec::new(),
+            uploads: BTreeMap::new(),
             counts: Counts::default(),
             failed_files: Vec::new(),
             extra_files: Vec::new(),
@@ -168,7 +172,7 @@ impl ShardDocument {
             self.pass = pass;
             self.state = ShardState::Open;
             self.watermark = None;
-            self.in_flight.retain(|_, upload| upload.is_some());
+            self.aside.clear();
             self.counts = Counts::default();
             self.failed_files.clear();
             self.extra_files.clear();
