@@ -188,8 +188,8 @@ fn before_range(directory: &Directory, key: &str) -> Error {
 
 fn out_of_order(directory: &Directory, last: &str, key: &str) -> Error {
     let message = format!(
-        "the listing is not sorted: {key:?} follows {last:?}; without order it is unknown which \
-         keys are missing, so nothing was deleted; sort the listing on disk (unsorted)"
+        "the listing is not sorted: {key:?} follows {last:?}, so nothing was deleted; mark this side \
+         as unsorted (--unsorted), and it is sorted on disk first"
     );
     Error::new(ErrorKind::Unsupported, message).with_driver(directory.storage().info().name.clone())
 }

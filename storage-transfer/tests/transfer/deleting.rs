@@ -148,6 +148,23 @@ async fn a_listing_that_is_not_sorted_stops_the_run_before_any_delete() {
 }
 
 #[tokio::test]
+async fn a_side_without_order_is_sorted_first() {
+    let reverse = |mut entries: Vec<_>| {
+        entries.reverse();
+        entries
+    };
+    let (source, plain) = (
+        memory(&[("a", "1"), ("b", "2"), ("c", "3")]).await,
+        memory(&[("b", "2"), ("d", "4")]).await,
+    );
+    let sides = [relisted(&source, reverse), relisted(&plain, reverse)];
+    let [source, target] = sides.each_ref().map(|side| whole(side).unsorted());
+    let summary = sync(&source, &target, deleting()).await.unwrap();
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(keys(&plain).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
 async fn nothing_below_a_directory_that_the_source_cannot_read_is_deleted() {
     let source = memory(&[("a", "1"), ("b/1", "2"), ("b0", "3")]).await;
     let source = source.layer(|inner| ExtraEntries::new(inner).unreadable_directory("b/"));
