@@ -390,8 +390,8 @@ fn range_copies(
         .collect()
 }
 
-/// Reads the source and saves it as another object, for a service that does not evaluate a condition
-/// of a copy.
+/// Reads the source and saves it as another object, for a service that does not evaluate a
+/// condition of a copy.
 async fn copy_through_client(
     s3: &Shared,
     from: Source<'_>,
