@@ -137,7 +137,7 @@ class Bench:
         text = "".join(
             f'[storages.{side}]\ndriver = "s3"\nbucket = "{bucket}"\n'
             f'endpoint = "{environment["STORAGE_S3_TEST_ENDPOINT"]}"\n'
-            f'region = "{environment["AWS_REGION"]}"\n'
+            f'allow_http = true\nregion = "{environment["AWS_REGION"]}"\n'
             f'quirks = "{environment["STORAGE_S3_TEST_QUIRKS"]}"\n'
             for side, bucket in self.buckets.items()
         )
