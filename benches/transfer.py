@@ -283,8 +283,10 @@ class Bench:
 
     def server_side(self):
         self.small_in_bucket()
+        cp = ("cp", "-r", "--concurrency", "64", "a:small")
         programs = {
             "anystorage sync": lambda to: self.anystorage("sync", "a:small", f"b:{to}"),
+            "anystorage cp -r": lambda to: self.anystorage(*cp, f"b:{to}"),
             "s5cmd cp": lambda to: self.s5cmd("cp", self.url("a:small/*"), self.url(f"b:{to}/")),
             "rclone copy": lambda to: self.rclone(
                 *("copy", "--transfers", "64", "--checkers", "64"),
