@@ -22,12 +22,21 @@ s3:
     cargo test -p storage-s3
 
 # Run the tests that take too long for CI.
-prove: garage stress many-keys tus gallery
+prove: garage stress many-keys transfer tus gallery
 
 # List, move and delete a million objects with the command, in bounded memory.
 many-keys keys="1000000":
     cargo build --release -p anystorage-cli
     python3 .ci/many_keys.py target/release/anystorage {{keys}}
+
+# Kill the workers of jobs, on local processes, GNU parallel and Slurm.
+transfer keys="1000000" mib="5120" kills="100":
+    cargo build --release -p anystorage-cli
+    python3 .ci/transfer_jobs.py target/release/anystorage --keys 20000 --mib 64 --kills 20 \
+        --engines parallel,slurm,node
+    python3 .ci/transfer_jobs.py target/release/anystorage --keys 10000 --mib {{mib}} \
+        --kills {{kills}}
+    python3 .ci/transfer_jobs.py target/release/anystorage --keys {{keys}} --mib 1 --kills 40
 
 # Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.
 tus:

@@ -14,11 +14,13 @@ use crate::compare::{self, Reading};
 use crate::directory::Directory;
 use crate::filter::Filter;
 use crate::listing::NameRange;
-use crate::merge::{Merge, Pair, Step};
+use crate::merge::{Merge, Pair, Side, Step};
 use crate::retry::Retry;
 use crate::steps::Steps;
 use crate::stop::Stop;
 use crate::sync::Ended;
+use crate::sync::shared::may_admit_at;
+use crate::sync::unknown::UnknownNames;
 
 /// Compares two directories: see [`Check`].
 ///
@@ -169,6 +171,22 @@ struct Shared {
     on_verdict: Option<OnVerdict>,
 }
 
+/// The names at and below which a side is unknown, so that no object there is missing or extra.
+#[derive(Default)]
+struct Unknown {
+    source: UnknownNames,
+    target: UnknownNames,
+}
+
+impl Unknown {
+    fn insert(&mut self, side: Side, name: &str) {
+        match side {
+            Side::Source => self.source.insert(name),
+            Side::Target => self.target.insert(name),
+        }
+    }
+}
+
 impl Check {
     /// Sets what is read. Defaults to [`CheckBy::Metadata`].
     pub fn by(mut self, by: CheckBy) -> Self {
@@ -218,6 +236,7 @@ impl Check {
         };
         let are_s3 = compare::are_s3(&shared.source, &shared.target);
         let (mut counts, mut tasks) = (VerdictCounts::default(), JoinSet::new());
+        let mut unknown = Unknown::default();
         let ended = loop {
             let has_room = tasks.len() < concurrency;
             tokio::select! {
@@ -227,7 +246,7 @@ impl Check {
                 step = steps.next(), if has_room => match step {
                     Some(Step::Broken(side, error)) => break Ended::Broken(side, error),
                     Some(Step::Pair(pair)) if filter.admits(pair.name()) => {
-                        match shared.by_listing(&pair, are_s3) {
+                        match shared.by_listing(&pair, are_s3, &unknown) {
                             Some(verdict) => {
                                 counts.count(verdict);
                                 shared.emit(pair.name(), verdict, None);
@@ -235,7 +254,8 @@ impl Check {
                             None => drop(tasks.spawn(shared.clone().by_contents(pair))),
                         }
                     }
-                    Some(Step::Unknown(_, name, error)) if filter.admits(&name) => {
+                    Some(Step::Unknown(side, name, error)) if may_admit_at(&filter, &name) => {
+                        unknown.insert(side, &name);
                         counts.count(Verdict::Unknown);
                         shared.emit(&name, Verdict::Unknown, Some(&error));
                     }
@@ -260,8 +280,10 @@ impl Check {
 
 impl Shared {
     /// Returns the verdict, if the listings suffice for it.
-    fn by_listing(&self, pair: &Pair, are_s3: bool) -> Option<Verdict> {
+    fn by_listing(&self, pair: &Pair, are_s3: bool, unknown: &Unknown) -> Option<Verdict> {
         match (&pair.source, &pair.target) {
+            (None, _) if unknown.source.contains(pair.name()) => Some(Verdict::Unknown),
+            (_, None) if unknown.target.contains(pair.name()) => Some(Verdict::Unknown),
             (None, _) => Some(Verdict::Extra),
             (_, None) => Some(Verdict::Missing),
             (Some(source), Some(target)) if source.size != target.size => Some(Verdict::Different),

@@ -1,10 +1,12 @@
 //! Compares the objects of both sides: [`Comparison`], and what it is based on.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use storage_core::{
     Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, ObjectEntry,
-    OpenOptions, Result, Storage,
+    ObjectMeta, OpenOptions, Result, Storage,
 };
 
 use crate::directory::Directory;
@@ -177,11 +179,7 @@ pub(crate) async fn compare_contents(
 /// Returns the stored checksums of the version that was listed.
 async fn stored(storage: &Storage, entry: &ObjectEntry) -> Result<Checksums> {
     let meta = storage.stat(&entry.key).await?;
-    let is_other = match (&meta.etag, &entry.etag) {
-        (Some(now), Some(listed)) => !now.weak_eq(listed),
-        _ => meta.size != entry.size,
-    };
-    if is_other {
+    if !is_listed_version(entry, &meta) {
         return Err(replaced(&entry.key));
     }
     Ok(meta.checksums)
@@ -212,6 +210,27 @@ fn replaced(key: &Key) -> Error {
     Error::new(ErrorKind::PreconditionFailed, message).with_key(key.as_str())
 }
 
+/// Whether an object still is the version that was listed, as far as the listing shows. Without
+/// ETags, as on a local disk, that is its size and time.
+pub(crate) fn is_listed_version(listed: &ObjectEntry, now: &ObjectMeta) -> bool {
+    if let (Some(listed), Some(now)) = (&listed.etag, &now.etag) {
+        return now.weak_eq(listed);
+    }
+    let is_same_time = match (listed.last_modified, now.last_modified) {
+        (Some(listed), Some(now)) => is_same_time(listed, now),
+        _ => true,
+    };
+    listed.size == now.size && is_same_time
+}
+
+/// Compares two times of one storage, one of which may be in whole seconds, as in HTTP headers.
+fn is_same_time(a: SystemTime, b: SystemTime) -> bool {
+    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (a, b) = (since(a), since(b));
+    let is_whole = a.subsec_nanos() == 0 || b.subsec_nanos() == 0;
+    a == b || (is_whole && a.as_secs() == b.as_secs())
+}
+
 /// Whether both sides are S3, whose ETags of equal contents are equal.
 pub(crate) fn are_s3(source: &Directory, target: &Directory) -> bool {
     [source, target].iter().all(|side| side.storage().info().name == "s3")
@@ -225,7 +244,7 @@ pub(crate) fn is_target_newer(pair: &Pair) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
 

@@ -1,4 +1,35 @@
 //! Copies, synchronises and verifies objects between any two storages.
+//!
+//! Applications enable the feature `transfer` of the crate `anystorage`. The commands `anystorage
+//! sync`, `check` and `transfer` are made of this crate.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {
+//! use storage_transfer::{CheckBy, Directory, SyncOptions, check, sync};
+//!
+//! # let (media, backup) = (storage_core::Memory::storage(), storage_core::Memory::storage());
+//! media.save("2026/a.txt", "hello").await?;
+//! let (from, to) = (Directory::new(&media, "")?, Directory::new(&backup, "media")?);
+//! assert!(sync(&from, &to, SyncOptions::new()).await?.is_complete());
+//! assert!(check(&from, &to).by(CheckBy::Download).await?.is_same());
+//! # Ok(()) }
+//! ```
+//!
+//! # Contents
+//!
+//! | function or type | purpose |
+//! |---|---|
+//! | [`copy()`], [`ObjectCopy`] | copies one object: by the service, as a stream, or in parts that can be continued |
+//! | [`sync()`], [`SyncOptions`] | makes a directory have what another one has |
+//! | [`check()`], [`CheckBy`] | compares two directories, with a verdict for each key |
+//! | [`Job`], [`JobSpec`], [`Work`] | a sync whose state is in a storage, for any number of workers |
+//! | [`Directory`], [`Filter`], [`HeaderRule`], [`KeyList`] | what is transferred |
+//! | [`Comparison`], [`Counts`], [`KeyEvent`] | how objects are compared, and what happened |
+//! | [`Stop`], [`Bandwidth`], [`Concurrency`], [`ServerSideCopy`] | limits, and copies that the service makes |
+//! | `Inventory` | S3 Inventory as a source of keys, with the feature `inventory` |
+//!
+//! Memory is bounded at any number and size of objects: listings are merged as sorted streams, and
+//! what must be kept until the end is in temporary files. Everything runs on a Tokio runtime.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

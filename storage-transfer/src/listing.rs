@@ -7,6 +7,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use storage_core::{Entry, Error, ErrorKind, Key, ObjectEntry, Result};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::directory::Directory;
 use crate::sort::{SortOptions, sort_listing};
@@ -47,14 +48,17 @@ pub(crate) enum Listed {
 pub(crate) struct Listing {
     batches: mpsc::Receiver<Vec<Listed>>,
     current: std::vec::IntoIter<Listed>,
+    /// The task that reads. Dropping the set ends it, also if the storage does not respond.
+    reader: JoinSet<()>,
 }
 
 impl Listing {
     /// Begins a listing. Dropping it ends it.
     pub(crate) fn begin(directory: &Directory, range: NameRange) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        tokio::spawn(read(directory.clone(), range, sender));
-        Self { batches, current: Vec::new().into_iter() }
+        let mut reader = JoinSet::new();
+        reader.spawn(read(directory.clone(), range, sender));
+        Self { batches, current: Vec::new().into_iter(), reader }
     }
 
     /// Returns the next item; `None` after the last one. Cancel-safe.
@@ -63,8 +67,17 @@ impl Listing {
             if let Some(item) = self.current.next() {
                 return Some(item);
             }
-            self.current = self.batches.recv().await?.into_iter();
+            match self.batches.recv().await {
+                Some(batch) => self.current = batch.into_iter(),
+                None => return self.end().await,
+            }
         }
+    }
+
+    /// A listing whose reader panicked has not ended well: what it lacks is unknown.
+    async fn end(&mut self) -> Option<Listed> {
+        let error = self.reader.join_next().await?.err()?;
+        Some(Listed::Broken(Error::unexpected("the task that lists failed", error)))
     }
 }
 
@@ -136,6 +149,9 @@ fn checked(
                 let error = foreign(directory, object.key.as_str());
                 return ControlFlow::Break(Some(error));
             };
+            if range.after.as_deref().is_some_and(|after| name <= after) {
+                return ControlFlow::Break(Some(before_range(directory, object.key.as_str())));
+            }
             if range.is_behind(name) {
                 return ControlFlow::Break(None);
             }
@@ -162,10 +178,56 @@ fn foreign(directory: &Directory, key: &str) -> Error {
     Error::new(ErrorKind::Unexpected, message).with_driver(directory.storage().info().name.clone())
 }
 
-fn out_of_order(directory: &Directory, last: &str, key: &str) -> Error {
+fn before_range(directory: &Directory, key: &str) -> Error {
     let message = format!(
-        "the listing is not sorted: {key:?} follows {last:?}; without order it is unknown which \
-         keys are missing, so nothing was deleted; sort the listing on disk (unsorted)"
+        "the listing contains {key:?}, which is before the name that it should begin after; a \
+         storage that ignores this cannot be divided into shards"
     );
     Error::new(ErrorKind::Unsupported, message).with_driver(directory.storage().info().name.clone())
+}
+
+fn out_of_order(directory: &Directory, last: &str, key: &str) -> Error {
+    let message = format!(
+        "the listing is not sorted: {key:?} follows {last:?}, so nothing was deleted; mark this side \
+         as unsorted (--unsorted), and it is sorted on disk first"
+    );
+    Error::new(ErrorKind::Unsupported, message).with_driver(directory.storage().info().name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::Storage;
+    use storage_testkit::scripted::Scripted;
+
+    use super::*;
+
+    async fn listed(scripted: Scripted, range: NameRange) -> Vec<String> {
+        let directory = Directory::new(&Storage::new(scripted), "d").unwrap();
+        let mut listing = Listing::begin(&directory, range);
+        let mut names = Vec::new();
+        while let Some(item) = listing.next().await {
+            names.push(match item {
+                Listed::Object(object) => object.key.to_string(),
+                Listed::Broken(error) => format!("broken: {:?}", error.kind()),
+                other => format!("{other:?}"),
+            });
+        }
+        names
+    }
+
+    #[tokio::test]
+    async fn a_range_has_the_names_after_one_up_to_another() {
+        let objects = [("c", ""), ("d/a", ""), ("d/b", ""), ("d/c", ""), ("d/d", ""), ("e", "")];
+        let range = NameRange { after: Some("a".to_owned()), until: Some("c".to_owned()) };
+        let scripted = Scripted::with_objects(&objects).await;
+        assert_eq!(listed(scripted, range).await, ["d/b", "d/c"]);
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_ignores_where_a_range_begins_breaks_the_listing() {
+        let mut scripted = Scripted::with_objects(&[("d/a", ""), ("d/b", "")]).await;
+        scripted.ignores_start_after = true;
+        let range = NameRange { after: Some("a".to_owned()), until: None };
+        assert_eq!(listed(scripted, range).await, ["broken: Unsupported"]);
+    }
 }

@@ -12,7 +12,7 @@ use crate::resolver::{Purpose, Resolver};
 use crate::syncing::filters::FilterArgs;
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
-use crate::syncing::sides::Sides;
+use crate::syncing::sides::{OrderArgs, Sides};
 use crate::syncing::specials::Specials;
 use crate::syncing::summary::CheckResult;
 
@@ -55,6 +55,8 @@ pub(crate) struct Args {
     )]
     concurrency: u16,
     #[command(flatten)]
+    order: OrderArgs,
+    #[command(flatten)]
     records: RecordArgs,
     /// Print the result as one JSON object, and no line for each key
     #[arg(long)]
@@ -75,6 +77,7 @@ pub(crate) async fn run(
     let mut resolver = Resolver::new(config)?;
     let locations = (&args.source, &args.target);
     let sides = Sides::resolve(&mut resolver, locations, Purpose::Existing)?;
+    let sides = sides.with_unsorted(&args.order.unsorted);
     let filter = args.filters.build()?;
     let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;

@@ -15,7 +15,7 @@ use crate::syncing::job::{self, JobArgs};
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
-use crate::syncing::sides::Sides;
+use crate::syncing::sides::{OrderArgs, Sides};
 use crate::syncing::specials::Specials;
 use crate::syncing::summary::SyncResult;
 
@@ -56,6 +56,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    order: OrderArgs,
+    #[command(flatten)]
     records: RecordArgs,
     /// Print the summary as one JSON object, and no line for each key
     #[arg(long)]
@@ -73,7 +75,7 @@ pub(crate) struct Args {
 struct SyncJobArgs {
     /// Keep the state of the run in this directory, so that a run that was killed goes on, also
     /// inside a large file; after a run that has ended, begin a new one
-    #[arg(long, value_name = "LOC", conflicts_with_all = ["dry_run", "keys_from"])]
+    #[arg(long, value_name = "LOC", conflicts_with_all = ["dry_run", "keys_from", "unsorted"])]
     job: Option<Location>,
     #[command(flatten)]
     lease: JobArgs,
@@ -92,6 +94,7 @@ pub(crate) async fn run(
     if let Some(at) = &args.job.job {
         return run_job(&args, &mut resolver, &sides, (at, filter), stop).await;
     }
+    let sides = sides.with_unsorted(&args.order.unsorted);
     let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;

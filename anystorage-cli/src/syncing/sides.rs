@@ -55,6 +55,17 @@ impl Sides {
         Err(Failure::at(self, &Error::new(ErrorKind::Conflict, message)))
     }
 
+    /// Notes which sides list their keys in no order.
+    pub(crate) fn with_unsorted(mut self, unsorted: &[Unsorted]) -> Self {
+        if unsorted.contains(&Unsorted::Source) {
+            self.from = self.from.unsorted();
+        }
+        if unsorted.contains(&Unsorted::Destination) {
+            self.to = self.to.unsorted();
+        }
+        self
+    }
+
     /// Returns the text for messages about a key of both sides.
     pub(crate) fn at(&self, key: &str) -> String {
         let (source, target) = (&self.source, &self.target);
@@ -65,6 +76,22 @@ impl Sides {
     pub(crate) fn local_source(&self) -> Option<std::path::PathBuf> {
         self.source.local.then(|| local_path(&self.source))
     }
+}
+
+/// A side whose storage lists its keys in no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Unsorted {
+    Source,
+    Destination,
+}
+
+/// The option for storages without order.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OrderArgs {
+    /// Sort the listing of a side on disk first, because its storage has no order, as S3 directory
+    /// buckets: source or destination; may be repeated
+    #[arg(long, value_name = "SIDE", value_enum, hide_possible_values = true)]
+    pub(crate) unsorted: Vec<Unsorted>,
 }
 
 impl std::fmt::Display for Sides {

@@ -25,14 +25,14 @@ pub(super) fn begin<F: Files>(
     key: &Key,
     options: &MultipartOptions,
 ) -> Result<UploadId> {
-    let name = hex(&keys::random_bytes::<16>()?);
-    let id = UploadId::new(&*name, Some(UploadPlan::new(options)?))?;
-    let record = encoded(&UploadRecord::new(key, &id, options))?;
     let failed = |error| match files.means_no_locks(&error) {
         true => errors::no_locks_for_uploads(),
         false => files.error(error, "beginning the upload"),
     };
     for _ in 0..MAX_ATTEMPTS {
+        let name = hex(&keys::random_bytes::<16>()?);
+        let id = UploadId::new(&*name, Some(UploadPlan::new(options)?))?;
+        let record = encoded(&UploadRecord::new(key, &id, options))?;
         let uploads = files.create_uploads()?;
         if files.is_durable() {
             // Another process may have just created it and not synced it yet.
@@ -47,8 +47,9 @@ pub(super) fn begin<F: Files>(
         };
         match fill(&**files, &uploads, &dir, &record) {
             Ok(()) => return Ok(id),
-            // A sweep has removed the directory before it was locked.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A sweep has removed the directory before it was locked, or is about to: it has made the
+            // lock file.
+            Err(error) if is_swept(&error) => {}
             Err(error) => {
                 let _ = remove_directory(&**files, &uploads, &dir, &name);
                 return Err(failed(error));
@@ -56,6 +57,10 @@ pub(super) fn begin<F: Files>(
         }
     }
     Err(errors::directory_removed())
+}
+
+fn is_swept(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
 }
 
 fn fill<F: Files>(files: &F, uploads: &F::Dir, dir: &F::Dir, record: &[u8]) -> io::Result<()> {

@@ -8,7 +8,7 @@ use storage_core::{Key, Part, Prefix, Result, UnfinishedUpload, UploadId};
 
 use super::files::Files;
 use super::record::is_upload_id;
-use super::upload::{LOCK, RECORD, Upload, present, remove_directory};
+use super::upload::{LOCK, PRIVATE, RECORD, Upload, present, remove_directory};
 use super::{DATA, UPLOADS};
 use crate::blocking::CallerAlive;
 use crate::errors;
@@ -100,9 +100,16 @@ fn sweep_one<F: Files>(
         return Ok(false);
     }
     // A process that begins, completes or removes the upload holds the lock. Without the file, it
-    // was killed before or after that, or it begins right now and tries again.
-    let lock = present(files, files.open_writable(&dir, LOCK))?;
-    if lock.as_ref().is_some_and(|lock| lock.try_lock().is_err()) {
+    // was killed before or after that, or it begins right now: then one of the two makes the file,
+    // and the other one fails.
+    let lock = match present(files, files.open_writable(&dir, LOCK))? {
+        Some(lock) => lock,
+        None => match files.create_file(&dir, LOCK, PRIVATE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            created => created?,
+        },
+    };
+    if lock.try_lock().is_err() {
         return Ok(false);
     }
     if !has_ended(files, uploads, &dir, name)? {

@@ -12,7 +12,9 @@ use storage_core::{Error, ErrorKind, Metadata, Result, Storage};
 use tokio::task::JoinHandle;
 
 use crate::fault_proxy::{Fault, Progress, Record};
-use crate::fixture::{ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read, two_parts};
+use crate::fixture::{
+    ATTEMPTS, Fixture, PART, SharedFixture, advance_clock, read, two_parts, within_timeout,
+};
 use crate::scenarios::COMPLETE;
 
 /// Longer than the driver waits for a response, or for more of a body.
@@ -219,7 +221,7 @@ async fn a_copy_whose_response_is_spaces_without_an_end_is_repeated() {
             fixture.proxy.until("more spaces", has_more).await;
             advance_clock(Duration::from_secs(25)).await;
         }
-        running.await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        within_timeout(running).await.unwrap().unwrap_or_else(|error| panic!("{step:?}: {error}"));
         endless.assert_fired();
         fixture.proxy.no_upload_is_left().await;
     }

@@ -81,9 +81,8 @@ impl fmt::Debug for ServerSideCopy {
 /// must be transferred.
 pub(super) async fn try_copy(job: &Job<'_>) -> Result<Option<Copied>> {
     let mut options = CopyOptions::new();
-    match &job.options.mode {
-        SaveMode::CreateNew => options = options.create_new(),
-        _ => {}
+    if job.options.mode == SaveMode::CreateNew {
+        options = options.create_new();
     }
     options.if_source_match.clone_from(&job.options.version);
     if job.options.server_side.begin(job, &options).is_none() {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use storage_core::{Checksum, ChecksumAlgorithm, Memory};
+use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, Memory};
 
 use super::*;
 

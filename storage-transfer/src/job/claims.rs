@@ -77,7 +77,8 @@ impl Claims {
                 None => is_busy = true,
             }
         }
-        if is_busy {
+        // A shard that was cut off after the listing has no document here yet.
+        if is_busy || !self.knows_all_children() {
             return Ok(Found::Busy);
         }
         let settled = self.seen.values().map(|seen| &seen.shard.value);
@@ -110,13 +111,16 @@ impl Claims {
             parent.value.until = Some(cut);
             parent.value.children.push(id.clone());
             parent.value.seq += 1;
-            match self.store.replace_shard(parent).await {
-                Ok(Some(_)) => return Ok(true),
-                // The owner has stored its state meanwhile, so the next look finds another middle.
-                Ok(None) => self.store.delete_shard(&id).await?,
-                // The document of the parent shows whether the child counts.
-                Err(error) => return Err(error),
+            let parent_id = parent.value.id.clone();
+            if self.store.replace_shard(parent).await?.is_some() {
+                return Ok(true);
             }
+            // The owner has stored its state meanwhile, or the response to an attempt was lost: the
+            // document shows whether the child counts.
+            if self.store.shard(&parent_id).await?.value.children.contains(&id) {
+                return Ok(true);
+            }
+            self.store.delete_shard(&id).await?;
         }
         Ok(false)
     }
@@ -126,6 +130,11 @@ impl Claims {
         let Some(parent) = &shard.parent else { return true };
         let names = |seen: &Seen| seen.shard.value.children.contains(&shard.id);
         self.seen.get(parent).is_some_and(names)
+    }
+
+    fn knows_all_children(&self) -> bool {
+        let children = self.seen.values().flat_map(|seen| &seen.shard.value.children);
+        children.into_iter().all(|id| self.seen.contains_key(id))
     }
 
     /// Reads the documents that have changed since the last look.

@@ -56,6 +56,9 @@ pub(crate) struct JobDocument {
     /// Counted from 1. A shard of an earlier pass begins again.
     pub(crate) pass: u64,
     pub(crate) state: JobState,
+    /// The borders of the shards, until the documents of all shards exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) borders: Option<Vec<String>>,
     /// The state in which the job was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelled_in: Option<JobState>,
@@ -75,6 +78,7 @@ impl JobDocument {
             spec,
             pass: 1,
             state: JobState::Planning,
+            borders: None,
             cancelled_in: None,
             was_done: false,
             only_shards: None,
@@ -121,12 +125,15 @@ pub(crate) struct ShardDocument {
     pub(crate) after: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
-    /// All keys up to this one are settled, except those in `in_flight`.
+    /// All keys up to this one are settled, except those in `aside`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) watermark: Option<String>,
-    /// Objects under way: their uploads, if they have one.
+    /// Keys up to the watermark that are still under way, because they take long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aside: Vec<String>,
+    /// The uploads of large objects that are not complete.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) in_flight: BTreeMap<String, Option<UnfinishedCopy>>,
+    pub(crate) uploads: BTreeMap<String, UnfinishedCopy>,
     #[serde(default)]
     pub(crate) counts: Counts,
     /// The numbers of the files with failures and with extras.
@@ -151,7 +158,8 @@ impl ShardDocument {
             after,
             until,
             watermark: None,
-            in_flight: BTreeMap::new(),
+            aside: Vec::new(),
+            uploads: BTreeMap::new(),
             counts: Counts::default(),
             failed_files: Vec::new(),
             extra_files: Vec::new(),
@@ -164,7 +172,7 @@ impl ShardDocument {
             self.pass = pass;
             self.state = ShardState::Open;
             self.watermark = None;
-            self.in_flight.retain(|_, upload| upload.is_some());
+            self.aside.clear();
             self.counts = Counts::default();
             self.failed_files.clear();
             self.extra_files.clear();

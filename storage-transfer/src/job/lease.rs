@@ -67,17 +67,14 @@ impl Lease {
         let claimed = store.replace_shard(Document { value: value.clone(), etag }).await;
         let document = match claimed {
             Ok(Some(document)) => document,
-            Ok(None) => return Ok(None),
-            // The response may be lost. The owner in the document shows who has it.
-            Err(error) if error.is_retryable() => match store.shard(&value.id).await? {
+            Err(error) if !error.is_retryable() => return Err(error),
+            // The response may be lost, or that of an attempt that the driver has repeated. The
+            // document shows who has it.
+            Ok(None) | Err(_) => match store.shard(&value.id).await? {
                 found if found.value == value => found,
                 _ => return Ok(None),
             },
-            Err(error) => return Err(error),
         };
-        let watermark = document.value.rest_after();
-        let in_flight = document.value.in_flight.clone();
-        let aside = in_flight.keys().filter(|name| watermark.as_ref() >= Some(*name)).cloned();
         let limit = Limit::default();
         limit.set(document.value.until.clone());
         Ok(Some(Arc::new(Self {
@@ -87,8 +84,8 @@ impl Lease {
                 stop: Stop::new(),
                 ledger: Arc::default(),
                 unstored: Settlement::default(),
-                aside: aside.collect(),
-                uploads: in_flight.into_iter().filter_map(|(k, v)| Some((k, v?))).collect(),
+                aside: document.value.aside.clone(),
+                uploads: document.value.uploads.clone(),
                 is_lost: false,
                 must_rewind: false,
                 stored: Instant::now(),
@@ -119,7 +116,9 @@ impl Lease {
     }
 
     /// Notes that the keys that were left behind are settled.
-    pub(crate) fn settle_aside(&self, settled: Settlement) {
+    pub(crate) async fn settle_aside(&self, settled: Settlement) {
+        // Not while the state is stored, which forgets what it has stored.
+        let _document = self.document.lock().await;
         let mut state = self.state();
         state.aside.clear();
         let settled = Settlement { watermark: None, aside: Vec::new(), ..settled };
@@ -153,10 +152,14 @@ impl Lease {
         self.store_state(|_| {}).await
     }
 
-    /// Stores the rest, and returns the shard. It is settled in this state.
-    pub(crate) async fn finish(&self, state: ShardState) -> Result<()> {
-        self.store_state(move |shard| {
-            shard.state = state;
+    /// Stores the rest, and returns the shard. All its keys are settled; if it has extras, they are
+    /// to be deleted.
+    pub(crate) async fn finish(&self) -> Result<()> {
+        self.store_state(|shard| {
+            shard.state = match shard.extra_files.is_empty() {
+                true => ShardState::Done,
+                false => ShardState::Copied,
+            };
             shard.owner = None;
         })
         .await
@@ -273,9 +276,8 @@ impl Lease {
         shard.failed_files.extend(files.0);
         shard.extra_files.extend(files.1);
         let aside = state.unstored.aside.iter().chain(&state.aside);
-        shard.in_flight = aside.map(|name| (name.clone(), None)).collect();
-        let uploads = state.uploads.iter();
-        shard.in_flight.extend(uploads.map(|(name, upload)| (name.clone(), Some(upload.clone()))));
+        shard.aside = aside.cloned().collect();
+        shard.uploads.clone_from(&state.uploads);
     }
 
     fn stored(&self) {

@@ -26,6 +26,7 @@ mod status;
 mod store;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use storage_core::{Error, ErrorKind, Result, keys};
@@ -130,27 +131,42 @@ impl Job {
         let job = Self { store: Store::new(at)?, lease: LEASE };
         let options = spec.options()?;
         options.comparison.check(source, target)?;
-        if let Some(found) = job.store.job_if_any().await? {
-            found.value.spec.check_same(&spec)?;
-            // A crash may have left a plan without its shards.
-            if found.value.state != JobState::Planning {
-                return Ok(job);
-            }
-        } else {
-            job.store.create_job(&JobDocument::new(spec)?).await?;
+        match job.store.job_if_any().await? {
+            Some(found) => found.value.spec.check_same(&spec)?,
+            None => job.store.create_job(&JobDocument::new(spec)?).await?,
         }
-        let borders = match borders {
-            Borders::Probe(shards) => split::borders(source, shards).await?,
-            Borders::Known(mut borders) => {
-                borders.sort();
-                borders.dedup();
-                borders
-            }
-        };
-        job.write_shards(&borders).await?;
-        job.change_state(|state| (state == JobState::Planning).then_some(JobState::Copying))
-            .await?;
+        job.write_plan(source, borders).await?;
         Ok(job)
+    }
+
+    /// Stores the borders, then the documents of the shards, and then that the plan is complete.
+    ///
+    /// A crash may end this anywhere, and two processes may do it at once: the borders that were
+    /// stored first count.
+    async fn write_plan(&self, source: &Directory, borders: Borders) -> Result<()> {
+        let mut found = None;
+        loop {
+            let mut job = self.store.job().await?;
+            if job.value.state != JobState::Planning {
+                return Ok(());
+            }
+            if let Some(borders) = job.value.borders.take() {
+                self.write_shards(&borders).await?;
+                job.value.state = JobState::Copying;
+            } else {
+                if found.is_none() {
+                    found = Some(match &borders {
+                        Borders::Probe(shards) => split::borders(source, *shards).await?,
+                        Borders::Known(borders) => {
+                            borders.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+                        }
+                    });
+                }
+                job.value.borders.clone_from(&found);
+            }
+            // Another process may have been faster; the next round finds out.
+            self.store.replace_job(job).await?;
+        }
     }
 
     /// Opens a job.

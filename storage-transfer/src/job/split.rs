@@ -2,7 +2,8 @@
 //!
 //! A listing can begin anywhere, but it cannot count. So a range is probed: a page at its begin
 //! shows how dense the names are there, and one at its middle finds a real name to cut at. The
-//! range that seems to have most objects is divided first. This takes about two pages for a shard.
+//! range that seems to have most objects is divided first. This takes a few pages for a shard:
+//! first the text with which nearly all names of the range begin is found, and then their middle.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -72,26 +73,51 @@ impl Range {
         Ok(Some(Self { after, until, page, size }))
     }
 
-    /// Finds a real name near the middle, after the first page.
+    /// Finds a real name near the middle. At least a page comes before it, and one after it.
     async fn middle(&self, source: &Directory) -> Result<Option<String>> {
         let Some(begin) = self.page.last() else { return Ok(None) };
-        let scale = Scale::new(&self.page, self.until.as_deref());
-        let mut end = self.until.clone();
+        let scale =
+            Scale::new(self.crowded_prefix(source).await?, &self.page, self.until.as_deref());
+        let mut end = scale.end(self.until.as_deref());
         for _ in 0..MAX_PROBES {
-            let middle = scale.middle(begin, end.as_deref());
-            if middle.as_str() <= begin.as_str() || end.as_ref().is_some_and(|end| middle >= *end) {
+            let middle = scale.text((scale.position(begin) + end) / 2.0);
+            if middle.as_str() <= begin.as_str() {
                 break;
             }
-            // Two names, because a border is the last name of its range: the other range has one.
-            let found = page(source, Some(&middle), self.until.as_deref(), 2).await?;
-            if let [first, _second] = &found[..] {
-                return Ok(Some(first.clone()));
+            if let Some(cut) = self.page_after(source, &middle).await? {
+                return Ok(Some(cut));
             }
-            end = Some(middle);
+            end = scale.position(&middle);
         }
         // All that is left is close to the first page.
-        let next = page(source, Some(begin), self.until.as_deref(), PAGE).await?;
-        Ok((next.len() == PAGE).then(|| begin.clone()))
+        Ok(self.page_after(source, begin).await?.map(|_| begin.clone()))
+    }
+
+    /// Returns the longest text with which nearly all names of the range begin. What comes after
+    /// them is less than a page.
+    async fn crowded_prefix(&self, source: &Directory) -> Result<&str> {
+        let (Some(first), Some(last)) = (self.page.first(), self.page.last()) else {
+            return Ok("");
+        };
+        let common = common_prefix(first, last);
+        let ends: Vec<usize> =
+            common.char_indices().map(|(at, _)| at).chain([common.len()]).collect();
+        let (mut low, mut high) = (0, ends.len() - 1);
+        while low < high {
+            let probe = (low + high).div_ceil(2);
+            let after_all = format!("{}{}", &common[..ends[probe]], char::MAX);
+            match self.page_after(source, &after_all).await? {
+                None => low = probe,
+                Some(_) => high = probe - 1,
+            }
+        }
+        Ok(&common[..ends[low]])
+    }
+
+    /// Returns the first name after a text, if at least a page of the range comes after it.
+    async fn page_after(&self, source: &Directory, text: &str) -> Result<Option<String>> {
+        let mut page = page(source, Some(text), self.until.as_deref(), PAGE).await?;
+        Ok((page.len() == PAGE).then(|| page.swap_remove(0)))
     }
 }
 
@@ -149,40 +175,30 @@ async fn page(
 /// Estimates the number of objects of a range from the density of its first page.
 fn estimate(page: &[String], until: Option<&str>) -> f64 {
     let (Some(first), Some(last)) = (page.first(), page.last()) else { return 0.0 };
-    let scale = Scale::new(page, until);
+    let common = until.map_or("", |until| common_prefix(first, until));
+    let scale = Scale::new(common, page, until);
     let (first, last) = (scale.position(first), scale.position(last));
-    let end = until.map_or(1.0, |until| scale.position(until));
-    let share = ((last - first) / (end - first)).clamp(1e-9, 1.0);
-    page.len() as f64 / share
+    let share = (last - first) / (scale.end(until) - first);
+    page.len() as f64 / share.clamp(1e-9, 1.0)
 }
 
-/// Positions of names between 0 and 1, in the digits of the characters that names contain.
+/// Positions between 0 and 1 of names that begin with the same text, in the digits of the
+/// characters that names contain.
 #[derive(Debug)]
 struct Scale {
-    /// What all names of the page and the end have in common.
     common: String,
     digits: Vec<char>,
 }
 
 impl Scale {
-    fn new(page: &[String], until: Option<&str>) -> Self {
-        let first = page.first().map_or("", String::as_str);
-        let ends = page.last().map(String::as_str).into_iter();
-        // Without an end, names after the page may have nothing in common with it.
-        let ends = ends.chain([until.unwrap_or_default()]);
-        let common = ends.fold(first, |common, end| common_prefix(common, end));
+    fn new(common: &str, page: &[String], until: Option<&str>) -> Self {
+        let rest = |name: &str| name.strip_prefix(common).unwrap_or_default().to_owned();
+        let names = page.iter().map(String::as_str).chain(until);
         let mut digits: BTreeSet<char> =
-            page.iter().flat_map(|name| name[common.len()..].chars()).collect();
-        digits.extend(until.and_then(|until| until.get(common.len()..)).unwrap_or("").chars());
-        // Names after the page have characters that it lacks: other digits and letters.
+            names.flat_map(|name| rest(name).chars().collect::<Vec<_>>()).collect();
+        // Numbers after the page have digits that it lacks.
         if digits.iter().any(char::is_ascii_digit) {
             digits.extend('0'..='9');
-        }
-        if digits.iter().any(char::is_ascii_lowercase) {
-            digits.extend('a'..='z');
-        }
-        if digits.iter().any(char::is_ascii_uppercase) {
-            digits.extend('A'..='Z');
         }
         Self { common: common.to_owned(), digits: digits.into_iter().collect() }
     }
@@ -190,7 +206,7 @@ impl Scale {
     /// Returns the position of a name that begins with the common text.
     fn position(&self, name: &str) -> f64 {
         let base = self.digits.len() as f64 + 1.0;
-        let rest = name.get(self.common.len()..).unwrap_or_default();
+        let rest = name.strip_prefix(&self.common).unwrap_or_default();
         let (mut position, mut weight) = (0.0, 1.0 / base);
         for character in rest.chars().take(DIGITS) {
             let digit = self.digits.partition_point(|digit| *digit < character);
@@ -200,12 +216,16 @@ impl Scale {
         position
     }
 
-    /// Returns a text in the middle between two names. It need not be a valid key.
-    fn middle(&self, begin: &str, end: Option<&str>) -> String {
-        let end = end.map_or(1.0, |end| self.position(end));
-        let mut rest = (self.position(begin) + end) / 2.0;
+    /// Returns the position of the end of a range.
+    fn end(&self, until: Option<&str>) -> f64 {
+        let inside = until.filter(|until| until.starts_with(&self.common));
+        inside.map_or(1.0, |until| self.position(until))
+    }
+
+    /// Returns the text at a position. It need not be a valid key.
+    fn text(&self, position: f64) -> String {
         let base = self.digits.len() as f64 + 1.0;
-        let mut text = self.common.clone();
+        let (mut rest, mut text) = (position, self.common.clone());
         for _ in 0..DIGITS {
             rest *= base;
             let digit = rest.floor();

@@ -1,8 +1,9 @@
 //! [`Store`]: reads and writes the documents of a job on conditions.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage_core::{ETag, Error, ErrorKind, Key, Result, Storage};
+use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Result, SaveMode, SaveOptions, Storage};
 
 use crate::directory::Directory;
 use crate::job::documents::{FORMAT, JobDocument, ShardDocument};
@@ -139,8 +140,15 @@ impl Store {
             serde_json::to_writer(&mut text, record).map_err(std::io::Error::from)?;
             text.push(b'\n');
         }
-        let key = self.at.key(&kind.path(id, number))?;
-        self.storage().save(key, text).content_type("application/x-ndjson").await.map(drop)
+        let (key, text) = (self.at.key(&kind.path(id, number))?, Bytes::from(text));
+        let mut retry = Retry::default();
+        loop {
+            let save = self.storage().save(&key, text.clone()).content_type("application/x-ndjson");
+            match save.await {
+                Ok(_) => return Ok(()),
+                Err(error) => retry.wait(error).await?,
+            }
+        }
     }
 
     /// Reads the records of a file.
@@ -187,34 +195,45 @@ impl Store {
         key: &Key,
         value: &T,
     ) -> Result<Option<Document<T>>> {
-        let save = self.storage().save(key, json(value)?).content_type("application/json");
-        match save.create_new().await {
-            Ok(meta) => {
-                let etag = meta.etag.ok_or_else(|| Error::unsupported("no ETag"))?;
-                Ok(Some(Document { value: value.clone(), etag }))
-            }
-            Err(error) if error.is_already_exists() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let saved = self.save(key, json(value)?, SaveMode::CreateNew).await?;
+        Ok(saved.map(|etag| Document { value: value.clone(), etag }))
     }
 
-    /// Replaces the version that was read. Returns `None` if there is another one.
-    async fn replace<T: Serialize + DeserializeOwned>(
+    /// Replaces the version that was read. Returns `None` if there is another one, which may be
+    /// this one, if the response to an attempt was lost.
+    async fn replace<T: Serialize>(
         &self,
         key: &Key,
         document: Document<T>,
     ) -> Result<Option<Document<T>>> {
         let Document { value, etag } = document;
-        let save = self.storage().save(key, json(&value)?).content_type("application/json");
-        match save.if_match(etag).await {
-            Ok(meta) => {
-                let etag = meta.etag.ok_or_else(|| Error::unsupported("no ETag"))?;
-                Ok(Some(Document { value, etag }))
+        let saved = self.save(key, json(&value)?, SaveMode::IfMatch(etag)).await?;
+        Ok(saved.map(|etag| Document { value, etag }))
+    }
+
+    /// Saves a document, and repeats that after temporary failures. Returns `None` if the condition
+    /// is not met.
+    async fn save(&self, key: &Key, text: Vec<u8>, mode: SaveMode) -> Result<Option<ETag>> {
+        let text = Bytes::from(text);
+        let mut retry = Retry::default();
+        loop {
+            let options = SaveOptions::new()
+                .mode(mode.clone())
+                .metadata(Metadata::new().content_type("application/json"));
+            match self.storage().save_with(key, text.clone(), options).await {
+                Ok(meta) => {
+                    let unsupported = || Error::unsupported("a job needs a storage with ETags");
+                    return meta.etag.map(Some).ok_or_else(unsupported);
+                }
+                Err(error) if is_condition(&error) => return Ok(None),
+                Err(error) => retry.wait(error).await?,
             }
-            Err(error) if error.is_precondition_failed() || error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
         }
     }
+}
+
+fn is_condition(error: &Error) -> bool {
+    error.is_precondition_failed() || error.is_already_exists() || error.is_not_found()
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {

@@ -15,7 +15,7 @@ use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::Directory;
 use crate::event::OnEvent;
 use crate::job::claims::{Claims, Found};
-use crate::job::documents::{JobDocument, JobState, ShardState};
+use crate::job::documents::{JobDocument, JobState};
 use crate::job::lease::{Lease, LeaseUploads};
 use crate::job::records::Kind;
 use crate::job::{Job, status};
@@ -257,12 +257,12 @@ impl Worker {
 
     fn refusal(&self, counts: &Counts) -> Option<Refusal> {
         let options = &self.shared.options;
-        options.delete.and_then(|delete| sync::refusal(options, delete, counts))
+        options.delete.and_then(|delete| sync::refusal(options, delete, &remaining(counts)))
     }
 
     /// Changes the state of a job whose shards are all settled.
     async fn advance(&self, from: JobState, counts: &Counts) -> Result<()> {
-        let has_extras = self.shared.options.delete.is_some() && counts.extra > 0;
+        let has_extras = self.shared.options.delete.is_some() && remaining(counts).extra > 0;
         let to = match from {
             JobState::Copying if has_extras && self.refusal(counts).is_some() => JobState::Refused,
             JobState::Copying if has_extras => JobState::Deleting,
@@ -333,17 +333,11 @@ impl Worker {
                 Ended::Interrupted if self.shared.stop.is_stopped() => ShardEnded::Interrupted,
                 // Stores the rest, which may find that the range became shorter.
                 Ended::Interrupted => ShardEnded::Settled,
-                Ended::Complete => {
-                    let has_extras = shared.options.delete.is_some()
-                        && (!lease.document().await.extra_files.is_empty()
-                            || lease.ledger().records() > 0);
-                    let state = if has_extras { ShardState::Copied } else { ShardState::Done };
-                    match lease.finish(state).await {
-                        Ok(()) => ShardEnded::Settled,
-                        Err(_) if lease.is_lost() => return Ok(ShardEnded::Lost),
-                        Err(error) => return Err(error),
-                    }
-                }
+                Ended::Complete => match lease.finish().await {
+                    Ok(()) => ShardEnded::Settled,
+                    Err(_) if lease.is_lost() => return Ok(ShardEnded::Lost),
+                    Err(error) => return Err(error),
+                },
             };
             if !lease.rewind().await {
                 return Ok(ended);
@@ -366,8 +360,7 @@ impl Worker {
                 let extras = stream::iter(extras.into_iter().map(Ok)).boxed();
                 deletes::delete_extras(&shared, extras, &kept, &mut counts).await?;
                 if shared.stop.is_stopped() {
-                    let is_lost = lease.is_lost();
-                    return Ok(if is_lost { ShardEnded::Lost } else { ShardEnded::Interrupted });
+                    return interrupted(lease, counts).await;
                 }
             } else {
                 // A copy that failed may be the new name of an object that is deleted here.
@@ -381,9 +374,23 @@ impl Worker {
                 return if lease.is_lost() { Ok(ShardEnded::Lost) } else { Err(error) };
             }
         }
-        lease.finish(ShardState::Done).await?;
+        lease.finish().await?;
         Ok(ShardEnded::Settled)
     }
+}
+
+/// Returns the sums without the extras that earlier passes have deleted.
+fn remaining(counts: &Counts) -> Counts {
+    Counts { extra: counts.extra.saturating_sub(counts.deleted), ..*counts }
+}
+
+/// Stores what was deleted before the end. The rest of the file is looked at again.
+async fn interrupted(lease: &Lease, counts: Counts) -> Result<ShardEnded> {
+    if lease.is_lost() {
+        return Ok(ShardEnded::Lost);
+    }
+    lease.change(move |shard| shard.counts += counts).await?;
+    Ok(ShardEnded::Interrupted)
 }
 
 /// Handles the keys that earlier runs left behind the watermark, and then the rest of the range.
@@ -395,7 +402,7 @@ async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
         let sides = (shared.source.clone(), shared.target.clone());
         let steps = Steps::keys(sides.0, sides.1, stream::iter(keys).boxed());
         match Pass::new(shared, Some(Arc::clone(&ledger))).run(steps).await? {
-            Ended::Complete => lease.settle_aside(ledger.take()),
+            Ended::Complete => lease.settle_aside(ledger.take()).await,
             ended => return Ok(ended),
         }
     }

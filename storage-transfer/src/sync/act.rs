@@ -6,7 +6,7 @@ use storage_core::{
     Error, ErrorKind, ObjectEntry, ObjectMeta, Operation, Result, SaveMode, Storage,
 };
 
-use crate::compare::{self, Compared, Evidence, Reading};
+use crate::compare::{self, Compared, Comparison, Evidence, Reading};
 use crate::copy::{Copied, copy};
 use crate::event::{KeyEvent, Outcome};
 use crate::headers::HeaderRule;
@@ -127,7 +127,7 @@ fn is_changed(error: &Error) -> bool {
 }
 
 /// Waits after a temporary failure, and lowers the concurrency.
-async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Result<()> {
+pub(crate) async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Result<()> {
     if error.is_retryable() {
         shared.gate.overloaded();
     }
@@ -148,9 +148,12 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
             }
             Err(error) => error,
         };
-        let concerns_source = matches!(error.operation(), Some(Operation::Open | Operation::Copy));
+        let concerns_source =
+            matches!(error.operation(), Some(Operation::Open | Operation::Copy | Operation::Stat));
         match error.kind() {
             ErrorKind::NotFound if concerns_source => return Ok(Done::Vanished),
+            // A service that copies names the verb `copy` for its destination, too.
+            ErrorKind::AlreadyExists => return check_changed_target(shared, settled).await,
             ErrorKind::PreconditionFailed if concerns_source && versions < MAX_VERSIONS => {
                 versions += 1;
                 match current(shared.source.storage(), &settled.pair.source).await? {
@@ -158,7 +161,7 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
                     None => return Ok(Done::Vanished),
                 }
             }
-            ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists if !concerns_source => {
+            ErrorKind::PreconditionFailed if !concerns_source => {
                 return check_changed_target(shared, settled).await;
             }
             _ => wait(shared, &mut retry, error).await?,
@@ -171,7 +174,7 @@ async fn copy_once(shared: &Shared, pair: &Pair) -> Result<Copied> {
     let (name, target) = (pair.name(), shared.target.storage());
     shared.requests(2).await;
     let mut copy = copy(shared.source.storage(), &source.key, target, shared.target.key(name)?)
-        .mode(mode(target, pair.target.as_ref()))
+        .mode(mode(target, pair.target.as_ref()).await?)
         .listed(source.clone())
         .lost_metadata(shared.options.lost_metadata)
         .server_side(shared.server_side.clone());
@@ -200,15 +203,29 @@ async fn copy_once(shared: &Shared, pair: &Pair) -> Result<Copied> {
 
 /// Returns the condition under which the destination may be written: that it still is what was
 /// listed, as far as the driver can compare it.
-fn mode(storage: &Storage, target: Option<&ObjectEntry>) -> SaveMode {
+async fn mode(storage: &Storage, target: Option<&ObjectEntry>) -> Result<SaveMode> {
     let capabilities = storage.info().capabilities;
     match target {
-        None if capabilities.create_new => SaveMode::CreateNew,
+        None if capabilities.create_new => Ok(SaveMode::CreateNew),
         Some(target) if capabilities.save_if_match => match &target.etag {
-            Some(etag) if !etag.is_weak() => SaveMode::IfMatch(etag.clone()),
-            _ => SaveMode::Overwrite,
+            Some(etag) if !etag.is_weak() => Ok(SaveMode::IfMatch(etag.clone())),
+            Some(_) => Ok(SaveMode::Overwrite),
+            None => mode_without_etag(storage, target).await,
         },
-        _ => SaveMode::Overwrite,
+        _ => Ok(SaveMode::Overwrite),
+    }
+}
+
+/// Looks up the ETag of an object of the destination, which a local disk does not list.
+async fn mode_without_etag(storage: &Storage, listed: &ObjectEntry) -> Result<SaveMode> {
+    match storage.stat(&listed.key).await {
+        Ok(now) if !compare::is_listed_version(listed, &now) => Err(target_changed()),
+        Ok(now) => Ok(match now.strong_etag() {
+            Some(etag) => SaveMode::IfMatch(etag.clone()),
+            None => SaveMode::Overwrite,
+        }),
+        Err(error) if error.is_not_found() => Err(target_changed()),
+        Err(error) => Err(error),
     }
 }
 
@@ -237,23 +254,36 @@ async fn check_changed_target(shared: &Shared, settled: &Settled) -> Result<Done
         return Err(target_changed());
     };
     let target = entry(meta);
-    let comparison = shared.options.comparison;
-    let compared = match compare::compare_entries(comparison, source, &target, shared.are_s3) {
-        Compared::Undecided => {
-            let sides = shared.directories();
-            let same = compare::compare_contents(sides, source, &target, Reading::Missing).await?;
-            if same == Some(true) {
-                Compared::Same(Evidence::Checksum)
-            } else {
-                Compared::Different(Evidence::Checksum)
-            }
-        }
-        decided => decided,
-    };
-    match compared {
+    if shared.options.existing == Existing::Ignore {
+        return Ok(Done::Same(None));
+    }
+    match compare_changed(shared, source, &target).await? {
         Compared::Same(evidence) => Ok(Done::Same(Some(evidence))),
         _ => Err(target_changed()),
     }
+}
+
+/// Compares the contents unless sizes, ETags or the options decide. Times prove nothing, because
+/// the object of the destination has just been written.
+async fn compare_changed(
+    shared: &Shared,
+    source: &ObjectEntry,
+    target: &ObjectEntry,
+) -> Result<Compared> {
+    let by_listing =
+        compare::compare_entries(shared.options.comparison, source, target, shared.are_s3);
+    match by_listing {
+        Compared::Same(Evidence::SizeAlone) if shared.options.comparison != Comparison::Size => {}
+        Compared::Same(Evidence::SizeAndTime) | Compared::Different(Evidence::SizeAndTime) => {}
+        Compared::Undecided => {}
+        decided => return Ok(decided),
+    }
+    let sides = shared.directories();
+    let same = compare::compare_contents(sides, source, target, Reading::Missing).await?;
+    Ok(match same {
+        Some(true) => Compared::Same(Evidence::Checksum),
+        _ => Compared::Different(Evidence::Checksum),
+    })
 }
 
 /// Copies the object that is about to be replaced into the backup directory.

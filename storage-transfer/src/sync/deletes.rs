@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use futures_util::{FutureExt, StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
+use crate::compare;
 use crate::event::{KeyEvent, Outcome};
+use crate::retry::Retry;
+use crate::sync::act::wait;
 use crate::sync::extras::{Extra, ExtraStream};
+use crate::sync::pass::GRACE;
 use crate::sync::shared::{Shared, target_changed};
 use crate::sync::summary::Counts;
 use crate::sync::unknown::UnknownNames;
@@ -23,7 +27,8 @@ pub(crate) struct Kept<'a> {
     pub(crate) failed_ranges: &'a BTreeSet<u64>,
 }
 
-/// Deletes all extras that may be deleted. Stops after the current batch if the transfer is ended.
+/// Deletes all extras that may be deleted. If the transfer is ended, begins no other deletion, and
+/// waits a short time for the one under way.
 pub(crate) async fn delete_extras(
     shared: &Shared,
     extras: ExtraStream,
@@ -36,12 +41,79 @@ pub(crate) async fn delete_extras(
             break;
         }
         let batch = batch.into_iter().collect::<Result<_>>()?;
-        delete_batch(shared, batch, kept, counts).await;
+        tokio::select! {
+            biased;
+            () = delete_batch(shared, batch, kept, counts) => {}
+            () = grace_ended(shared) => break,
+        }
     }
     Ok(())
 }
 
-async fn delete_batch(shared: &Shared, batch: Vec<Extra>, kept: &Kept<'_>, counts: &mut Counts) {
+async fn grace_ended(shared: &Shared) {
+    shared.stop.stopped().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// Deletes extras, and repeats those that fail for a while, with another look at both sides.
+async fn delete_batch(
+    shared: &Shared,
+    mut batch: Vec<Extra>,
+    kept: &Kept<'_>,
+    counts: &mut Counts,
+) {
+    let mut retry = Retry::default();
+    loop {
+        let mut temporary = delete_once(shared, batch, kept, counts).await;
+        let Some((extra, error)) = temporary.pop() else { return };
+        if let Err(error) = wait(shared, &mut retry, error).await {
+            temporary.push((extra, error));
+            for (extra, error) in &temporary {
+                failed(shared, counts, extra, error);
+            }
+            return;
+        }
+        batch = temporary.into_iter().map(|(extra, _)| extra).chain([extra]).collect();
+    }
+}
+
+/// Deletes extras. Returns those that failed for a while.
+async fn delete_once(
+    shared: &Shared,
+    batch: Vec<Extra>,
+    kept: &Kept<'_>,
+    counts: &mut Counts,
+) -> Vec<(Extra, Error)> {
+    let mut temporary = Vec::new();
+    let (keys, extras) = check_all(shared, batch, kept, counts, &mut temporary).await;
+    if shared.stop.is_stopped() {
+        return Vec::new();
+    }
+    let results = match &shared.backup {
+        Some(backup) => back_up(shared, backup, keys, &extras).await,
+        None => delete(shared, keys).await,
+    };
+    for (extra, result) in extras.into_iter().zip(results) {
+        match result {
+            Ok(()) => {
+                counts.deleted += 1;
+                emit(shared, &extra, Outcome::Extra, None);
+            }
+            Err(error) if error.is_retryable() => temporary.push((extra, error)),
+            Err(error) => failed(shared, counts, &extra, &error),
+        }
+    }
+    temporary
+}
+
+/// Returns the extras that may be deleted.
+async fn check_all(
+    shared: &Shared,
+    batch: Vec<Extra>,
+    kept: &Kept<'_>,
+    counts: &mut Counts,
+    temporary: &mut Vec<(Extra, Error)>,
+) -> (Vec<(Key, ObjectMeta)>, Vec<Extra>) {
     let checks = batch.into_iter().map(|extra| {
         let check = async move {
             let checked = check(shared, &extra, kept).await;
@@ -60,6 +132,7 @@ async fn delete_batch(shared: &Shared, batch: Vec<Extra>, kept: &Kept<'_>, count
                 extras.push(extra);
             }
             Ok(None) => {}
+            Err(error) if error.is_retryable() => temporary.push((extra, error)),
             // The guards of this module; errors of the storages are failures.
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 counts.kept += 1;
@@ -68,24 +141,11 @@ async fn delete_batch(shared: &Shared, batch: Vec<Extra>, kept: &Kept<'_>, count
             Err(error) => failed(shared, counts, &extra, &error),
         }
     }
-    drop(checks);
-    let results = match &shared.backup {
-        Some(backup) => back_up(shared, backup, keys, &extras).await,
-        None => delete(shared, keys).await,
-    };
-    for (extra, result) in extras.iter().zip(results) {
-        match result {
-            Ok(()) => {
-                counts.deleted += 1;
-                emit(shared, extra, Outcome::Extra, None);
-            }
-            Err(error) => failed(shared, counts, extra, &error),
-        }
-    }
+    (keys, extras)
 }
 
 /// Looks at both sides again, because backends have no condition on a deletion. Returns `None` if
-/// the object is gone, or if the source has one of its name now.
+/// the object is gone, if the source has one of its name now, or if the transfer is ended.
 async fn check(
     shared: &Shared,
     extra: &Extra,
@@ -103,20 +163,25 @@ async fn check(
             "kept, because a copy of a key near this one failed",
         ));
     }
-    let (from, key) = (shared.source.key(&extra.name)?, extra.key(&shared.target)?);
+    if shared.stop.is_stopped() {
+        return Ok(None);
+    }
+    let key = extra.key(&shared.target)?;
     shared.requests(2).await;
-    if shared.source.storage().exists(from).await? {
+    // The source lacks a name that is too long below its directory.
+    if let Ok(from) = shared.source.key(&extra.name)
+        && shared.source.storage().exists(from).await?
+    {
         return Ok(None);
     }
     let object = match shared.target.storage().stat(&key).await {
         Err(error) if error.is_not_found() => return Ok(None),
         found => found?,
     };
-    let is_listed_version = match (&object.etag, &extra.etag) {
-        (Some(now), Some(listed)) => now.weak_eq(listed),
-        _ => object.size == extra.size,
-    };
-    if is_listed_version { Ok(Some((key, object))) } else { Err(target_changed()) }
+    match compare::is_listed_version(&extra.listed(key.clone()), &object) {
+        true => Ok(Some((key, object))),
+        false => Err(target_changed()),
+    }
 }
 
 async fn delete(shared: &Shared, keys: Vec<(Key, ObjectMeta)>) -> Vec<Result<()>> {

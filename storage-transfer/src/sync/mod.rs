@@ -73,8 +73,8 @@ pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Syn
 /// # Errors
 /// - `Conflict` if one directory contains the other, unless the filter excludes it.
 /// - `InvalidInput` if the comparison is impossible between these drivers.
-/// - `Unsupported` or `PermissionDenied` if the source cannot be listed or the destination not be
-///   written, because of its driver or a layer.
+/// - `InvalidKey` if the backup directory is no valid key.
+/// - `PermissionDenied` if the storage of the destination is read-only.
 /// - `StorageFull` and other errors of temporary files.
 ///
 /// All other failures are in the summary.

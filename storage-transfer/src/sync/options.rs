@@ -1,11 +1,11 @@
 //! [`SyncOptions`]: what a sync copies, keeps and deletes.
 
+use serde::{Deserialize, Serialize};
+
 use crate::compare::Comparison;
 use crate::copy::LostMetadata;
 use crate::filter::Filter;
 use crate::headers::HeaderRule;
-
-use serde::{Deserialize, Serialize};
 
 /// What a sync copies, keeps and deletes. The defaults copy what is missing or different, and
 /// delete nothing.
@@ -105,6 +105,69 @@ impl SyncOptions {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets how objects are compared.
+    #[must_use]
+    pub fn comparison(mut self, comparison: Comparison) -> Self {
+        self.comparison = comparison;
+        self
+    }
+
+    /// Sets what happens with objects that both sides have.
+    #[must_use]
+    pub fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// Sets which keys are compared, copied and deleted.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Deletes objects that the source lacks.
+    #[must_use]
+    pub fn delete(mut self, delete: DeleteExtras) -> Self {
+        self.delete = Some(delete);
+        self
+    }
+
+    /// Sets the directory into which objects are moved before they are replaced or deleted.
+    #[must_use]
+    pub fn backup(mut self, directory: impl Into<String>) -> Self {
+        self.backup = Some(directory.into());
+        self
+    }
+
+    /// Adds metadata for the copies of matching keys.
+    #[must_use]
+    pub fn header(mut self, rule: HeaderRule) -> Self {
+        self.headers.push(rule);
+        self
+    }
+
+    /// Sets what happens with metadata that the destination cannot keep.
+    #[must_use]
+    pub fn lost_metadata(mut self, lost: LostMetadata) -> Self {
+        self.lost_metadata = lost;
+        self
+    }
+
+    /// Deletes extras also if the source has no objects.
+    #[must_use]
+    pub fn allow_empty_source(mut self) -> Self {
+        self.allow_empty_source = true;
+        self
+    }
+
+    /// Changes nothing, and only compares.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
     }
 
     /// Returns the backup directory with a slash at its end.

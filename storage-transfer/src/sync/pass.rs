@@ -22,7 +22,7 @@ use crate::sync::unknown::UnknownNames;
 /// How many keys are a range: if a copy in it fails, none of its extras is deleted.
 const RANGE: u64 = 1000;
 /// How long an ended transfer waits for what is under way.
-const GRACE: Duration = Duration::from_secs(8);
+pub(crate) const GRACE: Duration = Duration::from_secs(8);
 
 /// What a task returns: the range of the key, its number in the ledger, and what it counts.
 type Finished = (u64, Option<u64>, Counts, Settled);
@@ -124,7 +124,7 @@ impl Pass {
     async fn step(&mut self, step: Step) -> Result<()> {
         match step {
             Step::Pair(pair) if self.shared.admits(pair.name()) => self.pair(pair).await,
-            Step::Unknown(side, name, error) if self.shared.admits(&name) => {
+            Step::Unknown(side, name, error) if self.shared.may_admit_at(&name) => {
                 self.unknown(side, &name, &error);
                 Ok(())
             }

@@ -9,6 +9,7 @@ use crate::compare;
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder};
 use crate::directory::Directory;
 use crate::event::{KeyEvent, OnEvent, Outcome};
+use crate::filter::Filter;
 use crate::merge::Pair;
 use crate::stop::Stop;
 use crate::sync::gate::Gate;
@@ -76,6 +77,12 @@ impl Shared {
             && self.options.filter.admits(name)
     }
 
+    /// Returns whether an unknown name, or a key below it, may take part.
+    pub(crate) fn may_admit_at(&self, name: &str) -> bool {
+        self.backup.as_deref().is_none_or(|backup| !name.starts_with(backup))
+            && may_admit_at(&self.options.filter, name)
+    }
+
     /// Waits until so many requests may be sent.
     pub(crate) async fn requests(&self, count: u64) {
         if let Some(requests) = &self.requests {
@@ -107,6 +114,12 @@ impl fmt::Debug for Shared {
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether a filter may admit an unknown name, or a key below it. An empty name is the
+/// whole side.
+pub(crate) fn may_admit_at(filter: &Filter, name: &str) -> bool {
+    name.is_empty() || filter.admits(name) || filter.may_admit_below(name.trim_end_matches('/'))
 }
 
 /// Returns the error for an object of the destination that another program changed meanwhile.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
-use storage_core::{Operation, Payload};
+use storage_core::{ErrorKind, Operation, Payload};
 use storage_testkit::faults::Faults;
 use storage_transfer::{Stop, SyncOptions, WorkEnded};
 
@@ -98,5 +98,30 @@ async fn a_large_object_continues_with_the_parts_that_are_missing() {
     // The object has 12 parts of 8 MiB, of which at most 4 were under way.
     assert!(resent <= 5, "{resent} parts were sent again");
     assert!(summary.counts.bytes_sent < SIZE as u64);
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_lost_response_of_a_conditional_save_neither_loses_nor_repeats_a_shard() {
+    let sides = Sides::with_objects(6_000).await;
+    let faults = Faults::new();
+    // Claims, renewals and divisions of shards are stored, but the response is lost.
+    let lost = [6, 8, 9, 11, 13, 15]
+        .map(|call| faults.on(Operation::Save).call(call).lose_response(ErrorKind::Timeout));
+    let state = sides.state.layer(|inner| faults.layer(inner));
+    let sides = Sides { state, ..sides };
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    let (from, to) = (sides.from(), sides.to());
+    let workers = tokio::join!(
+        job.work(&from, &to).requests(4_000).into_future(),
+        job.work(&from, &to).index(1, 2).into_future()
+    );
+    let summaries = [workers.0.unwrap(), workers.1.unwrap()];
+    assert!(lost.iter().map(|lost| lost.fired()).sum::<usize>() > 0);
+    for summary in summaries {
+        assert!(summary.is_done(), "{summary:?}");
+        let counts = summary.counts;
+        assert_eq!((counts.source_objects, counts.new + counts.same), (6_000, 6_000));
+    }
     sides.assert_equal().await;
 }

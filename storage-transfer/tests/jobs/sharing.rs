@@ -1,6 +1,7 @@
 //! Workers that share a job.
 
-use storage_core::{ErrorKind, Memory};
+use storage_core::{ErrorKind, Memory, Operation};
+use storage_testkit::faults::Faults;
 use storage_transfer::{Comparison, Directory, Job, JobSpec, JobState, SyncOptions, WorkEnded};
 
 use crate::support::Sides;
@@ -107,4 +108,33 @@ async fn a_cancelled_job_continues_after_resume() {
     job.resume().await.unwrap();
     let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
     assert_eq!((summary.is_done(), summary.counts.new), (true, 3_000));
+}
+
+#[tokio::test]
+async fn a_plan_that_failed_in_the_middle_is_completed_with_the_same_borders() {
+    let sides = Sides::with_objects(5_000).await;
+    let faults = Faults::new();
+    // The job, its borders, and two of four shards are stored.
+    let failing = faults.on(Operation::Save).call(5).fail(ErrorKind::PermissionDenied);
+    let state = sides.state.layer(|inner| faults.layer(inner));
+    let sides = Sides { state, ..sides };
+    let spec = JobSpec::new("a:", "b:", &SyncOptions::new());
+    let both = (sides.from(), sides.to());
+    let planned = Job::plan(&sides.at(), spec.clone(), (&both.0, &both.1), 4).await;
+    assert_eq!(planned.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(failing.fired(), 1);
+    // Other borders would be found now.
+    for number in 0..5_000 {
+        sides.source.save(format!("0/{number}"), "").await.unwrap();
+    }
+
+    let job = sides.plan(&SyncOptions::new(), 4).await;
+    let shards = job.status().await.unwrap().shards;
+    for pair in shards.windows(2) {
+        assert_eq!(pair[0].until, pair[1].after);
+    }
+    assert_eq!((shards[0].after.as_ref(), shards.last().unwrap().until.as_ref()), (None, None));
+    let summary = job.work(&both.0, &both.1).await.unwrap();
+    assert_eq!((summary.is_done(), summary.counts.new), (true, 10_000));
+    sides.assert_equal().await;
 }

@@ -70,7 +70,7 @@ async fn metadata_that_is_dropped_is_reported() {
 
     let copied =
         copy(&source, "a", &target, "a").lost_metadata(LostMetadata::DropAndReport).await.unwrap();
-    let dropped: Vec<_> = copied.dropped.iter().map(|error| error.message()).collect();
+    let dropped: Vec<_> = copied.dropped.iter().map(storage_core::Error::message).collect();
     for field in ["content_encoding", "content_disposition", "content_language", "cache_control"] {
         assert!(dropped.iter().any(|message| message.contains(field)), "{field}: {dropped:?}");
     }
@@ -278,7 +278,9 @@ async fn a_limit_of_bandwidth_is_kept_and_all_bytes_are_counted() {
     let start = Instant::now();
     for key in ["b", "c"] {
         let bytes = Arc::clone(&bytes);
-        let count = move |passed| drop(bytes.fetch_add(passed, Ordering::SeqCst));
+        let count = move |passed| {
+            bytes.fetch_add(passed, Ordering::SeqCst);
+        };
         let copy = copy(&source, "a", &target, key).bandwidth(bandwidth.clone());
         copy.on_bytes(Arc::new(count)).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! The copy of a large object is continued by a later copy, or begins anew.
+//! The copy of a large object is continued by a later copy, or begins again.
 
 use std::sync::{Arc, Mutex};
 
@@ -91,7 +91,7 @@ async fn only_the_missing_parts_are_sent() {
 }
 
 #[tokio::test]
-async fn a_source_that_changed_begins_anew_and_the_old_upload_is_aborted() {
+async fn a_source_that_changed_begins_again_and_the_old_upload_is_aborted() {
     let begun = begun().await;
     begun.source.save("a", large(2)).await.unwrap();
     let copied = begun.copy().await.unwrap();
@@ -117,7 +117,7 @@ async fn a_source_that_is_gone_leaves_no_upload() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_begins_anew() {
+async fn an_upload_that_is_gone_begins_again() {
     let begun = begun().await;
     let upload = begun.target.resume_multipart("b", begun.unfinished.upload.clone()).unwrap();
     upload.abort().await.unwrap();
@@ -127,7 +127,7 @@ async fn an_upload_that_is_gone_begins_anew() {
 }
 
 #[tokio::test]
-async fn an_upload_that_disappears_between_its_parts_begins_anew() {
+async fn an_upload_that_disappears_between_its_parts_begins_again() {
     let begun = begun().await;
     let gone = begun.faults.on(Operation::PutPart).call(2).fail(ErrorKind::NotFound);
     begun.copy().await.unwrap();

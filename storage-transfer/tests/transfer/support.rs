@@ -48,6 +48,15 @@ pub(crate) fn deleting() -> SyncOptions {
     options
 }
 
+/// Returns options with a change.
+pub(crate) fn changed(
+    mut options: SyncOptions,
+    change: impl FnOnce(&mut SyncOptions),
+) -> SyncOptions {
+    change(&mut options);
+    options
+}
+
 pub(crate) async fn text(storage: &Storage, key: &str) -> String {
     storage.open(key).await.unwrap().text().await.unwrap()
 }
@@ -82,9 +91,12 @@ pub(crate) async fn until_no_upload_is_left(storage: &Storage) {
     panic!("an upload is left");
 }
 
-/// The events of a run: symbol, key and message of the error.
+/// The symbol, the key and the message of the error of an event.
+type Event = (char, String, Option<String>);
+
+/// The events of a run.
 #[derive(Clone, Default)]
-pub(crate) struct Events(Arc<Mutex<Vec<(char, String, Option<String>)>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
 
 impl Events {
     pub(crate) fn on_event(&self) -> OnEvent {

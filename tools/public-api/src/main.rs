@@ -34,6 +34,7 @@ const CRATES: &[&str] = &[
     "storage-s3",
     "storage-serve",
     "storage-testkit",
+    "storage-transfer",
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,223 @@
+//! A sync among programs that change the same objects, and storages that fail.
+
+use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_testkit::faults::{Faults, Planned};
+use storage_transfer::{Comparison, Directory, HeaderRule, SyncOptions, SyncSummary, sync};
+use tokio::task::JoinHandle;
+
+use crate::support::{Events, changed, deleting, disk, fill, keys, memory, text, texts, whole};
+
+/// A sync whose first call of a verb is held.
+struct Held {
+    planned: Planned,
+    running: JoinHandle<storage_core::Result<SyncSummary>>,
+}
+
+impl Held {
+    async fn begin(
+        faults: &Faults,
+        verb: Operation,
+        sides: (&Storage, &Storage),
+        options: SyncOptions,
+    ) -> Self {
+        let planned = faults.on(verb).call(1).hold();
+        let run = sync(&whole(sides.0), &whole(sides.1), options);
+        let running = tokio::spawn(run.into_future());
+        planned.reached().await;
+        Self { planned, running }
+    }
+
+    async fn end(self) -> SyncSummary {
+        self.planned.release();
+        self.running.await.unwrap().unwrap()
+    }
+}
+
+fn layered(faults: &Faults, inner: &Storage) -> Storage {
+    inner.layer(|driver| faults.layer(driver))
+}
+
+#[tokio::test]
+async fn an_object_that_is_deleted_between_its_listing_and_its_copy_has_vanished() {
+    let (faults, inner) = (Faults::new(), memory(&[("a", "1")]).await);
+    let source = layered(&faults, &inner);
+    let target = Memory::storage();
+    let held = Held::begin(&faults, Operation::Open, (&source, &target), deleting()).await;
+    inner.delete("a").await.unwrap();
+    let summary = held.end().await;
+    assert_eq!((summary.counts.vanished, summary.counts.failed, summary.counts.new), (1, 0, 0));
+    assert!(keys(&target).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_object_that_vanishes_within_one_storage_is_no_failure() {
+    for rules in [Vec::new(), vec![HeaderRule::new("*", "Cache-Control", "no-cache").unwrap()]] {
+        let (faults, inner) = (Faults::new(), memory(&[("a/1", "1"), ("a/2", "2")]).await);
+        let storage = layered(&faults, &inner);
+        let verb = if rules.is_empty() { Operation::Copy } else { Operation::Stat };
+        let held = faults.on(verb).of("a/1").call(1).hold();
+        let [from, to] = ["a", "b"].map(|path| Directory::new(&storage, path).unwrap());
+        let options = changed(deleting(), |options| options.headers = rules);
+        let running = tokio::spawn(sync(&from, &to, options).into_future());
+        held.reached().await;
+        inner.delete("a/1").await.unwrap();
+        held.release();
+        let counts = running.await.unwrap().unwrap().counts;
+        assert_eq!((counts.vanished, counts.failed, counts.new), (1, 0, 1), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_overwritten_between_its_listing_and_its_copy_is_copied_as_it_is_now() {
+    let (faults, inner) = (Faults::new(), memory(&[("a", "old")]).await);
+    let source = layered(&faults, &inner);
+    let target = Memory::storage();
+    let held = Held::begin(&faults, Operation::Open, (&source, &target), deleting()).await;
+    fill(&inner, &[("a", "newer")]).await;
+    let summary = held.end().await;
+    assert_eq!((summary.counts.new, summary.counts.bytes, summary.counts.failed), (1, 5, 0));
+    assert_eq!(text(&target, "a").await, "newer");
+}
+
+#[tokio::test]
+async fn an_object_that_changes_all_the_time_fails_in_the_end() {
+    let (faults, target) = (Faults::new(), Memory::storage());
+    let source = faults.in_memory();
+    fill(&source, &[("a", "1")]).await;
+    let changing = faults.on(Operation::Open).fail(ErrorKind::PreconditionFailed);
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert_eq!((summary.counts.failed, summary.counts.new), (1, 0));
+    assert!((2..20).contains(&changing.fired()), "{}", changing.fired());
+}
+
+#[tokio::test]
+async fn a_copy_that_another_worker_made_meanwhile_counts_as_the_same() {
+    for comparison in [Comparison::Listing, Comparison::Checksum, Comparison::Size] {
+        let source = memory(&[("a", "1")]).await;
+        let (faults, inner) = (Faults::new(), Memory::storage());
+        let target = layered(&faults, &inner);
+        let options = changed(deleting(), |options| options.comparison = comparison);
+        let held = Held::begin(&faults, Operation::Save, (&source, &target), options).await;
+        fill(&inner, &[("a", "1")]).await;
+        let summary = held.end().await;
+        assert_eq!((summary.counts.same, summary.counts.failed), (1, 0), "{comparison:?}");
+        assert!(summary.is_complete());
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_another_program_saved_meanwhile_is_a_failure_and_is_kept() {
+    // One object is as large as that of the source.
+    for other in ["2", "other"] {
+        for comparison in [Comparison::Listing, Comparison::Mtime, Comparison::Checksum] {
+            let source = memory(&[("a", "1")]).await;
+            let (faults, inner) = (Faults::new(), Memory::storage());
+            let target = layered(&faults, &inner);
+            let options = changed(deleting(), |options| options.comparison = comparison);
+            let held = Held::begin(&faults, Operation::Save, (&source, &target), options).await;
+            fill(&inner, &[("a", other)]).await;
+            let counts = held.end().await.counts;
+            let context = format!("{other} {comparison:?}");
+            assert_eq!((counts.failed, counts.same, counts.new), (1, 0, 0), "{context}");
+            assert_eq!(text(&target, "a").await, other, "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_another_program_replaced_meanwhile_is_a_failure_and_is_kept() {
+    let inner = memory(&[("a", "old!")]).await;
+    let source = memory(&[("a", "new")]).await;
+    let faults = Faults::new();
+    let target = layered(&faults, &inner);
+    let held = Held::begin(&faults, Operation::Save, (&source, &target), deleting()).await;
+    fill(&inner, &[("a", "other")]).await;
+    assert_eq!(held.end().await.counts.failed, 1);
+    assert_eq!(text(&target, "a").await, "other");
+}
+
+#[tokio::test]
+async fn an_object_on_a_disk_that_another_program_replaced_meanwhile_is_kept() {
+    let (_root, inner) = disk();
+    fill(&inner, &[("a", "old!"), ("b", "old!")]).await;
+    let of_source = Faults::new();
+    let source = layered(&of_source, &memory(&[("a", "new"), ("b", "new")]).await);
+    let held = of_source.on(Operation::Open).of("a").call(1).hold();
+    let run = sync(&whole(&source), &whole(&inner), deleting());
+    let running = tokio::spawn(run.into_future());
+    held.reached().await;
+    fill(&inner, &[("a", "other")]).await;
+    held.release();
+    let counts = running.await.unwrap().unwrap().counts;
+    assert_eq!((counts.failed, counts.changed), (1, 1));
+    assert_eq!((text(&inner, "a").await, text(&inner, "b").await), ("other".into(), "new".into()));
+}
+
+#[tokio::test]
+async fn an_object_that_appears_within_one_storage_meanwhile_is_compared_and_kept() {
+    for (other, same, failed) in [("1", 1, 0), ("other", 0, 1)] {
+        let (faults, inner) = (Faults::new(), memory(&[("a/1", "1")]).await);
+        let storage = layered(&faults, &inner);
+        let held = faults.on(Operation::Copy).call(1).hold();
+        let [from, to] = ["a", "b"].map(|path| Directory::new(&storage, path).unwrap());
+        let running = tokio::spawn(sync(&from, &to, deleting()).into_future());
+        held.reached().await;
+        fill(&inner, &[("b/1", other)]).await;
+        held.release();
+        let counts = running.await.unwrap().unwrap().counts;
+        assert_eq!((counts.same, counts.failed), (same, failed), "{other}");
+        assert_eq!(text(&inner, "b/1").await, other);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_leaves_the_old_object_and_the_rest_goes_on() {
+    let faults = Faults::new();
+    let source = faults.in_memory();
+    let target = memory(&[("a", "old!")]).await;
+    fill(&source, &[("a", "new"), ("b", "1"), ("c", "2")]).await;
+    let broken = faults.on(Operation::Open).of("a").fail_midway(1, ErrorKind::Unexpected);
+    let events = Events::default();
+    let run = sync(&whole(&source), &whole(&target), deleting()).on_event(events.on_event());
+    let summary = run.await.unwrap();
+    assert_eq!((broken.fired(), summary.counts.failed, summary.counts.new), (1, 1, 2));
+    assert_eq!(events.lines(), ["! a", "+ b", "+ c"]);
+    assert!(!summary.is_complete());
+    let expected = memory(&[("a", "old!"), ("b", "1"), ("c", "2")]).await;
+    assert_eq!(texts(&target).await, texts(&expected).await);
+}
+
+#[tokio::test]
+async fn a_body_that_ends_too_early_is_a_failure() {
+    let faults = Faults::new();
+    let (source, target) = (faults.in_memory(), Memory::storage());
+    fill(&source, &[("a", "hello")]).await;
+    let truncated = faults.on(Operation::Open).truncate(3);
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert_eq!((summary.counts.failed, summary.counts.new), (1, 0));
+    assert!(truncated.fired() > 0);
+    assert!(keys(&target).await.is_empty());
+}
+
+#[tokio::test]
+async fn files_that_are_no_objects_do_not_stop_the_rest() {
+    let (root, source) = disk();
+    fill(&source, &[("a", "1"), ("z", "2")]).await;
+    std::os::unix::fs::symlink("nowhere", root.path().join("dangling")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
+    let target = Memory::storage();
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert_eq!((summary.counts.new, summary.counts.failed), (2, 0));
+    assert_eq!(keys(&target).await, ["a", "z"]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_key_is_unknown_and_the_rest_goes_on() {
+    let (root, source) = disk();
+    fill(&source, &[("a", "1"), ("z", "2")]).await;
+    std::fs::write(root.path().join("line\nfeed"), "3").unwrap();
+    let target = memory(&[("extra", "4")]).await;
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert_eq!((summary.counts.new, summary.counts.unknown, summary.counts.deleted), (2, 1, 1));
+    assert!(!summary.is_complete());
+}
