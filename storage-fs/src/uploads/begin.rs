@@ -47,8 +47,8 @@ pub(super) fn begin<F: Files>(
         };
         match fill(&**files, &uploads, &dir, &record) {
             Ok(()) => return Ok(id),
-            // A sweep has removed the directory before it was locked, or is about to: it has made the
-            // lock file.
+            // A sweep has removed the directory before it was locked, or is about to: it has made
+            // the lock file.
             Err(error) if is_swept(&error) => {}
             Err(error) => {
                 let _ = remove_directory(&**files, &uploads, &dir, &name);

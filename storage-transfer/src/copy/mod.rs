@@ -54,6 +54,7 @@ pub fn copy<'a>(
         lost: LostMetadata::Fail,
         map: None,
         server_side: ServerSideCopy::within_one_storage(),
+        looks_before_copy: false,
         part_concurrency: 4,
         meter: Meter::default(),
         recorder: None,
@@ -96,6 +97,7 @@ pub struct ObjectCopy<'a> {
     lost: LostMetadata,
     map: Option<MapMetadata<'a>>,
     server_side: ServerSideCopy,
+    looks_before_copy: bool,
     part_concurrency: usize,
     meter: Meter,
     recorder: Option<Arc<dyn UploadRecorder>>,
@@ -185,6 +187,13 @@ impl<'a> ObjectCopy<'a> {
     /// within one storage.
     pub fn server_side(mut self, server_side: ServerSideCopy) -> Self {
         self.server_side = server_side;
+        self
+    }
+
+    /// Lets a service that evaluates no condition on the destination copy the object, after a look
+    /// at the destination. A save between the two is then replaced.
+    pub(crate) fn looks_before_copy(mut self) -> Self {
+        self.looks_before_copy = true;
         self
     }
 

@@ -80,16 +80,11 @@ impl fmt::Debug for ServerSideCopy {
 /// Copies the object without this process. Returns `None` if nothing was copied because the object
 /// must be transferred.
 pub(super) async fn try_copy(job: &Job<'_>) -> Result<Option<Copied>> {
-    let mut options = CopyOptions::new();
-    if job.options.mode == SaveMode::CreateNew {
-        options = options.create_new();
-    }
-    options.if_source_match.clone_from(&job.options.version);
-    if job.options.server_side.begin(job, &options).is_none() {
-        return Ok(None);
-    }
+    let Some((mut options, checks_target)) = conditions(job) else { return Ok(None) };
     let Some((source, dropped)) = prepare(job, &mut options).await? else { return Ok(None) };
-    check_target(job).await?;
+    if checks_target {
+        check_target(job).await?;
+    }
     let Some(copy) = job.options.server_side.begin(job, &options) else { return Ok(None) };
     match copy.await {
         Ok(()) => Ok(Some(Copied {
@@ -106,26 +101,62 @@ pub(super) async fn try_copy(job: &Job<'_>) -> Result<Option<Copied>> {
     }
 }
 
-/// Compares the object under the destination with the version that the copy may replace. Requests
-/// for copies have no such condition, so a save in the moment between the two is replaced, too.
+/// Returns options that a service accepts, and whether the destination must be looked at before the
+/// copy. Returns `None` if no service can copy on the conditions of the caller.
+fn conditions(job: &Job<'_>) -> Option<(CopyOptions, bool)> {
+    let mut options = CopyOptions::new();
+    options.if_source_match.clone_from(&job.options.version);
+    let services = &job.options.server_side;
+    let accepts = |options: &CopyOptions| services.begin(job, options).is_some();
+    match &job.options.mode {
+        SaveMode::CreateNew => {
+            let create_new = options.clone().create_new();
+            if accepts(&create_new) {
+                return Some((create_new, false));
+            }
+        }
+        // Requests for copies have no such condition.
+        SaveMode::IfMatch(_) => {}
+        _ => return accepts(&options).then_some((options, false)),
+    }
+    (job.options.looks_before_copy && accepts(&options)).then_some((options, true))
+}
+
+/// Compares the object under the destination with what the copy may replace. A save in the moment
+/// before the copy is replaced, too.
 async fn check_target(job: &Job<'_>) -> Result<()> {
-    let SaveMode::IfMatch(expected) = &job.options.mode else { return Ok(()) };
     let found = match job.target.stat(&job.to).await {
-        Ok(found) => found.etag,
+        Ok(found) => Some(found),
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error),
     };
-    if found.is_some_and(|found| found.strong_eq(expected)) {
-        return Ok(());
-    }
-    let message = format!("the object under the destination does not have the ETag {expected}");
-    Err(Error::new(ErrorKind::PreconditionFailed, message).with_key(job.to.as_str()))
+    let error = match (&job.options.mode, found) {
+        (SaveMode::CreateNew, None) => return Ok(()),
+        (SaveMode::CreateNew, Some(_)) => {
+            Error::new(ErrorKind::AlreadyExists, "there is an object under the destination")
+        }
+        (SaveMode::IfMatch(expected), found) => {
+            let etag = found.and_then(|found| found.etag);
+            if etag.is_some_and(|etag| etag.strong_eq(expected)) {
+                return Ok(());
+            }
+            let message =
+                format!("the object under the destination does not have the ETag {expected}");
+            Error::new(ErrorKind::PreconditionFailed, message)
+        }
+        _ => return Ok(()),
+    };
+    Err(error.with_key(job.to.as_str()))
 }
 
 fn is_worth_streaming(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Unsupported | ErrorKind::PreconditionFailed | ErrorKind::PermissionDenied
+        // Some services report a bucket that the destination's credentials may not see as missing.
+        ErrorKind::Unsupported
+            | ErrorKind::PreconditionFailed
+            | ErrorKind::PermissionDenied
+            | ErrorKind::InvalidConfig
     )
 }
 

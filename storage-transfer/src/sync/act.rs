@@ -190,7 +190,8 @@ async fn copy_once(shared: &Shared, pair: &Pair, is_conditional: bool) -> Result
         .mode(mode)
         .listed(source.clone())
         .lost_metadata(shared.options.lost_metadata)
-        .server_side(shared.server_side.clone());
+        .server_side(shared.server_side.clone())
+        .looks_before_copy();
     let rules = &shared.options.headers;
     if !rules.is_empty() {
         copy = copy.map_metadata(|metadata| HeaderRule::apply(rules, name, metadata));

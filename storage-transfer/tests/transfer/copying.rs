@@ -1,18 +1,22 @@
 //! One object is copied whole, with everything that belongs to it, or not at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use storage_core::{ChecksumAlgorithm, ErrorKind, Memory, Metadata, Operation, SaveMode, Storage};
+use storage_core::{
+    ChecksumAlgorithm, CopyMode, ErrorKind, Memory, Metadata, Operation, SaveMode, Storage,
+};
 use storage_testkit::faults::Faults;
-use storage_transfer::{Bandwidth, CopyMethod, LostMetadata, copy};
+use storage_transfer::{
+    Bandwidth, CopyMethod, LostMetadata, ServerSideCopy, SyncOptions, copy, sync,
+};
 use tokio::time::Instant;
 
 use crate::doubles::{opened, without_metadata};
-use crate::support::{disk, memory, text, until_no_upload_is_left, uploads};
+use crate::support::{disk, memory, text, until_no_upload_is_left, uploads, whole};
 
 /// The smallest object that is copied in parts. Its bytes share one allocation with their clones.
 pub(crate) const LARGE: usize = 64 * 1024 * 1024;
@@ -288,4 +292,33 @@ async fn a_limit_of_bandwidth_is_kept_and_all_bytes_are_counted() {
     assert!(elapsed >= Duration::from_millis(19_700), "{elapsed:?}");
     assert!(elapsed <= Duration::from_millis(20_300), "{elapsed:?}");
     assert_eq!(bytes.load(Ordering::SeqCst), 2_000_000);
+}
+
+/// A service that copies between two storages, and evaluates no condition on the destination.
+fn without_conditions(copies: &Arc<AtomicUsize>) -> ServerSideCopy {
+    let copies = Arc::clone(copies);
+    ServerSideCopy::within_one_storage().with(move |source, from, target, to, options| {
+        if options.mode == CopyMode::CreateNew {
+            return None;
+        }
+        let copy = source.copy_to(from, target, to);
+        let copies = Arc::clone(&copies);
+        Some(Box::pin(async move {
+            copies.fetch_add(1, Ordering::Relaxed);
+            copy.await.map(drop)
+        }))
+    })
+}
+
+#[tokio::test]
+async fn a_service_without_conditions_copies_for_a_sync_but_not_for_a_conditional_copy() {
+    let (source, target) = (memory(&[("a", "1"), ("b", "2")]).await, memory(&[]).await);
+    let copies = Arc::default();
+    let options = SyncOptions::new();
+    let run = sync(&whole(&source), &whole(&target), options);
+    let summary = run.server_side(without_conditions(&copies)).await.unwrap();
+    assert_eq!((summary.counts.new, copies.load(Ordering::Relaxed)), (2, 2));
+    let copied = copy(&source, "a", &target, "c").create_new();
+    let copied = copied.server_side(without_conditions(&copies)).await.unwrap();
+    assert_eq!((copied.method, copies.load(Ordering::Relaxed)), (CopyMethod::Stream, 2));
 }
