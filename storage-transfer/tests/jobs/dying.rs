@@ -117,7 +117,7 @@ async fn a_lost_response_of_a_conditional_save_neither_loses_nor_repeats_a_shard
         job.work(&from, &to).index(1, 2).into_future()
     );
     let summaries = [workers.0.unwrap(), workers.1.unwrap()];
-    assert!(lost.iter().map(|lost| lost.fired()).sum::<usize>() > 0);
+    assert!(lost.iter().map(storage_testkit::faults::Planned::fired).sum::<usize>() > 0);
     for summary in summaries {
         assert!(summary.is_done(), "{summary:?}");
         let counts = summary.counts;
