@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 use crate::compare::{self, Reading};
 use crate::directory::Directory;
 use crate::filter::Filter;
-use crate::listing::NameRange;
-use crate::merge::{Merge, Pair, Side, Step};
+use crate::merge::{Pair, Side, Step};
 use crate::retry::Retry;
 use crate::steps::Steps;
 use crate::stop::Stop;
@@ -227,13 +226,7 @@ impl Check {
 
     async fn run(self) -> Result<CheckSummary> {
         let Self { shared, filter, keys, concurrency, stop } = self;
-        let mut steps = match keys {
-            Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
-            None => {
-                let range = NameRange::default();
-                Steps::listings(Merge::begin(&shared.source, &shared.target, &range))
-            }
-        };
+        let mut steps = Steps::begin(&shared.source, &shared.target, keys);
         let are_s3 = compare::are_s3(&shared.source, &shared.target);
         let (mut counts, mut tasks) = (VerdictCounts::default(), JoinSet::new());
         let mut unknown = Unknown::default();

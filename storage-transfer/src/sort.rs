@@ -24,7 +24,7 @@ pub(crate) use frame::{read_frame, write_frame};
 pub(crate) use listing::sort_listing;
 pub(crate) use options::SortOptions;
 use options::{StopOnDrop, Work};
-pub(crate) use record::Record;
+pub(crate) use record::{Record, damaged};
 use run::Run;
 use runs::Runs;
 

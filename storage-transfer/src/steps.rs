@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use storage_core::{Key, ObjectEntry, Result};
 
 use crate::directory::Directory;
+use crate::listing::NameRange;
 use crate::merge::{Merge, Pair, Side, Step};
 use crate::sync::act::entry;
 
@@ -35,8 +36,19 @@ impl Limit {
 }
 
 impl Steps {
-    pub(crate) fn listings(merge: Merge) -> Self {
-        Self::listings_until(merge, Limit::default())
+    /// Begins both listings, or looks up the keys of a list if there is one.
+    pub(crate) fn begin(
+        source: &Directory,
+        target: &Directory,
+        keys: Option<BoxStream<'static, Result<Key>>>,
+    ) -> Self {
+        match keys {
+            Some(keys) => Self::keys(source.clone(), target.clone(), keys),
+            None => {
+                let merge = Merge::begin(source, target, &NameRange::default());
+                Self::listings_until(merge, Limit::default())
+            }
+        }
     }
 
     /// Ends at the limit, although the listings go on.

@@ -140,7 +140,9 @@ async fn run_job(
     let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
     job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
     let recorder = Recorder::new(sides, &args.records, &args.keys, stop)?;
-    if let Some(directory) = sides.local_source().filter(|_| !args.skip_links) {
+    // With deletions, a source that has any was refused above.
+    let reports = !args.skip_links && !args.what.delete;
+    if let Some(directory) = sides.local_source().filter(|_| reports) {
         let report = |special: &_| recorder.special('!', special, "copied");
         Specials::find(directory, &reported, report).await;
     }

@@ -20,7 +20,7 @@ pub(crate) trait Record: Sized + Send + 'static {
 }
 
 /// The error of a temporary file with other bytes than were written.
-pub(super) fn damaged() -> Error {
+pub(crate) fn damaged() -> Error {
     Error::new(ErrorKind::Integrity, "a temporary file is damaged: check the disk and run again")
 }
 

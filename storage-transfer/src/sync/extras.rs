@@ -4,10 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use storage_core::{ETag, Error, ErrorKind, Key, ObjectEntry, Result};
+use storage_core::{ETag, Key, ObjectEntry, Result};
 
 use crate::directory::Directory;
-use crate::sort::Record;
+use crate::sort::{Record, damaged};
 
 /// The extras of a run, in the order of their names.
 pub(crate) type ExtraStream = BoxStream<'static, Result<Extra>>;
@@ -63,10 +63,7 @@ impl Record for Extra {
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
-        decode(key, value).ok_or_else(|| {
-            let message = "a temporary file is damaged: check the disk and run again";
-            Error::new(ErrorKind::Integrity, message)
-        })
+        decode(key, value).ok_or_else(damaged)
     }
 }
 

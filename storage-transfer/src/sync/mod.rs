@@ -25,8 +25,6 @@ pub use summary::{Counts, Ended, Refusal, SyncSummary};
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::{Directory, refuse_overlap};
 use crate::event::OnEvent;
-use crate::listing::NameRange;
-use crate::merge::Merge;
 use crate::steps::Steps;
 use crate::stop::Stop;
 use deletes::Kept;
@@ -139,13 +137,7 @@ impl Synchronize {
     async fn run(self) -> Result<SyncSummary> {
         check(&self.shared)?;
         let shared = Arc::new(self.shared);
-        let steps = match self.keys {
-            Some(keys) => Steps::keys(shared.source.clone(), shared.target.clone(), keys),
-            None => {
-                let range = NameRange::default();
-                Steps::listings(Merge::begin(&shared.source, &shared.target, &range))
-            }
-        };
+        let steps = Steps::begin(&shared.source, &shared.target, self.keys);
         let mut pass = Pass::new(&shared, None);
         let ended = pass.run(steps).await?;
         finish(&shared, pass, ended).await

@@ -1,7 +1,5 @@
 //! Jobs that delete what the source lacks.
 
-use storage_core::{ErrorKind, Operation};
-use storage_testkit::faults::Faults;
 use storage_transfer::{DeleteExtras, JobState, MaxDelete, Refusal, SyncOptions, WorkEnded};
 
 use crate::support::Sides;
@@ -48,11 +46,7 @@ async fn the_cap_counts_the_extras_of_all_shards() {
 #[tokio::test]
 async fn a_failed_copy_keeps_the_extras_of_its_shard_and_resume_deletes_them() {
     let sides = with_extras(7).await;
-    let faults = Faults::new();
-    let save = faults.on(Operation::Save).of("copy/000/000007").call(1);
-    let failing = save.fail(ErrorKind::PermissionDenied);
-    let target = sides.target.layer(|inner| faults.layer(inner));
-    let sides = Sides { target, ..sides };
+    let (sides, failing) = sides.with_failing_save("copy/000/000007");
     let job = sides.plan(&deleting(None), 1).await;
 
     let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
@@ -72,11 +66,7 @@ async fn a_failed_copy_keeps_the_extras_of_its_shard_and_resume_deletes_them() {
 #[tokio::test]
 async fn a_source_that_has_become_empty_deletes_nothing_in_a_pass_of_failed_shards() {
     let sides = with_extras(7).await;
-    let faults = Faults::new();
-    let save = faults.on(Operation::Save).of("copy/000/000007").call(1);
-    let failing = save.fail(ErrorKind::PermissionDenied);
-    let target = sides.target.layer(|inner| faults.layer(inner));
-    let sides = Sides { target, ..sides };
+    let (sides, failing) = sides.with_failing_save("copy/000/000007");
     let job = sides.plan(&deleting(None), 3).await;
     job.work(&sides.from(), &sides.to()).await.unwrap();
     assert_eq!(failing.fired(), 1);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use storage_core::{Memory, Storage};
+use storage_core::{ErrorKind, Memory, Operation, Storage};
+use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{Directory, Job, JobSpec, SyncOptions};
 
 /// A lease that expires soon. Tests run with a paused clock where time matters.
@@ -32,6 +33,15 @@ impl Sides {
         });
         stream::iter(saves).buffer_unordered(64).collect::<Vec<_>>().await;
         sides
+    }
+
+    /// Makes the first save of this copy fail.
+    pub(crate) fn with_failing_save(self, key: &str) -> (Self, Planned) {
+        let faults = Faults::new();
+        let save = faults.on(Operation::Save).of(key).call(1);
+        let failing = save.fail(ErrorKind::PermissionDenied);
+        let target = self.target.layer(|inner| faults.layer(inner));
+        (Self { target, ..self }, failing)
     }
 
     pub(crate) fn from(&self) -> Directory {
