@@ -127,18 +127,18 @@ async fn run_job(
     (at, filter): (&Location, Filter),
     stop: &Stop,
 ) -> Result<ExitStatus, Failure> {
-    if !args.skip_links {
-        job::refuse_specials(sides, &filter, args.what.delete).await?;
-    }
+    job::refuse_specials(sides, &filter, args.what.delete).await?;
+    let reported = filter.clone();
     let at = job::directory(resolver, at)?;
     let options = args.what.options(filter, args.what.delete);
     let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
     let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
-    let status = job.status().await.map_err(|error| at.failure(&error))?;
-    if job::has_ended(&status) {
-        job.resume().await.map_err(|error| at.failure(&error))?;
-    }
+    job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
     let recorder = Recorder::new(sides, &args.records, &args.keys, stop)?;
+    if let Some(directory) = sides.local_source().filter(|_| !args.skip_links) {
+        let report = |special: &_| recorder.special('!', special, "copied");
+        Specials::find(directory, &reported, report).await;
+    }
     let job = args.job.lease.apply(job);
     let mut work = job::limited(job.work(&sides.from, &sides.to), args.limits).stop(stop.clone());
     if let Some(on_bytes) = recorder.progress.on_bytes() {
@@ -148,7 +148,8 @@ async fn run_job(
     let outcome = work.on_event(Arc::new(move |event| observer.record(&shared, event))).await;
     let finished = recorder.finish();
     let summary = outcome.map_err(|error| engine_failure(sides, &error))?;
-    job::report(sides, summary, &options, finished, args.json)
+    let own_failures = recorder.own_failures();
+    job::report(sides, summary, &options, (finished, own_failures), args.json)
 }
 
 /// Returns the failure of an error that ended the engine.

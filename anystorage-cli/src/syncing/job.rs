@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anystorage::config::duration;
 use anystorage::transfer::{
-    Bandwidth, Directory, Filter, Job, JobSpec, JobState, JobStatus, Side, SyncOptions, Work,
-    WorkEnded, WorkSummary, server_side,
+    Bandwidth, Directory, Filter, Job, JobSpec, Side, SyncOptions, Work, WorkEnded, WorkSummary,
+    server_side,
 };
 use anystorage::{Error, ErrorKind};
 
@@ -157,11 +157,6 @@ pub(crate) async fn refuse_specials(
     }
 }
 
-/// Whether a job needs a new pass to do anything.
-pub(crate) fn has_ended(status: &JobStatus) -> bool {
-    matches!(status.state, JobState::Done | JobState::Refused | JobState::Cancelled)
-}
-
 /// Sets the limits of a worker.
 pub(crate) fn limited(mut work: Work, limits: LimitArgs) -> Work {
     work = work.server_side(server_side());
@@ -178,12 +173,12 @@ pub(crate) fn limited(mut work: Work, limits: LimitArgs) -> Work {
 }
 
 /// Prints the result of a worker, and returns its exit code. `finished` is whether the files of the
-/// options were written.
+/// options were written; the number is that of failures that the engine does not count.
 pub(crate) fn report(
     sides: &Sides,
     summary: WorkSummary,
     options: &SyncOptions,
-    finished: Result<(), Failure>,
+    (finished, own_failures): (Result<(), Failure>, u64),
     json: bool,
 ) -> Result<ExitStatus, Failure> {
     let is_cancelled = matches!(summary.ended, WorkEnded::Cancelled);
@@ -196,7 +191,7 @@ pub(crate) fn report(
         dry_run: false,
         has_key_list: false,
         records_failures: true,
-        own_failures: 0,
+        own_failures,
     };
     let exit = result.report(finished, json)?;
     if is_cancelled {

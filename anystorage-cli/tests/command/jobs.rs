@@ -85,3 +85,16 @@ fn a_key_that_failed_is_listed_and_copied_after_resume() {
     sandbox.run(&sync).done();
     assert_eq!(sandbox.cat("backup:0/3"), "3");
 }
+
+#[test]
+fn a_symlink_of_the_source_is_a_failure_and_a_job_with_deletions_is_refused() {
+    let sandbox = filled(3);
+    std::os::unix::fs::symlink("nowhere", sandbox.path("media/link")).unwrap();
+    let plain = sandbox.run(&["sync", "-q", "--job", "./state", "./media", "backup:"]);
+    assert_eq!(plain.code, Some(1), "{}", plain.err);
+    assert!(plain.err.contains("link") && sandbox.cat("backup:0/0") == "0", "{}", plain.err);
+    let deleting = ["sync", "--job", "./other", "--delete", "--skip-links", "./media", "backup:"];
+    let refused = sandbox.run(&deleting);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("--exclude"), "{}", refused.err);
+}

@@ -61,6 +61,11 @@ impl Claims {
         for id in ids[start..].iter().chain(&ids[..start]) {
             let Some(seen) = self.seen.get(id) else { continue };
             let shard = &seen.shard.value;
+            if shard.pass > job.pass {
+                // The job was read before a new pass began.
+                is_busy = true;
+                continue;
+            }
             let state = shard.clone().in_pass(job.pass).state;
             if state != needed || !job.includes(shard) || !self.counts(shard) {
                 continue;
@@ -150,9 +155,12 @@ impl Claims {
                     Err(error) if error.is_not_found() => continue,
                     Err(error) => return Err(error),
                 };
-                let is_same = |seen: &Seen| seen.shard.value == shard.value;
-                if !self.seen.get(id).is_some_and(is_same) {
-                    self.seen.insert(id.clone(), Seen { shard, since: Instant::now() });
+                match self.seen.get_mut(id).filter(|seen| seen.shard.value == shard.value) {
+                    // The ETag of a file that another program wrote becomes strong after a while.
+                    Some(seen) => seen.shard.etag = shard.etag,
+                    None => {
+                        self.seen.insert(id.clone(), Seen { shard, since: Instant::now() });
+                    }
                 }
             }
         }

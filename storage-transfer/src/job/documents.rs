@@ -8,7 +8,7 @@ use storage_core::Result;
 use crate::copy::UnfinishedCopy;
 use crate::job::nonce;
 use crate::job::spec::JobSpec;
-use crate::sync::summary::Counts;
+use crate::sync::summary::{Counts, Refusal};
 
 /// The version of the format. A worker refuses documents of another one.
 pub(crate) const FORMAT: u32 = 1;
@@ -62,6 +62,9 @@ pub(crate) struct JobDocument {
     /// The state in which the job was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelled_in: Option<JobState>,
+    /// Why extras are kept, if the state is `Refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<Refusal>,
     /// Whether the job was done when it was cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) was_done: bool,
@@ -80,9 +83,19 @@ impl JobDocument {
             state: JobState::Planning,
             borders: None,
             cancelled_in: None,
+            refused: None,
             was_done: false,
             only_shards: None,
         })
+    }
+
+    /// Begins a pass of these shards, or of all. Other shards keep their result.
+    pub(crate) fn begin_pass(&mut self, only_shards: Option<Vec<String>>) {
+        self.pass += 1;
+        self.state = JobState::Copying;
+        self.was_done = false;
+        self.refused = None;
+        self.only_shards = only_shards;
     }
 
     pub(crate) fn state_before_cancel(&self) -> JobState {

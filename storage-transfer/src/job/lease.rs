@@ -132,7 +132,7 @@ impl Lease {
     /// Returns whether the range became shorter than what was read. If so, forgets what is not
     /// stored: the run begins again from the stored watermark, and counts each key once.
     pub(crate) async fn rewind(&self) -> bool {
-        let until = self.document.lock().await.value.until.clone();
+        let document = self.document.lock().await.value.clone();
         let mut state = self.state();
         if !std::mem::take(&mut state.must_rewind) {
             return false;
@@ -140,7 +140,9 @@ impl Lease {
         state.stop = Stop::new();
         state.ledger = Arc::default();
         state.unstored = Settlement::default();
-        self.limit.set(until);
+        // The keys that had moved aside are behind the stored watermark.
+        state.aside = document.aside;
+        self.limit.set(document.until);
         true
     }
 
@@ -190,7 +192,7 @@ impl Lease {
     async fn store_state(&self, change: impl Fn(&mut ShardDocument) + Send) -> Result<()> {
         let mut document = self.document.lock().await;
         self.collect();
-        if self.state().must_rewind {
+        if self.is_past_end(document.value.until.as_deref()) {
             return Ok(());
         }
         let files = self.write_files(&document.value).await?;
@@ -224,15 +226,23 @@ impl Lease {
             let until = found.value.until.clone();
             *document = found;
             self.limit.set(until.clone());
-            if until.is_some_and(|until| self.state().ledger.is_past(&until)) {
-                let mut state = self.state();
-                state.must_rewind = true;
-                state.stop.stop();
+            if self.is_past_end(until.as_deref()) {
                 return Ok(());
             }
         }
         let message = "the state of the shard cannot be stored";
         Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// Returns whether keys behind the end were read, which belong to another shard now. Then ends
+    /// the pass, which has to begin again from the stored watermark.
+    fn is_past_end(&self, until: Option<&str>) -> bool {
+        let mut state = self.state();
+        if until.is_some_and(|until| state.ledger.is_past(until)) {
+            state.must_rewind = true;
+            state.stop.stop();
+        }
+        state.must_rewind
     }
 
     /// Takes what was settled since the last time.

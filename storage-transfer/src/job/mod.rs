@@ -208,7 +208,16 @@ impl Job {
     /// # Errors
     /// Errors of the storage of the job.
     pub async fn cancel(&self) -> Result<()> {
-        self.change_state(|_| Some(JobState::Cancelled)).await
+        self.change(|job| {
+            if job.state == JobState::Cancelled {
+                return false;
+            }
+            job.cancelled_in = Some(job.state);
+            job.was_done = matches!(job.state, JobState::Done | JobState::Refused);
+            job.state = JobState::Cancelled;
+            true
+        })
+        .await
     }
 
     /// Continues a job that was cancelled. Of a job that is done, the shards with failures are
@@ -217,14 +226,31 @@ impl Job {
     /// # Errors
     /// Errors of the storage of the job.
     pub async fn resume(&self) -> Result<()> {
+        self.begin_again(true).await
+    }
+
+    /// Begins a new pass of all shards if the job has ended. A job that was cancelled continues,
+    /// and one that others work on is left as it is.
+    ///
+    /// # Errors
+    /// Errors of the storage of the job.
+    pub async fn next_pass(&self) -> Result<()> {
+        self.begin_again(false).await
+    }
+
+    async fn begin_again(&self, only_failures: bool) -> Result<()> {
         loop {
             let mut job = self.store.job().await?;
             match job.value.state {
                 JobState::Cancelled if !job.value.was_done => {
                     job.value.state = job.value.state_before_cancel();
                 }
+                JobState::Done if only_failures => {
+                    job.value.begin_pass(self.shards_with_failures().await?);
+                }
+                // The extras of all shards are to be looked at again.
                 JobState::Cancelled | JobState::Done | JobState::Refused => {
-                    self.begin_pass(&mut job.value).await?;
+                    job.value.begin_pass(None);
                 }
                 JobState::Planning | JobState::Copying | JobState::Deleting => return Ok(()),
             }
@@ -234,21 +260,15 @@ impl Job {
         }
     }
 
-    /// Prepares the documents of a new pass. The job's document makes it begin.
-    async fn begin_pass(&self, job: &mut JobDocument) -> Result<()> {
+    /// Returns the ids of the shards with failures, or `None` if there are none.
+    async fn shards_with_failures(&self) -> Result<Option<Vec<String>>> {
         let shards = self.store.shards().await?;
-        let failed = |shard: &ShardDocument| shard.counts.failed + shard.counts.unknown > 0;
-        let failures: Vec<_> = shards
-            .iter()
-            .filter(|shard| failed(&shard.value))
-            .map(|s| s.value.id.clone())
-            .collect();
-        job.pass += 1;
-        job.state = JobState::Copying;
-        job.was_done = false;
-        // Other shards keep their result.
-        job.only_shards = if failures.is_empty() { None } else { Some(failures) };
-        Ok(())
+        let has_failures = |shard: &ShardDocument| {
+            shard.counts.failed + shard.counts.unknown + shard.counts.kept > 0
+        };
+        let failed = shards.into_iter().map(|shard| shard.value).filter(has_failures);
+        let failed: Vec<_> = failed.map(|shard| shard.id).collect();
+        Ok(if failed.is_empty() { None } else { Some(failed) })
     }
 
     /// Returns the state of the job and of its shards.
@@ -292,17 +312,11 @@ impl Job {
         Ok(())
     }
 
-    /// Changes the state, if the function returns another one.
-    async fn change_state(&self, next: impl Fn(JobState) -> Option<JobState>) -> Result<()> {
+    /// Changes the job, if the function returns that it has done so.
+    async fn change(&self, change: impl Fn(&mut JobDocument) -> bool) -> Result<()> {
         loop {
             let mut job = self.store.job().await?;
-            let Some(state) = next(job.value.state) else { return Ok(()) };
-            if state == JobState::Cancelled && job.value.state != JobState::Cancelled {
-                job.value.cancelled_in = Some(job.value.state);
-                job.value.was_done = matches!(job.value.state, JobState::Done | JobState::Refused);
-            }
-            job.value.state = state;
-            if self.store.replace_job(job).await?.is_some() {
+            if !change(&mut job.value) || self.store.replace_job(job).await?.is_some() {
                 return Ok(());
             }
         }

@@ -108,7 +108,11 @@ impl Store {
         let ids = self.shard_ids().await?;
         let mut shards = Vec::with_capacity(ids.len());
         for (id, _) in ids {
-            shards.push(self.shard(&id).await?);
+            match self.shard(&id).await {
+                // A worker has taken back what it had cut off.
+                Err(error) if error.is_not_found() => {}
+                shard => shards.push(shard?),
+            }
         }
         Ok(shards)
     }

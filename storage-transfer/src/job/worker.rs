@@ -15,7 +15,7 @@ use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::Directory;
 use crate::event::OnEvent;
 use crate::job::claims::{Claims, Found};
-use crate::job::documents::{JobDocument, JobState};
+use crate::job::documents::{JobDocument, JobState, ShardDocument};
 use crate::job::lease::{Lease, LeaseUploads};
 use crate::job::records::Kind;
 use crate::job::{Job, status};
@@ -231,11 +231,8 @@ impl Worker {
                 }
                 JobState::Refused => {
                     let counts = self.job.status().await?.counts;
-                    let ended = match self.refusal(&counts) {
-                        Some(refusal) => WorkEnded::Refused(refusal),
-                        None => WorkEnded::Done,
-                    };
-                    return Ok(WorkSummary { counts, ended });
+                    let refused = job.refused.unwrap_or(Refusal::EmptySource);
+                    return Ok(WorkSummary { counts, ended: WorkEnded::Refused(refused) });
                 }
                 JobState::Copying | JobState::Deleting => {}
             }
@@ -245,7 +242,7 @@ impl Worker {
                         return Ok(self.summary(ended));
                     }
                 }
-                Found::Settled(shards) => self.advance(job.state, &status::sum(&shards)).await?,
+                Found::Settled(shards) => self.advance(&job, shards).await?,
                 Found::Busy => self.wait(&job).await?,
             }
         }
@@ -255,20 +252,63 @@ impl Worker {
         WorkSummary { counts: self.counts, ended }
     }
 
-    fn refusal(&self, counts: &Counts) -> Option<Refusal> {
-        let options = &self.shared.options;
-        options.delete.and_then(|delete| sync::refusal(options, delete, &remaining(counts)))
+    /// Changes the state of a job whose shards are all settled.
+    async fn advance(&self, job: &JobDocument, shards: Vec<ShardDocument>) -> Result<()> {
+        // Shards of earlier passes say nothing about what the source has now.
+        let of_pass = shards.into_iter().filter(|shard| shard.pass == job.pass);
+        let counts = status::sum(&of_pass.collect::<Vec<_>>());
+        let has_extras = self.shared.options.delete.is_some() && counts.extra > 0;
+        if job.state != JobState::Copying || !has_extras {
+            return self.change_state(job, JobState::Done, None).await;
+        }
+        match self.refusal(&counts).await? {
+            None => self.change_state(job, JobState::Deleting, None).await,
+            refused => self.change_state(job, JobState::Refused, refused).await,
+        }
     }
 
-    /// Changes the state of a job whose shards are all settled.
-    async fn advance(&self, from: JobState, counts: &Counts) -> Result<()> {
-        let has_extras = self.shared.options.delete.is_some() && remaining(counts).extra > 0;
-        let to = match from {
-            JobState::Copying if has_extras && self.refusal(counts).is_some() => JobState::Refused,
-            JobState::Copying if has_extras => JobState::Deleting,
-            _ => JobState::Done,
-        };
-        self.job.change_state(|state| (state == from).then_some(to)).await
+    /// Changes the state, unless another worker has done so, also in a later pass.
+    async fn change_state(
+        &self,
+        from: &JobDocument,
+        to: JobState,
+        refused: Option<Refusal>,
+    ) -> Result<()> {
+        let change = self.job.change(|job| {
+            let is_current = job.state == from.state && job.pass == from.pass;
+            if is_current {
+                (job.state, job.refused) = (to, refused);
+            }
+            is_current
+        });
+        change.await
+    }
+
+    /// Returns why no extra may be deleted.
+    async fn refusal(&self, counts: &Counts) -> Result<Option<Refusal>> {
+        let options = &self.shared.options;
+        let Some(delete) = options.delete else { return Ok(None) };
+        match sync::refusal(options, delete, counts) {
+            None if self.is_source_empty().await? => Ok(Some(Refusal::EmptySource)),
+            refused => Ok(refused),
+        }
+    }
+
+    /// Returns whether the source has no object now, although it had some when the shards were
+    /// compared, and the options do not allow that.
+    async fn is_source_empty(&self) -> Result<bool> {
+        if self.shared.options.allow_empty_source {
+            return Ok(false);
+        }
+        let source = &self.shared.source;
+        let mut entries = source.storage().list(source.prefix().as_str()).entries();
+        loop {
+            match entries.next_object().await {
+                Ok(object) => return Ok(object.is_none()),
+                Err(error) if error.listing_continues() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Divides a shard of another worker, or waits for a moment.
@@ -290,7 +330,7 @@ impl Worker {
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(self.job.clone(), Arc::clone(lease), self.shared.stop.clone()));
         let ended = match job.state {
-            JobState::Deleting => self.delete(lease).await,
+            JobState::Deleting => self.delete(job, lease).await,
             _ => self.copy(lease).await,
         };
         drop(keeper);
@@ -339,14 +379,23 @@ impl Worker {
                     Err(error) => return Err(error),
                 },
             };
-            if !lease.rewind().await {
+            let is_shorter = lease.rewind().await;
+            if is_shorter && self.shared.stop.is_stopped() {
+                return Ok(ShardEnded::Interrupted);
+            }
+            if !is_shorter {
                 return Ok(ended);
             }
         }
     }
 
     /// Deletes the extras of a shard, file by file.
-    async fn delete(&self, lease: &Arc<Lease>) -> Result<ShardEnded> {
+    async fn delete(&self, job: &JobDocument, lease: &Arc<Lease>) -> Result<ShardEnded> {
+        if self.is_source_empty().await? {
+            lease.release().await?;
+            self.change_state(job, JobState::Refused, Some(Refusal::EmptySource)).await?;
+            return Ok(ShardEnded::Lost);
+        }
         let mut shared = self.shared.clone();
         shared.stop = lease.stop();
         let shard = lease.document().await;
@@ -374,14 +423,11 @@ impl Worker {
                 return if lease.is_lost() { Ok(ShardEnded::Lost) } else { Err(error) };
             }
         }
-        lease.finish().await?;
-        Ok(ShardEnded::Settled)
+        match lease.finish().await {
+            Err(_) if lease.is_lost() => Ok(ShardEnded::Lost),
+            finished => finished.map(|()| ShardEnded::Settled),
+        }
     }
-}
-
-/// Returns the sums without the extras that earlier passes have deleted.
-fn remaining(counts: &Counts) -> Counts {
-    Counts { extra: counts.extra.saturating_sub(counts.deleted), ..*counts }
 }
 
 /// Stores what was deleted before the end. The rest of the file is looked at again.

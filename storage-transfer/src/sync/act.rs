@@ -136,10 +136,10 @@ pub(crate) async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Re
 
 /// Copies the object of the source, in the version that it has now.
 async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
-    let (mut retry, mut versions) = (Retry::default(), 0);
+    let (mut retry, mut versions, mut is_conditional) = (Retry::default(), 0, true);
     back_up(shared, &settled.pair).await?;
     loop {
-        let error = match copy_once(shared, &settled.pair).await {
+        let error = match copy_once(shared, &settled.pair, is_conditional).await {
             Ok(done) => {
                 settled.bytes_sent = done.bytes;
                 settled.dropped = done.dropped;
@@ -164,17 +164,30 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
             ErrorKind::PreconditionFailed if !concerns_source => {
                 return check_changed_target(shared, settled).await;
             }
+            // Some services evaluate no condition of a large save.
+            ErrorKind::Unsupported
+                if is_conditional && error.operation() == Some(Operation::Save) =>
+            {
+                if !is_target_as_listed(shared, &settled.pair).await? {
+                    return check_changed_target(shared, settled).await;
+                }
+                is_conditional = false;
+            }
             _ => wait(shared, &mut retry, error).await?,
         }
     }
 }
 
-async fn copy_once(shared: &Shared, pair: &Pair) -> Result<Copied> {
+async fn copy_once(shared: &Shared, pair: &Pair, is_conditional: bool) -> Result<Copied> {
     let Some(source) = &pair.source else { return Err(Error::not_found()) };
     let (name, target) = (pair.name(), shared.target.storage());
+    let mode = match is_conditional {
+        true => mode(target, pair.target.as_ref()).await?,
+        false => SaveMode::Overwrite,
+    };
     shared.requests(2).await;
     let mut copy = copy(shared.source.storage(), &source.key, target, shared.target.key(name)?)
-        .mode(mode(target, pair.target.as_ref()).await?)
+        .mode(mode)
         .listed(source.clone())
         .lost_metadata(shared.options.lost_metadata)
         .server_side(shared.server_side.clone())
@@ -227,6 +240,19 @@ async fn mode_without_etag(storage: &Storage, listed: &ObjectEntry) -> Result<Sa
         }),
         Err(error) if error.is_not_found() => Err(target_changed()),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns whether the destination has what was listed, for a save without a condition. A save in
+/// the moment between the two is replaced.
+async fn is_target_as_listed(shared: &Shared, pair: &Pair) -> Result<bool> {
+    shared.requests(1).await;
+    let now = shared.target.storage().stat(shared.target.key(pair.name())?).await;
+    match (&pair.target, now) {
+        (Some(listed), Ok(now)) => Ok(compare::is_listed_version(listed, &now)),
+        (None, Ok(_)) => Ok(false),
+        (listed, Err(error)) if error.is_not_found() => Ok(listed.is_none()),
+        (_, Err(error)) => Err(error),
     }
 }
 

@@ -17,15 +17,15 @@ const CALM: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Concurrency {
-    /// Begins with 32, grows slowly up to 128 while nothing fails, and is halved when a service
-    /// limits the rate or does not respond in time.
+    /// Begins with 32 and grows by one for each object, up to 128. It is halved when a service
+    /// limits the rate or does not respond in time, and grows slowly after that.
     #[default]
     Adaptive,
     /// This many, at least 1.
     Fixed(usize),
 }
 
-/// Additive increase, multiplicative decrease.
+/// Fast growth until the first overload, then additive increase, multiplicative decrease.
 #[derive(Debug)]
 pub(crate) struct Gate {
     fixed: Option<usize>,
@@ -55,7 +55,9 @@ impl Gate {
     /// Notes that an object was handled without a temporary failure.
     pub(crate) fn succeeded(&self) {
         let mut state = self.state();
-        state.limit = (state.limit + 1.0 / state.limit).min(MAX);
+        // Twice as many for each round of requests, until the service has shown its limit.
+        let step = if state.reduced.is_none() { 1.0 } else { 1.0 / state.limit };
+        state.limit = (state.limit + step).min(MAX);
     }
 
     /// Notes that a service is overloaded.
@@ -93,6 +95,19 @@ mod tests {
             gate.overloaded();
         }
         assert_eq!(gate.limit(), 2);
+    }
+
+    #[test]
+    fn the_limit_grows_by_one_for_each_success_until_the_first_overload() {
+        let gate = Gate::new(Concurrency::Adaptive);
+        for _ in 0..32 {
+            gate.succeeded();
+        }
+        assert_eq!(gate.limit(), 64);
+        for _ in 0..100 {
+            gate.succeeded();
+        }
+        assert_eq!(gate.limit(), 128);
     }
 
     #[test]

@@ -68,3 +68,24 @@ async fn a_failed_copy_keeps_the_extras_of_its_shard_and_resume_deletes_them() {
     assert_eq!((summary.counts.new, summary.counts.deleted), (1, 7));
     sides.assert_equal().await;
 }
+
+#[tokio::test]
+async fn a_source_that_has_become_empty_deletes_nothing_in_a_pass_of_failed_shards() {
+    let sides = with_extras(7).await;
+    let faults = Faults::new();
+    let save = faults.on(Operation::Save).of("copy/000/000007").call(1);
+    let failing = save.fail(ErrorKind::PermissionDenied);
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    let job = sides.plan(&deleting(None), 3).await;
+    job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert_eq!(failing.fired(), 1);
+    let before = sides.target.list("").keys().await.unwrap().len();
+    sides.source.delete_everything().await.unwrap();
+
+    job.resume().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert!(matches!(summary.ended, WorkEnded::Refused(Refusal::EmptySource)), "{summary:?}");
+    assert_eq!(sides.target.list("").keys().await.unwrap().len(), before);
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use storage_core::{ErrorKind, Operation, Payload};
-use storage_testkit::faults::Faults;
+use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{Stop, SyncOptions, WorkEnded};
 
 use crate::support::Sides;
@@ -117,11 +117,42 @@ async fn a_lost_response_of_a_conditional_save_neither_loses_nor_repeats_a_shard
         job.work(&from, &to).index(1, 2).into_future()
     );
     let summaries = [workers.0.unwrap(), workers.1.unwrap()];
-    assert!(lost.iter().map(|lost| lost.fired()).sum::<usize>() > 0);
+    assert!(lost.iter().map(Planned::fired).sum::<usize>() > 0);
     for summary in summaries {
         assert!(summary.is_done(), "{summary:?}");
         let counts = summary.counts;
         assert_eq!((counts.source_objects, counts.new + counts.same), (6_000, 6_000));
+    }
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn an_object_that_takes_long_is_copied_although_its_shard_is_divided_meanwhile() {
+    let sides = Sides::with_objects(14_000).await;
+    let faults = Faults::new();
+    let held = faults.on(Operation::Save).of("copy/000/000000").call(1).hold();
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    let (from, to) = (sides.from(), sides.to());
+    // The first worker has the slow object; the second one takes halves of its range.
+    let workers = async {
+        tokio::join!(
+            job.work(&from, &to).into_future(),
+            job.work(&from, &to).index(1, 2).into_future()
+        )
+    };
+    let released = async {
+        while job.status().await.unwrap().shards.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        held.release();
+    };
+    let ((first, second), ()) = tokio::join!(workers, released);
+    for summary in [first.unwrap(), second.unwrap()] {
+        assert!(summary.is_done(), "{summary:?}");
+        let counts = summary.counts;
+        assert_eq!((counts.source_objects, counts.new + counts.same), (14_000, 14_000));
     }
     sides.assert_equal().await;
 }

@@ -138,3 +138,23 @@ async fn a_plan_that_failed_in_the_middle_is_completed_with_the_same_borders() {
     assert_eq!((summary.is_done(), summary.counts.new), (true, 10_000));
     sides.assert_equal().await;
 }
+
+#[tokio::test]
+async fn a_new_pass_looks_at_all_shards_although_a_key_had_failed() {
+    let sides = Sides::with_objects(5_000).await;
+    let faults = Faults::new();
+    let save = faults.on(Operation::Save).of("copy/000/000007").call(1);
+    let failing = save.fail(ErrorKind::PermissionDenied);
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    let job = sides.plan(&SyncOptions::new(), 4).await;
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert_eq!((failing.fired(), summary.counts.failed), (1, 1));
+    sides.source.save("zz/new", "x").await.unwrap();
+
+    job.next_pass().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert_eq!((summary.is_done(), summary.counts.new, summary.counts.same), (true, 2, 4_999));
+    sides.assert_equal().await;
+}

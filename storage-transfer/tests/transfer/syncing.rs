@@ -6,7 +6,7 @@ use storage_core::{ErrorKind, Memory, Metadata, Operation, Storage};
 use storage_fs::Fs;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
-    Bandwidth, Concurrency, Directory, Ended, Existing, LostMetadata, Side, sync,
+    Bandwidth, Comparison, Concurrency, Directory, Ended, Existing, LostMetadata, Side, sync,
 };
 use tokio::time::Instant;
 
@@ -93,6 +93,37 @@ async fn an_object_that_appears_meanwhile_stays_if_existing_ones_are_ignored() {
     let summary = running.await.unwrap().unwrap();
     assert_eq!((summary.counts.same, summary.counts.failed), (1, 0));
     assert_eq!(text(&target, "a").await, "of another program");
+}
+
+#[tokio::test]
+async fn an_object_is_copied_although_the_service_evaluates_no_condition_of_its_save() {
+    let source = memory(&[("a", "new"), ("b", "1")]).await;
+    let faults = Faults::new();
+    let target = memory(&[("a", "old!")]).await.layer(|driver| faults.layer(driver));
+    let refused = ["a", "b"]
+        .map(|key| faults.on(Operation::Save).of(key).call(1).fail(ErrorKind::Unsupported));
+    let options = changed(deleting(), |options| options.comparison = Comparison::Size);
+    let summary = sync(&whole(&source), &whole(&target), options).await.unwrap();
+    assert_eq!((summary.counts.new, summary.counts.changed), (1, 1));
+    assert_eq!(refused.map(|refused| refused.fired()), [1, 1]);
+    assert_eq!(texts(&target).await, texts(&source).await);
+}
+
+#[tokio::test]
+async fn an_object_that_appears_meanwhile_stays_although_the_service_evaluates_no_condition() {
+    let (source_faults, faults) = (Faults::new(), Faults::new());
+    let source = memory(&[("a", "new")]).await.layer(|driver| source_faults.layer(driver));
+    let inner = Memory::storage();
+    let target = inner.layer(|driver| faults.layer(driver));
+    let held = source_faults.on(Operation::Open).hold();
+    let refused = faults.on(Operation::Save).fail(ErrorKind::Unsupported);
+    let running = tokio::spawn(sync(&whole(&source), &whole(&target), deleting()).into_future());
+    held.reached().await;
+    inner.save("a", "of another program").await.unwrap();
+    held.release();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((summary.counts.failed, refused.fired()), (1, 1));
+    assert_eq!(text(&inner, "a").await, "of another program");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ pub(crate) async fn run(
     let locations = (location(&spec.source)?, location(&spec.target)?);
     let sides = Sides::resolve(resolver, (&locations.0, &locations.1), Purpose::NewDirectory)?;
     let options = spec.options().map_err(|error| job::failure(&at, &error))?;
+    job::refuse_specials(&sides, &options.filter, options.delete.is_some()).await?;
     let progress = Progress::keys();
     let job = args.lease.apply(job);
     let work = job.work(&sides.from, &sides.to).index(args.index, args.of).stop(stop.clone());
@@ -68,7 +69,7 @@ pub(crate) async fn run(
     let summary = work.on_event(Arc::new(move |event| record(&counted, &shown, event))).await;
     progress.clear();
     let summary = summary.map_err(|error| engine_failure(&sides, &error))?;
-    job::report(&sides, summary, &options, Ok(()), args.json)
+    job::report(&sides, summary, &options, (Ok(()), 0), args.json)
 }
 
 /// Prints a failure at once, because the log of an engine is read while it runs.
