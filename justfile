@@ -38,6 +38,12 @@ transfer keys="1000000" mib="5120" kills="100":
         --kills {{kills}}
     python3 .ci/transfer_jobs.py target/release/anystorage --keys {{keys}} --mib 1 --kills 40
 
+# Kill the workers of transfer jobs at random moments: a million keys, and a file of 5 GiB.
+transfer keys="1000000" mib="5120" kills="100":
+    cargo build --release -p generator
+    python3 .ci/transfer_jobs.py target/release/anystorage-generated \
+        --keys {{keys}} --large {{mib}} --small 10000 --kills {{kills}}
+
 # Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.
 tus:
     cargo build --release -p anystorage-cli
