@@ -67,9 +67,9 @@ def parsed():
 
 
 def memory(arguments):
-    """Returns the directory for the files: in memory if they fit into half of it."""
-    # A small file needs at least a page, and some of the kernel's memory besides.
-    needed = 2 * arguments.large * MIB + arguments.keys * 2 * SMALL_SIZE
+    """Returns the directory for the files: in memory if one proof fits into half of the rest."""
+    # A small file needs a page, and about as much again in the worst case.
+    needed = max(arguments.large * MIB, arguments.keys * 2 * SMALL_SIZE)
     if not os.access(MEMORY, os.W_OK):
         return None
     free = os.statvfs(MEMORY)
