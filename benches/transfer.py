@@ -354,6 +354,21 @@ class Bench:
         what = f"a sync with nothing to do, {self.arguments.keys} files and objects"
         self.table(what, runs, self.arguments.keys)
 
+    def memory(self):
+        """Compares generated keys. The command may be a debug build, so no rate is printed."""
+        if not self.arguments.generated:
+            sys.exit("the part memory needs --generated")
+        command = [self.arguments.generated.resolve(), "-q", "sync", "-n", "--compare", "size"]
+        rows = []
+        for keys in (self.arguments.keys, self.arguments.many):
+            # The command refuses two storages of one location, so the destination has one key more.
+            for side, extra in (("ONE", 0), ("TWO", 1)):
+                self.environment[f"STORAGE_{side}_URL"] = f"generated:?count={keys + extra}"
+            run = self.quietly([*command, "one:", "two:"])
+            rows.append(f"| {keys} keys | {run.memory:.0f} MiB | {run.wall:.0f} s |")
+        print("\n## Transfer: a sync of generated keys\n\n| | peak memory | time |\n|-|-|-|")
+        print("\n".join(rows), flush=True)
+
     def table(self, what, runs, amount=None, unit="objects"):
         """Prints what the programs did, beside the first one."""
         amount = amount or self.arguments.small
