@@ -29,14 +29,13 @@ many-keys keys="1000000":
     cargo build --release -p anystorage-cli
     python3 .ci/many_keys.py target/release/anystorage {{keys}}
 
-# Kill the workers of jobs, on local processes, GNU parallel and Slurm.
+# Kill the workers of transfer jobs at random moments: a million keys, and a file of 5 GiB; then run
+# jobs on GNU parallel and Slurm.
 transfer keys="1000000" mib="5120" kills="100":
-    cargo build --release -p anystorage-cli
-    python3 .ci/transfer_jobs.py target/release/anystorage --keys 20000 --mib 64 --kills 20 \
-        --engines parallel,slurm,node
-    python3 .ci/transfer_jobs.py target/release/anystorage --keys 10000 --mib {{mib}} \
-        --kills {{kills}}
-    python3 .ci/transfer_jobs.py target/release/anystorage --keys {{keys}} --mib 1 --kills 40
+    cargo build --release -p generator
+    python3 .ci/transfer_jobs.py target/release/anystorage-generated \
+        --keys {{keys}} --large {{mib}} --small 10000 --kills {{kills}}
+    python3 .ci/transfer_jobs.py target/release/anystorage-generated --proofs parallel,slurm,node
 
 # Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.
 tus:

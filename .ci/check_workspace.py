@@ -50,6 +50,8 @@ ALLOWED_DEPENDENCIES = {
     "gallery": {"anystorage", "storage-axum"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
+    # The command with a driver for tests.
+    "generator": {"anystorage", "anystorage-cli"},
 }
 
 # Crates that storage-core never depends on, because every driver and application would build them.

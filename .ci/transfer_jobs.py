@@ -1,289 +1,382 @@
 #!/usr/bin/env python3
-"""Kills workers of jobs again and again, and compares the result with the source.
+"""Kills the workers of transfer jobs at random moments, and checks what is there at the end.
 
-Usage: python3 .ci/transfer_jobs.py COMMAND [--keys N] [--mib M] [--kills K] [--seed S]
-           [--engines parallel,slurm,node]
+Usage: python3 .ci/transfer_jobs.py COMMAND [--keys N] [--large MIB] [--small N] [--kills K]
+       [--seed S] [--proofs workers,resume,parallel,slurm,node]
 
-COMMAND is the path of the command `anystorage`. Runs, on local directories:
+COMMAND is the path of `anystorage-generated`, whose driver `generated` has any number of objects.
+Each proof prints one line of figures:
 
-- eight workers of one job of N small files, of which random ones are killed (SIGKILL) at random
-  moments and replaced, K times in all;
-- one `sync --job` of a file of M MiB and N small files, killed K times at random moments;
-- with --engines, the first job on GNU parallel, as an array on Slurm with two nodes, and on Slurm
-  with a node that is killed with its tasks ("node").
+- workers: `transfer plan`, then 8 workers of KEYS objects of 4 KiB. Random workers are killed with
+  SIGKILL and replaced, until the job is done.
+- resume: one `sync --job` of a file of LARGE MiB and SMALL objects, killed K times.
+- parallel: 8 workers of KEYS objects, which GNU parallel starts.
+- slurm: the same as an array of tasks on Slurm with two nodes on this machine.
+- node: the same with one node that is killed with its tasks, and starts again.
 
-Each proof fails if the destination lacks a byte, has another one, or keeps a temporary file, if a
-worker ends with an unexpected code, or if more was written again than the parts that were under
-way. Prints one line of figures for each proof.
+All check that the command ends with 0, that the destination has the same bytes, and that no upload
+and no temporary file is left. The proof "resume" also limits the bytes that were written again: all
+bytes that the processes passed to `write`, as Linux counts them, without those of a run that was
+not killed. The seed decides which worker is killed when, as far as the machine repeats itself.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 WORKERS = 8
-# A lease that expires soon, so that a killed worker is replaced soon.
+SHARDS = 24
 LEASE = "2s"
-# A run that is not killed ends within this time in seconds, and one more for each thousand keys.
-TIMEOUT = 150
-# What one run may have under way: four parts of 8 MiB, their buffers, and small files.
-UNDER_WAY = 6 * 8 * 1024 * 1024
+MIB = 1 << 20
+JOB = "state:job"
+WORK = ["transfer", "work", "-q", "--lease", LEASE, "--job", JOB]
+# What one process has under way: parts of a large object, and small objects.
+PARTS = 4
+PART_MIB = 8
+CONCURRENCY = 8
+SMALL_SIZE = 4096
+# For both proofs with the sizes by hand. A run that does not end is a failure, too.
+MAX_SECONDS = 3600
+# A file system in memory, because a disk would only make it slow.
 MEMORY = "/dev/shm"
 ENGINES = pathlib.Path(__file__).resolve().parent.parent / "storage-transfer/engines"
 
-CONFIG = """\
-[storages.source]
-driver = "fs"
-root = "source"
-durable = false
-
-[storages.target]
-driver = "fs"
-root = "{target}"
-durable = false
-
-[storages.state]
-driver = "fs"
-root = "state"
-durable = false
-"""
-
-
-class Proof:
-    """A scratch directory with a source, and a destination and a job of its own."""
-
-    def __init__(self, command, scratch, name, keys):
-        self.command, self.scratch, self.name = command, scratch, name
-        self.timeout = TIMEOUT + keys // 1000
-        self.target = scratch / f"target-{name}"
-        self.config = scratch / f"{name}.toml"
-        self.config.write_text(CONFIG.format(target=self.target.name))
-        self.job = f"state:{name}"
-        self.start = time.monotonic()
-
-    def arguments(self, *arguments):
-        return [self.command, "--config", self.config, *arguments]
-
-    def begin(self, *arguments, output=subprocess.PIPE):
-        command, pipe = self.arguments(*arguments), subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.scratch, stdout=output, stderr=pipe, text=True)
-
-    def run(self, *arguments, codes=(0,)):
-        process = self.begin(*arguments)
-        out, err = process.communicate(timeout=self.timeout)
-        if process.returncode not in codes:
-            fail(f"{self.name}: {arguments} ended with {process.returncode}: {err[-2000:]}")
-        return out
-
-    def plan(self, shards):
-        plan = ["transfer", "plan", "--job", self.job, "--shards", str(shards)]
-        self.run(*plan, "source:", "target:")
-
-    def work(self, index):
-        return self.begin(
-            "transfer", "work", "-q", "--json", "--lease", LEASE,
-            "--job", self.job, "--index", str(index), "--of", str(WORKERS),
-        )  # fmt: skip
-
-    def finish(self, figures):
-        """Compares both sides, and looks for leftovers."""
-        self.run("check", "-q", "--download", "source:", "target:")
-        unfinished = self.run("uploads", "list", "target:")
-        if unfinished.strip():
-            fail(f"{self.name}: unfinished uploads are left:\n{unfinished}")
-        state = json.loads(self.run("transfer", "status", "--json", "--job", self.job))
-        counts = state["counts"]
-        if state["state"] != "done" or counts["failed"] + counts["unknown"] + counts["kept"]:
-            fail(f"{self.name}: the job is not complete: {counts}")
-        seconds = time.monotonic() - self.start
-        objects = f"{counts['source_objects']} objects equal"
-        print(f"{self.name}: {figures}, {objects}, {seconds:.0f}s", flush=True)
-        shutil.rmtree(self.target)
-
-
-def fail(message):
-    sys.exit(f"transfer_jobs: {message}")
-
 
 def main():
+    arguments = parsed()
+    print(f"seed {arguments.seed}", flush=True)
+    for name in arguments.proofs.split(","):
+        with tempfile.TemporaryDirectory(prefix="anystorage-jobs-", dir=memory(arguments)) as path:
+            PROOFS[name](Bench(arguments, pathlib.Path(path)))
+
+
+def parsed():
     parser = argparse.ArgumentParser()
     parser.add_argument("command", type=pathlib.Path)
     parser.add_argument("--keys", type=int, default=20_000)
-    parser.add_argument("--mib", type=int, default=512)
+    parser.add_argument("--large", type=int, default=512, help="MiB")
+    parser.add_argument("--small", type=int, default=2_000)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--engines", default="")
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    command, choose = options.command.resolve(), random.Random(options.seed)
-    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="anystorage-jobs-", dir=memory) as scratch:
-        scratch = pathlib.Path(scratch)
-        create(scratch / "source", options.keys)
-
-        def proof(name):
-            return Proof(command, scratch, name, options.keys)
-
-        killed_workers(proof("workers"), options.kills, choose)
-        for engine in filter(None, options.engines.split(",")):
-            ENGINES_BY_NAME[engine](proof(engine))
-        large = scratch / "source/000/large"
-        write_large(large, options.mib)
-        killed_sync(proof("sync"), options.kills, choose)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--proofs", default="workers,resume")
+    arguments = parser.parse_args()
+    arguments.command = arguments.command.resolve()
+    return arguments
 
 
-def create(directory, keys):
-    for first in range(0, keys, 1000):
-        below = directory / f"{first // 1000:03}"
-        below.mkdir(parents=True)
-        for key in range(first, min(first + 1000, keys)):
-            (below / f"object-{key:07}.txt").write_bytes(b"%d\n" % key)
+def memory(arguments):
+    """Returns the directory for the files: in memory if one proof fits into half of the rest."""
+    # A small file needs a page, and about as much again in the worst case.
+    needed = max(arguments.large * MIB, arguments.keys * 2 * SMALL_SIZE)
+    if not os.access(MEMORY, os.W_OK):
+        return None
+    free = os.statvfs(MEMORY)
+    return MEMORY if needed < free.f_bavail * free.f_frsize // 2 else None
 
 
-def write_large(path, mib):
-    block = random.Random(0).randbytes(1024 * 1024)
-    with open(path, "wb") as file:
-        for number in range(mib):
-            file.write(number.to_bytes(8, "big") + block[8:])
-    # An older file has a strong ETag, so that its copy can be continued.
-    old = time.time() - 60
-    os.utime(path, (old, old))
+@dataclasses.dataclass
+class Ended:
+    """A process that has ended."""
+
+    exit: int
+    # The bytes that it passed to `write`.
+    written: int
+    output: str
+    errors: str
 
 
-def killed_workers(proof, kills, choose):
-    proof.plan(32)
-    workers = {index: proof.work(index) for index in range(WORKERS)}
-    killed, deadline = 0, time.monotonic() + proof.timeout
-    while workers:
-        if time.monotonic() > deadline:
-            fail(f"{proof.name}: the job does not end")
-        time.sleep(choose.uniform(0.02, 0.3))
-        for index, worker in list(workers.items()):
-            if worker.poll() is not None:
-                if worker.returncode != 0:
-                    error = worker.stderr.read()
-                    fail(f"{proof.name}: a worker ended with {worker.returncode}: {error}")
-                del workers[index]
-        if killed < kills and workers:
-            index = choose.choice(list(workers))
-            workers[index].kill()
-            workers[index].wait()
-            workers[index] = proof.work(index)
+class Process:
+    """A running command, whose output goes to files."""
+
+    def __init__(self, command, arguments, environment):
+        self.output = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()
+        self.shown = " ".join(arguments)
+        self.process = subprocess.Popen(
+            [command, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=self.errors,
+        )
+
+    def has_ended(self):
+        """Returns whether the process has ended. It stays a zombie until `end`."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.process.pid, flags) is not None
+
+    def written(self):
+        text = pathlib.Path(f"/proc/{self.process.pid}/io").read_text()
+        return int(text.split("wchar: ")[1].split()[0])
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        return self.end(60)
+
+    def end(self, seconds):
+        """Waits for the end, and returns what the process has done."""
+        deadline = time.monotonic() + seconds
+        while not self.has_ended():
+            if time.monotonic() > deadline:
+                self.process.kill()
+                self.process.wait()
+                fail(f"{self.shown}: did not end within {seconds} s")
+            time.sleep(0.005)
+        written = self.written()
+        exit = self.process.wait()
+        texts = []
+        for file in [self.output, self.errors]:
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+            file.close()
+        return Ended(exit, written, *texts)
+
+
+class Bench:
+    """The directories and the storages of one proof."""
+
+    def __init__(self, arguments, directory):
+        self.arguments = arguments
+        self.random = random.Random(arguments.seed)
+        self.directory = directory
+        self.deadline = time.monotonic() + MAX_SECONDS
+        ours = {key: os.environ[key] for key in os.environ if not key.startswith("STORAGE_")}
+        self.environment = ours
+        for name in ["state", "target", "baseline"]:
+            (directory / name).mkdir()
+            self.storage(name, f"file://{directory / name}?durable=false")
+
+    def storage(self, name, url):
+        self.environment[f"STORAGE_{name.upper()}_URL"] = url
+
+    def start(self, *arguments):
+        return Process(self.arguments.command, arguments, self.environment)
+
+    def run(self, *arguments):
+        """Runs a command that must succeed."""
+        process = self.start(*arguments)
+        return succeeded(process, process.end(self.left()))
+
+    def left(self):
+        return max(self.deadline - time.monotonic(), 1)
+
+    def plan(self):
+        """Plans a job of small objects."""
+        keys = self.arguments.keys
+        self.storage("source", f"generated:?count={keys}&size={SMALL_SIZE}&seed=1")
+        plan = ["transfer", "plan", "--job", JOB, "--shards", str(SHARDS)]
+        self.run(*plan, "source:", "target:")
+
+    def check_job(self):
+        """Fails unless the job is done, and the destination has what it should have."""
+        keys = self.arguments.keys
+        status = json.loads(self.run("transfer", "status", "--job", JOB, "--json").output)
+        if status["state"] != "done" or status["counts"]["source_objects"] != keys:
+            fail(f"the job is not done: {status['state']}, {status['counts']}")
+        self.check_target(keys)
+
+    def check_target(self, objects):
+        """Fails unless the destination has the bytes of the source, and nothing else."""
+        ended = self.run("check", "source:", "target:", "--download", "--json")
+        counts = json.loads(ended.output)
+        wrong = sum(counts[name] for name in ["different", "missing", "extra", "unknown"])
+        if wrong or counts["same"] != objects:
+            fail(f"{wrong} wrong objects: {counts}")
+        uploads = self.run("uploads", "list", "target:").output
+        if uploads:
+            fail(f"unfinished uploads are left:\n{uploads}")
+        number, own = files(self.directory / "target")
+        if own or number != objects:
+            fail(f"{number} files for {objects} objects; files of the driver: {own[:3]}")
+
+
+def files(root):
+    """Returns the number of files below a root, and those of the driver itself.
+
+    The driver's lock files may stay: they have no bytes of objects.
+    """
+    number, own = 0, []
+    for directory, _, names in os.walk(root):
+        below = pathlib.Path(directory).relative_to(root).parts
+        if below[:1] != (".anystorage",):
+            number += len(names)
+        elif below[1:2] != ("locks",):
+            own += [os.path.join(directory, name) for name in names]
+    return number, own
+
+
+def workers(bench):
+    keys, kills, killed, exits = bench.arguments.keys, 2 * bench.arguments.kills, 0, 0
+    bench.plan()
+    start = time.monotonic()
+
+    def worker(index):
+        return bench.start(*WORK, "--json", "--index", str(index), "--of", str(WORKERS))
+
+    running = {index: worker(index) for index in range(WORKERS)}
+    # By the share of the job that is done, so that they fall into all of it, at any speed.
+    moments = sorted(bench.random.random() for _ in range(kills))
+    done, total = 0, keys * SMALL_SIZE
+    written = dict.fromkeys(running, 0)
+    while running:
+        time.sleep(0.002)
+        for index in [index for index in running if running[index].has_ended()]:
+            succeeded(running[index], running[index].end(1))
+            del running[index]
+            exits += 1
+        for index, process in running.items():
+            now = process.written()
+            done += now - written[index]
+            written[index] = now
+        if running and killed < kills and done > moments[killed] * total:
+            index = bench.random.choice(sorted(running))
+            was_killed(running[index].kill())
+            written[index] = 0
             killed += 1
-    proof.finish(f"{WORKERS} workers, {killed} killed")
+            running[index] = worker(index)
+        if time.monotonic() > bench.deadline:
+            for process in running.values():
+                process.kill()
+            fail(f"the job was not done within {MAX_SECONDS} s")
+    seconds = time.monotonic() - start
+    if killed < kills // 2:
+        fail(f"the job was done after {killed} of {kills} kills")
+    bench.check_job()
+    print(f"workers: {keys} keys, {WORKERS} workers, {killed} kills, {seconds:.1f}s; {exits} ended"
+          " with 0; 0 wrong objects", flush=True)
 
 
-def killed_sync(proof, kills, choose):
-    """Kills a sync at random moments. Each run continues where the last one was."""
-    files = (path for path in (proof.scratch / "source").rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in files)
-    arguments = ["sync", "-q", "--json", "--lease", LEASE, "--job", proof.job, "source:", "target:"]
-    killed, written = 0, 0
-    while True:
-        process = proof.begin(*arguments)
-        lifetime = choose.uniform(0.05, 1.5) if killed < kills else proof.timeout
-        written += run_for(process, lifetime)
-        if process.returncode == 0:
-            break
-        if process.returncode != -9 or killed == kills:
-            fail(f"{proof.name}: ended with {process.returncode}: {process.stderr.read()}")
+def resume(bench):
+    large, small, kills = bench.arguments.large * MIB, bench.arguments.small, bench.arguments.kills
+    bench.storage("source", f"generated:?count={small + 1}&size={SMALL_SIZE}&large_count=1"
+                  f"&large_size={large}&seed=2")
+
+    def sync(job, target):
+        return ["sync", "--job", f"state:{job}", "--lease", LEASE, "--json", "--concurrency",
+                str(CONCURRENCY), "source:", f"{target}:"]
+
+    baseline = bench.run(*sync("baseline", "baseline")).written
+    shutil.rmtree(bench.directory / "baseline")
+    start = time.monotonic()
+    written, killed = 0, 0
+    # After how many bytes each process is killed: any number, and nine tenths of all together.
+    shares = [bench.random.random() for _ in range(kills)]
+    for share in shares:
+        process = bench.start(*sync("job", "target"))
+        after = share / sum(shares) * 0.9 * baseline
+        while process.written() < after and not process.has_ended():
+            if time.monotonic() > bench.deadline:
+                process.kill()
+                fail(f"the sync did not continue within {MAX_SECONDS} s")
+            time.sleep(0.001)
+        if process.has_ended():
+            fail(f"the sync ended after {killed} of {kills} kills: {process.end(1)}")
+        ended = process.kill()
+        was_killed(ended)
+        written += ended.written
         killed += 1
-    again = max(0, written - size)
-    allowed = (killed + 1) * UNDER_WAY
+    last = bench.run(*sync("job", "target"))
+    written += last.written
+    seconds = time.monotonic() - start
+    bench.check_target(small + 1)
+    again = written - baseline
+    allowed = kills * (PARTS * PART_MIB * MIB + CONCURRENCY * SMALL_SIZE)
     if again > allowed:
-        fail(f"{proof.name}: {again} bytes were written again, more than {allowed}")
-    figures = f"{size >> 20} MiB, killed {killed} times, {again >> 20} MiB written again"
-    proof.finish(f"{figures} (at most {allowed >> 20})")
+        fail(f"{again / MIB:.0f} MiB were written again, more than {allowed / MIB:.0f} MiB")
+    print(f"resume: {large // MIB} MiB and {small} keys, {killed} kills, {seconds:.1f}s;"
+          f" {again / MIB:.1f} MiB written again, of at most {allowed / MIB:.1f} MiB in flight;"
+          " 0 wrong objects", flush=True)
 
 
-def run_for(process, seconds):
-    """Waits for a process, and kills it after a time. Returns how many bytes it has written."""
-    deadline, written = time.monotonic() + seconds, 0
-    while process.poll() is None:
-        written = max(written, bytes_written(process.pid))
-        if time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-        time.sleep(0.005)
-    return written
+def parallel(bench):
+    bench.plan()
+    start = time.monotonic()
+    options = ["-j", str(WORKERS), "--joblog", str(bench.directory / "parallel.log")]
+    work = [str(bench.arguments.command), *WORK, "--of", str(WORKERS), "--index"]
+    indexes = [str(index) for index in range(WORKERS)]
+    process = Process("parallel", [*options, *work, ":::", *indexes], bench.environment)
+    succeeded(process, process.end(bench.left()))
+    bench.check_job()
+    report("parallel", bench, start, f"{WORKERS} workers")
 
 
-def bytes_written(pid):
-    """Returns how many bytes a process has passed to `write`: objects and documents of the job."""
+def slurm(bench, kills_node=False):
+    directory, start = str(bench.directory / "slurm"), time.monotonic()
+    engine = [str(ENGINES / "slurm")]
+
+    def control(*arguments):
+        process = Process(sys.executable, [*engine, *arguments], bench.environment)
+        return succeeded(process, process.end(90))
+
+    bench.plan()
+    # Few requests at a time, so that the node is killed before the end.
+    slowly = ["--requests", str(bench.arguments.keys // 200)] if kills_node else []
+    shell = 'exec "$@" --index "$SLURM_ARRAY_TASK_ID" --of ' + str(WORKERS)
+    array = [*engine, "run", "--timeout", str(int(bench.left())), directory, str(WORKERS)]
+    array += ["sh", "-c", shell, "work", str(bench.arguments.command), *WORK, *slowly]
     try:
-        lines = pathlib.Path(f"/proc/{pid}/io").read_text().splitlines()
-    except OSError:
-        return 0
-    return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
-
-
-def on_parallel(proof):
-    proof.plan(32)
-    work = ["transfer", "work", "-q", "--lease", LEASE, "--job", proof.job]
-    work += ["--of", str(WORKERS), "--index"]
-    log = proof.scratch / "parallel.log"
-    command = ["parallel", "-j", str(WORKERS), "--joblog", log, *proof.arguments(*work)]
-    numbers = "\n".join(str(index) for index in range(WORKERS))
-    options = {"cwd": proof.scratch, "timeout": proof.timeout, "capture_output": True}
-    done = subprocess.run(command, input=numbers, text=True, **options)
-    if done.returncode != 0:
-        fail(f"{proof.name}: {done.stderr[-2000:]}")
-    proof.finish(f"{WORKERS} workers")
-
-
-def on_slurm(proof, kills_node=False):
-    slurm, directory = [sys.executable, ENGINES / "slurm"], proof.scratch / f"slurm-{proof.name}"
-    proof.plan(32)
-    try:
-        subprocess.run([*slurm, "up", directory], check=True, stdout=subprocess.DEVNULL, timeout=60)
-        work = ["transfer", "work", "-q", "--lease", LEASE, "--job", proof.job]
-        # Few requests at a time, so that the node is killed before the end.
-        work += ["--requests", "1000"] if kills_node else []
-        shell = 'exec "$@" --index "$SLURM_ARRAY_TASK_ID" --of 8'
-        array = [*slurm, "run", "--timeout", str(proof.timeout), directory, str(WORKERS)]
-        array += ["sh", "-c", shell, "work", *proof.arguments(*work)]
-        running = subprocess.Popen(array, cwd=proof.scratch, stdout=subprocess.PIPE, text=True)
+        control("up", directory)
+        running = Process(sys.executable, array, bench.environment)
         if kills_node:
-            kill_node(running, slurm, directory)
-        out, _ = running.communicate(timeout=proof.timeout)
-        if running.returncode != 0:
-            fail(f"{proof.name}: {out}")
-        lines = [line for line in out.splitlines() if "restarts" in line]
-        restarts = sum(int(line.rsplit("restarts ", 1)[1]) for line in lines)
-        if kills_node and restarts == 0:
-            fail(f"{proof.name}: no task was restarted:\n{out}")
-        killed = f", one killed, {restarts} tasks restarted" if kills_node else ""
-        proof.finish(f"an array of {WORKERS} on two nodes{killed}")
+            kill_node(bench, running, control, directory)
+        output = succeeded(running, running.end(bench.left())).output
     finally:
-        subprocess.run([*slurm, "down", directory], check=True, timeout=60)
+        control("down", directory)
+    lines = [line for line in output.splitlines() if "restarts" in line]
+    restarts = sum(int(line.rsplit("restarts ", 1)[1]) for line in lines)
+    if kills_node and restarts == 0:
+        fail(f"no task was restarted:\n{output}")
+    bench.check_job()
+    killed = f", one of them killed, {restarts} tasks restarted" if kills_node else ""
+    report("slurm", bench, start, f"an array of {WORKERS} on two nodes{killed}")
 
 
-def on_slurm_with_a_dead_node(proof):
-    on_slurm(proof, kills_node=True)
+def kill_node(bench, running, control, directory):
+    """Kills a node when a tenth of the objects are in the destination, and starts it again."""
+    target, enough = bench.directory / "target", bench.arguments.keys // 10
+    while sum(1 for _ in target.glob("*/*/*")) < enough:
+        if running.has_ended():
+            fail(f"the tasks ended before the node was killed: {running.end(1)}")
+        if time.monotonic() > bench.deadline:
+            fail(f"the tasks did not begin within {MAX_SECONDS} s")
+        time.sleep(0.05)
+    control("kill", directory, "n2")
+    control("start", directory, "n2")
 
 
-def kill_node(running, slurm, directory):
-    time.sleep(4)
-    if running.poll() is not None:
-        fail("the tasks ended before the node was killed: use more keys")
-    subprocess.run([*slurm, "kill", directory, "n2"], check=True, timeout=30)
-    time.sleep(2)
-    subprocess.run([*slurm, "start", directory, "n2"], check=True, timeout=60)
+def node(bench):
+    slurm(bench, kills_node=True)
 
 
-ENGINES_BY_NAME = {
-    "parallel": on_parallel,
-    "slurm": on_slurm,
-    "node": on_slurm_with_a_dead_node,
-}
+def report(name, bench, start, figures):
+    seconds = time.monotonic() - start
+    print(f"{name}: {bench.arguments.keys} keys, {figures}, {seconds:.1f}s; 0 wrong objects",
+          flush=True)
 
 
-if __name__ == "__main__":
-    main()
+def was_killed(ended):
+    if ended.exit != -signal.SIGKILL:
+        fail(f"a process ended with {ended.exit} before it was killed: {ended.errors}")
+
+
+def succeeded(process, ended):
+    if ended.exit != 0:
+        fail(f"{process.shown}: exit code {ended.exit}: {ended.errors}")
+    return ended
+
+
+def fail(line):
+    sys.exit(f"transfer_jobs: {line}")
+
+
+PROOFS = {proof.__name__: proof for proof in [workers, resume, parallel, slurm, node]}
+main()

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anystorage::Registry;
 use anystorage::transfer::Stop;
 use clap::{Parser, Subcommand};
 
@@ -10,7 +11,7 @@ use crate::commands::{
     put, rm, serve, stat, sync, transfer, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
-use crate::resolver::Resolver;
+use crate::resolver::{Resolver, Setup};
 use crate::signals::{run_server, run_until_interrupted, run_until_stopped};
 use crate::verbosity::VerbosityArgs;
 
@@ -95,47 +96,48 @@ enum Verb {
 }
 
 impl Cli {
-    pub(crate) fn run(self) -> Result<ExitStatus, Failure> {
+    pub(crate) fn run(self, registry: Registry) -> Result<ExitStatus, Failure> {
         self.verbosity.apply();
+        let setup = Setup { registry, config: self.config };
         match self.command {
             Command::Verb(verb) => {
                 self.verbosity.init_log();
-                run_until_interrupted(verb.run(self.config))
+                run_until_interrupted(verb.run(setup))
             }
             Command::Sync(args) => {
                 self.verbosity.init_log();
                 let stop = Stop::new();
-                run_until_stopped(&stop, sync::run(*args, self.config, &stop))
+                run_until_stopped(&stop, sync::run(*args, setup, &stop))
             }
             Command::Check(args) => {
                 self.verbosity.init_log();
                 let stop = Stop::new();
-                run_until_stopped(&stop, check::run(args, self.config, &stop))
+                run_until_stopped(&stop, check::run(args, setup, &stop))
             }
             Command::Transfer(command) => {
                 self.verbosity.init_log();
                 let stop = Stop::new();
-                run_until_stopped(&stop, transfer::run(*command, self.config, &stop))
+                run_until_stopped(&stop, transfer::run(*command, setup, &stop))
             }
-            Command::Drivers(args) => drivers::run(&args),
+            Command::Drivers(args) => drivers::run(&args, &setup.registry),
             Command::Serve(args) => {
                 self.verbosity.init_log();
                 run_server(async {
-                    let mut resolver = Resolver::new(self.config)?;
+                    let mut resolver = Resolver::new(setup)?;
                     serve::run(args, &mut resolver).await
                 })
             }
             Command::Completions(args) => completions::run(&args),
             Command::Manual(args) => manual::run(&args),
-            Command::Mirror(args) => mirror::run(args, self.verbosity),
+            Command::Mirror(args) => mirror::run(args, setup.registry, self.verbosity),
         }
     }
 }
 
 impl Verb {
-    async fn run(self, config: Option<PathBuf>) -> Result<ExitStatus, Failure> {
+    async fn run(self, setup: Setup) -> Result<ExitStatus, Failure> {
         let exists = matches!(self, Self::Exists(_));
-        let mut resolver = Resolver::new(config)?;
+        let mut resolver = Resolver::new(setup)?;
         let outcome = match self {
             Self::Ls(args) => ls::run(args, &mut resolver).await,
             Self::Du(args) => du::run(args, &mut resolver).await,

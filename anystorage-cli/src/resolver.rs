@@ -26,6 +26,15 @@ pub(crate) enum Purpose {
     Subtree,
 }
 
+/// What the storages of a run are built from.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The drivers.
+    pub(crate) registry: Registry,
+    /// The configuration file. Defaults to the one that `STORAGE_CONFIG` names.
+    pub(crate) config: Option<PathBuf>,
+}
+
 /// The configuration and the open storages of one run.
 #[derive(Debug)]
 pub(crate) struct Resolver {
@@ -40,13 +49,13 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// Uses a configuration file, which defaults to the one that `STORAGE_CONFIG` names.
-    pub(crate) fn new(config: Option<PathBuf>) -> Result<Self, Failure> {
+    /// Fails if the setup names a configuration file that cannot be read.
+    pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
+        let Setup { registry, config } = setup;
         let named = config.is_some();
         let environment = config.map_or_else(Environment::process, |file| {
             Environment::process().with("STORAGE_CONFIG", file)
         });
-        let registry = anystorage::registry();
         let loader = Loader::new().with_registry(registry.clone()).with_environment(environment);
         let mut resolver = Self {
             loader,

@@ -1,6 +1,5 @@
 //! `check`: compares two directories, and changes nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anystorage::transfer::{self, CheckBy, Stop, Verdict, VerdictEvent};
@@ -8,7 +7,7 @@ use anystorage::transfer::{self, CheckBy, Stop, Verdict, VerdictEvent};
 use crate::commands::sync::engine_failure;
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
-use crate::resolver::{Purpose, Resolver};
+use crate::resolver::{Purpose, Resolver, Setup};
 use crate::syncing::filters::FilterArgs;
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
@@ -69,12 +68,8 @@ pub(crate) struct Args {
     target: Location,
 }
 
-pub(crate) async fn run(
-    args: Args,
-    config: Option<PathBuf>,
-    stop: &Stop,
-) -> Result<ExitStatus, Failure> {
-    let mut resolver = Resolver::new(config)?;
+pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitStatus, Failure> {
+    let mut resolver = Resolver::new(setup)?;
     let locations = (&args.source, &args.target);
     let sides = Sides::resolve(&mut resolver, locations, Purpose::Existing)?;
     let sides = sides.with_unsorted(&args.order.unsorted);

@@ -23,15 +23,14 @@ pub(crate) struct Args {
     name: Option<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitStatus, Failure> {
-    let registry = anystorage::registry();
+pub(crate) fn run(args: &Args, registry: &Registry) -> Result<ExitStatus, Failure> {
     let mut output = Output::new();
     match &args.name {
         Some(name) => {
-            let driver = registry.describe(name).ok_or_else(|| unknown_driver(name, &registry))?;
+            let driver = registry.describe(name).ok_or_else(|| unknown_driver(name, registry))?;
             options(&driver, &mut output)?;
         }
-        None => drivers(&registry, &mut output)?,
+        None => drivers(registry, &mut output)?,
     }
     output.flush()?;
     Ok(ExitStatus::Success)

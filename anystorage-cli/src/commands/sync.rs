@@ -1,6 +1,5 @@
 //! `sync`: makes a directory have what another one has.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anystorage::transfer::{
@@ -10,7 +9,7 @@ use anystorage::{Error, ErrorKind};
 
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
-use crate::resolver::{Purpose, Resolver};
+use crate::resolver::{Purpose, Resolver, Setup};
 use crate::syncing::job::{self, JobArgs};
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
@@ -81,12 +80,8 @@ struct SyncJobArgs {
     lease: JobArgs,
 }
 
-pub(crate) async fn run(
-    args: Args,
-    config: Option<PathBuf>,
-    stop: &Stop,
-) -> Result<ExitStatus, Failure> {
-    let mut resolver = Resolver::new(config)?;
+pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitStatus, Failure> {
+    let mut resolver = Resolver::new(setup)?;
     let locations = (&args.source, &args.target);
     let sides = Sides::resolve(&mut resolver, locations, Purpose::NewDirectory)?;
     let filter = args.what.filters.build()?;

@@ -23,6 +23,7 @@ use krate::Crate;
 /// The crates that applications and authors of drivers depend on.
 const CRATES: &[&str] = &[
     "anystorage",
+    "anystorage-cli",
     "storage-actix",
     "storage-axum",
     "storage-client",

@@ -17,6 +17,7 @@ mod status;
 
 use std::path::PathBuf;
 
+use anystorage::Registry;
 use anystorage::mirror::{Day, ExportFormat};
 use clap::Subcommand;
 
@@ -71,12 +72,16 @@ enum Command {
     Top(status::TopArgs),
 }
 
-pub(crate) fn run(args: Args, verbosity: VerbosityArgs) -> Result<ExitStatus, Failure> {
+pub(crate) fn run(
+    args: Args,
+    registry: Registry,
+    verbosity: VerbosityArgs,
+) -> Result<ExitStatus, Failure> {
     let Some(command) = args.command else {
         // The parser requires the option if there is no command.
         let path = args.config.clone().ok_or_else(|| Failure::usage("add --config FILE"))?;
         // The server starts its own threads and handles signals itself.
-        return server::run(&args, &path, verbosity);
+        return server::run(&args, &path, registry, verbosity);
     };
     verbosity.init_log();
     run_until_interrupted(async {

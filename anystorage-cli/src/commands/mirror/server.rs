@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anystorage::mirror::{Handle, Server, check, export};
-use anystorage::{Loader, MirrorSetup};
+use anystorage::{Loader, MirrorSetup, Registry};
 
 use super::{Args, notify};
 use crate::exit::{ExitStatus, Failure};
@@ -13,12 +13,14 @@ use crate::verbosity::VerbosityArgs;
 pub(super) fn run(
     args: &Args,
     path: &Path,
+    registry: Registry,
     verbosity: VerbosityArgs,
 ) -> Result<ExitStatus, Failure> {
     verbosity.init_server_log();
+    let loader = Loader::new().with_registry(registry);
     let shown = path.display();
     let failure = |error: anystorage::Error| Failure::at(&shown, &error);
-    let MirrorSetup { config, origin, .. } = read(path).map_err(failure)?;
+    let MirrorSetup { config, origin, .. } = loader.mirror_file(path).map_err(failure)?;
     if args.check {
         check(config, &origin).map_err(failure)?;
         return Ok(ExitStatus::Success);
@@ -32,7 +34,7 @@ pub(super) fn run(
         return Ok(ExitStatus::Success);
     }
     let server = Server::bind(config, origin).map_err(failure)?;
-    handle_signals(server.handle(), path.to_owned())
+    handle_signals(server.handle(), loader, path.to_owned())
         .map_err(|error| Failure::local("signals", &error.into()))?;
     let (listen, admin) = (server.local_addr(), server.admin_addr());
     let admin = admin.map(tracing::field::display);
@@ -43,12 +45,8 @@ pub(super) fn run(
     Ok(ExitStatus::Success)
 }
 
-fn read(path: &Path) -> anystorage::Result<MirrorSetup> {
-    Loader::new().mirror_file(path)
-}
-
 #[cfg(unix)]
-fn handle_signals(handle: Handle, config: PathBuf) -> std::io::Result<()> {
+fn handle_signals(handle: Handle, loader: Loader, config: PathBuf) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut stop, mut interrupt, mut hangup) = {
@@ -64,7 +62,7 @@ fn handle_signals(handle: Handle, config: PathBuf) -> std::io::Result<()> {
             tokio::select! {
                 _ = stop.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => reload(&handle, &config),
+                _ = hangup.recv() => reload(&handle, &loader, &config),
             }
         }
         notify::stopping();
@@ -81,7 +79,7 @@ fn handle_signals(handle: Handle, config: PathBuf) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn handle_signals(handle: Handle, _config: PathBuf) -> std::io::Result<()> {
+fn handle_signals(handle: Handle, _loader: Loader, _config: PathBuf) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -94,8 +92,8 @@ fn handle_signals(handle: Handle, _config: PathBuf) -> std::io::Result<()> {
 
 /// Applies a changed configuration. An invalid one changes nothing.
 #[cfg(unix)]
-fn reload(handle: &Handle, path: &Path) {
-    match read(path).and_then(|setup| handle.reload(setup.config)) {
+fn reload(handle: &Handle, loader: &Loader, path: &Path) {
+    match loader.mirror_file(path).and_then(|setup| handle.reload(setup.config)) {
         Ok(()) => tracing::info!("the configuration was reloaded"),
         Err(error) => {
             tracing::error!(%error, "the configuration was not reloaded; the old one stays");

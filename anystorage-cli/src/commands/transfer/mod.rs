@@ -5,12 +5,10 @@ mod plan;
 mod status;
 mod work;
 
-use std::path::PathBuf;
-
 use anystorage::transfer::Stop;
 
 use crate::exit::{ExitStatus, Failure};
-use crate::resolver::Resolver;
+use crate::resolver::{Resolver, Setup};
 
 /// Transfer a large directory with any number of workers, of which any may die
 ///
@@ -29,10 +27,10 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(
     command: Command,
-    config: Option<PathBuf>,
+    setup: Setup,
     stop: &Stop,
 ) -> Result<ExitStatus, Failure> {
-    let mut resolver = Resolver::new(config)?;
+    let mut resolver = Resolver::new(setup)?;
     let resolver = &mut resolver;
     // Only a worker ends in good order. The others are short.
     let short = async {
