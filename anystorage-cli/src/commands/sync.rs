@@ -10,6 +10,7 @@ use anystorage::{Error, ErrorKind};
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::resolver::{Purpose, Resolver, Setup};
+use crate::syncing::inventory::SourceInventory;
 use crate::syncing::job::{self, JobArgs};
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
@@ -34,6 +35,7 @@ Examples:
   anystorage sync --include '*.png' --exclude 'tmp/' ./site s3://bucket/site
   anystorage sync --failed failed.jsonl media: backup:      record failed keys
   anystorage sync --keys-from failed.jsonl media: backup:   and handle them alone
+  anystorage sync --inventory lists:media/daily/2026-11-06T01-00Z/manifest.json media: backup:
 
 Filters have the syntax of .gitignore; without a match, the first rule decides: if it is --include,
 the key is left out. Exit codes: 0 done; 1 some keys failed or a guard refused to delete; 2 wrong
@@ -47,6 +49,11 @@ pub(crate) struct Args {
     what: OptionArgs,
     #[command(flatten)]
     keys: KeyArgs,
+    /// Take the objects of the source from an S3 Inventory in place of its listing, for a first
+    /// copy: the location of its manifest.json. Each object is copied as it is now. An inventory is
+    /// old, so it never decides what to delete
+    #[arg(long, value_name = "LOC", conflicts_with_all = ["delete", "keys_from", "job"])]
+    inventory: Option<Location>,
     /// With a local source: skip symlinks and special files without an error
     #[arg(long)]
     skip_links: bool,
@@ -90,6 +97,10 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         return run_job(&args, &mut resolver, &sides, (at, filter), stop).await;
     }
     let sides = sides.with_unsorted(&args.order.unsorted);
+    let inventory = match &args.inventory {
+        Some(manifest) => Some(SourceInventory::open(&mut resolver, manifest, &sides).await?),
+        None => None,
+    };
     let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;
@@ -100,6 +111,9 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     });
     if let Some(keys) = keys {
         sync = sync.keys(keys);
+    }
+    if let Some(source) = &inventory {
+        sync = sync.source_entries(source.inventory().entries());
     }
     let sync = args.observed(args.limited(sync), &recorder).stop(stop.clone());
     let outcome = sync.await;
@@ -113,6 +127,8 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         deletes: args.what.delete,
         dry_run: args.dry_run,
         has_key_list: args.keys.is_set(),
+        inventory: inventory.as_ref(),
+        is_cancelled: false,
         records_failures: args.records.records_failures(),
         own_failures: recorder.own_failures(),
     };
@@ -173,7 +189,7 @@ impl Args {
         filter: Filter,
         recorder: &Arc<Recorder>,
     ) -> Result<(Filter, bool), Failure> {
-        let reports = !self.skip_links && !self.keys.is_set();
+        let reports = !self.skip_links && !self.keys.is_set() && self.inventory.is_none();
         let Some(directory) = sides.local_source().filter(|_| reports || self.what.delete) else {
             return Ok((filter, self.what.delete));
         };
@@ -228,6 +244,9 @@ impl Args {
     fn observed(&self, mut sync: Synchronize, recorder: &Arc<Recorder>) -> Synchronize {
         if let Some(on_bytes) = recorder.progress.on_bytes() {
             sync = sync.on_bytes(on_bytes);
+        }
+        if let Some(on_remaining) = recorder.progress.on_remaining() {
+            sync = sync.on_remaining(on_remaining);
         }
         let recorder = Arc::clone(recorder);
         let observer = self.observer();
