@@ -104,19 +104,14 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;
-    let mut sync = transfer::sync(&sides.from, &sides.to, {
-        let mut options = args.what.options(filter, deletes);
-        options.dry_run = args.dry_run;
-        options
-    });
+    let mut sync = args.engine(&sides, filter, deletes);
     if let Some(keys) = keys {
         sync = sync.keys(keys);
     }
     if let Some(source) = &inventory {
         sync = sync.source_entries(source.inventory().entries());
     }
-    let sync = args.observed(args.limited(sync), &recorder).stop(stop.clone());
-    let outcome = sync.await;
+    let outcome = args.observed(sync, &recorder).stop(stop.clone()).await;
     let finished = recorder.finish();
     let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
     let result = SyncResult {
@@ -212,7 +207,11 @@ impl Args {
         Ok((filter.map_err(|error| Failure::usage(error.message()))?, true))
     }
 
-    fn limited(&self, sync: Synchronize) -> Synchronize {
+    /// Returns the sync with its options and limits.
+    fn engine(&self, sides: &Sides, filter: Filter, deletes: bool) -> Synchronize {
+        let mut options = self.what.options(filter, deletes);
+        options.dry_run = self.dry_run;
+        let sync = transfer::sync(&sides.from, &sides.to, options);
         let mut sync = sync.server_side(transfer::server_side());
         if let Some(bytes) = self.limits.bandwidth {
             sync = sync.bandwidth(Bandwidth::new(bytes));

@@ -6,15 +6,15 @@ use storage_core::{Checksum, ChecksumAlgorithm};
 
 use crate::support::{Run, Sandbox};
 
-const MANIFEST: &str = "lists:media/daily/2026-11-06T01-00Z/manifest.json";
+pub(crate) const MANIFEST: &str = "lists:media/daily/2026-11-06T01-00Z/manifest.json";
 
-/// Writes an inventory of these objects, key and size, in two data files.
-fn write_inventory(sandbox: &Sandbox, objects: &[(&str, usize)]) {
+/// Writes an inventory of these objects of a bucket, key and size, in two data files.
+pub(crate) fn write_inventory(sandbox: &Sandbox, bucket: &str, objects: &[(&str, usize)]) {
     let mut files = Vec::new();
     for (number, half) in objects.chunks(objects.len().div_ceil(2).max(1)).enumerate() {
         let mut rows = String::new();
         for (key, size) in half {
-            writeln!(rows, "\"media\",\"{key}\",\"{size}\"").unwrap();
+            writeln!(rows, "\"{bucket}\",\"{key}\",\"{size}\"").unwrap();
         }
         let key = format!("media/daily/data/{number}.csv");
         let md5 = Checksum::of(ChecksumAlgorithm::Md5, rows.as_bytes()).to_hex();
@@ -25,7 +25,7 @@ fn write_inventory(sandbox: &Sandbox, objects: &[(&str, usize)]) {
         sandbox.write(&format!("lists/{key}"), rows);
     }
     let manifest = format!(
-        "{{\"sourceBucket\":\"media\",\"creationTimestamp\":\"1796083200000\",\
+        "{{\"sourceBucket\":\"{bucket}\",\"creationTimestamp\":\"1796083200000\",\
          \"fileFormat\":\"CSV\",\"fileSchema\":\"Bucket, Key, Size\",\"files\":[{}]}}",
         files.join(",")
     );
@@ -42,7 +42,7 @@ fn sandbox(objects: &[(&str, &str)], inventory: &[(&str, usize)]) -> Sandbox {
     for (key, text) in objects {
         sandbox.write(&format!("media/{key}"), text);
     }
-    write_inventory(&sandbox, inventory);
+    write_inventory(&sandbox, "media", inventory);
     sandbox
 }
 
