@@ -190,13 +190,10 @@ pub(crate) fn report(
         deletes: options.delete.is_some(),
         dry_run: false,
         has_key_list: false,
+        inventory: None,
+        is_cancelled,
         records_failures: true,
         own_failures,
     };
-    let exit = result.report(finished, json)?;
-    if is_cancelled {
-        let line = "the job was cancelled; anystorage transfer resume continues it";
-        return Err(Failure::usage(line).with_exit(ExitStatus::Failed));
-    }
-    Ok(exit)
+    result.report(finished, json)
 }

@@ -63,9 +63,11 @@ fn a_cancelled_job_ends_its_workers_until_it_is_resumed() {
     let sandbox = filled(5);
     sandbox.run(&["transfer", "plan", "--job", "./state", "media:", "backup:"]).done();
     sandbox.run(&["transfer", "cancel", "--job", "./state"]).done();
-    let cancelled = sandbox.run(&["transfer", "work", "--job", "./state"]);
+    let cancelled = sandbox.run(&["transfer", "work", "--json", "--job", "./state"]);
     assert_eq!(cancelled.code, Some(1));
     assert!(cancelled.err.contains("transfer resume"), "{}", cancelled.err);
+    let json = String::from_utf8(cancelled.out).unwrap();
+    assert!(json.contains("\"ended\":\"cancelled\"") && json.contains("\"exit\":1,"), "{json}");
     sandbox.run(&["transfer", "resume", "--job", "./state"]).done();
     sandbox.run(&["transfer", "work", "-q", "--job", "./state"]).done();
     sandbox.run(&["check", "-q", "media:", "backup:", "--checksum"]).done();

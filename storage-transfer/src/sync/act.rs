@@ -45,12 +45,22 @@ pub(crate) enum Decision {
     Copy,
     /// The contents must be compared first.
     CompareContents,
+    /// The object that the source has now must be looked up first.
+    LookUpSource,
     /// The objects differ, and the options forbid that.
     Forbidden,
 }
 
 /// Decides by what the listings contain. Sends no request.
 pub(crate) fn decide(shared: &Shared, pair: &Pair) -> Decision {
+    match decide_by_entries(shared, pair) {
+        Decision::Same(evidence) => Decision::Same(evidence),
+        _ if shared.is_source_past && pair.target.is_some() => Decision::LookUpSource,
+        decided => decided,
+    }
+}
+
+fn decide_by_entries(shared: &Shared, pair: &Pair) -> Decision {
     let (Some(source), Some(target)) = (&pair.source, &pair.target) else { return Decision::Copy };
     if shared.options.existing == Existing::Ignore {
         return Decision::Same(None);
@@ -84,6 +94,13 @@ pub(crate) async fn settle(shared: Arc<Shared>, pair: Pair, decision: Decision) 
 
 async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Result<Done> {
     let decision = match decision {
+        Decision::LookUpSource => match look_up_source(shared, &mut settled.pair).await? {
+            Some(decision) => decision,
+            None => return Ok(Done::Vanished),
+        },
+        decided => decided,
+    };
+    let decision = match decision {
         Decision::CompareContents => compare_contents(shared, &settled.pair).await?,
         decided => decided,
     };
@@ -100,6 +117,22 @@ async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Resu
 
 fn copied(pair: &Pair) -> Done {
     if pair.target.is_some() { Done::Changed } else { Done::New }
+}
+
+/// Decides by the object that the source has now. Returns `None` if it has none.
+async fn look_up_source(shared: &Shared, pair: &mut Pair) -> Result<Option<Decision>> {
+    let mut retry = Retry::default();
+    loop {
+        shared.requests(1).await;
+        match current(shared.source.storage(), &pair.source).await {
+            Ok(None) => return Ok(None),
+            Ok(found) => {
+                pair.source = found;
+                return Ok(Some(decide_by_entries(shared, pair)));
+            }
+            Err(error) => wait(shared, &mut retry, error).await?,
+        }
+    }
 }
 
 async fn compare_contents(shared: &Shared, pair: &Pair) -> Result<Decision> {
@@ -143,6 +176,10 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
             Ok(done) => {
                 settled.bytes_sent = done.bytes;
                 settled.dropped = done.dropped;
+                // Without an ETag in the listing it may be another version.
+                if let Some(source) = &mut settled.pair.source {
+                    source.size = done.source.size;
+                }
                 shared.gate.succeeded();
                 return Ok(copied(&settled.pair));
             }

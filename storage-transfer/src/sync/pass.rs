@@ -14,6 +14,7 @@ use crate::sort::SortOptions;
 use crate::spool::Spool;
 use crate::steps::Steps;
 use crate::sync::act::{self, Decision, Done, Settled};
+use crate::sync::backlog::Backlog;
 use crate::sync::extras::Extra;
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
@@ -39,14 +40,19 @@ pub(crate) struct Pass {
     ledger: Option<Arc<Ledger>>,
     unknown_target: UnknownNames,
     pairs: u64,
+    backlog: Backlog,
     tasks: JoinSet<Finished>,
 }
 
 impl Pass {
     /// Begins a pass. With a ledger, extras and failures go there.
     pub(crate) fn new(shared: &Arc<Shared>, ledger: Option<Arc<Ledger>>) -> Self {
+        // The lines of a dry run are in the order of the keys.
+        let has_backlog = ledger.is_none() && !shared.options.dry_run;
+        let on_remaining = shared.on_remaining.clone().filter(|_| has_backlog);
         Self {
             shared: Arc::clone(shared),
+            backlog: Backlog::new(on_remaining),
             counts: Counts::default(),
             extras: Spool::new(SortOptions::default()),
             unknown_source: UnknownNames::default(),
@@ -64,8 +70,17 @@ impl Pass {
     /// Fails if the list of extras cannot be written to a temporary file.
     pub(crate) async fn run(&mut self, mut steps: Steps) -> Result<Ended> {
         let shared = Arc::clone(&self.shared);
+        let mut listed = None;
         let ended = loop {
-            let has_room = self.tasks.len() < shared.gate.limit();
+            let limit = shared.gate.limit();
+            self.begin_waiting(limit);
+            if self.backlog.is_empty()
+                && let Some(ended) = listed
+            {
+                break ended;
+            }
+            let is_free = self.tasks.len() < limit || self.backlog.has_room();
+            let has_room = listed.is_none() && is_free;
             tokio::select! {
                 biased;
                 () = shared.stop.stopped() => break Ended::Interrupted,
@@ -73,9 +88,12 @@ impl Pass {
                     self.join(Some(done))?;
                 }
                 step = steps.next(), if has_room => match step {
-                    Some(Step::Broken(side, error)) => break Ended::Broken(side, error),
+                    Some(Step::Broken(side, error)) => listed = Some(Ended::Broken(side, error)),
                     Some(step) => self.step(step).await?,
-                    None => break Ended::Complete,
+                    None => {
+                        self.backlog.report(self.tasks.len());
+                        listed = Some(Ended::Complete);
+                    }
                 },
             }
         };
@@ -168,10 +186,24 @@ impl Pass {
                 self.shared.emit_pair(&pair, Outcome::Same);
                 self.settle(pair.name(), counts.into()).await
             }
+            // A job notes when each pair begins, in the order of the keys.
+            decision if self.backlog.is_used() => {
+                self.backlog.push((range, pair, decision, counts));
+                Ok(())
+            }
             decision => {
                 self.begin(range, pair, decision, counts);
                 Ok(())
             }
+        }
+    }
+
+    /// Begins pairs that wait, while fewer than so many tasks are under way.
+    fn begin_waiting(&mut self, limit: usize) {
+        while self.tasks.len() < limit
+            && let Some((range, pair, decision, counts)) = self.backlog.pop()
+        {
+            self.begin(range, pair, decision, counts);
         }
     }
 
@@ -237,6 +269,7 @@ impl Pass {
 
     fn count(&mut self, range: u64, number: Option<u64>, mut counts: Counts, settled: Settled) {
         let size = settled.pair.source.as_ref().map_or(0, |source| source.size);
+        self.backlog.finished(&settled.pair);
         let mut failed = None;
         match settled.result {
             Done::Same(evidence) => counts.count_same(evidence),

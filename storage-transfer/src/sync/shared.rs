@@ -12,6 +12,7 @@ use crate::event::{KeyEvent, OnEvent, Outcome};
 use crate::filter::Filter;
 use crate::merge::Pair;
 use crate::stop::Stop;
+use crate::sync::backlog::OnRemaining;
 use crate::sync::gate::Gate;
 use crate::sync::options::SyncOptions;
 
@@ -40,9 +41,13 @@ pub(crate) struct Shared {
     pub(crate) requests: Option<Bandwidth>,
     pub(crate) on_event: Option<OnEvent>,
     pub(crate) on_bytes: Option<OnBytes>,
+    pub(crate) on_remaining: Option<OnRemaining>,
     pub(crate) server_side: ServerSideCopy,
     pub(crate) uploads: Option<Arc<dyn Uploads>>,
     pub(crate) are_s3: bool,
+    /// Whether the objects of the source are those of an earlier time. The present one is looked up
+    /// before an object of the destination is replaced.
+    pub(crate) is_source_past: bool,
     pub(crate) backup: Option<String>,
 }
 
@@ -60,9 +65,11 @@ impl Shared {
             requests: None,
             on_event: None,
             on_bytes: None,
+            on_remaining: None,
             server_side: ServerSideCopy::default(),
             uploads: None,
             are_s3,
+            is_source_past: false,
             backup,
         }
     }

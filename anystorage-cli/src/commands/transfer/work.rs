@@ -74,7 +74,7 @@ pub(crate) async fn run(
 
 /// Prints a failure at once, because the log of an engine is read while it runs.
 fn record(progress: &Progress, sides: &Sides, event: &KeyEvent<'_>) {
-    progress.count_key(event.key);
+    progress.count_key(event.key, event.size);
     if let (Outcome::Failed, Some(error)) = (event.outcome, event.error) {
         progress.suspend(|| Failure::local(&sides.at(event.key), error).report());
     }
