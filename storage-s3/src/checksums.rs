@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use storage_core::internal::run_blocking;
-use storage_core::{Checksum, ChecksumAlgorithm, Error, Hasher, Result};
+use storage_core::{Checksum, ChecksumAlgorithm, Hasher, Result};
 
 use crate::request::Chunks;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use storage_core::internal::run_blocking;
-use storage_core::{Checksums, Error, Payload, PayloadStream, Result};
+use storage_core::{Checksums, Payload, PayloadStream, Result};
 
 use crate::budget::{Budget, Reservation};
 use crate::request::Chunks;
