@@ -194,6 +194,7 @@ impl ChunkBuffer {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use storage_core::Error;
 
     use super::*;
 
