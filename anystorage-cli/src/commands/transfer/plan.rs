@@ -6,7 +6,7 @@ use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::output;
 use crate::resolver::{Purpose, Resolver};
-use crate::syncing::job::{self, JobLocation};
+use crate::syncing::job::{self, JobArgs, JobLocation};
 use crate::syncing::options::OptionArgs;
 use crate::syncing::sides::Sides;
 
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LOC")]
     inventory: Option<Location>,
     #[command(flatten)]
+    lease: JobArgs,
+    #[command(flatten)]
     what: OptionArgs,
     /// The directory to copy from
     #[arg(value_name = "SRC")]
@@ -52,6 +54,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let at = job::directory(resolver, &args.at.job)?;
     let options = args.what.options(filter, args.what.delete);
     let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let spec = args.lease.apply(spec);
     let borders = match &args.inventory {
         Some(manifest) => Some(inventory_borders(resolver, manifest, &sides, args.shards).await?),
         None => None,
