@@ -94,14 +94,19 @@ async fn the_upload_of_a_key_that_another_worker_takes_is_continued_by_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_that_begins_while_another_worker_takes_its_key_is_aborted() {
-    let (sides, faults) = with_large(Sides::with_objects(5_000).await, "zz").await;
-    faults.on(Operation::Save).of("copy/000/000000").call(1).hold();
-    let begin = faults.on(Operation::BeginMultipart).call(1).hold();
+    let (sides, _) = with_large(Sides::with_objects(5_000).await, "zz").await;
     let job = sides.plan(&SyncOptions::new(), 1).await;
     let (from, to) = (sides.from(), sides.to());
+    // The first worker begins the upload late, and would never end it.
+    let faults = Faults::new();
+    faults.on(Operation::Save).of("copy/000/000000").call(1).hold();
+    let begin = faults.on(Operation::BeginMultipart).call(1).hold();
+    faults.on(Operation::PutPart).hold();
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
     let failed = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&failed);
-    let work = job.work(&from, &to).on_event(Arc::new(move |event| {
+    let work = job.work(&from, &sides.to()).on_event(Arc::new(move |event| {
         if event.outcome == Outcome::Failed {
             counted.fetch_add(1, Ordering::Relaxed);
         }
