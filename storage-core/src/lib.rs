@@ -91,6 +91,7 @@ mod payload;
 mod pipe;
 pub mod prelude;
 mod promote;
+mod random;
 mod range;
 mod read;
 mod reader;

@@ -29,7 +29,7 @@ impl Limit {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    fn is_behind(&self, name: &str) -> bool {
+    pub(crate) fn is_behind(&self, name: &str) -> bool {
         let until = self.0.read().unwrap_or_else(PoisonError::into_inner);
         until.as_deref().is_some_and(|until| name > until)
     }

@@ -143,6 +143,7 @@ async fn run_job(
     let at = job::directory(resolver, at)?;
     let options = args.what.options(filter, args.what.delete);
     let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let spec = args.job.lease.apply(spec);
     let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
     job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
     let recorder = Recorder::new(sides, &args.records, &args.keys, stop)?;
@@ -152,7 +153,6 @@ async fn run_job(
         let report = |special: &_| recorder.special('!', special, "copied");
         Specials::find(directory, &reported, report).await;
     }
-    let job = args.job.lease.apply(job);
     let mut work = job::limited(job.work(&sides.from, &sides.to), args.limits).stop(stop.clone());
     if let Some(on_bytes) = recorder.progress.on_bytes() {
         work = work.on_bytes(on_bytes);
@@ -271,7 +271,8 @@ impl Observer {
             // An object that was deleted during the run needs no other run.
             Outcome::Unknown => (self.has_key_list || !is_gone, false),
             Outcome::New | Outcome::Changed => (false, true),
-            Outcome::Extra => (false, self.deletes),
+            // With an error it was kept, because a guard refused to delete.
+            Outcome::Extra => (false, self.deletes && error.is_none()),
             _ => (false, false),
         };
         if is_changed && !self.dry_run {

@@ -26,10 +26,10 @@ pub use summary::{Counts, Ended, Refusal, SyncSummary};
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::{Directory, refuse_overlap};
-use crate::event::OnEvent;
+use crate::event::{OnEvent, Outcome};
 use crate::steps::Steps;
 use crate::stop::Stop;
-use deletes::Kept;
+use deletes::{Deleted, Kept};
 use gate::Gate;
 use pass::Pass;
 use shared::Shared;
@@ -215,9 +215,24 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary
     let mut refused = None;
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
         refused = refusal(&shared.options, delete, &counts);
-        if refused.is_none() && extras.len() > 0 {
-            let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
-            deletes::delete_extras(shared, extras.finish().await?, &kept, &mut counts).await?;
+    }
+    if extras.len() > 0 {
+        let extras = extras.finish().await?;
+        match (&ended, refused) {
+            (Ended::Complete, None) => {
+                let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
+                let mut deleted = Deleted::default();
+                deletes::delete_extras(shared, extras, &kept, &mut deleted).await?;
+                counts += deleted.counts;
+            }
+            (_, Some(refusal)) => {
+                deletes::report_kept(shared, extras, Outcome::Extra, refusal.reason()).await?;
+            }
+            (Ended::Broken(..), _) => {
+                deletes::report_kept(shared, extras, Outcome::Extra, "a listing broke off").await?;
+            }
+            // A report of an interrupted run ends with what was handled.
+            (Ended::Interrupted, _) => {}
         }
     }
     let ended = match ended {

@@ -26,6 +26,12 @@ pub(crate) trait Uploads: Send + Sync {
 
     /// Forgets the upload of an object that was copied.
     fn finished(&self, name: &str);
+
+    /// Returns whether this worker still has the key. Another one handles and reports it otherwise.
+    fn includes(&self, name: &str) -> bool;
+
+    /// Returns whether this worker still has its shard. If not, the transfer is ended.
+    fn may_delete(&self) -> bool;
 }
 
 /// What all tasks of a transfer share.
@@ -94,6 +100,42 @@ impl Shared {
     pub(crate) async fn requests(&self, count: u64) {
         if let Some(requests) = &self.requests {
             requests.pass(count).await;
+        }
+    }
+
+    /// Returns whether a later copy can continue an upload: the source still has its version, and
+    /// the destination lacks the object. If that is unknown, it is kept.
+    pub(crate) async fn needs_upload(&self, name: &str, unfinished: &UnfinishedCopy) -> bool {
+        let (Ok(from), Ok(to)) = (self.source.key(name), self.target.key(name)) else {
+            return false;
+        };
+        let is_current = match self.source.storage().stat(from).await {
+            Ok(now) => {
+                let etag = now.strong_etag();
+                etag.is_some_and(|etag| etag.strong_eq(&unfinished.source))
+            }
+            Err(error) => !error.is_not_found(),
+        };
+        is_current
+            && match self.target.storage().stat(to).await {
+                Ok(now) => now.size != unfinished.size,
+                Err(_) => true,
+            }
+    }
+
+    /// Aborts an upload. Returns whether it is gone.
+    pub(crate) async fn abort_upload(&self, name: &str, unfinished: &UnfinishedCopy) -> bool {
+        let Ok(key) = self.target.key(name) else { return true };
+        let storage = self.target.storage();
+        let Ok(upload) = storage.resume_multipart(key, unfinished.upload.clone()) else {
+            return true;
+        };
+        match upload.abort().await {
+            Err(error) if !error.is_not_found() => {
+                tracing::debug!("an upload of {name} is left: {error}");
+                false
+            }
+            _ => true,
         }
     }
 

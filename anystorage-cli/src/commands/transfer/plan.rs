@@ -7,7 +7,7 @@ use crate::location::Location;
 use crate::output;
 use crate::resolver::{Purpose, Resolver};
 use crate::syncing::inventory::SourceInventory;
-use crate::syncing::job::{self, JobLocation};
+use crate::syncing::job::{self, JobArgs, JobLocation};
 use crate::syncing::options::OptionArgs;
 use crate::syncing::sides::Sides;
 
@@ -35,6 +35,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LOC")]
     inventory: Option<Location>,
     #[command(flatten)]
+    lease: JobArgs,
+    #[command(flatten)]
     what: OptionArgs,
     /// The directory to copy from
     #[arg(value_name = "SRC")]
@@ -53,6 +55,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let at = job::directory(resolver, &args.at.job)?;
     let options = args.what.options(filter, args.what.delete);
     let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let spec = args.lease.apply(spec);
     let borders = match &args.inventory {
         Some(manifest) => {
             let inventory = SourceInventory::open(resolver, manifest, &sides).await?;
