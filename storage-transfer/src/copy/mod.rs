@@ -291,7 +291,7 @@ impl<'a> Job<'a> {
     /// Copies the object once. Returns whether its bytes came from a local file.
     async fn copy_once(&self) -> Result<(Copied, bool)> {
         let job = self;
-        if let Some(copied) = server_side::try_copy(&job).await? {
+        if let Some(copied) = server_side::try_copy(job).await? {
             job.abandon_unfinished().await;
             return Ok((copied, false));
         }
