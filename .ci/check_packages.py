@@ -1,10 +1,12 @@
 """Checks the packages for crates.io that `cargo publish --dry-run` has written.
 
-Usage: cargo metadata --format-version 1 --no-deps | python3 .ci/check_packages.py
+Usage: cargo metadata --format-version 1 --no-deps | python3 .ci/check_packages.py [--unpack DIR]
 
-Each package contains its README, both licences, its sources, and nothing else.
+Each package contains its README, both licences, its sources, and nothing else. With --unpack, DIR
+becomes a workspace of the unpacked packages, in which each depends on the others there.
 """
 
+import argparse
 import json
 import pathlib
 import re
@@ -22,6 +24,9 @@ problems = []
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--unpack", type=pathlib.Path, metavar="DIR")
+    arguments = parser.parse_args()
     metadata = json.load(sys.stdin)
     directory = pathlib.Path(metadata["target_directory"], "package")
     published = [package for package in metadata["packages"] if package["publish"] is None]
@@ -31,13 +36,14 @@ def main():
     if problems:
         sys.exit(1)
     print(f"{len(sizes)} packages, of {min(sizes) // 1000} to {max(sizes) // 1000} kB")
+    if arguments.unpack:
+        unpack(directory, published, arguments.unpack)
 
 
 def check_package(directory, package):
     """Checks one package and returns its size."""
     name = f"{package['name']}-{package['version']}"
-    # `cargo package` writes to the directory itself, `cargo publish` to one below it.
-    file = next(directory.rglob(f"{name}.crate"), None)
+    file = find(directory, package)
     if not file:
         problems.append(f"{name}: not packaged")
         return 0
@@ -62,6 +68,22 @@ def check_package(directory, package):
     if size > MAX_BYTES:
         problems.append(f"{name}: {size} bytes")
     return size
+
+
+def find(directory, package):
+    # `cargo package` writes to the directory itself, `cargo publish` to one below it.
+    return next(directory.rglob(f"{package['name']}-{package['version']}.crate"), None)
+
+
+def unpack(directory, packages, target):
+    target.mkdir(parents=True)
+    lines = ["[workspace]", 'members = ["*-*"]', 'resolver = "3"', "", "[patch.crates-io]"]
+    for package in packages:
+        with tarfile.open(find(directory, package)) as archive:
+            archive.extractall(target, filter="data")
+        name, version = package["name"], package["version"]
+        lines.append(f'{name} = {{ path = "{name}-{version}" }}')
+    (target / "Cargo.toml").write_text("\n".join(lines) + "\n")
 
 
 main()

@@ -83,8 +83,7 @@ pub(crate) async fn delete_many(s3: &Shared, keys: &[Key]) -> Vec<Result<()>> {
 
 /// Returns the keys that were not deleted, each with its error.
 async fn bulk_delete(s3: &Shared, keys: &[Key]) -> Result<HashMap<String, Error>> {
-    let objects = keys.iter().map(|key| xml::ObjectToDelete { key: key.as_str() }).collect();
-    let body = xml::write("Delete", &xml::Delete { objects, quiet: true })?;
+    let body = xml::delete_objects(keys.iter().map(Key::as_str));
     // S3 requires a checksum for this request. Every service supports MD5.
     let checksum = Checksum::of(ChecksumAlgorithm::Md5, &body);
     let body_checksum = BodyChecksum { checksum, in_header: true, in_signature: false };

@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime};
 use http::header::DATE;
 use http::{HeaderMap, StatusCode};
 use object_store::aws::AwsCredential;
-use serde::Deserialize;
 use storage_client::{http_date, retry_after};
 use storage_core::{Error, ErrorKind};
 
-use crate::xml;
+use crate::xml::{self, Element, FromElement};
 
 /// Upper bound for an excerpt of a service's text in a message, in characters.
 const MAX_EXCERPT: usize = 300;
@@ -36,14 +35,25 @@ pub(crate) struct ErrorResponse {
 }
 
 /// The document of an error ("Error responses" of the API reference).
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug, Default)]
 struct Document {
     code: String,
     message: String,
     request_id: String,
     host_id: String,
     region: Option<String>,
+}
+
+impl FromElement for Document {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            code: element.text("Code"),
+            message: element.text("Message"),
+            request_id: element.text("RequestId"),
+            host_id: element.text("HostId"),
+            region: element.optional("Region"),
+        })
+    }
 }
 
 impl ErrorResponse {

@@ -20,7 +20,7 @@ pub(crate) async fn of(s3: &Shared, key: &Key) -> Result<Tags> {
         true => xml::Tagging::default(),
         false => xml::read_response("Tagging", &document.body)?,
     };
-    Tags::new(tagging.tag_set.tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    Tags::new(tagging.tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
 }
 
 /// Returns whether the service may drop tags that it should store. AWS stores them.
@@ -61,8 +61,8 @@ pub(crate) async fn set(s3: &Shared, key: &Key, tags: BTreeMap<String, String>) 
         s3.client.send(&request).await?;
         return Ok(());
     }
-    let tags = tags.into_iter().map(|(key, value)| xml::Tag { key, value }).collect();
-    let body = xml::write("Tagging", &xml::Tagging { tag_set: xml::TagSet { tags } })?;
+    let tags: Vec<_> = tags.into_iter().map(|(key, value)| xml::Tag { key, value }).collect();
+    let body = xml::tagging(&tags);
     // S3 requires a checksum for this request. Every service supports MD5.
     let checksum = Checksum::of(ChecksumAlgorithm::Md5, &body);
     let body_checksum = BodyChecksum { checksum, in_header: true, in_signature: false };

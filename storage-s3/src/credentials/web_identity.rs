@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, header};
 use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody};
-use serde::Deserialize;
 use storage_client::is_loopback;
 use storage_core::{Error, Result};
 use url::{Url, form_urlencoded};
@@ -17,7 +16,7 @@ use super::error::CredentialError;
 use super::http_source::{HttpSource, Response, excerpt};
 use super::provider::{Fetched, Source};
 use super::token_file;
-use crate::xml;
+use crate::xml::{self, Element, FromElement};
 
 /// The timeout of one request to STS.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,14 +93,13 @@ impl Source for Sts {
         if !response.status.is_success() {
             return Err(self.rejection(&response, &token));
         }
-        let document: Document = xml::read(&response.body).ok_or_else(|| {
+        let found: Credentials = xml::read(&response.body).ok_or_else(|| {
             CredentialError::new(format!(
                 "{} returned a document without credentials",
                 self.http.place()
             ))
         })?;
-        let Credentials { access_key_id, secret_access_key, session_token, expiration } =
-            document.result.credentials;
+        let Credentials { access_key_id, secret_access_key, session_token, expiration } = found;
         let raw = RawCredentials {
             key_id: &access_key_id,
             secret: &secret_access_key,
@@ -137,8 +135,7 @@ impl Sts {
     }
 
     fn rejection(&self, response: &Response, token: &str) -> CredentialError {
-        let document: ErrorDocument = xml::read(&response.body).unwrap_or_default();
-        let ErrorElement { code, message } = document.error;
+        let Rejection { code, message } = xml::read(&response.body).unwrap_or_default();
         let mut text = excerpt(&format!("{code} {message}"), token).trim().to_owned();
         if code.starts_with("ExpiredToken") {
             text = format!("{text}; renew the token in {}", self.identity.token_file.display());
@@ -147,20 +144,7 @@ impl Sts {
     }
 }
 
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "AssumeRoleWithWebIdentityResult")]
-    result: RoleResult,
-}
-
-#[derive(Deserialize)]
-struct RoleResult {
-    #[serde(rename = "Credentials")]
-    credentials: Credentials,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// The response to `AssumeRoleWithWebIdentity`.
 struct Credentials {
     access_key_id: String,
     secret_access_key: String,
@@ -168,16 +152,28 @@ struct Credentials {
     expiration: String,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ErrorDocument {
-    #[serde(rename = "Error")]
-    error: ErrorElement,
+impl FromElement for Credentials {
+    fn from_element(element: &Element) -> Option<Self> {
+        let found = element.child("AssumeRoleWithWebIdentityResult")?.child("Credentials")?;
+        Some(Self {
+            access_key_id: found.optional("AccessKeyId")?,
+            secret_access_key: found.optional("SecretAccessKey")?,
+            session_token: found.optional("SessionToken")?,
+            expiration: found.optional("Expiration")?,
+        })
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ErrorElement {
+/// An error response of STS.
+#[derive(Default)]
+struct Rejection {
     code: String,
     message: String,
+}
+
+impl FromElement for Rejection {
+    fn from_element(element: &Element) -> Option<Self> {
+        let error = element.child("Error")?;
+        Some(Self { code: error.text("Code"), message: error.text("Message") })
+    }
 }

@@ -93,7 +93,7 @@ impl RemoteUpload {
         condition: &Condition,
         quoted: bool,
     ) -> Result<Option<ETag>, FailedRequest> {
-        let body = xml::write("CompleteMultipartUpload", &xml::CompleteUpload { parts })?;
+        let body = xml::complete_upload(&parts);
         let mut request = Request::new(Method::POST, self.key.as_str())
             .query("uploadId", &self.id)
             .body(body)

@@ -1,27 +1,31 @@
 //! The documents of the S3 API that this driver reads and writes.
 
+mod element;
+mod writer;
+
 use bytes::Bytes;
 use quick_xml::Reader;
 use quick_xml::events::Event;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use storage_core::{Error, Result};
 
+pub(crate) use element::{Element, FromElement};
+use writer::Writer;
+
 /// Parses a document.
-pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    quick_xml::de::from_str(std::str::from_utf8(body).ok()?).ok()
+pub(crate) fn read<T: FromElement>(body: &[u8]) -> Option<T> {
+    T::from_element(&Element::parse(body)?)
 }
 
 /// Parses the document of a response of success. Its root must have this name: any other document
 /// could parse as an empty listing.
-pub(crate) fn read_response<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T> {
-    let root = root(body);
-    let document = if root.as_deref() == Some(name) { read(body) } else { None };
-    document.ok_or_else(|| wrong_document(name, root.as_deref()))
+pub(crate) fn read_response<T: FromElement>(name: &str, body: &[u8]) -> Result<T> {
+    let element = Element::parse(body).filter(|element| element.name() == name);
+    let document = element.and_then(|element| T::from_element(&element));
+    document.ok_or_else(|| wrong_document(name, root(body).as_deref()))
 }
 
 /// A document whose content shows success, regardless of the name of its root.
-pub(crate) trait SuccessDocument: DeserializeOwned {
+pub(crate) trait SuccessDocument: FromElement {
     /// Whether the document contains what only a response of success contains.
     fn shows_success(&self) -> bool;
 }
@@ -29,12 +33,12 @@ pub(crate) trait SuccessDocument: DeserializeOwned {
 /// Parses the document of a response of success. Some services use another name for the root; such
 /// a document is accepted if its content shows success. The root `Error` is never accepted.
 pub(crate) fn read_success<T: SuccessDocument>(name: &str, body: &[u8]) -> Result<T> {
-    let root = root(body);
-    let document = match root.as_deref() {
-        None | Some("Error") => None,
-        Some(found) => read(body).filter(|document: &T| found == name || document.shows_success()),
-    };
-    document.ok_or_else(|| wrong_document(name, root.as_deref()))
+    let element = Element::parse(body).filter(|element| element.name() != "Error");
+    let document = element.and_then(|element| {
+        let document = T::from_element(&element)?;
+        (element.name() == name || document.shows_success()).then_some(document)
+    });
+    document.ok_or_else(|| wrong_document(name, root(body).as_deref()))
 }
 
 fn wrong_document(expected: &str, found: Option<&str>) -> Error {
@@ -66,23 +70,21 @@ pub(crate) fn root(body: &[u8]) -> Option<String> {
     }
 }
 
-/// Writes a document.
-pub(crate) fn write<T: Serialize>(root: &str, document: &T) -> Result<Bytes> {
-    quick_xml::se::to_string_with_root(root, document)
-        .map(Bytes::from)
-        .map_err(|cause| Error::unexpected("the document of a request could not be written", cause))
-}
-
 /// Whether XML 1.0 can express a text ("Char", section 2.2).
 pub(crate) fn can_hold(text: &str) -> bool {
     text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..))
 }
 
 /// The response to `CreateMultipartUpload`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(crate) struct CreatedUpload {
     pub(crate) upload_id: String,
+}
+
+impl FromElement for CreatedUpload {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { upload_id: element.optional("UploadId")? })
+    }
 }
 
 impl SuccessDocument for CreatedUpload {
@@ -91,36 +93,48 @@ impl SuccessDocument for CreatedUpload {
     }
 }
 
-/// The body of `CompleteMultipartUpload`.
-#[derive(Debug, Serialize)]
-pub(crate) struct CompleteUpload {
-    #[serde(rename = "Part")]
-    pub(crate) parts: Vec<CompletedPart>,
-}
-
 /// A part that was uploaded.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone)]
 pub(crate) struct CompletedPart {
     pub(crate) part_number: usize,
-    #[serde(rename = "ETag")]
     pub(crate) etag: String,
-    #[serde(rename = "ChecksumSHA256", skip_serializing_if = "Option::is_none")]
     pub(crate) sha256: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME", skip_serializing_if = "Option::is_none")]
     pub(crate) crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumCRC32C", skip_serializing_if = "Option::is_none")]
     pub(crate) crc32c: Option<String>,
 }
 
+/// Writes the body of `CompleteMultipartUpload`.
+pub(crate) fn complete_upload(parts: &[CompletedPart]) -> Bytes {
+    Writer::document("CompleteMultipartUpload", |document| {
+        for part in parts {
+            document.element("Part", |element| {
+                element.text("PartNumber", &part.part_number.to_string());
+                element.text("ETag", &part.etag);
+                let checksums = [
+                    ("ChecksumSHA256", &part.sha256),
+                    ("ChecksumCRC64NVME", &part.crc64nvme),
+                    ("ChecksumCRC32C", &part.crc32c),
+                ];
+                for (name, checksum) in checksums {
+                    if let Some(checksum) = checksum {
+                        element.text(name, checksum);
+                    }
+                }
+            });
+        }
+    })
+}
+
 /// The response to `CompleteMultipartUpload`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(crate) struct CompletedUpload {
-    #[serde(rename = "ETag")]
     pub(crate) etag: String,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    pub(crate) crc64nvme: Option<String>,
+}
+
+impl FromElement for CompletedUpload {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { etag: element.text("ETag") })
+    }
 }
 
 impl SuccessDocument for CompletedUpload {
@@ -130,15 +144,15 @@ impl SuccessDocument for CompletedUpload {
 }
 
 /// The response to `CopyObject` and `UploadPartCopy`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(crate) struct CopyResult {
-    #[serde(rename = "ETag")]
     pub(crate) etag: String,
-    #[serde(rename = "ChecksumSHA256")]
-    pub(crate) sha256: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    pub(crate) crc64nvme: Option<String>,
+}
+
+impl FromElement for CopyResult {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { etag: element.text("ETag") })
+    }
 }
 
 impl SuccessDocument for CopyResult {
@@ -148,8 +162,7 @@ impl SuccessDocument for CopyResult {
 }
 
 /// The response to `ListObjectsV2`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug)]
 pub(crate) struct Listing {
     pub(crate) is_truncated: bool,
     pub(crate) next_continuation_token: Option<String>,
@@ -158,157 +171,253 @@ pub(crate) struct Listing {
     pub(crate) common_prefixes: Vec<CommonPrefix>,
 }
 
+impl FromElement for Listing {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            is_truncated: element.flag("IsTruncated")?,
+            next_continuation_token: element.optional("NextContinuationToken"),
+            encoding_type: element.optional("EncodingType"),
+            contents: element.all("Contents")?,
+            common_prefixes: element.all("CommonPrefixes")?,
+        })
+    }
+}
+
 /// An object of a listing.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(crate) struct ListedObject {
     pub(crate) key: String,
-    #[serde(default)]
     pub(crate) size: u64,
-    #[serde(rename = "ETag", default)]
     pub(crate) etag: String,
-    #[serde(default)]
     pub(crate) last_modified: String,
-    #[serde(default)]
     pub(crate) storage_class: Option<String>,
 }
 
+impl FromElement for ListedObject {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            key: element.verbatim("Key")?,
+            size: element.number("Size")?,
+            etag: element.text("ETag"),
+            last_modified: element.text("LastModified"),
+            storage_class: element.optional("StorageClass"),
+        })
+    }
+}
+
 /// A common prefix of several keys of a listing.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(crate) struct CommonPrefix {
     pub(crate) prefix: String,
 }
 
-/// The body of `DeleteObjects`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Delete<'a> {
-    #[serde(rename = "Object")]
-    pub(crate) objects: Vec<ObjectToDelete<'a>>,
-    /// Restricts the response to failures.
-    pub(crate) quiet: bool,
+impl FromElement for CommonPrefix {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { prefix: element.verbatim("Prefix")? })
+    }
 }
 
-/// A key to delete.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct ObjectToDelete<'a> {
-    pub(crate) key: &'a str,
+/// Writes the body of `DeleteObjects`. The response is restricted to failures.
+pub(crate) fn delete_objects<'a>(keys: impl Iterator<Item = &'a str>) -> Bytes {
+    Writer::document("Delete", |document| {
+        for key in keys {
+            document.element("Object", |element| element.text("Key", key));
+        }
+        document.text("Quiet", "true");
+    })
 }
 
 /// The response to `DeleteObjects`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(crate) struct DeleteResult {
-    #[serde(rename = "Error")]
     pub(crate) errors: Vec<DeleteError>,
 }
 
+impl FromElement for DeleteResult {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { errors: element.all("Error")? })
+    }
+}
+
 /// A key that was not deleted.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug)]
 pub(crate) struct DeleteError {
     pub(crate) key: String,
     pub(crate) code: String,
     pub(crate) message: String,
 }
 
-/// The response to `GetObjectTagging`, and the body of `PutObjectTagging`.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Tagging {
-    pub(crate) tag_set: TagSet,
+impl FromElement for DeleteError {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            key: element.verbatim("Key").unwrap_or_default(),
+            code: element.text("Code"),
+            message: element.text("Message"),
+        })
+    }
 }
 
-/// The tags of an object.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct TagSet {
-    #[serde(rename = "Tag")]
+/// The response to `GetObjectTagging`.
+#[derive(Debug, Default)]
+pub(crate) struct Tagging {
     pub(crate) tags: Vec<Tag>,
 }
 
+impl FromElement for Tagging {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { tags: element.child("TagSet").map_or(Some(Vec::new()), |set| set.all("Tag"))? })
+    }
+}
+
+/// Writes the body of `PutObjectTagging`.
+pub(crate) fn tagging(tags: &[Tag]) -> Bytes {
+    Writer::document("Tagging", |document| {
+        document.element("TagSet", |set| {
+            for tag in tags {
+                set.element("Tag", |element| {
+                    element.text("Key", &tag.key);
+                    element.text("Value", &tag.value);
+                });
+            }
+        });
+    })
+}
+
 /// A tag of an object.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug)]
 pub(crate) struct Tag {
     pub(crate) key: String,
     pub(crate) value: String,
 }
 
+impl FromElement for Tag {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            key: element.verbatim("Key").unwrap_or_default(),
+            value: element.verbatim("Value").unwrap_or_default(),
+        })
+    }
+}
+
 /// The response to `ListObjectVersions`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug)]
 pub(crate) struct Versions {
     pub(crate) is_truncated: bool,
     pub(crate) next_key_marker: String,
     pub(crate) next_version_id_marker: String,
     pub(crate) encoding_type: Option<String>,
-    #[serde(rename = "Version")]
     pub(crate) versions: Vec<ListedVersion>,
-    #[serde(rename = "DeleteMarker")]
     pub(crate) delete_markers: Vec<ListedVersion>,
 }
 
+impl FromElement for Versions {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            is_truncated: element.flag("IsTruncated")?,
+            next_key_marker: element.verbatim("NextKeyMarker").unwrap_or_default(),
+            next_version_id_marker: element.text("NextVersionIdMarker"),
+            encoding_type: element.optional("EncodingType"),
+            versions: element.all("Version")?,
+            delete_markers: element.all("DeleteMarker")?,
+        })
+    }
+}
+
 /// A version of an object, or a delete marker, which has no size and no ETag.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(crate) struct ListedVersion {
     pub(crate) key: String,
     pub(crate) version_id: String,
-    #[serde(default)]
     pub(crate) is_latest: bool,
-    #[serde(default)]
     pub(crate) size: u64,
-    #[serde(rename = "ETag", default)]
     pub(crate) etag: String,
-    #[serde(default)]
     pub(crate) last_modified: String,
 }
 
+impl FromElement for ListedVersion {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            key: element.verbatim("Key")?,
+            version_id: element.optional("VersionId")?,
+            is_latest: element.flag("IsLatest")?,
+            size: element.number("Size")?,
+            etag: element.text("ETag"),
+            last_modified: element.text("LastModified"),
+        })
+    }
+}
+
 /// The response to `ListParts`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) is_truncated: bool,
-    #[serde(rename = "Part")]
     pub(crate) parts: Vec<ListedPart>,
 }
 
+impl FromElement for Parts {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self { is_truncated: element.flag("IsTruncated")?, parts: element.all("Part")? })
+    }
+}
+
 /// A part that is stored.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(crate) struct ListedPart {
     pub(crate) part_number: u32,
     pub(crate) size: u64,
-    #[serde(rename = "ETag")]
     pub(crate) etag: String,
-    #[serde(rename = "ChecksumCRC64NVME", default)]
     pub(crate) crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumCRC32C", default)]
     pub(crate) crc32c: Option<String>,
 }
 
+impl FromElement for ListedPart {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            part_number: element.optional("PartNumber")?.parse().ok()?,
+            size: element.optional("Size")?.parse().ok()?,
+            etag: element.optional("ETag")?,
+            crc64nvme: element.optional("ChecksumCRC64NVME"),
+            crc32c: element.optional("ChecksumCRC32C"),
+        })
+    }
+}
+
 /// The response to `ListMultipartUploads`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug)]
 pub(crate) struct Uploads {
     pub(crate) is_truncated: bool,
     pub(crate) next_key_marker: String,
     pub(crate) next_upload_id_marker: String,
-    #[serde(rename = "Upload")]
     pub(crate) uploads: Vec<UnfinishedUpload>,
 }
 
+impl FromElement for Uploads {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            is_truncated: element.flag("IsTruncated")?,
+            next_key_marker: element.verbatim("NextKeyMarker").unwrap_or_default(),
+            next_upload_id_marker: element.text("NextUploadIdMarker"),
+            uploads: element.all("Upload")?,
+        })
+    }
+}
+
 /// A multipart upload that was neither completed nor aborted.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(crate) struct UnfinishedUpload {
     pub(crate) key: String,
     pub(crate) upload_id: String,
-    #[serde(default)]
     pub(crate) initiated: String,
+}
+
+impl FromElement for UnfinishedUpload {
+    fn from_element(element: &Element) -> Option<Self> {
+        Some(Self {
+            key: element.verbatim("Key")?,
+            upload_id: element.optional("UploadId")?,
+            initiated: element.text("Initiated"),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -317,8 +426,7 @@ mod tests {
 
     #[test]
     fn a_key_is_escaped_and_its_spaces_are_kept() {
-        let document = Delete { objects: vec![ObjectToDelete { key: " a&<b> " }], quiet: true };
-        let text = write("Delete", &document).unwrap();
+        let text = delete_objects([" a&<b> "].into_iter());
         assert_eq!(
             text,
             "<Delete><Object><Key> a&amp;&lt;b&gt; </Key></Object><Quiet>true</Quiet></Delete>"
