@@ -92,8 +92,8 @@ pub struct RuleConfig {
     /// `Cache-Control`. Defaults to `public, max-age=31536000, immutable` for hashed names, and to
     /// `no-cache` for other ones.
     pub cache_control: Option<String>,
-    /// `Expires`, as the time after the file is stored: `"1y"`. It is renewed when less than half of
-    /// that time is left. Not set by default.
+    /// `Expires`, as the time after the file is stored: `"1y"`. It is renewed when less than half
+    /// of that time is left. Not set by default.
     #[serde(default, deserialize_with = "duration::option")]
     pub expires: Option<Duration>,
     /// `Content-Type`. Determined from the extension and the first bytes by default.

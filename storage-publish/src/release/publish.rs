@@ -49,9 +49,9 @@ pub struct Published {
 
 /// Publishes a site: makes it the current release of the destination.
 ///
-/// The steps are: claim the destination; store names with a hash, first the files that are published
-/// as they are, then those with rewritten references; store the pages of the release and its
-/// manifest; write pages and other fixed names under their plain names; switch the pointer; purge
+/// The steps are: claim the destination; store names with a hash, first the files that are
+/// published as they are, then those with rewritten references; store the pages of the release and
+/// its manifest; write pages and other fixed names under their plain names; switch the pointer; purge
 /// the mirrors; delete what only releases past their grace need. If a step before the pages fails,
 /// nothing visible has changed. If a step between two pages fails, the next publish or
 /// [`rollback`](super::rollback) repairs them.
@@ -79,8 +79,8 @@ pub struct Published {
 /// - `Unsupported` if the storage has no conditional saves, or the releases have another format.
 /// - `Conflict` if another publisher has claimed the destination; the message contains its name and
 ///   when its claim expires.
-/// - `Integrity` if a file changed since the site was read, or if an object with other bytes has the
-///   name of a file, although the name contains a hash.
+/// - `Integrity` if a file changed since the site was read, or if an object with other bytes has
+///   the name of a file, although the name contains a hash.
 /// - `InvalidInput` and `InvalidKey` for paths and names that cannot be published.
 /// - Errors of the storage.
 pub async fn publish(
@@ -255,11 +255,11 @@ pub(crate) async fn finish(
     claim: &Claim<'_>,
     current: Option<&Manifest>,
     last: Option<&Manifest>,
-) -> Result<Finished> {
+) -> Finished {
     let pointer = claim.pointer().await;
     let mut finished = Finished::default();
     if pointer.claim.is_none() {
-        return Ok(finished);
+        return finished;
     }
     if let (true, Some(purge)) = (pointer.purge_pending, &options.purge) {
         let pages = current.into_iter().chain(last).flat_map(Manifest::fixed);
@@ -275,15 +275,18 @@ pub(crate) async fn finish(
         Err(error) => finished.cleanup_error = Some(error),
     }
     let is_purged = options.purge.is_some() && finished.purge_error.is_none();
-    claim
-        .release(|pointer| {
-            pointer.purge_pending &= !is_purged;
-            if is_cleaned {
-                due.forget(pointer);
-            }
-        })
-        .await?;
-    Ok(finished)
+    let released = claim.release(|pointer| {
+        pointer.purge_pending &= !is_purged;
+        if is_cleaned {
+            due.forget(pointer);
+        }
+    });
+    if let Err(error) = released.await {
+        // What was deleted or purged is deleted or purged again later.
+        finished.cleanup_error.get_or_insert(error);
+        claim.release_after_failure(|_| {}).await;
+    }
+    finished
 }
 
 async fn clean_up(

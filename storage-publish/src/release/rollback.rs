@@ -2,18 +2,21 @@
 
 use std::collections::HashSet;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::internal::floor_to_second;
 use storage_core::{Error, ErrorKind, Result, Storage};
 
 use super::claim::{Claim, check_unclaimed};
 use super::cleanup::Due;
+use super::copy::copy;
 use super::layout::check_release_id;
 use super::listing::Listing;
-use super::manifest::{Manifest, ManifestEntry};
+use super::manifest::{Manifest, ManifestEntry, encoded_metadata};
 use super::options::PublishOptions;
 use super::pages;
 use super::pointer::{Pointer, PointerStore};
 use super::publish::finish;
+use crate::site::Naming;
 
 /// How many missing objects an error names.
 const MAX_NAMED: usize = 5;
@@ -39,8 +42,8 @@ pub struct RolledBack {
 /// Makes an earlier release of the destination current again: checks that all its objects exist,
 /// writes its pages under their plain names, and switches the pointer.
 ///
-/// Without an id, it is the release before the current one; if a publish ended between two pages, it
-/// is the current one, whose pages are restored.
+/// Without an id, it is the release before the current one; if a publish ended between two pages,
+/// it is the current one, whose pages are restored.
 ///
 /// Dropping the future leaves the destination as a crash does: the claim stays until it expires.
 ///
@@ -124,6 +127,35 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
+/// Restores the headers of the names with a hash that the ended release has with other headers.
+async fn restore_headers(
+    destination: &Storage,
+    options: &PublishOptions,
+    target: &Manifest,
+    ended: Option<&Manifest>,
+) -> Result<()> {
+    let is_changed = |(path, entry): &(&String, &ManifestEntry)| {
+        let other = ended.and_then(|ended| ended.entries.get(*path));
+        let other = other.filter(|other| other.name == entry.name);
+        entry.naming != Naming::Fixed && other.is_some_and(|other| other.metadata != entry.metadata)
+    };
+    stream::iter(target.entries.iter().filter(is_changed))
+        .map(|(_, entry)| async move {
+            let siblings = entry.encodings.iter().map(|(encoding, sibling)| {
+                let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
+                (sibling.name.as_str(), metadata)
+            });
+            let object = (entry.name.as_str(), entry.object_metadata());
+            for (key, metadata) in std::iter::once(object).chain(siblings) {
+                copy(destination, key, None, key, Some(metadata)).await?;
+            }
+            Ok(())
+        })
+        .buffer_unordered(options.concurrency)
+        .try_collect()
+        .await
+}
+
 async fn restore(
     destination: &Storage,
     options: &PublishOptions,
@@ -133,6 +165,7 @@ async fn restore(
 ) -> Result<RolledBack> {
     let release = target.release.clone();
     claim.update(|pointer| pointer.switching = Some(release)).await?;
+    restore_headers(destination, options, target, ended).await?;
     let entries: Vec<&ManifestEntry> = target.fixed().collect();
     pages::show(destination, &entries, options.concurrency).await?;
     let now = floor_to_second(options.now());
@@ -146,7 +179,7 @@ async fn restore(
             }
         })
         .await?;
-    let finished = finish(destination, options, claim, Some(target), ended).await?;
+    let finished = finish(destination, options, claim, Some(target), ended).await;
     Ok(RolledBack {
         release: target.release.clone(),
         pages: entries.len() as u64,
