@@ -5,7 +5,7 @@ Usage: python3 .ci/failed_tests.py LOG
 LOG is the output of `cargo test --no-fail-fast -- --show-output`. Passing tests may print panics
 too, because the test suite runs drivers that are broken on purpose, so the output of a failed test
 is found by the test's name. A test program that aborts or is killed prints no summary. For such a
-program, and for a failed build, the end of the output is printed.
+program the end of the output is printed, and for a failed build its errors.
 """
 
 import re
@@ -18,9 +18,11 @@ SUMMARY = re.compile(r"^test result: ")
 # An error of the compiler. The output of a test rarely has a line that begins like this.
 CARGO_ERROR = re.compile(r"^error(\[E\d+\])?: ")
 
-# Upper bounds for the printed output of one test and for the end of a program's output, in lines.
+# Upper bounds for the printed output of one test and for the end of a program's output, in lines,
+# and for a line of the compiler, which prints all arguments of the linker.
 MAX_LINES = 300
 LAST_LINES = 60
+MAX_COLUMNS = 400
 
 
 class Program:
@@ -68,6 +70,16 @@ def programs(lines):
     return [program.read() for program in found]
 
 
+def compiler_errors(lines):
+    """Returns the errors of the compiler, each one up to the next empty line."""
+    found, inside = [], False
+    for line in lines:
+        inside = bool(line) and (inside or CARGO_ERROR.match(line) is not None)
+        if inside:
+            found.append(line if len(line) <= MAX_COLUMNS else f"{line[:MAX_COLUMNS]}...")
+    return found
+
+
 def shortened(lines, limit):
     if len(lines) <= limit:
         return lines
@@ -88,13 +100,13 @@ def main(path):
         print(f"    {test}    ({program.name})")
     for program in ended_early:
         print(f"    {program.name} ended before its summary")
-    errors = [line for line in lines if CARGO_ERROR.match(line)]
-    print(*(f"    {line}" for line in dict.fromkeys(errors)), sep="\n")
+    errors = compiler_errors(lines)
+    print(*(f"    {line}" for line in shortened(errors, MAX_LINES)), sep="\n")
 
     for program, test in failed:
         print(f"\n==== {test}    ({program.name})")
         print(*shortened(program.outputs.get(test, ["(no output)"]), MAX_LINES), sep="\n")
-    ends = ended_early if tested else [build]
+    ends = ended_early if tested or errors else [build]
     for program in ends:
         print(f"\n==== the end of the output of {program.name}")
         print(*program.lines[-LAST_LINES:], sep="\n")

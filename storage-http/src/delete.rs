@@ -29,6 +29,14 @@ pub(crate) async fn delete(http: &Shared, key: &Key) -> Result<()> {
     let error = http.client.error_of(response, &url).await;
     match error.kind() {
         ErrorKind::NotFound => Ok(()),
+        // Apache responds with 403 if another request deletes the file at the same time. Without
+        // WebDAV, a server may hide an object from a user who may not delete it.
+        ErrorKind::PermissionDenied if resource == Some(Resource::Object) => {
+            match http.webdav.find(&http.client, key).await {
+                Ok(Some(Resource::Missing)) => Ok(()),
+                Ok(_) | Err(_) => Err(error),
+            }
+        }
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => Err(error),
         _ if error.is_retryable() => Err(error),
         // nginx responds with 409 if the key is a directory or is below an object. Such a key has

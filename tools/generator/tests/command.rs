@@ -14,5 +14,5 @@ fn the_command_lists_generated_objects() {
     let names: Vec<&str> =
         printed.lines().filter_map(|line| line.split_whitespace().last()).collect();
     assert!(output.status.success());
-    assert_eq!(names, ["000001000.bin", "000001001.bin"], "{printed}");
+    assert_eq!(names, ["000/001/000001000.bin", "000/001/000001001.bin"], "{printed}");
 }

@@ -1,5 +1,7 @@
 //! Saves and deletions: bodies that fail, servers that refuse, directories.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures_util::stream;
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Payload};
@@ -201,6 +203,37 @@ async fn a_refused_deletion_of_an_existing_object_is_an_error() {
         _ => Response::new("405 Method Not Allowed"),
     });
     assert_eq!(peer.writable().delete("a").await.unwrap_err().kind(), ErrorKind::Conflict);
+    peer.assert_fired();
+}
+
+/// A WebDAV server with one object, which refuses its deletion.
+fn refusing_server(is_deleted_by_another: bool) -> Peer {
+    let is_deleted = AtomicBool::new(false);
+    let document = "<multistatus xmlns=\"DAV:\"><response><href>/files/a</href><propstat><prop>\
+                    <resourcetype/></prop><status>HTTP/1.1 200 OK</status></propstat></response>\
+                    </multistatus>";
+    Peer::start(move |request| match &*request.method {
+        "PROPFIND" if is_deleted.load(Ordering::SeqCst) => Response::new("404 Not Found"),
+        "PROPFIND" => Response::new("207 Multi-Status").body(document),
+        _ => {
+            is_deleted.store(is_deleted_by_another, Ordering::SeqCst);
+            Response::new("403 Forbidden").fault()
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_deletion_succeeds_if_it_is_refused_because_another_one_was_faster() {
+    let peer = refusing_server(true);
+    peer.writable().delete("a").await.unwrap();
+    peer.assert_fired();
+}
+
+#[tokio::test]
+async fn a_forbidden_deletion_of_an_existing_object_is_an_error() {
+    let peer = refusing_server(false);
+    let error = peer.writable().delete("a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     peer.assert_fired();
 }
 
