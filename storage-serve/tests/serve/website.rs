@@ -39,7 +39,7 @@ async fn storage() -> Storage {
     for (key, text) in [("index.html", "home"), ("docs/index.html", "docs"), ("404.html", "none")] {
         storage.save(key, text).await.unwrap();
     }
-    storage.save("app.css", "plain").await.unwrap();
+    storage.save("app.css", "plain").content_type("text/css").await.unwrap();
     for (key, encoding) in [("app.css.br", "br"), ("app.css.gz", "gzip")] {
         let save = storage.save(key, format!("in {encoding}"));
         save.content_type("text/css").content_encoding(encoding).await.unwrap();
