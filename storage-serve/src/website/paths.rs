@@ -17,7 +17,7 @@ pub trait Paths: Send + Sync + 'static {
     /// It may be empty, and may end with `/`. It comes from a client, and may be any text.
     ///
     /// # Errors
-    /// What prevents an answer, such as `Unavailable`. The response is then a 5xx.
+    /// Those of the lookup, such as `Unavailable`. The response is then a 5xx.
     fn find<'a>(&'a self, path: &'a str) -> FindFuture<'a>;
 }
 
