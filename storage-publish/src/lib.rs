@@ -3,6 +3,8 @@
 mod release;
 mod site;
 
+#[cfg(feature = "serve")]
+pub use release::ServedRelease;
 #[doc(hidden)]
 pub use release::testing;
 pub use release::{

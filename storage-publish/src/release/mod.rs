@@ -27,6 +27,8 @@ mod purge;
 mod releases;
 mod rollback;
 mod rules;
+#[cfg(feature = "serve")]
+mod served;
 pub mod testing;
 mod times;
 mod verify;
@@ -44,3 +46,5 @@ pub use purge::Purge;
 pub use releases::{CurrentRelease, PreviousRelease, ReleaseClaim, Releases, releases};
 pub use rollback::{RolledBack, rollback};
 pub use rules::PLAIN_SHA256;
+#[cfg(feature = "serve")]
+pub use served::ServedRelease;
