@@ -51,9 +51,9 @@ pub struct Published {
 ///
 /// The steps are: claim the destination; store names with a hash, first the files that are
 /// published as they are, then those with rewritten references; store the pages of the release and
-/// its manifest; write pages and other fixed names under their plain names; switch the pointer; purge
-/// the mirrors; delete what only releases past their grace need. If a step before the pages fails,
-/// nothing visible has changed. If a step between two pages fails, the next publish or
+/// its manifest; write pages and other fixed names under their plain names; switch the pointer;
+/// purge the mirrors; delete what only releases past their grace need. If a step before the pages
+/// fails, nothing visible has changed. If a step between two pages fails, the next publish or
 /// [`rollback`](super::rollback) repairs them.
 ///
 /// `destination` is the directory as a storage: [`Storage::prefixed`] makes one of a prefix. It may
