@@ -1,4 +1,5 @@
 //! Publishes that fail or die at every write, and publishers that work at the same time.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What a publish stores, and what it leaves alone.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod common;
 
@@ -96,7 +97,8 @@ async fn a_second_publish_uploads_only_what_changed() {
     publish(&site("v1"), &storage, &clock.options()).await.unwrap();
     let saves = faults.calls(Operation::Save);
     let published = publish(&site("v2"), &storage, &clock.options()).await.unwrap();
-    // The style and the start page; the claim, the manifest, the beginning of the pages, the switch.
+    // The style and the start page; the claim, the manifest, the beginning of the pages, the
+    // switch.
     assert_eq!(published.uploaded, 2);
     assert_eq!(faults.calls(Operation::Save) - saves, 2 + 4);
     assert_eq!((published.pages, published.unchanged), (1, 4));

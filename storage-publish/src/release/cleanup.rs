@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use storage_core::{Result, Storage};
+use storage_core::{Error, Result, Storage};
 
 use super::digest::Sha256;
 use super::layout::{RESERVED_PREFIX, release_prefix};
@@ -143,7 +143,7 @@ impl Candidates {
         let pages = stream::iter(self.pages)
             .map(|(key, versions)| async move {
                 let is_ours = has_bytes_of(destination, &key, &versions).await?;
-                Result::Ok(is_ours.then_some(key))
+                Ok::<_, Error>(is_ours.then_some(key))
             })
             .buffer_unordered(concurrency)
             .try_filter_map(|key| std::future::ready(Ok(key)))

@@ -107,33 +107,43 @@ pub(crate) async fn drafts<'a>(
     let names: HashSet<&str> = site.assets.iter().map(|asset| asset.name.as_str()).collect();
     let now = internal::floor_to_second(options.now());
     let names = &names;
-    stream::iter(&site.assets)
-        .map(|asset| async move {
-            let decision = options.rules.decide(&asset.path, asset.naming);
-            let mut metadata = decision.metadata;
-            if metadata.content_type.is_none() {
-                metadata.content_type = Some(guess_content_type(asset).await?);
-            }
-            let is_encoded = is_worth_trying(asset, &metadata);
-            let is_free = |encoding: &Encoding| {
-                !names.contains(&*format!("{}{}", asset.name, encoding.suffix()))
-            };
-            let siblings = decision.encodings.into_iter().filter(|_| is_encoded).filter(is_free);
-            let entry = new_entry(asset, release, metadata, decision.expires)?;
-            let mut draft = Draft {
-                asset,
-                entry,
-                body: decision.encoding.filter(|_| is_encoded),
-                siblings: siblings.collect(),
-                last: None,
-                action: Action::Place,
-            };
-            draft.compare(known, now);
-            Ok(draft)
-        })
+    // By number: a closure that takes a reference would make the future of a publish not `Send`.
+    stream::iter(0..site.assets.len())
+        .map(move |index| draft(&site.assets[index], release, names, known, options, now))
         .buffered(CONCURRENT_READS)
         .try_collect()
         .await
+}
+
+async fn draft<'a>(
+    asset: &'a Asset,
+    release: &str,
+    names: &HashSet<&str>,
+    known: Known<'a>,
+    options: &PublishOptions,
+    now: SystemTime,
+) -> Result<Draft<'a>> {
+    let decision = options.rules.decide(&asset.path, asset.naming);
+    let mut metadata = decision.metadata;
+    if metadata.content_type.is_none() {
+        metadata.content_type = Some(guess_content_type(asset).await?);
+    }
+    let is_encoded = is_worth_trying(asset, &metadata);
+    let is_free = |encoding: &Encoding| {
+        let sibling = format!("{}{}", asset.name, encoding.suffix());
+        !names.contains(sibling.as_str())
+    };
+    let siblings = decision.encodings.into_iter().filter(|_| is_encoded).filter(is_free);
+    let mut draft = Draft {
+        asset,
+        entry: new_entry(asset, release, metadata, decision.expires)?,
+        body: decision.encoding.filter(|_| is_encoded),
+        siblings: siblings.collect(),
+        last: None,
+        action: Action::Place,
+    };
+    draft.compare(known, now);
+    Ok(draft)
 }
 
 fn new_entry(

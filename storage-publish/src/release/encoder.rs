@@ -1,6 +1,6 @@
 //! [`Encoder`]: compresses files on the blocking pool, in parallel and in bounded memory.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
@@ -64,12 +64,12 @@ fn share(size: u64) -> u32 {
 fn read(content: Content) -> Result<Bytes> {
     match content {
         Content::Rewritten(bytes) => Ok(bytes),
-        Content::File(path) => read_file(path),
+        Content::File(path) => read_file(&path),
     }
 }
 
-fn read_file(path: PathBuf) -> Result<Bytes> {
-    let read = std::fs::read(&path);
+fn read_file(path: &Path) -> Result<Bytes> {
+    let read = std::fs::read(path);
     let bytes = read.map_err(|error| Error::from(error).with_context(&path.display().to_string()));
     bytes.map(Bytes::from)
 }

@@ -51,9 +51,9 @@ pub struct Published {
 ///
 /// The steps are: claim the destination; store names with a hash, first the files that are
 /// published as they are, then those with rewritten references; store the pages of the release and
-/// its manifest; write pages and other fixed names under their plain names; switch the pointer; purge
-/// the mirrors; delete what only releases past their grace need. If a step before the pages fails,
-/// nothing visible has changed. If a step between two pages fails, the next publish or
+/// its manifest; write pages and other fixed names under their plain names; switch the pointer;
+/// purge the mirrors; delete what only releases past their grace need. If a step before the pages
+/// fails, nothing visible has changed. If a step between two pages fails, the next publish or
 /// [`rollback`](super::rollback) repairs them.
 ///
 /// `destination` is the directory as a storage: [`Storage::prefixed`] makes one of a prefix. It may
@@ -133,7 +133,7 @@ impl Run<'_> {
     async fn all(&self, is_changed: bool) -> Result<Published> {
         if !is_changed {
             let published = unchanged(self.before, self.drafts);
-            return self.finish(published, self.before.last.as_ref()).await;
+            return Ok(self.finish(published, self.before.last.as_ref()).await);
         }
         let placer = Placer::new(self.destination, &self.before.found);
         let manifest = self.store(&placer).await?;
@@ -141,20 +141,19 @@ impl Run<'_> {
         let shown = self.show_pages(&manifest).await?;
         published.pages = shown;
         self.switch(&manifest, shown > 0).await?;
-        self.finish(published, Some(&manifest)).await
+        Ok(self.finish(published, Some(&manifest)).await)
     }
 
     /// Stores everything that is not visible yet.
     async fn store(&self, placer: &Placer<'_>) -> Result<Manifest> {
         let mut entries = BTreeMap::new();
-        let is_leaf = |draft: &&Draft<'_>| matches!(draft.asset.content, Content::File(_));
-        let is_fixed = |draft: &&Draft<'_>| draft.asset.naming == Naming::Fixed;
-        let drafts = || self.drafts.iter();
-        let leaves = drafts().filter(|draft| !is_fixed(draft) && is_leaf(draft));
-        entries.extend(self.place(placer, leaves).await?);
-        let rewritten = drafts().filter(|draft| !is_fixed(draft) && !is_leaf(draft));
-        entries.extend(self.place(placer, rewritten).await?);
-        entries.extend(self.place(placer, drafts().filter(is_fixed)).await?);
+        let (pages, assets): (Vec<_>, Vec<_>) =
+            self.drafts.iter().partition(|draft| draft.asset.naming == Naming::Fixed);
+        let (leaves, rewritten): (Vec<_>, Vec<_>) =
+            assets.into_iter().partition(|draft| matches!(draft.asset.content, Content::File(_)));
+        for step in [leaves, rewritten, pages] {
+            entries.extend(self.place(placer, step).await?);
+        }
         let created = floor_to_second(self.options.now());
         let manifest = Manifest::new(&self.before.release, created, entries);
         self.save_manifest(&manifest).await?;
@@ -162,13 +161,14 @@ impl Run<'_> {
     }
 
     /// Places files in the order of the site, several at a time.
-    async fn place<'d>(
+    async fn place(
         &self,
         placer: &Placer<'_>,
-        drafts: impl Iterator<Item = &'d Draft<'d>>,
+        drafts: Vec<&Draft<'_>>,
     ) -> Result<Vec<(String, ManifestEntry)>> {
-        stream::iter(drafts)
-            .map(|draft| placer.place(draft))
+        let drafts = &drafts;
+        stream::iter(0..drafts.len())
+            .map(move |index| placer.place(drafts[index]))
             .buffer_unordered(self.options.concurrency)
             .try_collect()
             .await
@@ -214,17 +214,13 @@ impl Run<'_> {
     }
 
     /// Purges and cleans up. The release is current already, so failures do not end the run.
-    async fn finish(
-        &self,
-        mut published: Published,
-        manifest: Option<&Manifest>,
-    ) -> Result<Published> {
+    async fn finish(&self, mut published: Published, manifest: Option<&Manifest>) -> Published {
         let last = self.before.last.as_ref();
-        let finished = finish(self.destination, self.options, self.claim, manifest, last).await?;
+        let finished = finish(self.destination, self.options, self.claim, manifest, last).await;
         published.deleted = finished.deleted;
         published.purge_error = finished.purge_error;
         published.cleanup_error = finished.cleanup_error;
-        Ok(published)
+        published
     }
 }
 

@@ -139,21 +139,24 @@ async fn restore_headers(
         let other = other.filter(|other| other.name == entry.name);
         entry.naming != Naming::Fixed && other.is_some_and(|other| other.metadata != entry.metadata)
     };
-    stream::iter(target.entries.iter().filter(is_changed))
-        .map(|(_, entry)| async move {
-            let siblings = entry.encodings.iter().map(|(encoding, sibling)| {
-                let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
-                (sibling.name.as_str(), metadata)
-            });
-            let object = (entry.name.as_str(), entry.object_metadata());
-            for (key, metadata) in std::iter::once(object).chain(siblings) {
-                copy(destination, key, None, key, Some(metadata)).await?;
-            }
-            Ok(())
-        })
+    let changed: Vec<&ManifestEntry> =
+        target.entries.iter().filter(is_changed).map(|(_, entry)| entry).collect();
+    let changed = &changed;
+    stream::iter(0..changed.len())
+        .map(move |index| restore_headers_of(destination, changed[index]))
         .buffer_unordered(options.concurrency)
         .try_collect()
         .await
+}
+
+async fn restore_headers_of(destination: &Storage, entry: &ManifestEntry) -> Result<()> {
+    let metadata = entry.object_metadata();
+    copy(destination, &entry.name, None, &entry.name, Some(metadata)).await?;
+    for (encoding, sibling) in &entry.encodings {
+        let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
+        copy(destination, &sibling.name, None, &sibling.name, Some(metadata)).await?;
+    }
+    Ok(())
 }
 
 async fn restore(

@@ -88,7 +88,7 @@ impl Rules {
 
 impl Rule {
     fn new(config: &RuleConfig) -> Result<Self> {
-        for encodings in &config.encodings {
+        if let Some(encodings) = &config.encodings {
             check_encodings("encodings", encodings)?;
         }
         if let Some(encoding) = config.encoding {

@@ -1,5 +1,10 @@
 //! A small site in several versions, and checks of what a destination shows.
-#![allow(dead_code, reason = "not every test file uses all of it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "not every test file uses all of it"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
