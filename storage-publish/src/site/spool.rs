@@ -1,0 +1,50 @@
+//! Keeps rewritten files in memory, and those that are too many in a temporary directory.
+
+use std::fs;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage_core::{Error, Result};
+use tempfile::TempDir;
+
+use super::asset::Content;
+
+/// Keeps rewritten files in memory up to a limit, and the others in a temporary directory.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    free: u64,
+    directory: Option<TempDir>,
+    files: u64,
+}
+
+impl Spool {
+    pub(crate) fn new(memory_bytes: u64) -> Self {
+        Self { free: memory_bytes, directory: None, files: 0 }
+    }
+
+    pub(crate) fn keep(&mut self, bytes: Vec<u8>) -> Result<Content> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if let Some(free) = self.free.checked_sub(size) {
+            self.free = free;
+            return Ok(Content::Rewritten(Bytes::from(bytes)));
+        }
+        let directory = match self.directory.take() {
+            Some(directory) => directory,
+            None => tempfile::tempdir().map_err(failed)?,
+        };
+        let path = directory.path().join(self.files.to_string());
+        self.directory = Some(directory);
+        self.files += 1;
+        fs::write(&path, bytes).map_err(failed)?;
+        Ok(Content::File(path))
+    }
+
+    /// Returns the temporary directory, if there is one. Dropping it removes its files.
+    pub(crate) fn finish(self) -> Option<Arc<TempDir>> {
+        self.directory.map(Arc::new)
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::from(error).with_context("cannot write a rewritten file to the temporary directory")
+}
