@@ -38,7 +38,7 @@ SHARDS = 24
 LEASE = "2s"
 MIB = 1 << 20
 JOB = "state:job"
-WORK = ["transfer", "work", "-q", "--lease", LEASE, "--job", JOB]
+WORK = ["transfer", "work", "-q", "--job", JOB]
 # What one process has under way: parts of a large object, and small objects.
 PARTS = 4
 PART_MIB = 8
@@ -173,7 +173,7 @@ class Bench:
         """Plans a job of small objects."""
         keys = self.arguments.keys
         self.storage("source", f"generated:?count={keys}&size={SMALL_SIZE}&seed=1")
-        plan = ["transfer", "plan", "--job", JOB, "--shards", str(SHARDS)]
+        plan = ["transfer", "plan", "--job", JOB, "--lease", LEASE, "--shards", str(SHARDS)]
         self.run(*plan, "source:", "target:")
 
     def check_job(self):

@@ -28,6 +28,7 @@ mod cli;
 mod commands;
 mod compare;
 mod copy;
+mod estimate;
 mod exit;
 mod headers;
 mod links;

@@ -1,17 +1,19 @@
 //! A progress bar on standard error, if that is a terminal and the command takes long.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anystorage::internal::escape_invisible;
-use anystorage::transfer::OnBytes;
+use anystorage::transfer::{OnBytes, OnRemaining};
 use anystorage::{Object, Payload, Result};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::estimate::Estimate;
 use crate::verbosity;
 
 /// The bar is shown after this time.
@@ -20,7 +22,7 @@ const SHOW_AFTER: Duration = Duration::from_millis(500);
 const SIZED_TEMPLATE: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const UNSIZED_TEMPLATE: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
 const KEYS_TEMPLATE: &str =
-    "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed} {wide_msg}";
+    "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}{left} {wide_msg}";
 const LISTED_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {elapsed}";
 const OBJECTS_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
 
@@ -33,6 +35,7 @@ struct Bar {
     bar: ProgressBar,
     many: bool,
     objects: AtomicU64,
+    estimate: Arc<Estimate>,
     start: Instant,
     visible: AtomicBool,
 }
@@ -69,12 +72,20 @@ impl Progress {
         self.0.as_ref().is_some_and(|shown| !shown.many)
     }
 
-    /// Counts a key that was handled.
-    pub(crate) fn count_key(&self, key: &str) {
+    /// Returns a function that receives what remains, from which the end is estimated, or `None` if
+    /// there is no terminal.
+    pub(crate) fn on_remaining(&self) -> Option<OnRemaining> {
+        let estimate = Arc::clone(&self.0.as_ref()?.estimate);
+        Some(Arc::new(move |remaining| estimate.begin(remaining.objects, remaining.bytes)))
+    }
+
+    /// Counts a key that was handled, with the size of its object in bytes if that is known.
+    pub(crate) fn count_key(&self, key: &str, size: Option<u64>) {
         if let Some(shown) = &self.0 {
             let done = shown.objects.fetch_add(1, Ordering::Relaxed) + 1;
             shown.bar.set_prefix(done.to_string());
             shown.bar.set_message(escape_invisible(key).into_owned());
+            shown.estimate.count_object(size.unwrap_or(0));
             self.advance(0);
         }
     }
@@ -89,11 +100,13 @@ impl Progress {
             return Self(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        set_style(&bar, template);
+        let estimate = Arc::new(Estimate::default());
+        set_style(&bar, template, &estimate);
         Self(Some(Arc::new(Bar {
             bar,
             many,
             objects: AtomicU64::new(0),
+            estimate,
             start: Instant::now(),
             visible: AtomicBool::new(false),
         })))
@@ -103,7 +116,7 @@ impl Progress {
     pub(crate) fn set_total(&self, total: u64) {
         if let Some(shown) = self.0.as_ref().filter(|shown| !shown.many) {
             shown.bar.set_length(total);
-            set_style(&shown.bar, SIZED_TEMPLATE);
+            set_style(&shown.bar, SIZED_TEMPLATE, &shown.estimate);
         }
     }
 
@@ -176,6 +189,7 @@ impl Progress {
 
     fn advance(&self, bytes: u64) {
         let Some(shown) = &self.0 else { return };
+        shown.estimate.count_bytes(bytes);
         shown.bar.inc(bytes);
         if shown.start.elapsed() > SHOW_AFTER && !shown.visible.swap(true, Ordering::Relaxed) {
             shown.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -183,9 +197,16 @@ impl Progress {
     }
 }
 
-fn set_style(bar: &ProgressBar, template: &str) {
+fn set_style(bar: &ProgressBar, template: &str, estimate: &Arc<Estimate>) {
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        let estimate = Arc::clone(estimate);
+        let left = move |_: &ProgressState, out: &mut dyn Write| {
+            if let Some(left) = estimate.left() {
+                // The text is in memory, so that writing it does not fail.
+                let _ = write!(out, ", ETA {:#}", HumanDuration(left));
+            }
+        };
+        bar.set_style(style.with_key("left", left));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use storage_core::keys;
+use storage_core::internal::random_fraction;
 
 /// Upper bound for the attempts without progress between them.
 const MAX_ATTEMPTS: u32 = 5;
@@ -40,9 +40,7 @@ impl Backoff {
         }
         let limit = FIRST_DELAY.saturating_mul(1 << self.attempts).min(MAX_DELAY);
         self.attempts += 1;
-        let fraction = keys::random_bytes::<2>()
-            .map_or(1.0, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0);
-        Some(limit.mul_f64(fraction).max(retry_after.unwrap_or_default().min(MAX_DELAY)))
+        Some(limit.mul_f64(random_fraction()).max(retry_after.unwrap_or_default().min(MAX_DELAY)))
     }
 
     /// Allows all attempts again, after progress.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::TRANSFER_ENCODING;
+use storage_core::internal::run_blocking;
 use storage_core::{Error, ErrorKind, Result};
 
 use crate::response::ResponseBody;
@@ -158,10 +159,7 @@ async fn write(mut file: File, chunks: Vec<Bytes>) -> Result<File> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    let done =
-        done.map_err(|join| Error::unexpected("collecting the body did not finish", join))?;
-    done.map_err(|error| {
+    run_blocking(work).await.map_err(|error| {
         error.with_context("in the temporary directory, where a body without a length is collected")
     })
 }

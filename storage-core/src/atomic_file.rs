@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{StreamExt, future, pin_mut};
 
+use crate::blocking_pool::run_blocking;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys;
 
@@ -25,17 +26,17 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// directory gets (umask, default ACL). Two batches of 1 MiB and a chunk each are in memory.
 pub(crate) async fn write(path: &Path, chunks: impl Stream<Item = Result<Bytes>>) -> Result<()> {
     let path = path.to_owned();
-    let mut target = blocking(move || Target::open(&path)).await?;
+    let mut target = run_blocking(move || Target::open(&path)).await?;
     let chunks = chunks.fuse();
     pin_mut!(chunks);
     let mut batch = next_batch(&mut chunks).await?;
     while !batch.is_empty() {
-        let write = blocking(move || target.write(&batch));
+        let write = run_blocking(move || target.write(&batch));
         // The next chunks arrive while these are written.
         let (written, next) = future::join(write, next_batch(&mut chunks)).await;
         (target, batch) = (written?, next?);
     }
-    blocking(move || target.commit()).await
+    run_blocking(move || target.commit()).await
 }
 
 /// Gathers chunks until they are worth a trip to the blocking pool. Returns none at the end.
@@ -51,14 +52,6 @@ async fn next_batch(
     }
     batch.retain(|chunk| !chunk.is_empty());
     Ok(batch)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|join| Error::unexpected("writing the file did not finish", join))?
 }
 
 /// The file that is written.

@@ -195,11 +195,11 @@ impl<'de> Deserialize<'de> for Checksum {
     }
 }
 
-/// The checksums of one object, at most one of each algorithm.
+/// The checksums of one object, at most one of each algorithm, ordered by algorithm.
 ///
 /// Serialised as a map from algorithm to hexadecimal value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checksums(BTreeMap<ChecksumAlgorithm, Checksum>);
+pub struct Checksums(Vec<Checksum>);
 
 impl Checksums {
     /// Creates an empty set.
@@ -210,18 +210,21 @@ impl Checksums {
 
     /// Adds a checksum, replacing one of the same algorithm.
     pub fn insert(&mut self, checksum: Checksum) {
-        self.0.insert(checksum.algorithm, checksum);
+        match self.0.binary_search_by_key(&checksum.algorithm, |other| other.algorithm) {
+            Ok(position) => self.0[position] = checksum,
+            Err(position) => self.0.insert(position, checksum),
+        }
     }
 
     /// Returns the checksum of an algorithm.
     #[must_use]
     pub fn get(&self, algorithm: ChecksumAlgorithm) -> Option<&Checksum> {
-        self.0.get(&algorithm)
+        self.0.iter().find(|checksum| checksum.algorithm == algorithm)
     }
 
     /// Iterates over all checksums, ordered by algorithm.
     pub fn iter(&self) -> impl Iterator<Item = &Checksum> {
-        self.0.values()
+        self.0.iter()
     }
 
     /// Returns whether the set is empty.
@@ -247,12 +250,9 @@ impl Serialize for Checksums {
 
 impl<'de> Deserialize<'de> for Checksums {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        BTreeMap::<ChecksumAlgorithm, String>::deserialize(deserializer)?
-            .into_iter()
-            .map(|(algorithm, value)| {
-                Checksum::from_hex(algorithm, &value).map_err(de::Error::custom)
-            })
-            .collect()
+        let checksums = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let parsed = checksums.iter().map(|(name, value)| format!("{name}:{value}").parse());
+        parsed.map(|checksum| checksum.map_err(de::Error::custom)).collect()
     }
 }
 

@@ -48,6 +48,7 @@
 mod atomic_file;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod blocking_pool;
 mod checksum;
 #[cfg(feature = "checksums")]
 mod composed_crc;
@@ -82,6 +83,7 @@ mod list;
 mod memory;
 mod metadata;
 mod multipart;
+mod named;
 mod object;
 mod open;
 mod options;
@@ -89,6 +91,7 @@ mod payload;
 mod pipe;
 pub mod prelude;
 mod promote;
+mod random;
 mod range;
 mod read;
 mod reader;

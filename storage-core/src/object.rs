@@ -19,6 +19,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
 use crate::atomic_file;
+use crate::blocking_pool::run_blocking;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::file_stream::{FileStream, read_at_most};
 use crate::inspect::{BodyEvent, Inspected};
@@ -424,14 +425,13 @@ impl Object {
 async fn read_whole(file: Arc<File>, range: Range<u64>) -> Result<Bytes> {
     let len = usize::try_from(range.end - range.start)
         .map_err(|_| Error::new(ErrorKind::TooLarge, "the object does not fit in memory"))?;
-    let read = tokio::task::spawn_blocking(move || -> io::Result<BytesMut> {
+    let all = run_blocking(move || {
         let mut all = BytesMut::zeroed(len);
         let read = read_at_most(&file, &mut all, range.start)?;
         all.truncate(read);
         Ok(all)
-    });
-    let all =
-        read.await.map_err(|join| Error::unexpected("reading the file did not finish", join))??;
+    })
+    .await?;
     if all.len() < len { Err(ended_early((len - all.len()) as u64)) } else { Ok(all.freeze()) }
 }
 

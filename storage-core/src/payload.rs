@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
+use crate::blocking_pool::run_blocking;
 use crate::checksum::{Checksum, ChecksumAlgorithm, Checksums};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::file_stream::{FileStream, read_at_most};
@@ -110,7 +111,7 @@ impl Payload {
     /// The error of the operating system; `InvalidInput` for a directory or a special file.
     pub async fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let opened = tokio::task::spawn_blocking(move || {
+        let (file, size) = run_blocking(move || {
             // Checked before it is opened: opening a FIFO blocks until another process writes to
             // it.
             if !std::fs::metadata(&path)?.is_file() {
@@ -122,10 +123,8 @@ impl Payload {
             let file = File::open(&path)?;
             let size = file.metadata()?.len();
             Ok((file, size))
-        });
-        let (file, size) = opened
-            .await
-            .map_err(|join| Error::unexpected("opening the file did not finish", join))??;
+        })
+        .await?;
         Ok(Self::new(Body::File(Arc::new(file)), Some(size)))
     }
 
@@ -235,14 +234,13 @@ impl Payload {
             Body::Bytes(bytes) => Ok(bytes.slice(..bytes.len().min(n))),
             Body::File(file) => {
                 let file = Arc::clone(file);
-                let read = tokio::task::spawn_blocking(move || {
+                let read = run_blocking(move || {
                     let mut start = BytesMut::zeroed(n);
                     let read = read_at_most(&file, &mut start, 0)?;
                     start.truncate(read);
                     Ok(start.freeze())
                 });
                 read.await
-                    .map_err(|join| Error::unexpected("reading the file did not finish", join))?
             }
             Body::Stream(chunks) => {
                 let mut start = BytesMut::new();

@@ -14,6 +14,7 @@ use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::layers;
 use crate::memory;
+use crate::named::Named;
 use crate::storage::Storage;
 
 type Build = Arc<dyn Fn(Options, &BuildContext<'_>) -> Result<Arc<dyn Driver>> + Send + Sync>;
@@ -37,8 +38,8 @@ type ReadUrl = Arc<dyn Fn(&Url) -> Result<Options> + Send + Sync>;
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    drivers: BTreeMap<String, Registered>,
-    schemes: BTreeMap<String, Scheme>,
+    drivers: Named<Registered>,
+    schemes: Named<Scheme>,
     /// Names of known drivers and schemes that are not registered, and what to do to use them.
     missing: BTreeMap<String, String>,
 }
@@ -158,7 +159,7 @@ impl Registry {
 
     /// Returns the names of the registered drivers, sorted.
     pub fn drivers(&self) -> impl Iterator<Item = &str> {
-        self.drivers.keys().map(String::as_str)
+        self.drivers.names()
     }
 
     /// Returns the URL forms and the options of a driver, or `None` if it is not registered.
@@ -173,7 +174,8 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn describe(&self, driver: &str) -> Option<DriverDescription<'_>> {
-        let (name, registered) = self.drivers.get_key_value(driver)?;
+        let name = self.drivers.names().find(|name| *name == driver)?;
+        let registered = self.drivers.get(driver)?;
         let schemes = self.schemes.values().filter(|scheme| scheme.driver == driver);
         Some(DriverDescription {
             name,
@@ -184,7 +186,7 @@ impl Registry {
 
     /// Returns the registered URL schemes, sorted.
     pub fn schemes(&self) -> impl Iterator<Item = &str> {
-        self.schemes.keys().map(String::as_str)
+        self.schemes.names()
     }
 
     /// Builds the storage of a URL.
@@ -253,7 +255,7 @@ impl Registry {
             )));
         }
         let Scheme { driver, read, .. } = self.schemes.get(scheme).ok_or_else(|| {
-            Error::config(if self.drivers.contains_key(scheme) {
+            Error::config(if self.drivers.get(scheme).is_some() {
                 format!("driver {scheme} has no URL form: configure it in a config file")
             } else {
                 format!(
@@ -281,8 +283,8 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
-            .field("drivers", &self.drivers.keys())
-            .field("schemes", &self.schemes.keys())
+            .field("drivers", &self.drivers.names().collect::<Vec<_>>())
+            .field("schemes", &self.schemes.names().collect::<Vec<_>>())
             .finish()
     }
 }
@@ -324,7 +326,7 @@ struct Building<'a> {
     registry: &'a Registry,
     configs: &'a StoragesConfig,
     /// Finished storages, each with the length of its longest chain of references, itself included.
-    done: RefCell<BTreeMap<String, (Storage, usize)>>,
+    done: RefCell<Named<(Storage, usize)>>,
     in_progress: RefCell<Vec<String>>,
     /// For each storage that is being built, named or inline, the greatest height of those that it
     /// has referred to.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use storage_core::internal::run_blocking;
 use storage_core::{Error, ErrorKind, Result};
 
 /// Whether the caller of blocking work still waits for its result.
@@ -41,11 +42,6 @@ impl Drop for SetGoneOnDrop {
     }
 }
 
-/// Returns the error for work that did not finish.
-pub(crate) fn unfinished(join: tokio::task::JoinError) -> Error {
-    Error::unexpected("the work did not finish: it panicked, or the runtime shut down", join)
-}
-
 /// Runs work on the blocking pool.
 ///
 /// If the future is dropped, the work continues, but its [`CallerAlive`] check fails from then on.
@@ -55,6 +51,5 @@ where
     F: FnOnce(&CallerAlive) -> Result<T> + Send + 'static,
 {
     let (caller, _guard) = CallerAlive::until_dropped();
-    let done = tokio::task::spawn_blocking(move || work(&caller)).await;
-    done.unwrap_or_else(|join| Err(unfinished(join)))
+    run_blocking(move || work(&caller)).await
 }

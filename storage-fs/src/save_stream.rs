@@ -4,8 +4,8 @@ use std::io::{self, IoSlice, Write};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use storage_core::internal::run_blocking;
 use storage_core::{Checksums, PayloadStream, Result};
-use tokio::task::JoinHandle;
 
 use crate::blocking::{self, CallerAlive};
 
@@ -44,13 +44,13 @@ pub(crate) async fn save_stream<T: Target>(
 ) -> Result<T::Done> {
     let checked = target.clone();
     blocking::run(move |_| checked.precheck()).await?;
-    let mut writing: Option<JoinHandle<Result<T::Staged>>> = None;
+    let mut writing = None;
     loop {
         let received = Batch::receive(&mut chunks).await;
         // Even if receiving failed, wait for the write, so that the staged file is removed before
         // this returns.
         let staged = match writing.take() {
-            Some(writing) => Some(finish_write(writing).await),
+            Some(writing) => Some(writing.await),
             None => None,
         };
         let batch = received?;
@@ -64,12 +64,8 @@ pub(crate) async fn save_stream<T: Target>(
             .await;
         }
         let target = target.clone();
-        writing = Some(tokio::task::spawn_blocking(move || target.write(staged, &batch.chunks)));
+        writing = Some(run_blocking(move || target.write(staged, &batch.chunks)));
     }
-}
-
-async fn finish_write<S>(writing: JoinHandle<Result<S>>) -> Result<S> {
-    writing.await.unwrap_or_else(|join| Err(blocking::unfinished(join)))
 }
 
 /// Writes chunks with as few system calls as possible.

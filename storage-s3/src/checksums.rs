@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use storage_core::{Checksum, ChecksumAlgorithm, Error, Hasher, Result};
+use storage_core::internal::run_blocking;
+use storage_core::{Checksum, ChecksumAlgorithm, Hasher, Result};
 
 use crate::request::Chunks;
 
@@ -121,9 +122,7 @@ async fn checksum_of_chunks(algorithm: ChecksumAlgorithm, body: &Chunks) -> Resu
         return Ok(checksum_of_each(algorithm, body.iter()));
     }
     let body = body.clone();
-    tokio::task::spawn_blocking(move || checksum_of_each(algorithm, body.iter()))
-        .await
-        .map_err(|join| Error::unexpected("hashing did not finish", join))
+    run_blocking(move || Ok(checksum_of_each(algorithm, body.iter()))).await
 }
 
 fn checksum_of_each<'a>(

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use storage_core::{Checksums, Error, Payload, PayloadStream, Result};
+use storage_core::internal::run_blocking;
+use storage_core::{Checksums, Payload, PayloadStream, Result};
 
 use crate::budget::{Budget, Reservation};
 use crate::request::Chunks;
@@ -56,8 +57,7 @@ impl PartReader {
             Err(payload) => return Ok((Self::from_stream(payload.into_stream(), budget), None)),
         };
         let (bytes, checksums) = if memory.len() >= OFFLOAD_THRESHOLD && has_checksums {
-            let hashing = tokio::task::spawn_blocking(|| memory.checked());
-            hashing.await.map_err(|join| Error::unexpected("hashing did not finish", join))??
+            run_blocking(|| memory.checked()).await?
         } else {
             memory.checked()?
         };
@@ -194,6 +194,7 @@ impl ChunkBuffer {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use storage_core::Error;
 
     use super::*;
 

@@ -14,7 +14,8 @@ pub enum Outcome {
     New,
     /// The objects differed, and that of the destination was replaced.
     Changed,
-    /// The source lacks the object. A sync with deletions has deleted it.
+    /// The source lacks the object. A sync with deletions has deleted it, unless there is an error:
+    /// then it kept all extras.
     Extra,
     /// The key failed.
     Failed,
@@ -49,7 +50,7 @@ pub struct KeyEvent<'a> {
     pub outcome: Outcome,
     /// The size of the object in bytes, if it is known.
     pub size: Option<u64>,
-    /// Why the key failed or is unknown, and why metadata was dropped.
+    /// Why the key failed or is unknown, why an extra was kept, and why metadata was dropped.
     pub error: Option<&'a Error>,
 }
 

@@ -9,6 +9,7 @@ mod manifest;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod row;
+mod scope;
 
 use std::time::SystemTime;
 
@@ -16,18 +17,22 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use storage_core::{Error, IntoKey, Key, ObjectEntry, Result, Storage};
 
+use crate::directory::Directory;
 use crate::sort::{SortOptions, read_all, sort_listing};
 use borders::Sample;
 use columns::Columns;
 use data_file::DataFile;
 use errors::file_context;
 use manifest::{Format, Manifest};
+use scope::Scope;
 
 /// The objects of a bucket, from the files of S3 Inventory. Reading them costs a request per file
 /// instead of one per 1000 keys.
 ///
 /// An inventory is a list of the past: objects saved or deleted since then are missing or listed.
-/// Use it for the borders of shards and for a first copy, and run a pass with a listing after it.
+/// Use it for the borders of shards ([`borders`](Self::borders)) and for a first copy
+/// ([`Synchronize::source_entries`](crate::Synchronize::source_entries)), and run a pass with a
+/// listing after it.
 /// **It must never decide what to delete.**
 ///
 /// Only the latest versions count; older versions, delete markers and folder markers (empty objects
@@ -54,6 +59,7 @@ use manifest::{Format, Manifest};
 pub struct Inventory {
     storage: Storage,
     manifest: Manifest,
+    scope: Scope,
 }
 
 impl Inventory {
@@ -69,7 +75,7 @@ impl Inventory {
     /// - otherwise those of [`Storage::open`]
     pub async fn open(storage: &Storage, manifest: impl IntoKey) -> Result<Self> {
         let manifest = Manifest::read(storage, manifest.into_key()?).await?;
-        Ok(Self { storage: storage.clone(), manifest })
+        Ok(Self { storage: storage.clone(), manifest, scope: Scope::default() })
     }
 
     /// Returns the name of the bucket whose objects are listed.
@@ -82,6 +88,19 @@ impl Inventory {
     #[must_use]
     pub fn created(&self) -> Option<SystemTime> {
         self.manifest.created
+    }
+
+    /// Limits the inventory to the objects of a directory, with the keys that they have in its
+    /// storage. This matters for a storage with a prefix: the inventory contains the keys of the
+    /// bucket.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the directory is on S3, and its location does not contain the name of the
+    /// bucket of the inventory. Directories of other drivers are accepted; their root is that of
+    /// the bucket.
+    pub fn below(&self, directory: &Directory) -> Result<Self> {
+        let scope = Scope::new(directory, self.source_bucket())?;
+        Ok(Self { scope, ..self.clone() })
     }
 
     /// Returns the objects **in no order**, in bounded memory. See
@@ -154,7 +173,8 @@ impl Inventory {
             *is_finished |= is_last;
             future::ready(item)
         });
-        items.boxed()
+        let scope = self.scope.clone();
+        items.filter_map(move |item| future::ready(scope.item(item))).boxed()
     }
 
     async fn read_file(

@@ -1,16 +1,21 @@
 //! [`Ledger`]: up to which key everything is settled, and the sum of what was settled.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use storage_core::Error;
+use tokio::sync::Notify;
 
 use crate::sync::extras::Extra;
 use crate::sync::summary::Counts;
 
 /// How many objects may wait for one that takes long. Then the one moves aside.
 const MAX_PENDING: usize = 10_000;
+/// How many records a worker holds in memory before it stores them.
+pub(crate) const MAX_RECORDS: usize = 10_000;
+/// How many unknown names are remembered, so that none of them is counted twice.
+pub(crate) const MAX_UNKNOWN: usize = 1000;
 
 /// A key that failed, or at and below which a side is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) counts: Counts,
     pub(crate) failed: Option<FailedKey>,
     pub(crate) extra: Option<Extra>,
+    /// The name that is unknown, with its side.
+    pub(crate) unknown: Option<String>,
 }
 
 impl From<Counts> for Entry {
@@ -55,6 +62,8 @@ pub(crate) struct Settlement {
     pub(crate) counts: Counts,
     pub(crate) failed: Vec<FailedKey>,
     pub(crate) extras: Vec<Extra>,
+    /// The names that were counted as unknown, with their sides.
+    pub(crate) unknown: Vec<String>,
 }
 
 /// Which keys are settled, although objects are handled several at a time.
@@ -65,8 +74,14 @@ pub(crate) struct Settlement {
 ///
 /// The sums contain exactly the keys up to the watermark, so that a run that continues from there
 /// counts each key once.
+///
+/// Failures and extras are bounded: [`room`](Self::room) waits until they are taken.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<State>);
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+    filled: Notify,
+    taken: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -79,6 +94,8 @@ struct State {
     /// Objects under way that no longer hold the watermark back, by their numbers.
     aside: BTreeMap<u64, String>,
     settled: Settlement,
+    /// The names that were counted as unknown, also by earlier runs.
+    unknown: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -89,6 +106,13 @@ struct Pending {
 }
 
 impl Ledger {
+    /// Continues a run that has counted these names as unknown.
+    pub(crate) fn knowing(unknown: &[String]) -> Self {
+        let ledger = Self::default();
+        ledger.state().unknown.extend(unknown.iter().cloned());
+        ledger
+    }
+
     /// Returns what was settled since the last call.
     pub(crate) fn take(&self) -> Settlement {
         let mut state = self.state();
@@ -96,6 +120,8 @@ impl Ledger {
         let watermark = state.settled.watermark.clone();
         let taken = std::mem::take(&mut state.settled);
         state.settled.watermark.clone_from(&watermark);
+        drop(state);
+        self.taken.notify_one();
         Settlement { watermark, aside, ..taken }
     }
 
@@ -104,10 +130,37 @@ impl Ledger {
         self.state().last.as_deref().is_some_and(|last| last > name)
     }
 
-    /// Returns how many records wait to be taken.
-    pub(crate) fn records(&self) -> usize {
-        let state = self.state();
-        state.settled.failed.len() + state.settled.extras.len()
+    /// Returns whether so many records wait to be taken that no more should come.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().settled.records() >= MAX_RECORDS
+    }
+
+    /// Waits until the records should be taken. Wakes one caller, now and then without a reason.
+    pub(crate) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Waits until there is room for more records. For one caller.
+    pub(crate) async fn room(&self) {
+        while self.is_full() {
+            self.taken.notified().await;
+        }
+    }
+
+    /// Notes a name at and below which a side is unknown. Returns `false` if it was counted before,
+    /// by this run or by one that it continues.
+    pub(crate) fn note_unknown(&self, name: String, mut entry: Entry) -> bool {
+        let mut state = self.state();
+        if state.unknown.contains(&name) {
+            return false;
+        }
+        if state.unknown.len() < MAX_UNKNOWN {
+            state.unknown.insert(name.clone());
+            entry.unknown = Some(name);
+        }
+        drop(state);
+        self.note(entry);
+        true
     }
 
     /// Notes a key that is settled at once.
@@ -116,9 +169,10 @@ impl Ledger {
         state.announce(name);
         if state.pending.is_empty() {
             state.settle(name, entry);
-            return;
+        } else {
+            state.push(name, Some(entry));
         }
-        state.push(name, Some(entry));
+        self.notify(&state);
     }
 
     /// Adds to the sums at this place of the order, without a key.
@@ -131,6 +185,7 @@ impl Ledger {
                 state.push(&name, Some(entry));
             }
         }
+        self.notify(&state);
     }
 
     /// Notes an object that is under way. Returns its number.
@@ -146,18 +201,25 @@ impl Ledger {
         let mut state = self.state();
         if state.aside.remove(&number).is_some() {
             state.settled.add(entry);
-            return;
+            return self.notify(&state);
         }
         let index = number.checked_sub(state.first).and_then(|index| usize::try_from(index).ok());
         if let Some(pending) = index.and_then(|index| state.pending.get_mut(index)) {
             pending.entry = Some(entry);
         }
         state.advance();
+        self.notify(&state);
+    }
+
+    fn notify(&self, state: &State) {
+        if state.settled.records() >= MAX_RECORDS {
+            self.filled.notify_one();
+        }
     }
 
     // No code panics while it holds the lock.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,12 +272,19 @@ impl Settlement {
         self.counts += later.counts;
         self.failed.extend(later.failed);
         self.extras.extend(later.extras);
+        self.unknown.extend(later.unknown);
+    }
+
+    /// Returns the number of failures and extras.
+    pub(crate) fn records(&self) -> usize {
+        self.failed.len() + self.extras.len()
     }
 
     fn add(&mut self, entry: Entry) {
         self.counts += entry.counts;
         self.failed.extend(entry.failed);
         self.extras.extend(entry.extra);
+        self.unknown.extend(entry.unknown);
     }
 }
 
@@ -266,5 +335,35 @@ mod tests {
         let next = ledger.begin("2");
         ledger.finish(next, one());
         assert_eq!(state(&ledger), (Some("2".to_owned()), 1));
+    }
+
+    #[tokio::test]
+    async fn a_full_ledger_has_room_after_its_records_are_taken() {
+        let ledger = Ledger::default();
+        let error = Error::not_found();
+        for number in 0..MAX_RECORDS {
+            assert!(!ledger.is_full());
+            let failed = Some(FailedKey::new("a", &error));
+            ledger.pass(&format!("{number:05}"), Entry { failed, ..Entry::default() });
+        }
+        ledger.filled().await;
+        assert!(ledger.is_full());
+        let (settled, ()) = tokio::join!(async { ledger.take() }, ledger.room());
+        assert_eq!(settled.failed.len(), MAX_RECORDS);
+        assert!(!ledger.is_full());
+    }
+
+    #[test]
+    fn an_unknown_name_is_counted_once_also_by_a_later_run() {
+        let unknown = || Counts { unknown: 1, ..Counts::default() }.into();
+        let ledger = Ledger::default();
+        assert!(ledger.note_unknown("source d/".to_owned(), unknown()));
+        assert!(!ledger.note_unknown("source d/".to_owned(), unknown()));
+        assert!(ledger.note_unknown("target d/".to_owned(), unknown()));
+        let settled = ledger.take();
+        assert_eq!((settled.counts.unknown, settled.unknown.len()), (2, 2));
+        let later = Ledger::knowing(&settled.unknown);
+        assert!(!later.note_unknown("source d/".to_owned(), unknown()));
+        assert_eq!(later.take().counts.unknown, 0);
     }
 }

@@ -76,6 +76,6 @@ pub use key_list::{KeyList, sort_keys};
 pub use merge::Side;
 pub use stop::Stop;
 pub use sync::{
-    Concurrency, Counts, DeleteExtras, Ended, Existing, MaxDelete, Refusal, SyncOptions,
-    SyncSummary, Synchronize, sync,
+    Concurrency, Counts, DeleteExtras, Ended, Existing, MaxDelete, OnRemaining, Refusal, Remaining,
+    SyncOptions, SyncSummary, Synchronize, sync,
 };

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use storage_core::{Entry, Error, ErrorKind, Key, ObjectEntry, Result};
+use storage_core::{Entry, EntryStream, Error, ErrorKind, Key, ObjectEntry, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -55,9 +55,31 @@ pub(crate) struct Listing {
 impl Listing {
     /// Begins a listing. Dropping it ends it.
     pub(crate) fn begin(directory: &Directory, range: NameRange) -> Self {
+        let (of, within) = (directory.clone(), range.clone());
+        Self::read_ahead(directory, range, async move { entries(&of, &within).await })
+    }
+
+    /// Begins with objects from elsewhere in place of a listing, in any order. They are sorted
+    /// first. Dropping it ends it.
+    pub(crate) fn begin_with(
+        directory: &Directory,
+        objects: BoxStream<'static, Result<ObjectEntry>>,
+    ) -> Self {
+        let sorted = async move {
+            let sorted = sort_listing(objects, SortOptions::default()).await?;
+            Ok(sorted.map_ok(Entry::Object).boxed())
+        };
+        Self::read_ahead(directory, NameRange::default(), sorted)
+    }
+
+    fn read_ahead(
+        directory: &Directory,
+        range: NameRange,
+        entries: impl Future<Output = Result<EntryStream>> + Send + 'static,
+    ) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let mut reader = JoinSet::new();
-        reader.spawn(read(directory.clone(), range, sender));
+        reader.spawn(read(directory.clone(), range, entries, sender));
         Self { batches, current: Vec::new().into_iter(), reader }
     }
 
@@ -82,8 +104,13 @@ impl Listing {
 }
 
 /// Sends the items of a listing until it ends or the receiver is dropped.
-async fn read(directory: Directory, range: NameRange, sender: mpsc::Sender<Vec<Listed>>) {
-    let mut entries = match entries(&directory, &range).await {
+async fn read(
+    directory: Directory,
+    range: NameRange,
+    entries: impl Future<Output = Result<EntryStream>>,
+    sender: mpsc::Sender<Vec<Listed>>,
+) {
+    let mut entries = match entries.await {
         Ok(entries) => entries,
         Err(error) => return drop(sender.send(vec![Listed::Broken(error)]).await),
     };
@@ -110,10 +137,7 @@ async fn read(directory: Directory, range: NameRange, sender: mpsc::Sender<Vec<L
 }
 
 /// Begins the listing of a range, which is sorted first if the storage does not do that.
-async fn entries(
-    directory: &Directory,
-    range: &NameRange,
-) -> Result<BoxStream<'static, Result<Entry>>> {
+async fn entries(directory: &Directory, range: &NameRange) -> Result<EntryStream> {
     let prefix = directory.prefix().as_str();
     let list = directory.storage().list(prefix);
     if directory.is_unsorted() {

@@ -105,14 +105,18 @@ pub(crate) struct Merge {
 
 impl Merge {
     pub(crate) fn begin(source: &Directory, target: &Directory, range: &NameRange) -> Self {
-        let head = |side, directory: &Directory| Head {
-            side,
-            listing: Listing::begin(directory, range.clone()),
-            object: None,
-            ended: false,
-        };
+        let listings = [source, target].map(|side| Listing::begin(side, range.clone()));
+        Self::join((source, target), listings)
+    }
+
+    /// Joins the listings of the source and of the target.
+    pub(crate) fn join(
+        directories: (&Directory, &Directory),
+        [source, target]: [Listing; 2],
+    ) -> Self {
+        let head = |side, listing| Head { side, listing, object: None, ended: false };
         Self {
-            prefix_lens: prefix_lens((source, target)),
+            prefix_lens: prefix_lens(directories),
             source: head(Side::Source, source),
             target: head(Side::Target, target),
             is_broken: false,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use storage_core::{Error, Result, keys};
+use storage_core::internal::random_fraction;
+use storage_core::{Error, Result};
 
 /// How often a step is repeated.
 const MAX_RETRIES: u32 = 4;
@@ -28,11 +29,9 @@ impl Retry {
         }
         let limit = FIRST_DELAY.saturating_mul(1 << self.attempts).min(MAX_DELAY);
         self.attempts += 1;
-        let fraction = keys::random_bytes::<2>()
-            .map_or(1.0, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0);
         let requested = error.retry_after().unwrap_or_default().min(MAX_DELAY);
         tracing::debug!("repeated after a temporary failure: {error}");
-        tokio::time::sleep(limit.mul_f64(fraction).max(requested)).await;
+        tokio::time::sleep(limit.mul_f64(random_fraction()).max(requested)).await;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use storage_core::{Key, ObjectEntry, Result};
 
 use crate::directory::Directory;
-use crate::listing::NameRange;
+use crate::listing::{Listing, NameRange};
 use crate::merge::{Merge, Pair, Side, Step};
 use crate::sync::act::entry;
 
@@ -29,7 +29,7 @@ impl Limit {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    fn is_behind(&self, name: &str) -> bool {
+    pub(crate) fn is_behind(&self, name: &str) -> bool {
         let until = self.0.read().unwrap_or_else(PoisonError::into_inner);
         until.as_deref().is_some_and(|until| name > until)
     }
@@ -49,6 +49,17 @@ impl Steps {
                 Self::listings_until(merge, Limit::default())
             }
         }
+    }
+
+    /// Begins the listing of the target, and takes the objects of the source from a stream.
+    pub(crate) fn with_source_entries(
+        source: &Directory,
+        target: &Directory,
+        entries: BoxStream<'static, Result<ObjectEntry>>,
+    ) -> Self {
+        let listings =
+            [Listing::begin_with(source, entries), Listing::begin(target, NameRange::default())];
+        Self::listings_until(Merge::join((source, target), listings), Limit::default())
     }
 
     /// Ends at the limit, although the listings go on.

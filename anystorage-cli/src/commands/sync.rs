@@ -10,6 +10,7 @@ use anystorage::{Error, ErrorKind};
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::resolver::{Purpose, Resolver, Setup};
+use crate::syncing::inventory::SourceInventory;
 use crate::syncing::job::{self, JobArgs};
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
@@ -34,6 +35,7 @@ Examples:
   anystorage sync --include '*.png' --exclude 'tmp/' ./site s3://bucket/site
   anystorage sync --failed failed.jsonl media: backup:      record failed keys
   anystorage sync --keys-from failed.jsonl media: backup:   and handle them alone
+  anystorage sync --inventory lists:media/daily/2026-11-06T01-00Z/manifest.json media: backup:
 
 Filters have the syntax of .gitignore; without a match, the first rule decides: if it is --include,
 the key is left out. Exit codes: 0 done; 1 some keys failed or a guard refused to delete; 2 wrong
@@ -47,6 +49,11 @@ pub(crate) struct Args {
     what: OptionArgs,
     #[command(flatten)]
     keys: KeyArgs,
+    /// Take the objects of the source from an S3 Inventory in place of its listing, for a first
+    /// copy: the location of its manifest.json. Each object is copied as it is now. An inventory is
+    /// old, so it never decides what to delete
+    #[arg(long, value_name = "LOC", conflicts_with_all = ["delete", "keys_from", "job"])]
+    inventory: Option<Location>,
     /// With a local source: skip symlinks and special files without an error
     #[arg(long)]
     skip_links: bool,
@@ -90,19 +97,21 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         return run_job(&args, &mut resolver, &sides, (at, filter), stop).await;
     }
     let sides = sides.with_unsorted(&args.order.unsorted);
+    let inventory = match &args.inventory {
+        Some(manifest) => Some(SourceInventory::open(&mut resolver, manifest, &sides).await?),
+        None => None,
+    };
     let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;
-    let mut sync = transfer::sync(&sides.from, &sides.to, {
-        let mut options = args.what.options(filter, deletes);
-        options.dry_run = args.dry_run;
-        options
-    });
+    let mut sync = args.engine(&sides, filter, deletes);
     if let Some(keys) = keys {
         sync = sync.keys(keys);
     }
-    let sync = args.observed(args.limited(sync), &recorder).stop(stop.clone());
-    let outcome = sync.await;
+    if let Some(source) = &inventory {
+        sync = sync.source_entries(source.inventory().entries());
+    }
+    let outcome = args.observed(sync, &recorder).stop(stop.clone()).await;
     let finished = recorder.finish();
     let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
     let result = SyncResult {
@@ -113,6 +122,8 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         deletes: args.what.delete,
         dry_run: args.dry_run,
         has_key_list: args.keys.is_set(),
+        inventory: inventory.as_ref(),
+        is_cancelled: false,
         records_failures: args.records.records_failures(),
         own_failures: recorder.own_failures(),
     };
@@ -132,6 +143,7 @@ async fn run_job(
     let at = job::directory(resolver, at)?;
     let options = args.what.options(filter, args.what.delete);
     let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let spec = args.job.lease.apply(spec);
     let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
     job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
     let recorder = Recorder::new(sides, &args.records, &args.keys, stop)?;
@@ -141,7 +153,6 @@ async fn run_job(
         let report = |special: &_| recorder.special('!', special, "copied");
         Specials::find(directory, &reported, report).await;
     }
-    let job = args.job.lease.apply(job);
     let mut work = job::limited(job.work(&sides.from, &sides.to), args.limits).stop(stop.clone());
     if let Some(on_bytes) = recorder.progress.on_bytes() {
         work = work.on_bytes(on_bytes);
@@ -173,7 +184,7 @@ impl Args {
         filter: Filter,
         recorder: &Arc<Recorder>,
     ) -> Result<(Filter, bool), Failure> {
-        let reports = !self.skip_links && !self.keys.is_set();
+        let reports = !self.skip_links && !self.keys.is_set() && self.inventory.is_none();
         let Some(directory) = sides.local_source().filter(|_| reports || self.what.delete) else {
             return Ok((filter, self.what.delete));
         };
@@ -196,7 +207,11 @@ impl Args {
         Ok((filter.map_err(|error| Failure::usage(error.message()))?, true))
     }
 
-    fn limited(&self, sync: Synchronize) -> Synchronize {
+    /// Returns the sync with its options and limits.
+    fn engine(&self, sides: &Sides, filter: Filter, deletes: bool) -> Synchronize {
+        let mut options = self.what.options(filter, deletes);
+        options.dry_run = self.dry_run;
+        let sync = transfer::sync(&sides.from, &sides.to, options);
         let mut sync = sync.server_side(transfer::server_side());
         if let Some(bytes) = self.limits.bandwidth {
             sync = sync.bandwidth(Bandwidth::new(bytes));
@@ -229,6 +244,9 @@ impl Args {
         if let Some(on_bytes) = recorder.progress.on_bytes() {
             sync = sync.on_bytes(on_bytes);
         }
+        if let Some(on_remaining) = recorder.progress.on_remaining() {
+            sync = sync.on_remaining(on_remaining);
+        }
         let recorder = Arc::clone(recorder);
         let observer = self.observer();
         sync.on_event(Arc::new(move |event| observer.record(&recorder, event)))
@@ -253,7 +271,8 @@ impl Observer {
             // An object that was deleted during the run needs no other run.
             Outcome::Unknown => (self.has_key_list || !is_gone, false),
             Outcome::New | Outcome::Changed => (false, true),
-            Outcome::Extra => (false, self.deletes),
+            // With an error it was kept, because a guard refused to delete.
+            Outcome::Extra => (false, self.deletes && error.is_none()),
             _ => (false, false),
         };
         if is_changed && !self.dry_run {

@@ -32,18 +32,21 @@ pub(crate) struct JobLocation {
     pub(crate) job: Location,
 }
 
-/// The options of each worker of a job.
+/// The options of a job that are no part of what is transferred.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct JobArgs {
-    /// How long a part of the job belongs to a worker that no longer stores its state; the same for
-    /// all workers of a job
-    #[arg(long, value_name = "TIME", value_parser = lease, default_value = "60s")]
-    lease: Duration,
+    /// How long a part of the job belongs to a worker that no longer stores its state; kept in the
+    /// job, which never shortens it [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = lease)]
+    lease: Option<Duration>,
 }
 
 impl JobArgs {
-    pub(crate) fn apply(self, job: Job) -> Job {
-        job.lease(self.lease)
+    pub(crate) fn apply(self, spec: JobSpec) -> JobSpec {
+        match self.lease {
+            Some(lease) => spec.lease(lease),
+            None => spec,
+        }
     }
 }
 
@@ -100,11 +103,12 @@ pub(crate) async fn plan(
 ) -> Result<Job, Failure> {
     let at = at(place)?;
     refuse_inside(place, sides)?;
-    for (side, warning) in Job::warnings(&sides.to) {
+    let both = (&sides.from, &sides.to);
+    let warnings = Job::warnings(both.0, both.1).await;
+    for (side, warning) in warnings.map_err(|error| sides.source.failure(&error))? {
         let place = if side == Side::Source { &sides.source } else { &sides.target };
         verbosity::note(&format!("{place}: {warning}"));
     }
-    let both = (&sides.from, &sides.to);
     let job = match borders {
         Some(borders) => Job::plan_with_borders(&at, spec, both, borders).await,
         None => Job::plan(&at, spec, both, shards).await,
@@ -190,13 +194,10 @@ pub(crate) fn report(
         deletes: options.delete.is_some(),
         dry_run: false,
         has_key_list: false,
+        inventory: None,
+        is_cancelled,
         records_failures: true,
         own_failures,
     };
-    let exit = result.report(finished, json)?;
-    if is_cancelled {
-        let line = "the job was cancelled; anystorage transfer resume continues it";
-        return Err(Failure::usage(line).with_exit(ExitStatus::Failed));
-    }
-    Ok(exit)
+    result.report(finished, json)
 }

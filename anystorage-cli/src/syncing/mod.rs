@@ -2,6 +2,7 @@
 //! what happened to each key, and the summary.
 
 pub(crate) mod filters;
+pub(crate) mod inventory;
 pub(crate) mod job;
 pub(crate) mod keys;
 pub(crate) mod line_file;

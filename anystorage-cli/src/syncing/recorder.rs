@@ -131,7 +131,7 @@ impl Recorder {
         if is_printed {
             self.print(symbol, key);
         }
-        self.progress.count_key(key);
+        self.progress.count_key(key, size);
     }
 
     /// Records a line of a list that is not a key.

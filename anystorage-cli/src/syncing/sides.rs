@@ -88,8 +88,8 @@ pub(crate) enum Unsorted {
 /// The option for storages without order.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OrderArgs {
-    /// Sort the listing of a side on disk first, because its storage has no order, as S3 directory
-    /// buckets: source or destination; may be repeated
+    /// Sort the listing of a side on disk first, because its driver has no order, as one outside of
+    /// this program may: source or destination; may be repeated
     #[arg(long, value_name = "SIDE", value_enum, hide_possible_values = true)]
     pub(crate) unsorted: Vec<Unsorted>,
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::exit::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::sizes;
+use crate::syncing::inventory::SourceInventory;
 use crate::syncing::sides::Sides;
 use crate::verbosity;
 
@@ -23,6 +24,10 @@ pub(crate) struct SyncResult<'a> {
     pub(crate) dry_run: bool,
     /// Whether each key was named by a list, so that it must exist.
     pub(crate) has_key_list: bool,
+    /// The inventory that was read in place of the listing of the source.
+    pub(crate) inventory: Option<&'a SourceInventory>,
+    /// Whether the job was cancelled.
+    pub(crate) is_cancelled: bool,
     /// Whether a file contains the failures.
     pub(crate) records_failures: bool,
     /// Failures that the engine does not count.
@@ -63,12 +68,35 @@ impl SyncResult<'_> {
     }
 
     fn exit(&self) -> ExitStatus {
-        let is_clean = self.summary.refused.is_none() && self.unsettled() == 0;
+        // To run again does not help.
+        if self.is_cancelled {
+            return ExitStatus::Failed;
+        }
+        let is_clean =
+            self.summary.refused.is_none() && self.unsettled() == 0 && !self.lacks_every_object();
         exit(&self.summary.ended, is_clean)
+    }
+
+    /// Whether the source has none of the objects of the inventory, so that it is probably that of
+    /// another directory.
+    fn lacks_every_object(&self) -> bool {
+        let Counts { vanished, source_objects, .. } = self.summary.counts;
+        self.inventory.is_some() && vanished > 0 && vanished == source_objects
     }
 
     /// Returns the failure that ended the run early or kept extras, if there is one.
     fn failure(&self) -> Option<Failure> {
+        if self.is_cancelled {
+            let line = "the job was cancelled; anystorage transfer resume continues it";
+            return Some(Failure::usage(line).with_exit(ExitStatus::Failed));
+        }
+        if self.lacks_every_object() {
+            let line = format!(
+                "{}: the source has none of the objects of the inventory: choose that of its bucket",
+                self.sides.source
+            );
+            return Some(Failure::usage(line).with_exit(ExitStatus::Failed));
+        }
         match self.summary.refused {
             Some(refused) => Some(self.refusal(refused)),
             None => ended_failure(self.sides, &self.summary.ended),
@@ -94,6 +122,12 @@ impl SyncResult<'_> {
     /// Prints what was done, as notes.
     fn print(&self) {
         verbosity::note(&self.line());
+        if let Some(inventory) = self.inventory {
+            let time = inventory.time().unwrap_or_else(|| "unknown time".to_owned());
+            verbosity::note(&format!(
+                "the inventory is of {time}: run again without --inventory for later changes"
+            ));
+        }
         if self.unsettled() > 0 && !self.dry_run {
             verbosity::note(match self.records_failures {
                 true => "run again for the rest, or for the failed keys alone with --keys-from",
@@ -117,16 +151,19 @@ impl SyncResult<'_> {
         match (self.deletes, self.dry_run) {
             (true, true) => parts.push(format!("{} would be deleted", counts.extra)),
             (true, false) => parts.push(format!("{} deleted", counts.deleted)),
+            _ if self.inventory.is_some() => {
+                add(&mut parts, counts.extra, "not in the inventory");
+            }
             _ => add(&mut parts, counts.extra, "only in the destination"),
         }
         parts.push(format!("{} same{}", counts.same, self.evidence()));
         add(&mut parts, self.failed(), "failed");
         add(&mut parts, counts.kept, "kept although extra, because a copy near them failed");
         add(&mut parts, counts.unknown, "unknown");
-        let vanished = if self.has_key_list {
-            "without an object"
-        } else {
-            "deleted from the source during the run"
+        let vanished = match (self.has_key_list, self.inventory) {
+            (true, _) => "without an object",
+            (_, Some(_)) => "deleted from the source since the inventory",
+            _ => "deleted from the source during the run",
         };
         add(&mut parts, counts.vanished, vanished);
         add(&mut parts, counts.lost_metadata, "copied without a part of the metadata");
@@ -176,12 +213,15 @@ impl SyncResult<'_> {
             "destination": self.sides.target.to_string(),
             "dry_run": self.dry_run,
             "compare": self.comparison,
-            "ended": ended_name(&self.summary.ended),
+            "ended": if self.is_cancelled { "cancelled" } else { ended_name(&self.summary.ended) },
             "refused": refused,
             "exit": exit as u8,
         });
         merge(&mut object, counts);
         object["failed"] = json!(self.failed());
+        if let Some(inventory) = self.inventory {
+            object["inventory"] = inventory.json();
+        }
         print_json(&object)
     }
 }

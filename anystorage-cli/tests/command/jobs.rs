@@ -63,12 +63,48 @@ fn a_cancelled_job_ends_its_workers_until_it_is_resumed() {
     let sandbox = filled(5);
     sandbox.run(&["transfer", "plan", "--job", "./state", "media:", "backup:"]).done();
     sandbox.run(&["transfer", "cancel", "--job", "./state"]).done();
-    let cancelled = sandbox.run(&["transfer", "work", "--job", "./state"]);
+    let cancelled = sandbox.run(&["transfer", "work", "--json", "--job", "./state"]);
     assert_eq!(cancelled.code, Some(1));
     assert!(cancelled.err.contains("transfer resume"), "{}", cancelled.err);
+    let json = String::from_utf8(cancelled.out).unwrap();
+    assert!(json.contains("\"ended\":\"cancelled\"") && json.contains("\"exit\":1,"), "{json}");
     sandbox.run(&["transfer", "resume", "--job", "./state"]).done();
     sandbox.run(&["transfer", "work", "-q", "--job", "./state"]).done();
     sandbox.run(&["check", "-q", "media:", "backup:", "--checksum"]).done();
+}
+
+#[test]
+fn a_worker_of_a_plan_that_is_not_complete_is_to_run_again() {
+    let sandbox = filled(5);
+    let planned = ["transfer", "plan", "--job", "./state", "media:", "backup:"];
+    sandbox.run(&planned).done();
+    let job = sandbox.path("state/job.json");
+    let text = std::fs::read_to_string(&job).unwrap();
+    assert!(text.contains("\"copying\""), "{text}");
+    std::fs::write(&job, text.replace("\"copying\"", "\"planning\"")).unwrap();
+    let early = sandbox.run(&["transfer", "work", "--job", "./state"]);
+    assert_eq!(early.code, Some(75), "{}", early.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sync_that_was_killed_goes_on_without_waiting_for_its_lease() {
+    let sandbox = filled(50);
+    let sync = ["sync", "-q", "--job", "./state", "--lease", "1h", "media:", "backup:"];
+    let slowly = [&sync[..], &["--requests", "1"]].concat();
+    let mut killed = sandbox.command(&slowly).stdout(Stdio::null()).spawn().unwrap();
+    let is_claimed = || {
+        let text = std::fs::read_to_string(sandbox.path("state/shards/00000.json"));
+        text.is_ok_and(|text| text.contains("\"owner\""))
+    };
+    while !is_claimed() {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::yield_now();
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    sandbox.run(&sync).done();
+    sandbox.run(&["check", "-q", "--download", "media:", "backup:"]).done();
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod drivers;
 mod errors;
 mod fake;
 mod interrupting;
+mod inventory;
 mod jobs;
 mod links;
 mod listing;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use storage_testkit::http::{Peer, Response};
 
+use crate::inventory::{MANIFEST, write_inventory};
 use crate::server::{ACCESS_KEY_ID, Bucket, SECRET_ACCESS_KEY, Server};
 use crate::support::{Run, Sandbox, run};
 
@@ -450,4 +451,29 @@ fn sync_and_check_handle_two_directories_of_a_bucket() {
     let run = s3.run(&[&options[..], &["bucket:from", "bucket:to"]].concat());
     assert!(run.code == Some(0) && run.err.contains("1 changed, 1 B), 1 deleted"), "{run:?}");
     assert_eq!(s3.run(&["ls", "-r", "bucket:to/"]).done(), "to/a\nto/b\nto/old/b\nto/old/c\n");
+}
+
+#[test]
+fn a_first_copy_by_an_inventory_sends_no_listing_of_the_source_and_honours_its_prefix() {
+    let s3 = S3::new();
+    let config = s3.sandbox.read("storages.toml");
+    let site = config.split("[storages.media]").next().unwrap().replace("bucket]", "site]");
+    let lists = "[storages.lists]\ndriver = 'fs'\nroot = 'lists'\n";
+    let site = format!("{site}prefix = 'site'\nread_only = true\n{lists}");
+    s3.sandbox.write("storages.toml", format!("{site}{config}"));
+    for key in ["site/img/a", "site/img/b", "site/c", "img/d"] {
+        s3.put(&format!("bucket:{key}"), key);
+    }
+    let listed = [("site/img/a", 10), ("site/img/gone", 1), ("site/c", 6), ("img/d", 5)];
+    let sync = ["sync", "--inventory", MANIFEST, "site:img", "media:"];
+    write_inventory(&s3.sandbox, s3.bucket.name(), &listed);
+    s3.requests();
+    let run = s3.run(&sync);
+    assert!(run.code == Some(0) && run.err.contains("1 copied (1 new, "), "{}", run.err);
+    assert!(run.err.contains("1 deleted from the source since"), "{}", run.err);
+    let requests = s3.requests();
+    assert_eq!(requests, BTreeMap::from([("GetObject", 2)]));
+    assert_eq!(s3.run(&["ls", "-r", "media:"]).done(), "a\n");
+    write_inventory(&s3.sandbox, "another", &listed);
+    assert!(s3.run(&sync).failed(2).contains("of the bucket \"another\""));
 }

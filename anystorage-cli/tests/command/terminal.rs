@@ -70,16 +70,17 @@ fn a_fast_command_shows_no_bar() {
 }
 
 #[test]
-fn a_slow_sync_shows_how_many_objects_are_done_and_removes_the_bar() {
+fn a_slow_sync_shows_how_many_objects_are_done_and_when_it_ends_and_removes_the_bar() {
     let sandbox = Sandbox::new();
     for number in 0..10 {
         sandbox.write(&format!("media/{number}"), [b'x'; 1000]);
     }
     let script = r#"stty cols 80 rows 24
-        "$ANYSTORAGE" sync --bandwidth 4000 --concurrency 1 media: backup:"#;
+        "$ANYSTORAGE" sync --bandwidth 2000 --concurrency 1 media: backup:"#;
     let Some(mut command) = on_terminal(&sandbox, script) else { return };
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(", ETA "), "{text:?}");
     let (_, after) = text.rsplit_once(" objects ").unwrap();
     let summary = "anystorage: 10 copied (10 new, 0 changed, 9.8 KiB), 0 same\r\n";
     assert!(after.contains("\u{1b}[2K") && after.ends_with(summary), "{text:?}");

@@ -1,6 +1,5 @@
 //! [`Secret`]: a text that `Debug` and errors do not show.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -56,7 +55,9 @@ impl Secret {
 
 /// See [`Secret::is_trivial`].
 pub(crate) fn is_trivial(secret: &[u8]) -> bool {
-    secret.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT_BYTES
+    let mut is_used = [false; 256];
+    secret.iter().for_each(|&byte| is_used[usize::from(byte)] = true);
+    is_used.iter().filter(|&&is_used| is_used).count() < MIN_DIFFERENT_BYTES
 }
 
 impl fmt::Debug for Secret {

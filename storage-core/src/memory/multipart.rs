@@ -1,6 +1,5 @@
 //! Multipart uploads in memory.
 
-use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -25,15 +24,47 @@ use crate::payload::Payload;
 const MAX_PART_SIZE: u64 = 1024 * 1024 * 1024;
 const MAX_PARTS: u32 = 10_000;
 
-/// The unfinished uploads, by their key and their own id.
-pub(super) type Uploads = BTreeMap<(Key, Box<str>), Upload>;
+/// The unfinished uploads, in the order of their keys and their own ids.
+#[derive(Debug, Default)]
+pub(super) struct Uploads(Vec<Upload>);
+
+impl Uploads {
+    fn position(&self, key: &Key, id: &UploadId) -> Result<usize, usize> {
+        self.0.binary_search_by(|other| (&other.key, &*other.id).cmp(&(key, id.upload())))
+    }
+
+    fn get(&mut self, key: &Key, id: &UploadId) -> Option<&mut Upload> {
+        self.position(key, id).ok().map(|position| &mut self.0[position])
+    }
+
+    fn insert(&mut self, upload: Upload, id: &UploadId) {
+        if let Err(position) = self.position(&upload.key, id) {
+            self.0.insert(position, upload);
+        }
+    }
+
+    fn remove(&mut self, key: &Key, id: &UploadId) {
+        if let Ok(position) = self.position(key, id) {
+            self.0.remove(position);
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Upload {
+    key: Key,
+    id: Box<str>,
     metadata: Metadata,
     plan: UploadPlan,
-    parts: BTreeMap<u32, (Part, Bytes)>,
+    /// In the order of their numbers.
+    parts: Vec<(Part, Bytes)>,
     begun: SystemTime,
+}
+
+impl Upload {
+    fn position(&self, number: u32) -> Result<usize, usize> {
+        self.parts.binary_search_by_key(&number, |(part, _)| part.number)
+    }
 }
 
 impl Memory {
@@ -49,23 +80,22 @@ impl Memory {
         id: &UploadId,
         run: impl FnOnce(&mut Upload) -> Result<T>,
     ) -> Result<T> {
-        let place = (key.clone(), Box::from(id.upload()));
-        run(self.uploads().get_mut(&place).ok_or_else(no_such_upload)?)
+        run(self.uploads().get(key, id).ok_or_else(no_such_upload)?)
     }
 
     fn list_parts(&self, key: &Key, id: &UploadId) -> Result<Vec<Part>> {
         self.with_upload(key, id, |upload| {
-            Ok(upload.parts.values().map(|(part, _)| part.clone()).collect())
+            Ok(upload.parts.iter().map(|(part, _)| part.clone()).collect())
         })
     }
 
     fn list_uploads(&self, prefix: &Prefix) -> Result<Vec<UnfinishedUpload>> {
         let uploads = self.uploads();
-        let matching = uploads.iter().filter(|((key, _), _)| prefix.matches(key));
+        let matching = uploads.0.iter().filter(|upload| prefix.matches(&upload.key));
         matching
-            .map(|((key, id), upload)| {
-                let id = UploadId::new(id.clone(), Some(upload.plan.clone()))?;
-                Ok(UnfinishedUpload::new(key.clone(), id).with_begun(Some(upload.begun)))
+            .map(|upload| {
+                let id = UploadId::new(upload.id.clone(), Some(upload.plan.clone()))?;
+                Ok(UnfinishedUpload::new(upload.key.clone(), id).with_begun(Some(upload.begun)))
             })
             .collect()
     }
@@ -100,12 +130,14 @@ impl Multipart for Memory {
         let plan = UploadPlan::new(options)?;
         let id = UploadId::new(format!("{:016x}", self.next_version()), Some(plan.clone()))?;
         let upload = Upload {
+            key: key.clone(),
+            id: id.upload().into(),
             metadata: options.metadata.clone(),
             plan,
-            parts: BTreeMap::new(),
+            parts: Vec::new(),
             begun: SystemTime::now(),
         };
-        self.uploads().insert((key.clone(), id.upload().into()), upload);
+        self.uploads().insert(upload, &id);
         Ok(id)
     }
 
@@ -128,7 +160,11 @@ impl Multipart for Memory {
         let part = Part::new(number, bytes.len() as u64, etag)
             .with_checksum(checksums.get(plan.part_algorithm()).cloned());
         self.with_upload(key, id, |upload| {
-            upload.parts.insert(number, (part.clone(), bytes));
+            let stored = (part.clone(), bytes);
+            match upload.position(number) {
+                Ok(position) => upload.parts[position] = stored,
+                Err(position) => upload.parts.insert(position, stored),
+            }
             Ok(part)
         })
     }
@@ -144,17 +180,16 @@ impl Multipart for Memory {
         id: &UploadId,
         options: &CompleteOptions,
     ) -> Result<ObjectMeta> {
-        let place = (key.clone(), Box::from(id.upload()));
         // Holds the lock until the end, so that an upload is completed once.
         let mut uploads = self.uploads();
-        let Some(upload) = uploads.get(&place) else { return self.completed(key, id, options) };
-        let stored = upload.parts.values().map(|(part, _)| part.clone());
+        let Some(upload) = uploads.get(key, id) else { return self.completed(key, id, options) };
+        let stored = upload.parts.iter().map(|(part, _)| part.clone());
         let checked = check_parts(stored, &upload.plan, options)?;
 
         let mut bytes = BytesMut::new();
         for part in &checked.parts {
-            if let Some((_, part)) = upload.parts.get(&part.number) {
-                bytes.extend_from_slice(part);
+            if let Ok(position) = upload.position(part.number) {
+                bytes.extend_from_slice(&upload.parts[position].1);
             }
         }
         let mut meta = ObjectMeta::new(key.clone(), checked.size);
@@ -162,12 +197,12 @@ impl Multipart for Memory {
         meta.checksums = upload.plan.checksum.iter().cloned().collect();
         let mode = upload.plan.mode.clone();
         let meta = self.commit(meta, bytes.freeze(), &mode, Some(id.upload().into()))?;
-        uploads.remove(&place);
+        uploads.remove(key, id);
         Ok(meta)
     }
 
     async fn abort(&self, key: &Key, id: &UploadId) -> Result<()> {
-        self.uploads().remove(&(key.clone(), Box::from(id.upload())));
+        self.uploads().remove(key, id);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! [`check_parts`]: whether the stored parts of an upload are those of its plan, for drivers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::checksum::Checksum;
 #[cfg(feature = "checksums")]
@@ -35,21 +35,20 @@ pub fn check_parts(
     plan: &UploadPlan,
     options: &CompleteOptions,
 ) -> Result<CheckedParts> {
-    let mut stored: BTreeMap<_, _> = stored.into_iter().map(|part| (part.number, part)).collect();
+    let mut others: BTreeMap<_, _> = stored.into_iter().map(|part| (part.number, part)).collect();
+    let mut named = BTreeMap::new();
     for wanted in &options.parts {
-        check_acknowledged(wanted, stored.get(&wanted.number))?;
+        // A part may be named twice.
+        let stored = others.remove(&wanted.number).or_else(|| named.remove(&wanted.number));
+        check_acknowledged(wanted, stored.as_ref())?;
+        named.extend(stored.map(|part| (part.number, part)));
     }
-    let named: BTreeSet<_> = options.parts.iter().map(|part| part.number).collect();
-    match options.others {
-        OtherParts::Used => {}
-        OtherParts::Discarded => stored.retain(|number, _| named.contains(number)),
-        OtherParts::Refused => {
-            if let Some(number) = stored.keys().find(|number| !named.contains(number)) {
-                return Err(unknown_part(*number));
-            }
-        }
+    match (options.others, others.keys().next()) {
+        (OtherParts::Used, _) => named.append(&mut others),
+        (OtherParts::Refused, Some(&number)) => return Err(unknown_part(number)),
+        (OtherParts::Refused | OtherParts::Discarded, _) => {}
     }
-    let parts: Vec<_> = stored.into_values().collect();
+    let parts: Vec<_> = named.into_values().collect();
     let size = checked_size(&parts, plan)?;
     let checksum = composed(&parts);
     if let Some(wanted) = &plan.checksum {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use storage_core::internal::hex;
+use storage_core::internal::{detach, hex};
 use storage_core::{Key, Result, keys};
 
 use super::errno::os_error;
@@ -226,10 +226,9 @@ impl Drop for Staged {
         // Closing the last handle of an unnamed file frees its blocks, which may take long if it is
         // large.
         if !matches!(self.state, State::Placed | State::OfUpload(..))
-            && let (Ok(file), Ok(runtime)) =
-                (self.file.try_clone(), tokio::runtime::Handle::try_current())
+            && let Ok(file) = self.file.try_clone()
         {
-            drop(runtime.spawn_blocking(move || drop(file)));
+            detach(move || drop(file));
         }
     }
 }

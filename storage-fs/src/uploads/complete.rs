@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use storage_core::internal::detach;
 use storage_core::{
     CompleteOptions, ErrorKind, Key, ObjectMeta, Part, Result, UploadId, check_completed,
     check_parts,
@@ -66,10 +67,7 @@ fn remove<F: Files>(upload: Upload<F>) {
             tracing::debug!(%error, "the directory of a completed upload could not be removed");
         }
     };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) if number_of_parts > REMOVED_AT_ONCE => drop(runtime.spawn_blocking(remove)),
-        _ => remove(),
-    }
+    if number_of_parts > REMOVED_AT_ONCE { detach(remove) } else { remove() }
 }
 
 /// Returns the metadata of the object if an upload of this id has become it.

@@ -226,8 +226,9 @@ impl<'a> ObjectCopy<'a> {
     }
 
     /// Continues an upload that an earlier copy left. The parts that the destination lists are not
-    /// sent again. If the source is another version now, or the upload is gone, the copy begins
-    /// again and the old upload is aborted. It is also aborted if the source is gone.
+    /// sent again. If the source is another version now, if this copy has another
+    /// [`mode`](Self::mode), or if the upload is gone, the copy begins again and the old upload is
+    /// aborted. It is also aborted if the source is gone.
     pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
         self.unfinished = Some(unfinished);
         self

@@ -82,7 +82,7 @@ fn is_final(error: &Error) -> bool {
 async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>) -> Result<Copied> {
     let (metadata, dropped) = job.metadata(&plan.source.metadata)?;
     let (upload, stored) = match unfinished {
-        Some(unfinished) if is_of_version(&unfinished, plan) => {
+        Some(unfinished) if is_same_copy(&unfinished, job, plan) => {
             continue_upload(job, unfinished).await?
         }
         Some(_) => {
@@ -105,8 +105,21 @@ async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>)
     Ok(Copied { source, target: Some(target), dropped, method: CopyMethod::Parts, bytes })
 }
 
-fn is_of_version(unfinished: &UnfinishedCopy, plan: &Plan) -> bool {
-    unfinished.source.strong_eq(&plan.version) && unfinished.size == plan.source.size
+/// Returns whether an upload is of this version, and is completed on the condition of this copy:
+/// the condition of an upload cannot be changed.
+fn is_same_copy(unfinished: &UnfinishedCopy, job: &Job<'_>, plan: &Plan) -> bool {
+    unfinished.source.strong_eq(&plan.version)
+        && unfinished.size == plan.source.size
+        && unfinished.mode.as_ref() == Some(&mode_text(&job.options.mode))
+}
+
+fn mode_text(mode: &SaveMode) -> String {
+    match mode {
+        SaveMode::Overwrite => "overwrite".to_owned(),
+        SaveMode::CreateNew => "create-new".to_owned(),
+        SaveMode::IfMatch(etag) => format!("if-match {etag}"),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Begins an upload and stores that it has begun, before any part is sent.
@@ -129,10 +142,12 @@ async fn begin(
             source: plan.version.clone(),
             size: plan.source.size,
             upload: upload.id().clone(),
+            mode: Some(mode_text(&job.options.mode)),
         };
-        if let Err(error) = recorder.begun(&unfinished).await {
-            return AbortGuard::new(upload, true).settle(Err(error)).await;
-        }
+        // Nothing continues an upload that is not stored.
+        let guard = AbortGuard::new(upload.clone(), true);
+        let begun = recorder.begun(&unfinished).await;
+        guard.settle(begun).await?;
     }
     Ok(upload)
 }

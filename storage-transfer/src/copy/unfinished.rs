@@ -18,6 +18,10 @@ pub struct UnfinishedCopy {
     pub size: u64,
     /// The upload at the destination.
     pub upload: UploadId,
+    /// On which condition the upload replaces an object of the destination, as a text. An upload
+    /// keeps its condition, so a copy with another one begins again, as does one without this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// Stores which uploads have begun, so that a later process continues them.

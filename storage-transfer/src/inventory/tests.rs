@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, Memory};
 
 use super::*;
+use crate::Counts;
 
 const MANIFEST: &str = "inv/media/daily/2026-11-06T01-00Z/manifest.json";
 const SCHEMA: &str = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, \
@@ -222,6 +223,67 @@ async fn sorted_entries_are_in_byte_order() {
     let inventory = Inventory::open(&storage, MANIFEST).await.unwrap();
     let items: Vec<_> = inventory.sorted_entries().await.unwrap().collect().await;
     assert_eq!(keys(&items), ["a-b", "a/b", "b"]);
+}
+
+/// Makes the first copy of a bucket with these objects by an inventory.
+async fn first_copy(storage: &Storage, objects: &[(&str, &str)]) -> (Storage, Counts) {
+    let (source, target) = (Memory::storage(), Memory::storage());
+    for (key, text) in objects {
+        source.save(*key, (*text).to_owned()).await.unwrap();
+    }
+    let from = Directory::new(&source, "site").unwrap();
+    let to = Directory::new(&target, "").unwrap();
+    let inventory = Inventory::open(storage, MANIFEST).await.unwrap().below(&from).unwrap();
+    let sync = crate::sync(&from, &to, crate::SyncOptions::new());
+    let summary = sync.source_entries(inventory.entries()).await.unwrap();
+    assert!(matches!(summary.ended, crate::Ended::Complete), "{summary:?}");
+    (target, summary.counts)
+}
+
+async fn list(storage: &Storage) -> Vec<String> {
+    storage.list("").keys().await.unwrap().iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_first_copy_by_an_inventory_in_csv_copies_each_object_of_the_directory_as_it_is_now() {
+    let rows = [
+        "site%2Fb+c,true,false,1,2026-11-06T01:02:03.000Z,5d41402abc4b2a76b9719d911017c592\n\
+         site%2Fold,false,false,1,,\n",
+        "site%2Fa,true,false,1,,\nsite%2Fgone,true,false,1,,\nelsewhere,true,false,1,,\n",
+    ];
+    let schema = "Key, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag";
+    let storage = inventory("CSV", schema, &rows.map(gzip)).await;
+    let objects =
+        [("site/a", "longer now"), ("site/b c", "also"), ("site/later", ""), ("elsewhere", "")];
+    let (target, counts) = first_copy(&storage, &objects).await;
+    assert_eq!(list(&target).await, ["a", "b c"]);
+    assert_eq!(target.open("a").await.unwrap().text().await.unwrap(), "longer now");
+    assert_eq!((counts.new, counts.vanished, counts.failed, counts.bytes), (2, 1, 0, 14));
+}
+
+#[tokio::test]
+async fn a_damaged_inventory_ends_a_first_copy_before_anything_is_copied() {
+    let storage = inventory("CSV", "Key, Size", &[gzip("site%2Fa,1\n"), gzip("b,1\n")]).await;
+    storage.save("inv/media/daily/data/1", gzip("c,1\n")).await.unwrap();
+    let source = Memory::storage();
+    source.save("site/a", "a").await.unwrap();
+    let target = Memory::storage();
+    let [from, to] = [&source, &target].map(|side| Directory::new(side, "").unwrap());
+    let inventory = Inventory::open(&storage, MANIFEST).await.unwrap();
+    let sync = crate::sync(&from, &to, crate::SyncOptions::new());
+    let summary = sync.source_entries(inventory.entries()).await.unwrap();
+    let crate::Ended::Broken(side, error) = summary.ended else { panic!("{summary:?}") };
+    assert_eq!((side, error.kind()), (crate::Side::Source, ErrorKind::Integrity));
+    assert!(list(&target).await.is_empty());
+}
+
+#[tokio::test]
+async fn borders_below_a_directory_are_those_of_its_objects() {
+    let rows: String = (0..100).map(|n| format!("a%2F{n:02},1\nb%2F{n:02},1\n")).collect();
+    let storage = inventory("CSV", "Key, Size", &[gzip(&rows)]).await;
+    let directory = Directory::new(&Memory::storage(), "b").unwrap();
+    let inventory = Inventory::open(&storage, MANIFEST).await.unwrap().below(&directory).unwrap();
+    assert_eq!(inventory.borders(3).await.unwrap(), ["b/25", "b/50", "b/75"]);
 }
 
 #[tokio::test]

@@ -10,15 +10,18 @@ use tokio::time::Instant;
 use crate::directory::Directory;
 use crate::job::documents::{JobDocument, JobState, ShardDocument, ShardState};
 use crate::job::lease::Lease;
+use crate::job::process::Process;
 use crate::job::store::{Document, Store};
-use crate::job::{nonce, split};
+use crate::job::{MAX_SHARDS, nonce, split};
 
 /// The shards of a job as a worker has seen them.
 #[derive(Debug)]
 pub(crate) struct Claims {
     store: Store,
+    process: Option<Process>,
     owner: String,
     lease: Duration,
+    max_shards: usize,
     /// Where this worker begins to look, as a fraction of all shards.
     start: f64,
     seen: BTreeMap<String, Seen>,
@@ -45,7 +48,10 @@ pub(crate) enum Found {
 impl Claims {
     pub(crate) fn new(store: Store, lease: Duration, (index, of): (u32, u32)) -> Result<Self> {
         let start = f64::from(index) / f64::from(of.max(1));
-        Ok(Self { store, owner: nonce()?, lease, start, seen: BTreeMap::new() })
+        let process = Process::current();
+        let owner = Process::owner(process.as_ref(), &nonce()?);
+        let (max_shards, seen) = (MAX_SHARDS, BTreeMap::new());
+        Ok(Self { store, process, owner, lease, max_shards, start, seen })
     }
 
     /// Claims a shard that needs work.
@@ -70,13 +76,12 @@ impl Claims {
             if state != needed || !job.includes(shard) || !self.counts(shard) {
                 continue;
             }
-            let is_free = shard.owner.is_none() || shard.pass < job.pass;
-            if !is_free && seen.since.elapsed() < self.lease {
+            if shard.pass == job.pass && !self.is_free(seen) {
                 is_busy = true;
                 continue;
             }
             let shard = seen.shard.clone();
-            match Lease::claim(&self.store, shard, job.pass, &self.owner).await? {
+            match Lease::claim(&self.store, shard, job.pass, (&self.owner, self.lease)).await? {
                 Some(lease) => return Ok(Found::Shard(lease)),
                 // Another worker was faster.
                 None => is_busy = true,
@@ -93,6 +98,9 @@ impl Claims {
     /// Takes the second half of what is left of a shard that another worker has. Returns whether
     /// there is a new shard.
     pub(crate) async fn steal(&mut self, job: &JobDocument, source: &Directory) -> Result<bool> {
+        if self.seen.len() >= self.max_shards {
+            return Ok(false);
+        }
         let others = self.seen.values().filter(|seen| {
             let shard = &seen.shard.value;
             shard.owner.is_some()
@@ -108,14 +116,9 @@ impl Claims {
                 continue;
             };
             let id = format!("{}-{}", shard.value.id, nonce()?);
-            let mut child = ShardDocument::new(id.clone(), Some(cut.clone()), rest.1);
-            child.parent = Some(shard.value.id.clone());
-            child.pass = job.pass;
-            self.store.create_shard(&child).await?;
             let mut parent = shard;
-            parent.value.until = Some(cut);
-            parent.value.children.push(id.clone());
-            parent.value.seq += 1;
+            let child = parent.value.cut_off(cut, id.clone());
+            self.store.create_shard(&child).await?;
             let parent_id = parent.value.id.clone();
             if self.store.replace_shard(parent).await?.is_some() {
                 return Ok(true);
@@ -128,6 +131,13 @@ impl Claims {
             self.store.delete_shard(&id).await?;
         }
         Ok(false)
+    }
+
+    /// Returns whether a shard has no worker, or one that is gone.
+    fn is_free(&self, seen: &Seen) -> bool {
+        let Some(owner) = &seen.shard.value.owner else { return true };
+        seen.since.elapsed() >= self.lease
+            || self.process.as_ref().is_some_and(|process| process.knows_end_of(owner))
     }
 
     /// Returns whether a shard counts: one that was cut off does if its parent names it.
@@ -170,5 +180,55 @@ impl Claims {
     fn is_current(&self, id: &str, etag: Option<&ETag>) -> bool {
         let seen = self.seen.get(id);
         seen.zip(etag).is_some_and(|(seen, etag)| seen.shard.etag.strong_eq(etag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::Memory;
+
+    use super::*;
+    use crate::{Job, JobSpec, SyncOptions};
+
+    /// Plans a job of one shard with 4,000 objects.
+    async fn planned() -> (Directory, Store, JobDocument) {
+        let (source, state) = (Memory::storage(), Memory::storage());
+        for number in 0..4_000 {
+            source.save(format!("{number:05}"), "").await.unwrap();
+        }
+        let from = Directory::new(&source, "").unwrap();
+        let to = Directory::new(&Memory::storage(), "").unwrap();
+        let at = Directory::new(&state, "job").unwrap();
+        let spec = JobSpec::new("a:", "b:", &SyncOptions::new());
+        let store = Job::plan(&at, spec, (&from, &to), 1).await.unwrap().store;
+        let job = store.job().await.unwrap().value;
+        (from, store, job)
+    }
+
+    fn claims(store: &Store) -> Claims {
+        Claims::new(store.clone(), Duration::from_secs(60), (0, 1)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_has_slept_knows_that_it_may_have_lost_its_shard() {
+        let (_, store, job) = planned().await;
+        let found = claims(&store).next(&job).await.unwrap();
+        let Found::Shard(lease) = found else { panic!("{found:?}") };
+        assert!(lease.is_held() && !lease.stop().is_stopped());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!lease.is_held() && lease.stop().is_stopped());
+    }
+
+    #[tokio::test]
+    async fn a_job_gets_no_more_shards_than_it_may_have() {
+        let (from, store, job) = planned().await;
+        assert!(matches!(claims(&store).next(&job).await.unwrap(), Found::Shard(_)));
+
+        let mut other = Claims { max_shards: 2, ..claims(&store) };
+        for expected in [true, false] {
+            other.refresh().await.unwrap();
+            assert_eq!(other.steal(&job, &from).await.unwrap(), expected);
+        }
+        assert_eq!(store.shards().await.unwrap().len(), 2);
     }
 }

@@ -147,6 +147,9 @@ pub(crate) struct ShardDocument {
     /// The uploads of large objects that are not complete.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) uploads: BTreeMap<String, UnfinishedCopy>,
+    /// Names that were counted as unknown, also by the shard that this one was cut off from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unknown: Vec<String>,
     #[serde(default)]
     pub(crate) counts: Counts,
     /// The numbers of the files with failures and with extras.
@@ -173,6 +176,7 @@ impl ShardDocument {
             watermark: None,
             aside: Vec::new(),
             uploads: BTreeMap::new(),
+            unknown: Vec::new(),
             counts: Counts::default(),
             failed_files: Vec::new(),
             extra_files: Vec::new(),
@@ -186,11 +190,26 @@ impl ShardDocument {
             self.state = ShardState::Open;
             self.watermark = None;
             self.aside.clear();
+            self.unknown.clear();
             self.counts = Counts::default();
             self.failed_files.clear();
             self.extra_files.clear();
         }
         self
+    }
+
+    /// Cuts off the keys after a name, with their uploads. The child has this id.
+    pub(crate) fn cut_off(&mut self, cut: String, id: String) -> Self {
+        let mut child = Self::new(id.clone(), Some(cut.clone()), self.until.take());
+        child.parent = Some(self.id.clone());
+        child.pass = self.pass;
+        child.unknown.clone_from(&self.unknown);
+        let uploads = std::mem::take(&mut self.uploads).into_iter();
+        (self.uploads, child.uploads) = uploads.partition(|(name, _)| *name <= cut);
+        self.until = Some(cut);
+        self.children.push(id);
+        self.seq += 1;
+        child
     }
 
     /// Returns the name after which the rest begins.

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use storage_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use crate::copy::{UnfinishedCopy, UploadRecorder};
 use crate::job::documents::{ShardDocument, ShardState};
-use crate::job::records::Kind;
+use crate::job::records::{self, Kind};
 use crate::job::store::{Document, Store};
-use crate::ledger::{Ledger, Settlement};
+use crate::ledger::{Ledger, MAX_RECORDS, MAX_UNKNOWN, Settlement};
 use crate::steps::Limit;
 use crate::stop::Stop;
+use crate::sync::deletes::Deleted;
 use crate::sync::shared::Uploads;
 
 /// Files of records have numbers of the epoch, so that two workers never write the same one.
@@ -32,6 +34,9 @@ pub(crate) struct Lease {
     document: tokio::sync::Mutex<Document<ShardDocument>>,
     state: Mutex<State>,
     pub(crate) limit: Limit,
+    /// How long the shard belongs to this worker after a save.
+    time: Duration,
+    begins_pass: bool,
 }
 
 #[derive(Debug)]
@@ -57,9 +62,10 @@ impl Lease {
         store: &Store,
         shard: Document<ShardDocument>,
         pass: u64,
-        owner: &str,
+        (owner, time): (&str, Duration),
     ) -> Result<Option<Arc<Self>>> {
         let Document { value, etag } = shard;
+        let begins_pass = value.pass < pass;
         let mut value = value.in_pass(pass);
         value.epoch += 1;
         value.seq += 1;
@@ -82,7 +88,7 @@ impl Lease {
             owner: owner.to_owned(),
             state: Mutex::new(State {
                 stop: Stop::new(),
-                ledger: Arc::default(),
+                ledger: Arc::new(Ledger::knowing(&document.value.unknown)),
                 unstored: Settlement::default(),
                 aside: document.value.aside.clone(),
                 uploads: document.value.uploads.clone(),
@@ -93,7 +99,22 @@ impl Lease {
             }),
             document: tokio::sync::Mutex::new(document),
             limit,
+            time,
+            begins_pass,
         })))
+    }
+
+    /// Deletes the records of earlier passes, if this claim has begun a new one. A failure is not
+    /// reported, because nothing reads them.
+    pub(crate) async fn delete_old_records(&self) {
+        if !self.begins_pass {
+            return;
+        }
+        let shard = self.document().await;
+        let first = shard.epoch * FILES_PER_EPOCH;
+        if let Err(error) = self.store.delete_records_before(&shard.id, first).await {
+            tracing::debug!("records of an earlier pass are left: {error}");
+        }
     }
 
     /// Returns the document as it was stored last.
@@ -129,6 +150,22 @@ impl Lease {
         self.state().is_lost
     }
 
+    /// Returns whether a key belongs to this shard, and its result will be stored.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        !self.state().must_rewind && !self.limit.is_behind(name)
+    }
+
+    /// Returns whether so many records are not stored that this should be done now.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.state();
+        state.ledger.is_full() || state.unstored.records() >= MAX_RECORDS
+    }
+
+    /// Returns the uploads that are not complete.
+    pub(crate) fn uploads(&self) -> BTreeMap<String, UnfinishedCopy> {
+        self.state().uploads.clone()
+    }
+
     /// Returns whether the range became shorter than what was read. If so, forgets what is not
     /// stored: the run begins again from the stored watermark, and counts each key once.
     pub(crate) async fn rewind(&self) -> bool {
@@ -138,7 +175,7 @@ impl Lease {
             return false;
         }
         state.stop = Stop::new();
-        state.ledger = Arc::default();
+        state.ledger = Arc::new(Ledger::knowing(&document.unknown));
         state.unstored = Settlement::default();
         // The keys that had moved aside are behind the stored watermark.
         state.aside = document.aside;
@@ -151,13 +188,18 @@ impl Lease {
     /// # Errors
     /// `Conflict` if another worker has the shard now, and errors of the storage.
     pub(crate) async fn renew(&self) -> Result<()> {
-        self.store_state(|_| {}).await
+        let document = self.document.lock().await;
+        // If saves fail, the pass waits, and what is in memory stays bounded.
+        if self.state().unstored.records() < MAX_RECORDS {
+            self.collect();
+        }
+        self.store_state(document, |_| {}).await
     }
 
     /// Stores the rest, and returns the shard. All its keys are settled; if it has extras, they are
     /// to be deleted.
     pub(crate) async fn finish(&self) -> Result<()> {
-        self.store_state(|shard| {
+        self.store_all(|shard| {
             shard.state = match shard.extra_files.is_empty() {
                 true => ShardState::Done,
                 false => ShardState::Copied,
@@ -169,17 +211,34 @@ impl Lease {
 
     /// Stores the rest, and returns the shard, so that another worker need not wait.
     pub(crate) async fn release(&self) -> Result<()> {
-        self.store_state(|shard| shard.owner = None).await
+        self.store_all(|shard| shard.owner = None).await
     }
 
-    /// Changes the document of a shard whose extras are deleted.
-    pub(crate) async fn change(&self, change: impl Fn(&mut ShardDocument) + Send) -> Result<()> {
-        self.store_state(change).await
+    /// Stores what became of extras. Forgets their file, if it is done.
+    pub(crate) async fn settle_extras(&self, file: Option<u64>, deleted: &Deleted) -> Result<()> {
+        let shard = self.document().await;
+        let failed = deleted.failed.as_deref().unwrap_or_default();
+        let failed = self.write_records(&shard, Kind::Failed, failed).await?;
+        self.store_all(|shard| {
+            shard.extra_files.retain(|number| Some(*number) != file);
+            shard.failed_files.extend(&failed);
+            shard.counts += deleted.counts;
+        })
+        .await
     }
 
     /// Returns for how long nothing was stored.
     pub(crate) fn age(&self) -> Duration {
         self.state().stored.elapsed()
+    }
+
+    /// Returns whether the shard still belongs to this worker. If it has slept for too long, it
+    /// does not, although no save has shown that yet.
+    pub(crate) fn is_held(&self) -> bool {
+        if self.age() >= self.time {
+            self.lose();
+        }
+        !self.is_lost()
     }
 
     /// Ends the pass, because the shard may belong to another worker.
@@ -189,16 +248,26 @@ impl Lease {
         state.stop.stop();
     }
 
-    async fn store_state(&self, change: impl Fn(&mut ShardDocument) + Send) -> Result<()> {
-        let mut document = self.document.lock().await;
+    async fn store_all(&self, change: impl Fn(&mut ShardDocument) + Send) -> Result<()> {
+        let document = self.document.lock().await;
         self.collect();
+        self.store_state(document, change).await
+    }
+
+    /// Stores what was collected. If the future is dropped, the lease is of no more use: the save
+    /// may have happened or not.
+    async fn store_state(
+        &self,
+        mut document: LockedDocument<'_>,
+        change: impl Fn(&mut ShardDocument) + Send,
+    ) -> Result<()> {
         if self.is_past_end(document.value.until.as_deref()) {
             return Ok(());
         }
         let files = self.write_files(&document.value).await?;
         for _ in 0..MAX_ATTEMPTS {
             let mut next = document.clone();
-            self.fill(&mut next.value, files);
+            self.fill(&mut next.value, &files);
             change(&mut next.value);
             next.value.seq += 1;
             let written = next.value.clone();
@@ -225,7 +294,7 @@ impl Lease {
             // Another worker has taken the end of the range, or nothing was written.
             let until = found.value.until.clone();
             *document = found;
-            self.limit.set(until.clone());
+            self.shorten(until.clone());
             if self.is_past_end(until.as_deref()) {
                 return Ok(());
             }
@@ -245,6 +314,12 @@ impl Lease {
         state.must_rewind
     }
 
+    /// Notes a new end of the range. The uploads behind it went to the other shard with their keys.
+    fn shorten(&self, until: Option<String>) {
+        self.limit.set(until);
+        self.state().uploads.retain(|name, _| !self.limit.is_behind(name));
+    }
+
     /// Takes what was settled since the last time.
     fn collect(&self) {
         let mut state = self.state();
@@ -253,38 +328,46 @@ impl Lease {
     }
 
     /// Writes the records to files that the document will name. Returns the numbers of the files.
-    async fn write_files(&self, shard: &ShardDocument) -> Result<(Option<u64>, Option<u64>)> {
+    async fn write_files(&self, shard: &ShardDocument) -> Result<Files> {
         let (failed, extras) = {
             let state = self.state();
             (state.unstored.failed.clone(), state.unstored.extras.clone())
         };
-        let number = || {
-            let mut state = self.state();
-            state.files += 1;
-            shard.epoch * FILES_PER_EPOCH + state.files
-        };
-        let mut files = (None, None);
-        if !failed.is_empty() {
-            let number = number();
-            self.store.write_records(&shard.id, Kind::Failed, number, &failed).await?;
-            files.0 = Some(number);
-        }
-        if !extras.is_empty() {
-            let number = number();
-            self.store.write_records(&shard.id, Kind::Extra, number, &extras).await?;
-            files.1 = Some(number);
-        }
-        Ok(files)
+        Ok(Files {
+            failed: self.write_records(shard, Kind::Failed, &failed).await?,
+            extras: self.write_records(shard, Kind::Extra, &extras).await?,
+        })
     }
 
-    fn fill(&self, shard: &mut ShardDocument, files: (Option<u64>, Option<u64>)) {
+    async fn write_records<T: Serialize>(
+        &self,
+        shard: &ShardDocument,
+        kind: Kind,
+        records: &[T],
+    ) -> Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for text in records::files(records)? {
+            let number = {
+                let mut state = self.state();
+                state.files += 1;
+                shard.epoch * FILES_PER_EPOCH + state.files
+            };
+            self.store.write_records(&shard.id, kind, number, text).await?;
+            numbers.push(number);
+        }
+        Ok(numbers)
+    }
+
+    fn fill(&self, shard: &mut ShardDocument, files: &Files) {
         let state = self.state();
         if let Some(watermark) = &state.unstored.watermark {
             shard.watermark = Some(watermark.clone());
         }
         shard.counts += state.unstored.counts;
-        shard.failed_files.extend(files.0);
-        shard.extra_files.extend(files.1);
+        shard.failed_files.extend(&files.failed);
+        shard.extra_files.extend(&files.extras);
+        let room = MAX_UNKNOWN.saturating_sub(shard.unknown.len());
+        shard.unknown.extend(state.unstored.unknown.iter().take(room).cloned());
         let aside = state.unstored.aside.iter().chain(&state.aside);
         shard.aside = aside.cloned().collect();
         shard.uploads.clone_from(&state.uploads);
@@ -301,6 +384,21 @@ impl Lease {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+type LockedDocument<'a> = tokio::sync::MutexGuard<'a, Document<ShardDocument>>;
+
+/// The numbers of files that were written.
+#[derive(Debug, Default)]
+struct Files {
+    failed: Vec<u64>,
+    extras: Vec<u64>,
+}
+
+/// Returns the error for an upload of a key that another shard has now.
+fn moved() -> Error {
+    let message = "the shard was divided, so that the copy begins again";
+    Error::new(ErrorKind::Conflict, message)
 }
 
 fn lost() -> Error {
@@ -325,6 +423,14 @@ impl Uploads for LeaseUploads {
     fn finished(&self, name: &str) {
         self.0.state().uploads.remove(name);
     }
+
+    fn includes(&self, name: &str) -> bool {
+        self.0.includes(name)
+    }
+
+    fn may_delete(&self) -> bool {
+        self.0.is_held()
+    }
 }
 
 struct Recorder {
@@ -336,6 +442,12 @@ struct Recorder {
 impl UploadRecorder for Recorder {
     async fn begun(&self, unfinished: &UnfinishedCopy) -> Result<()> {
         self.lease.state().uploads.insert(self.name.clone(), unfinished.clone());
-        self.lease.renew().await
+        let stored = self.lease.renew().await;
+        if stored.is_ok() && self.lease.includes(&self.name) {
+            return Ok(());
+        }
+        // It is aborted.
+        self.lease.state().uploads.remove(&self.name);
+        stored.and(Err(moved()))
     }
 }

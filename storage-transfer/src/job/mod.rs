@@ -19,6 +19,7 @@
 mod claims;
 mod documents;
 mod lease;
+mod process;
 mod records;
 mod spec;
 mod split;
@@ -29,7 +30,7 @@ mod worker;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use storage_core::{Error, ErrorKind, Result, keys};
+use storage_core::{Error, ErrorKind, ObjectMeta, Result, keys};
 
 pub use documents::{JobState, ShardState};
 pub use spec::JobSpec;
@@ -41,10 +42,9 @@ pub use crate::ledger::FailedKey;
 use crate::directory::Directory;
 use crate::merge::Side;
 use documents::{JobDocument, ShardDocument};
+use records::Kind;
 use store::Store;
 
-/// How long a shard whose document does not change belongs to its worker.
-const LEASE: Duration = Duration::from_secs(60);
 /// The most shards of a job.
 const MAX_SHARDS: usize = 10_000;
 
@@ -76,14 +76,14 @@ enum Borders {
 #[derive(Debug, Clone)]
 pub struct Job {
     store: Store,
-    lease: Duration,
 }
 
 impl Job {
     /// Creates a job: finds borders of shards of about equal size in the listing of the source, and
     /// stores the documents. Transfers nothing.
     ///
-    /// If there is a job of the same specification at this place, returns that one.
+    /// If there is a job of the same specification at this place, returns that one. It keeps the
+    /// longer lease of both.
     ///
     /// # Errors
     /// - `Conflict` if there is a job of another specification.
@@ -128,11 +128,14 @@ impl Job {
             let message = format!("{shards} shards: choose 1 to {MAX_SHARDS}");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let job = Self { store: Store::new(at)?, lease: LEASE };
+        let job = Self { store: Store::new(at)? };
         let options = spec.options()?;
         options.comparison.check(source, target)?;
         match job.store.job_if_any().await? {
-            Some(found) => found.value.spec.check_same(&spec)?,
+            Some(found) => {
+                found.value.spec.check_same(&spec)?;
+                job.change(|job| job.spec.extend_lease(&spec)).await?;
+            }
             None => job.store.create_job(&JobDocument::new(spec)?).await?,
         }
         job.write_plan(source, borders).await?;
@@ -175,18 +178,9 @@ impl Job {
     /// `NotFound` if there is none at this place. `Unsupported` if its storage has no conditional
     /// saves.
     pub async fn open(at: &Directory) -> Result<Self> {
-        let job = Self { store: Store::new(at)?, lease: LEASE };
+        let job = Self { store: Store::new(at)? };
         job.store.job().await?;
         Ok(job)
-    }
-
-    /// Sets how long a shard whose document does not change belongs to its worker. Defaults to
-    /// 60 s. A worker stores its state three times in that time. All workers of a job should have
-    /// the same value.
-    #[must_use]
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_millis(30));
-        self
     }
 
     /// Returns what is transferred.
@@ -218,6 +212,7 @@ impl Job {
             true
         })
         .await
+        .map(drop)
     }
 
     /// Continues a job that was cancelled. Of a job that is done, the shards with failures are
@@ -291,11 +286,13 @@ impl Job {
                 continue;
             }
             for number in &shard.value.failed_files {
-                self.store
-                    .records(&shard.value.id, records::Kind::Failed, *number)
-                    .await?
-                    .into_iter()
-                    .for_each(&mut each);
+                let failed = self.store.records(&shard.value.id, Kind::Failed, *number).await;
+                match failed {
+                    Ok(failed) => failed.into_iter().for_each(&mut each),
+                    // A new pass has begun meanwhile.
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -312,22 +309,37 @@ impl Job {
         Ok(())
     }
 
-    /// Changes the job, if the function returns that it has done so.
-    async fn change(&self, change: impl Fn(&mut JobDocument) -> bool) -> Result<()> {
+    /// Changes the job, if the function returns that it has done so. Returns whether it has.
+    async fn change(&self, change: impl Fn(&mut JobDocument) -> bool) -> Result<bool> {
         loop {
             let mut job = self.store.job().await?;
-            if !change(&mut job.value) || self.store.replace_job(job).await?.is_some() {
-                return Ok(());
+            if !change(&mut job.value) {
+                return Ok(false);
+            }
+            if self.store.replace_job(job).await?.is_some() {
+                return Ok(true);
             }
         }
     }
 
-    /// Returns what a plan should warn about: a side without the conditions that keep two workers
-    /// from harming each other.
-    #[must_use]
-    pub fn warnings(target: &Directory) -> Vec<(Side, &'static str)> {
+    /// Returns what a plan should warn about: a source without the versions that continuing inside
+    /// a file needs, and a destination without the conditions that keep two workers from harming
+    /// each other. Looks at one object of the source.
+    ///
+    /// # Errors
+    /// Errors of the listing and of the lookup.
+    pub async fn warnings(
+        source: &Directory,
+        target: &Directory,
+    ) -> Result<Vec<(Side, &'static str)>> {
         let capabilities = target.storage().info().capabilities;
         let mut warnings = Vec::new();
+        if lacks_versions(source).await? {
+            let text = "the source has no strong ETags: a large file does not continue in the middle \
+                        after a worker has died, and a copy may be of a later version than the one \
+                        that was compared";
+            warnings.push((Side::Source, text));
+        }
         if !capabilities.create_new {
             let text = "the destination has no create_new: a worker that lost its lease may replace \
                         an object that another program has saved meanwhile";
@@ -338,8 +350,35 @@ impl Job {
                         during the run may be overwritten";
             warnings.push((Side::Target, text));
         }
-        warnings
+        Ok(warnings)
     }
+}
+
+/// Returns whether the objects of a directory have no strong ETags, by its first object.
+async fn lacks_versions(source: &Directory) -> Result<bool> {
+    let mut entries = source.storage().list(source.prefix().as_str()).entries();
+    let object = loop {
+        match entries.next_object().await {
+            Ok(Some(object)) => break object,
+            Ok(None) => return Ok(false),
+            Err(error) if error.listing_continues() => {}
+            Err(error) => return Err(error),
+        }
+    };
+    match source.storage().stat(&object.key).await {
+        Ok(meta) => Ok(match &meta.etag {
+            None => true,
+            // The ETag of a file is weak for a moment after a change.
+            Some(etag) => etag.is_weak() && !is_new(&meta),
+        }),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_new(object: &ObjectMeta) -> bool {
+    let age = object.last_modified.map(|modified| modified.elapsed());
+    age.is_some_and(|age| age.is_err() || age.is_ok_and(|age| age < Duration::from_secs(60)))
 }
 
 /// Returns a random text that identifies a worker or a job.

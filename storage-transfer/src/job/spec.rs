@@ -1,5 +1,7 @@
 //! [`JobSpec`]: what a job transfers, as its document stores it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Result};
 
@@ -8,6 +10,10 @@ use crate::copy::LostMetadata;
 use crate::filter::Filter;
 use crate::headers::HeaderRule;
 use crate::sync::{DeleteExtras, Existing, MaxDelete, SyncOptions};
+
+/// How long a shard whose document does not change belongs to its worker.
+const LEASE: Duration = Duration::from_secs(60);
+const MIN_LEASE: Duration = Duration::from_millis(30);
 
 /// What a job transfers: the names of both sides, and the options.
 ///
@@ -38,6 +44,9 @@ pub struct JobSpec {
     drop_lost_metadata: bool,
     #[serde(default)]
     allow_empty_source: bool,
+    /// Milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<u64>,
 }
 
 impl JobSpec {
@@ -56,7 +65,34 @@ impl JobSpec {
             headers: options.headers.iter().map(HeaderRule::parts).collect(),
             drop_lost_metadata: options.lost_metadata == LostMetadata::DropAndReport,
             allow_empty_source: options.allow_empty_source,
+            lease: None,
         }
+    }
+
+    /// Sets how long a shard whose document does not change belongs to its worker, at least 30 ms.
+    /// Defaults to 60 s. All workers find it in the job. Each stores its state three times in that
+    /// time.
+    ///
+    /// It is no part of what is transferred: a plan with another lease finds the same job, which
+    /// keeps the longer one.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        let lease = lease.max(MIN_LEASE).as_millis();
+        self.lease = Some(u64::try_from(lease).unwrap_or(u64::MAX));
+        self
+    }
+
+    pub(crate) fn lease_or_default(&self) -> Duration {
+        self.lease.map_or(LEASE, Duration::from_millis).max(MIN_LEASE)
+    }
+
+    /// Sets the lease of another specification if it is longer. Returns whether that is so.
+    pub(crate) fn extend_lease(&mut self, other: &Self) -> bool {
+        let is_longer = other.lease.is_some() && other.lease_or_default() > self.lease_or_default();
+        if is_longer {
+            self.lease = other.lease;
+        }
+        is_longer
     }
 
     /// Returns the options.
@@ -86,17 +122,22 @@ impl JobSpec {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         // Serialising this struct cannot fail.
-        let json = serde_json::to_vec(self).unwrap_or_default();
+        let json = serde_json::to_vec(&self.without_lease()).unwrap_or_default();
         Checksum::of(ChecksumAlgorithm::Sha256, &json).to_hex()
+    }
+
+    fn without_lease(&self) -> Self {
+        Self { lease: None, ..self.clone() }
     }
 
     /// Fails with `Conflict` if the other specification is another one: the watermarks of a job are
     /// valid for one source, destination, filter and comparison only.
     pub(crate) fn check_same(&self, other: &Self) -> Result<()> {
-        if self == other {
+        let (mine, theirs) = (self.without_lease(), other.without_lease());
+        if mine == theirs {
             return Ok(());
         }
-        let (mine, theirs) = (serde_json::to_value(self), serde_json::to_value(other));
+        let (mine, theirs) = (serde_json::to_value(mine), serde_json::to_value(theirs));
         let mut differing: Vec<String> = Vec::new();
         if let (Ok(mine), Ok(theirs)) = (mine, theirs) {
             let fields = mine.as_object().into_iter().chain(theirs.as_object());
@@ -147,5 +188,19 @@ mod tests {
             assert!(error.message().contains(name), "{error}");
         }
         spec().check_same(&spec()).unwrap();
+    }
+
+    #[test]
+    fn a_job_keeps_the_longer_lease_which_is_no_part_of_what_is_transferred() {
+        let mut job = spec();
+        assert!(!job.extend_lease(&spec().lease(Duration::from_secs(20))));
+        assert_eq!(job.lease_or_default(), LEASE);
+        assert!(job.extend_lease(&spec().lease(Duration::from_secs(90))));
+        assert_eq!(job.lease_or_default(), Duration::from_secs(90));
+        assert!(!job.extend_lease(&spec()));
+        job.check_same(&spec()).unwrap();
+        assert_eq!(job.fingerprint(), spec().fingerprint());
+        let read: JobSpec = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
+        assert_eq!(read, job);
     }
 }

@@ -7,7 +7,7 @@ use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Result, SaveMode, Save
 
 use crate::directory::Directory;
 use crate::job::documents::{FORMAT, JobDocument, ShardDocument};
-use crate::job::records::Kind;
+use crate::job::records::{self, Kind};
 use crate::retry::Retry;
 
 /// Upper bound for the size of a document in bytes.
@@ -132,19 +132,14 @@ impl Store {
     }
 
     /// Stores records in a new file. The number is not used yet.
-    pub(crate) async fn write_records<T: Serialize>(
+    pub(crate) async fn write_records(
         &self,
         id: &str,
         kind: Kind,
         number: u64,
-        records: &[T],
+        text: Bytes,
     ) -> Result<()> {
-        let mut text = Vec::new();
-        for record in records {
-            serde_json::to_writer(&mut text, record).map_err(std::io::Error::from)?;
-            text.push(b'\n');
-        }
-        let (key, text) = (self.at.key(&kind.path(id, number))?, Bytes::from(text));
+        let key = self.at.key(&kind.path(id, number))?;
         let mut retry = Retry::default();
         loop {
             let save = self.storage().save(&key, text.clone()).content_type("application/x-ndjson");
@@ -153,6 +148,21 @@ impl Store {
                 Err(error) => retry.wait(error).await?,
             }
         }
+    }
+
+    /// Deletes the files of a shard with smaller numbers than this.
+    pub(crate) async fn delete_records_before(&self, id: &str, number: u64) -> Result<()> {
+        for kind in [Kind::Failed, Kind::Extra] {
+            let prefix = format!("{}{}", self.at.prefix().as_str(), kind.directory(id));
+            let mut entries = self.storage().list(prefix.as_str()).entries();
+            while let Some(object) = entries.next_object().await? {
+                let name = object.key.as_str().strip_prefix(&prefix);
+                if name.and_then(records::number).is_some_and(|found| found < number) {
+                    self.storage().delete(object.key).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the records of a file.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::Directory;
-use crate::event::OnEvent;
+use crate::event::{OnEvent, Outcome};
 use crate::job::claims::{Claims, Found};
 use crate::job::documents::{JobDocument, JobState, ShardDocument};
 use crate::job::lease::{Lease, LeaseUploads};
@@ -24,17 +24,18 @@ use crate::listing::NameRange;
 use crate::merge::{Merge, Side};
 use crate::steps::Steps;
 use crate::stop::Stop;
-use crate::sync::deletes::{self, Kept};
+use crate::sync::deletes::{self, Deleted, Kept};
 use crate::sync::extras::Extra;
 use crate::sync::gate::Gate;
 use crate::sync::pass::Pass;
-use crate::sync::shared::Shared;
+use crate::sync::shared::{Shared, Uploads};
 use crate::sync::summary::{Counts, Ended, SyncSummary};
 use crate::sync::unknown::UnknownNames;
 use crate::sync::{self, Concurrency, Refusal};
 
-/// How many records a worker holds in memory before it stores them.
-const MAX_RECORDS: usize = 10_000;
+/// How long a worker that is to end waits for what is under way and for the storage of the job. It
+/// gives a pass time to end in good order.
+const MAX_END: Duration = Duration::from_secs(9);
 
 /// A worker of a job that has not begun yet. Await it.
 ///
@@ -43,11 +44,13 @@ const MAX_RECORDS: usize = 10_000;
 /// the extras, if the job does that, after all copies of all shards.
 ///
 /// If the future is dropped or the process killed, other workers continue once its lease has
-/// expired, or a later worker at once if there is no other. Of what was under way at most the parts
-/// and small objects that were being sent are sent again.
+/// expired. A worker on the same machine, if that runs Linux, continues at once when the process
+/// has ended. Of what was under way at most the parts and small objects that were being sent are
+/// sent again.
 ///
 /// # Errors
-/// - `Conflict` if the plan of the job is not complete: plan it again.
+/// - `Conflict`, which is retryable, if the plan of the job is not complete: run again when it is,
+///   or plan it again.
 /// - Those of [`Synchronize`](crate::Synchronize), and errors of the storage of the job.
 #[must_use = "nothing is transferred until it is awaited"]
 pub struct Work {
@@ -75,6 +78,10 @@ pub struct WorkSummary {
 }
 
 impl WorkSummary {
+    fn interrupted(counts: Counts) -> Self {
+        Self { counts, ended: WorkEnded::Interrupted }
+    }
+
     /// Returns whether the job is done and every key is certain.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -189,7 +196,13 @@ impl Work {
     }
 
     async fn run(self) -> Result<WorkSummary> {
-        let options = self.job.store.job().await?.value.spec.options()?;
+        let stop = self.stop.clone();
+        let spec = tokio::select! {
+            biased;
+            spec = self.job.spec() => spec?,
+            () = overdue(&stop) => return Ok(WorkSummary::interrupted(Counts::default())),
+        };
+        let (options, lease) = (spec.options()?, spec.lease_or_default());
         let mut shared = Shared::new(self.source.clone(), self.target.clone(), options);
         shared.gate = Arc::new(Gate::new(self.concurrency));
         shared.bandwidth = self.bandwidth;
@@ -199,13 +212,27 @@ impl Work {
         shared.server_side = self.server_side;
         shared.stop = self.stop;
         sync::check(&shared)?;
-        let claims = Claims::new(self.job.store.clone(), self.job.lease, self.index)?;
-        Worker { job: self.job, shared, claims, counts: Counts::default() }.run().await
+        let claims = Claims::new(self.job.store.clone(), lease, self.index)?;
+        let mut worker = Worker { job: self.job, lease, shared, claims, counts: Counts::default() };
+        tokio::select! {
+            biased;
+            ended = worker.run() => return ended,
+            () = overdue(&stop) => {}
+        }
+        // A storage that does not respond holds nothing up. The next worker finds the last state.
+        Ok(WorkSummary::interrupted(worker.counts))
     }
+}
+
+/// Waits until a worker that is to end has had time for that.
+async fn overdue(stop: &Stop) {
+    stop.stopped().await;
+    tokio::time::sleep(MAX_END).await;
 }
 
 struct Worker {
     job: Job,
+    lease: Duration,
     shared: Shared,
     claims: Claims,
     /// The sums of the shards that this worker has settled.
@@ -213,7 +240,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self) -> Result<WorkSummary> {
+    async fn run(&mut self) -> Result<WorkSummary> {
         loop {
             if self.shared.stop.is_stopped() {
                 return Ok(self.summary(WorkEnded::Interrupted));
@@ -221,8 +248,9 @@ impl Worker {
             let job = self.job.store.job().await?.value;
             match job.state {
                 JobState::Planning => {
-                    let message = "the plan of the job is not complete: run plan again";
-                    return Err(Error::new(ErrorKind::Conflict, message));
+                    let message = "the plan of the job is not complete: wait for it, or run plan \
+                                   again, and then run this again";
+                    return Err(Error::new(ErrorKind::Conflict, message).with_retryable(true));
                 }
                 JobState::Cancelled => return Ok(self.summary(WorkEnded::Cancelled)),
                 JobState::Done => {
@@ -259,21 +287,46 @@ impl Worker {
         let counts = status::sum(&of_pass.collect::<Vec<_>>());
         let has_extras = self.shared.options.delete.is_some() && counts.extra > 0;
         if job.state != JobState::Copying || !has_extras {
-            return self.change_state(job, JobState::Done, None).await;
+            return self.change_state(job, JobState::Done, None).await.map(drop);
         }
         match self.refusal(&counts).await? {
-            None => self.change_state(job, JobState::Deleting, None).await,
-            refused => self.change_state(job, JobState::Refused, refused).await,
+            None => self.change_state(job, JobState::Deleting, None).await.map(drop),
+            Some(refusal) => self.refuse(job, refusal).await,
         }
     }
 
-    /// Changes the state, unless another worker has done so, also in a later pass.
+    /// Ends the job without deletions, and reports the extras that are kept.
+    async fn refuse(&self, job: &JobDocument, refusal: Refusal) -> Result<()> {
+        if !self.change_state(job, JobState::Refused, Some(refusal)).await? {
+            return Ok(());
+        }
+        for shard in self.job.store.shards().await? {
+            let shard = shard.value;
+            if shard.pass != job.pass || self.shared.on_event.is_none() {
+                continue;
+            }
+            for file in &shard.extra_files {
+                let extras = self.extras(&shard, *file).await?;
+                let extras = stream::iter(extras.into_iter().map(Ok)).boxed();
+                deletes::report_kept(&self.shared, extras, Outcome::Extra, refusal.reason())
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn extras(&self, shard: &ShardDocument, file: u64) -> Result<Vec<Extra>> {
+        self.job.store.records(&shard.id, Kind::Extra, file).await
+    }
+
+    /// Changes the state, unless another worker has done so, also in a later pass. Returns whether
+    /// it was changed.
     async fn change_state(
         &self,
         from: &JobDocument,
         to: JobState,
         refused: Option<Refusal>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let change = self.job.change(|job| {
             let is_current = job.state == from.state && job.pass == from.pass;
             if is_current {
@@ -316,7 +369,7 @@ impl Worker {
         if job.state == JobState::Copying && self.claims.steal(job, &self.shared.source).await? {
             return Ok(());
         }
-        let pause = (self.job.lease / 12).min(Duration::from_secs(5));
+        let pause = (self.lease / 12).min(Duration::from_secs(5));
         tokio::select! {
             () = self.shared.stop.stopped() => {}
             () = tokio::time::sleep(pause) => {}
@@ -326,14 +379,22 @@ impl Worker {
 
     /// Works on a shard. Returns how the work of this worker ends, if it does.
     async fn shard(&mut self, job: &JobDocument, lease: &Arc<Lease>) -> Result<Option<WorkEnded>> {
-        // Dropping the set ends the task, also if this future is dropped.
-        let mut keeper = JoinSet::new();
-        keeper.spawn(keep(self.job.clone(), Arc::clone(lease), self.shared.stop.clone()));
+        // Dropping the set ends the task, if this future is dropped.
+        let (mut keeper, done) = (JoinSet::new(), Stop::new());
+        let keep = Keeper {
+            job: self.job.clone(),
+            time: self.lease,
+            lease: Arc::clone(lease),
+            done: done.clone(),
+        };
+        keeper.spawn(keep.run(self.shared.stop.clone()));
         let ended = match job.state {
             JobState::Deleting => self.delete(job, lease).await,
             _ => self.copy(lease).await,
         };
-        drop(keeper);
+        // Not dropped: the result of a save under way must be known before the next one.
+        done.stop();
+        keeper.join_next().await;
         let ended = match ended {
             Ok(ended) => ended,
             Err(error) => {
@@ -362,6 +423,7 @@ impl Worker {
     async fn copy(&self, lease: &Arc<Lease>) -> Result<ShardEnded> {
         let mut shared = self.shared.clone();
         shared.uploads = Some(Arc::new(LeaseUploads(Arc::clone(lease))));
+        lease.delete_old_records().await;
         loop {
             shared.stop = lease.stop();
             let ended = pass(&Arc::new(shared.clone()), lease).await?;
@@ -373,7 +435,7 @@ impl Worker {
                 Ended::Interrupted if self.shared.stop.is_stopped() => ShardEnded::Interrupted,
                 // Stores the rest, which may find that the range became shorter.
                 Ended::Interrupted => ShardEnded::Settled,
-                Ended::Complete => match lease.finish().await {
+                Ended::Complete => match self.finish(lease).await {
                     Ok(()) => ShardEnded::Settled,
                     Err(_) if lease.is_lost() => return Ok(ShardEnded::Lost),
                     Err(error) => return Err(error),
@@ -389,37 +451,49 @@ impl Worker {
         }
     }
 
+    /// Stores that all keys of a shard are settled.
+    async fn finish(&self, lease: &Arc<Lease>) -> Result<()> {
+        let uploads = LeaseUploads(Arc::clone(lease));
+        for (name, unfinished) in lease.uploads() {
+            if !self.shared.needs_upload(&name, &unfinished).await
+                && self.shared.abort_upload(&name, &unfinished).await
+            {
+                uploads.finished(&name);
+            }
+        }
+        lease.finish().await
+    }
+
     /// Deletes the extras of a shard, file by file.
     async fn delete(&self, job: &JobDocument, lease: &Arc<Lease>) -> Result<ShardEnded> {
         if self.is_source_empty().await? {
             lease.release().await?;
-            self.change_state(job, JobState::Refused, Some(Refusal::EmptySource)).await?;
+            self.refuse(job, Refusal::EmptySource).await?;
             return Ok(ShardEnded::Lost);
         }
         let mut shared = self.shared.clone();
         shared.stop = lease.stop();
+        shared.uploads = Some(Arc::new(LeaseUploads(Arc::clone(lease))));
         let shard = lease.document().await;
-        let is_safe = shard.counts.failed + shard.counts.unknown == 0;
+        let is_safe = shard.counts.failed + shard.counts.unknown == 0 && shard.unknown.is_empty();
         for file in &shard.extra_files {
-            let extras: Vec<Extra> = self.job.store.records(&shard.id, Kind::Extra, *file).await?;
-            let mut counts = Counts::default();
+            let extras = self.extras(&shard, *file).await?;
+            let mut deleted = Deleted { failed: Some(Vec::new()), ..Deleted::default() };
+            let (count, extras) = (extras.len(), stream::iter(extras.into_iter().map(Ok)).boxed());
             if is_safe {
                 let (unknown, failed_ranges) = (UnknownNames::default(), BTreeSet::new());
                 let kept = Kept { unknown: &unknown, failed_ranges: &failed_ranges };
-                let extras = stream::iter(extras.into_iter().map(Ok)).boxed();
-                deletes::delete_extras(&shared, extras, &kept, &mut counts).await?;
+                deletes::delete_extras(&shared, extras, &kept, &mut deleted).await?;
                 if shared.stop.is_stopped() {
-                    return interrupted(lease, counts).await;
+                    return interrupted(lease, &deleted).await;
                 }
             } else {
                 // A copy that failed may be the new name of an object that is deleted here.
-                counts.kept = extras.len() as u64;
+                let reason = "a copy of a key near this one failed, or a part of a side is unknown";
+                deletes::report_kept(&shared, extras, Outcome::Unknown, reason).await?;
+                deleted.counts.kept = count as u64;
             }
-            let stored = lease.change(move |shard| {
-                shard.extra_files.retain(|number| number != file);
-                shard.counts += counts;
-            });
-            if let Err(error) = stored.await {
+            if let Err(error) = lease.settle_extras(Some(*file), &deleted).await {
                 return if lease.is_lost() { Ok(ShardEnded::Lost) } else { Err(error) };
             }
         }
@@ -430,12 +504,14 @@ impl Worker {
     }
 }
 
-/// Stores what was deleted before the end. The rest of the file is looked at again.
-async fn interrupted(lease: &Lease, counts: Counts) -> Result<ShardEnded> {
+/// Stores what was deleted before the end. The rest of the file is looked at again, which counts
+/// what failed or was kept.
+async fn interrupted(lease: &Lease, deleted: &Deleted) -> Result<ShardEnded> {
     if lease.is_lost() {
         return Ok(ShardEnded::Lost);
     }
-    lease.change(move |shard| shard.counts += counts).await?;
+    let counts = Counts { deleted: deleted.counts.deleted, ..Counts::default() };
+    lease.settle_extras(None, &Deleted { counts, failed: None }).await?;
     Ok(ShardEnded::Interrupted)
 }
 
@@ -459,35 +535,69 @@ async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
     Pass::new(shared, Some(lease.ledger())).run(steps).await
 }
 
-/// Renews a lease until it is lost, the job is cancelled, or the work is to end.
-async fn keep(job: Job, lease: Arc<Lease>, stop: Stop) {
-    let interval = job.lease / 3;
-    let look = interval.min(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            () = stop.stopped() => return lease.stop().stop(),
-            () = tokio::time::sleep(look) => {}
-        }
-        let is_full = lease.ledger().records() > MAX_RECORDS;
-        if lease.age() < interval && !is_full {
-            continue;
-        }
-        let is_cancelled =
-            job.store.job().await.is_ok_and(|job| job.value.state == JobState::Cancelled);
-        let renewed = match is_cancelled {
-            true => lease.release().await,
-            false => lease.renew().await,
+/// Renews a lease while a worker has it.
+struct Keeper {
+    job: Job,
+    /// The time of the lease.
+    time: Duration,
+    lease: Arc<Lease>,
+    /// Ends the keeper, between two saves.
+    done: Stop,
+}
+
+impl Keeper {
+    /// Renews the lease until it is lost, the job is cancelled, or the work on the shard is done.
+    /// Ends the pass if the work is to end, also while the storage does not respond.
+    async fn run(self, stop: Stop) {
+        let stopping = async {
+            stop.stopped().await;
+            self.lease.stop().stop();
+            std::future::pending::<()>().await;
         };
-        if let Err(error) = renewed {
+        tokio::select! {
+            () = self.renew() => {}
+            () = stopping => {}
+        }
+    }
+
+    async fn renew(&self) {
+        let interval = self.time / 3;
+        let look = interval.min(Duration::from_secs(1));
+        let mut is_failing = false;
+        loop {
+            let ledger = self.lease.ledger();
+            tokio::select! {
+                () = self.done.stopped() => return,
+                () = tokio::time::sleep(look) => {}
+                () = ledger.filled(), if !is_failing => {}
+            }
+            if self.lease.age() < interval && !self.lease.is_full() {
+                continue;
+            }
+            is_failing = self.store().await.is_err();
+            if self.lease.is_lost() {
+                return;
+            }
+        }
+    }
+
+    /// Stores the state of the shard. Gives the lease up if the job was cancelled, or if that has
+    /// failed for too long.
+    async fn store(&self) -> Result<()> {
+        let job = self.job.store.job().await;
+        let is_cancelled = job.is_ok_and(|job| job.value.state == JobState::Cancelled);
+        let stored = match is_cancelled {
+            true => self.lease.release().await,
+            false => self.lease.renew().await,
+        };
+        if let Err(error) = &stored {
             tracing::debug!("the state of a shard was not stored: {error}");
         }
         // Another worker may take the shard soon.
-        if is_cancelled || lease.age() > job.lease * 2 / 3 {
-            lease.lose();
+        if is_cancelled || self.lease.age() > self.time * 2 / 3 {
+            self.lease.lose();
         }
-        if lease.is_lost() {
-            return;
-        }
+        stored
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use storage_core::{
-    Error, ErrorKind, ObjectEntry, ObjectMeta, Operation, Result, SaveMode, Storage,
+    Error, ErrorKind, Key, ObjectEntry, ObjectMeta, Operation, Result, SaveMode, SaveOptions,
+    Storage,
 };
 
 use crate::compare::{self, Compared, Comparison, Evidence, Reading};
@@ -45,12 +46,22 @@ pub(crate) enum Decision {
     Copy,
     /// The contents must be compared first.
     CompareContents,
+    /// The object that the source has now must be looked up first.
+    LookUpSource,
     /// The objects differ, and the options forbid that.
     Forbidden,
 }
 
 /// Decides by what the listings contain. Sends no request.
 pub(crate) fn decide(shared: &Shared, pair: &Pair) -> Decision {
+    match decide_by_entries(shared, pair) {
+        Decision::Same(evidence) => Decision::Same(evidence),
+        _ if shared.is_source_past && pair.target.is_some() => Decision::LookUpSource,
+        decided => decided,
+    }
+}
+
+fn decide_by_entries(shared: &Shared, pair: &Pair) -> Decision {
     let (Some(source), Some(target)) = (&pair.source, &pair.target) else { return Decision::Copy };
     if shared.options.existing == Existing::Ignore {
         return Decision::Same(None);
@@ -84,6 +95,13 @@ pub(crate) async fn settle(shared: Arc<Shared>, pair: Pair, decision: Decision) 
 
 async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Result<Done> {
     let decision = match decision {
+        Decision::LookUpSource => match look_up_source(shared, &mut settled.pair).await? {
+            Some(decision) => decision,
+            None => return Ok(Done::Vanished),
+        },
+        decided => decided,
+    };
+    let decision = match decision {
         Decision::CompareContents => compare_contents(shared, &settled.pair).await?,
         decided => decided,
     };
@@ -100,6 +118,22 @@ async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Resu
 
 fn copied(pair: &Pair) -> Done {
     if pair.target.is_some() { Done::Changed } else { Done::New }
+}
+
+/// Decides by the object that the source has now. Returns `None` if it has none.
+async fn look_up_source(shared: &Shared, pair: &mut Pair) -> Result<Option<Decision>> {
+    let mut retry = Retry::default();
+    loop {
+        shared.requests(1).await;
+        match current(shared.source.storage(), &pair.source).await {
+            Ok(None) => return Ok(None),
+            Ok(found) => {
+                pair.source = found;
+                return Ok(Some(decide_by_entries(shared, pair)));
+            }
+            Err(error) => wait(shared, &mut retry, error).await?,
+        }
+    }
 }
 
 async fn compare_contents(shared: &Shared, pair: &Pair) -> Result<Decision> {
@@ -137,12 +171,18 @@ pub(crate) async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Re
 /// Copies the object of the source, in the version that it has now.
 async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
     let (mut retry, mut versions, mut is_conditional) = (Retry::default(), 0, true);
-    back_up(shared, &settled.pair).await?;
+    if !back_up(shared, &settled.pair).await? {
+        return check_changed_target(shared, settled).await;
+    }
     loop {
         let error = match copy_once(shared, &settled.pair, is_conditional).await {
             Ok(done) => {
                 settled.bytes_sent = done.bytes;
                 settled.dropped = done.dropped;
+                // Without an ETag in the listing it may be another version.
+                if let Some(source) = &mut settled.pair.source {
+                    source.size = done.source.size;
+                }
                 shared.gate.succeeded();
                 return Ok(copied(&settled.pair));
             }
@@ -313,17 +353,17 @@ async fn compare_changed(
     })
 }
 
-/// Copies the object that is about to be replaced into the backup directory.
-async fn back_up(shared: &Shared, pair: &Pair) -> Result<()> {
-    let (Some(backup), Some(old)) = (&shared.backup, &pair.target) else { return Ok(()) };
-    let storage = shared.target.storage();
+/// Copies the object that is about to be replaced into the backup directory. Returns `false` if it
+/// is another version than the listed one.
+async fn back_up(shared: &Shared, pair: &Pair) -> Result<bool> {
+    let (Some(backup), Some(old)) = (&shared.backup, &pair.target) else { return Ok(true) };
     let to = shared.target.key(&format!("{backup}{}", pair.name()))?;
     let mut retry = Retry::default();
     loop {
         shared.requests(1).await;
-        match copy(storage, &old.key, storage, &to).listed(old.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(error) if is_changed(&error) => return Err(target_changed()),
+        match back_up_listed(shared.target.storage(), old, &to).await {
+            Ok(()) => return Ok(true),
+            Err(error) if is_changed(&error) => return Ok(false),
             Err(error) => {
                 wait(shared, &mut retry, error.with_context("the backup failed")).await?;
             }
@@ -331,7 +371,39 @@ async fn back_up(shared: &Shared, pair: &Pair) -> Result<()> {
     }
 }
 
+/// Copies exactly the listed version: a newer one, such as the copy of another worker, must not
+/// replace the backup of the listed one. Fails with `PreconditionFailed` or `NotFound` if the
+/// object is another version.
+async fn back_up_listed(storage: &Storage, old: &ObjectEntry, to: &Key) -> Result<()> {
+    if old.etag.as_ref().is_some_and(|etag| !etag.is_weak()) {
+        copy(storage, &old.key, storage, to).listed(old.clone()).await?;
+        return Ok(());
+    }
+    // A local disk lists no ETags.
+    let changed = || Error::new(ErrorKind::PreconditionFailed, "another version than the listed");
+    let now = storage.stat(&old.key).await?;
+    if !compare::is_listed_version(old, &now) {
+        return Err(changed());
+    }
+    if let Some(etag) = now.strong_etag() {
+        copy(storage, &old.key, storage, to).if_source_match(etag.clone()).await?;
+        return Ok(());
+    }
+    // An opened object is of one version.
+    let object = storage.open(&old.key).await?;
+    if !compare::is_listed_version(old, object.meta()) {
+        return Err(changed());
+    }
+    let save = SaveOptions::new().metadata(object.meta().metadata.clone());
+    storage.save_with(to, object, save).await?;
+    Ok(())
+}
+
 fn report(shared: &Shared, settled: &Settled) {
+    let uploads = shared.uploads.as_ref();
+    if uploads.is_some_and(|uploads| !uploads.includes(settled.pair.name())) {
+        return;
+    }
     let outcome = match &settled.result {
         Done::Same(_) => Outcome::Same,
         Done::New => Outcome::New,

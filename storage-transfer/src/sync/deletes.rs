@@ -7,6 +7,7 @@ use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::compare;
 use crate::event::{KeyEvent, Outcome};
+use crate::ledger::FailedKey;
 use crate::retry::Retry;
 use crate::sync::act::wait;
 use crate::sync::extras::{Extra, ExtraStream};
@@ -27,13 +28,21 @@ pub(crate) struct Kept<'a> {
     pub(crate) failed_ranges: &'a BTreeSet<u64>,
 }
 
+/// What became of extras.
+#[derive(Debug, Default)]
+pub(crate) struct Deleted {
+    pub(crate) counts: Counts,
+    /// The keys that failed, if they are recorded.
+    pub(crate) failed: Option<Vec<FailedKey>>,
+}
+
 /// Deletes all extras that may be deleted. If the transfer is ended, begins no other deletion, and
 /// waits a short time for the one under way.
 pub(crate) async fn delete_extras(
     shared: &Shared,
     extras: ExtraStream,
     kept: &Kept<'_>,
-    counts: &mut Counts,
+    done: &mut Deleted,
 ) -> Result<()> {
     let mut batches = extras.chunks(BATCH);
     while let Some(batch) = batches.next().await {
@@ -43,7 +52,7 @@ pub(crate) async fn delete_extras(
         let batch = batch.into_iter().collect::<Result<_>>()?;
         tokio::select! {
             biased;
-            () = delete_batch(shared, batch, kept, counts) => {}
+            () = delete_batch(shared, batch, kept, done) => {}
             () = grace_ended(shared) => break,
         }
     }
@@ -56,20 +65,15 @@ async fn grace_ended(shared: &Shared) {
 }
 
 /// Deletes extras, and repeats those that fail for a while, with another look at both sides.
-async fn delete_batch(
-    shared: &Shared,
-    mut batch: Vec<Extra>,
-    kept: &Kept<'_>,
-    counts: &mut Counts,
-) {
+async fn delete_batch(shared: &Shared, mut batch: Vec<Extra>, kept: &Kept<'_>, done: &mut Deleted) {
     let mut retry = Retry::default();
     loop {
-        let mut temporary = delete_once(shared, batch, kept, counts).await;
+        let mut temporary = delete_once(shared, batch, kept, done).await;
         let Some((extra, error)) = temporary.pop() else { return };
         if let Err(error) = wait(shared, &mut retry, error).await {
             temporary.push((extra, error));
             for (extra, error) in &temporary {
-                failed(shared, counts, extra, error);
+                failed(shared, done, extra, error);
             }
             return;
         }
@@ -82,11 +86,13 @@ async fn delete_once(
     shared: &Shared,
     batch: Vec<Extra>,
     kept: &Kept<'_>,
-    counts: &mut Counts,
+    done: &mut Deleted,
 ) -> Vec<(Extra, Error)> {
     let mut temporary = Vec::new();
-    let (keys, extras) = check_all(shared, batch, kept, counts, &mut temporary).await;
-    if shared.stop.is_stopped() {
+    let (keys, extras) = check_all(shared, batch, kept, done, &mut temporary).await;
+    // A worker that has slept since the look must not act on it.
+    let may_delete = shared.uploads.as_ref().is_none_or(|uploads| uploads.may_delete());
+    if !may_delete || shared.stop.is_stopped() {
         return Vec::new();
     }
     let results = match &shared.backup {
@@ -96,11 +102,11 @@ async fn delete_once(
     for (extra, result) in extras.into_iter().zip(results) {
         match result {
             Ok(()) => {
-                counts.deleted += 1;
+                done.counts.deleted += 1;
                 emit(shared, &extra, Outcome::Extra, None);
             }
             Err(error) if error.is_retryable() => temporary.push((extra, error)),
-            Err(error) => failed(shared, counts, &extra, &error),
+            Err(error) => failed(shared, done, &extra, &error),
         }
     }
     temporary
@@ -111,7 +117,7 @@ async fn check_all(
     shared: &Shared,
     batch: Vec<Extra>,
     kept: &Kept<'_>,
-    counts: &mut Counts,
+    done: &mut Deleted,
     temporary: &mut Vec<(Extra, Error)>,
 ) -> (Vec<(Key, ObjectMeta)>, Vec<Extra>) {
     let checks = batch.into_iter().map(|extra| {
@@ -135,10 +141,10 @@ async fn check_all(
             Err(error) if error.is_retryable() => temporary.push((extra, error)),
             // The guards of this module; errors of the storages are failures.
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                counts.kept += 1;
+                done.counts.kept += 1;
                 emit(shared, &extra, Outcome::Unknown, Some(&error));
             }
-            Err(error) => failed(shared, counts, &extra, &error),
+            Err(error) => failed(shared, done, &extra, &error),
         }
     }
     (keys, extras)
@@ -214,16 +220,37 @@ async fn move_to_backup(shared: &Shared, to: String, key: Key, object: ObjectMet
     }
     match rename.await {
         Err(error) if error.is_unsupported() => {
-            crate::copy(storage, &key, storage, to).await?;
+            let mut copy = crate::copy(storage, &key, storage, to);
+            if let Some(etag) = object.strong_etag() {
+                copy = copy.if_source_match(etag.clone());
+            }
+            copy.await?;
             storage.delete(key).await
         }
         moved => moved,
     }
 }
 
-fn failed(shared: &Shared, counts: &mut Counts, extra: &Extra, error: &Error) {
-    counts.failed += 1;
+fn failed(shared: &Shared, done: &mut Deleted, extra: &Extra, error: &Error) {
+    done.counts.failed += 1;
+    if let Some(failed) = &mut done.failed {
+        failed.push(FailedKey::new(&extra.name, error));
+    }
     emit(shared, extra, Outcome::Failed, Some(error));
+}
+
+/// Reports extras that are kept, because nothing may be deleted.
+pub(crate) async fn report_kept(
+    shared: &Shared,
+    mut extras: ExtraStream,
+    outcome: Outcome,
+    reason: &str,
+) -> Result<()> {
+    let error = Error::new(ErrorKind::Conflict, format!("kept, because {reason}"));
+    while let Some(extra) = extras.next().await {
+        emit(shared, &extra?, outcome, Some(&error));
+    }
+    Ok(())
 }
 
 fn emit(shared: &Shared, extra: &Extra, outcome: Outcome, error: Option<&Error>) {

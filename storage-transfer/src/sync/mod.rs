@@ -1,6 +1,7 @@
 //! [`sync`]: makes a destination have what a source has.
 
 pub(crate) mod act;
+mod backlog;
 pub(crate) mod deletes;
 pub(crate) mod extras;
 pub(crate) mod gate;
@@ -16,18 +17,19 @@ use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use storage_core::{Error, ErrorKind, Key, Result};
+use storage_core::{Error, ErrorKind, Key, ObjectEntry, Result};
 
+pub use backlog::{OnRemaining, Remaining};
 pub use gate::Concurrency;
 pub use options::{DeleteExtras, Existing, MaxDelete, SyncOptions};
 pub use summary::{Counts, Ended, Refusal, SyncSummary};
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::{Directory, refuse_overlap};
-use crate::event::OnEvent;
+use crate::event::{OnEvent, Outcome};
 use crate::steps::Steps;
 use crate::stop::Stop;
-use deletes::Kept;
+use deletes::{Deleted, Kept};
 use gate::Gate;
 use pass::Pass;
 use shared::Shared;
@@ -48,7 +50,7 @@ use shared::Shared;
 /// ```
 pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Synchronize {
     let shared = Shared::new(source.clone(), target.clone(), options);
-    Synchronize { shared, keys: None }
+    Synchronize { shared, keys: None, source_entries: None }
 }
 
 /// A sync that has not begun yet. Await it.
@@ -70,7 +72,9 @@ pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Syn
 ///
 /// # Errors
 /// - `Conflict` if one directory contains the other, unless the filter excludes it.
-/// - `InvalidInput` if the comparison is impossible between these drivers.
+/// - `InvalidInput` if the comparison is impossible between these drivers, or if
+///   [`source_entries`](Self::source_entries) is set together with deletions or
+///   [`keys`](Self::keys).
 /// - `InvalidKey` if the backup directory is no valid key.
 /// - `PermissionDenied` if the storage of the destination is read-only.
 /// - `StorageFull` and other errors of temporary files.
@@ -80,6 +84,7 @@ pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Syn
 pub struct Synchronize {
     shared: Shared,
     keys: Option<BoxStream<'static, Result<Key>>>,
+    source_entries: Option<BoxStream<'static, Result<ObjectEntry>>>,
 }
 
 impl Synchronize {
@@ -88,6 +93,25 @@ impl Synchronize {
     /// side. Other objects of the destination are not extras.
     pub fn keys(mut self, keys: BoxStream<'static, Result<Key>>) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// Takes the objects of the source from this stream, in any order, in place of a listing: for a
+    /// first copy by an earlier list, such as `Inventory::entries` of the feature `inventory`. They
+    /// are sorted in temporary files before the first copy.
+    ///
+    /// Each object is copied as it is now. If the source no longer has it, it counts as
+    /// [`vanished`](Counts::vanished), which is no failure. Before an object of the destination is
+    /// replaced, that of the source is looked up. Objects that are saved after the list was made
+    /// are not copied, so run a sync with a listing afterwards. An object of the destination that
+    /// the list lacks counts as [`extra`](Counts::extra), although the source may have it, so
+    /// nothing can be deleted: [`SyncOptions::delete`] must be `None`.
+    ///
+    /// An entry outside of the directory, and an error that does not
+    /// [continue the listing](Error::listing_continues), end the sync as [`Ended::Broken`].
+    pub fn source_entries(mut self, entries: BoxStream<'static, Result<ObjectEntry>>) -> Self {
+        self.source_entries = Some(entries);
+        self.shared.is_source_past = true;
         self
     }
 
@@ -122,6 +146,18 @@ impl Synchronize {
         self
     }
 
+    /// Calls a function once, when both listings have ended, with what remains to be copied. From
+    /// then on the end can be estimated: each later call of [`on_event`](Self::on_event) is about
+    /// one of these objects, until the deletions. Not called if a listing breaks off, if the sync
+    /// is stopped before, and in a dry run.
+    ///
+    /// For this, the sync compares up to 10,000 objects that differ ahead of the copies, which
+    /// takes a few MB of memory.
+    pub fn on_remaining(mut self, on_remaining: OnRemaining) -> Self {
+        self.shared.on_remaining = Some(on_remaining);
+        self
+    }
+
     /// Sets the services that copy between two storages. Defaults to copies within one storage.
     pub fn server_side(mut self, server_side: ServerSideCopy) -> Self {
         self.shared.server_side = server_side;
@@ -136,12 +172,25 @@ impl Synchronize {
 
     async fn run(self) -> Result<SyncSummary> {
         check(&self.shared)?;
+        let (source, target) = self.shared.directories();
+        let steps = match (self.source_entries, self.keys) {
+            (None, keys) => Steps::begin(source, target, keys),
+            (Some(entries), None) if self.shared.options.delete.is_none() => {
+                Steps::with_source_entries(source, target, entries)
+            }
+            _ => return Err(not_with_source_entries()),
+        };
         let shared = Arc::new(self.shared);
-        let steps = Steps::begin(&shared.source, &shared.target, self.keys);
         let mut pass = Pass::new(&shared, None);
         let ended = pass.run(steps).await?;
         finish(&shared, pass, ended).await
     }
+}
+
+fn not_with_source_entries() -> Error {
+    let message = "an earlier list of the source neither decides what to delete nor is limited by \
+                   a list of keys: sync with its listing";
+    Error::new(ErrorKind::InvalidInput, message)
 }
 
 /// Checks what is known before any request.
@@ -166,9 +215,24 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary
     let mut refused = None;
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
         refused = refusal(&shared.options, delete, &counts);
-        if refused.is_none() && extras.len() > 0 {
-            let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
-            deletes::delete_extras(shared, extras.finish().await?, &kept, &mut counts).await?;
+    }
+    if extras.len() > 0 {
+        let extras = extras.finish().await?;
+        match (&ended, refused) {
+            (Ended::Complete, None) => {
+                let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
+                let mut deleted = Deleted::default();
+                deletes::delete_extras(shared, extras, &kept, &mut deleted).await?;
+                counts += deleted.counts;
+            }
+            (_, Some(refusal)) => {
+                deletes::report_kept(shared, extras, Outcome::Extra, refusal.reason()).await?;
+            }
+            (Ended::Broken(..), _) => {
+                deletes::report_kept(shared, extras, Outcome::Extra, "a listing broke off").await?;
+            }
+            // A report of an interrupted run ends with what was handled.
+            (Ended::Interrupted, _) => {}
         }
     }
     let ended = match ended {

@@ -14,6 +14,7 @@ use crate::sort::SortOptions;
 use crate::spool::Spool;
 use crate::steps::Steps;
 use crate::sync::act::{self, Decision, Done, Settled};
+use crate::sync::backlog::Backlog;
 use crate::sync::extras::Extra;
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
@@ -39,14 +40,19 @@ pub(crate) struct Pass {
     ledger: Option<Arc<Ledger>>,
     unknown_target: UnknownNames,
     pairs: u64,
+    backlog: Backlog,
     tasks: JoinSet<Finished>,
 }
 
 impl Pass {
     /// Begins a pass. With a ledger, extras and failures go there.
     pub(crate) fn new(shared: &Arc<Shared>, ledger: Option<Arc<Ledger>>) -> Self {
+        // The lines of a dry run are in the order of the keys.
+        let has_backlog = ledger.is_none() && !shared.options.dry_run;
+        let on_remaining = shared.on_remaining.clone().filter(|_| has_backlog);
         Self {
             shared: Arc::clone(shared),
+            backlog: Backlog::new(on_remaining),
             counts: Counts::default(),
             extras: Spool::new(SortOptions::default()),
             unknown_source: UnknownNames::default(),
@@ -63,19 +69,33 @@ impl Pass {
     /// # Errors
     /// Fails if the list of extras cannot be written to a temporary file.
     pub(crate) async fn run(&mut self, mut steps: Steps) -> Result<Ended> {
-        let shared = Arc::clone(&self.shared);
+        let (shared, ledger) = (Arc::clone(&self.shared), self.ledger.clone());
+        let mut listed = None;
         let ended = loop {
-            let has_room = self.tasks.len() < shared.gate.limit();
+            let limit = shared.gate.limit();
+            self.begin_waiting(limit);
+            if self.backlog.is_empty()
+                && let Some(ended) = listed
+            {
+                break ended;
+            }
+            let is_full = ledger.as_ref().is_some_and(|ledger| ledger.is_full());
+            let is_free = self.tasks.len() < limit || self.backlog.has_room();
+            let has_room = listed.is_none() && is_free && !is_full;
             tokio::select! {
                 biased;
                 () = shared.stop.stopped() => break Ended::Interrupted,
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.join(Some(done))?;
                 }
+                () = room(ledger.as_deref()), if is_full => {}
                 step = steps.next(), if has_room => match step {
-                    Some(Step::Broken(side, error)) => break Ended::Broken(side, error),
+                    Some(Step::Broken(side, error)) => listed = Some(Ended::Broken(side, error)),
                     Some(step) => self.step(step).await?,
-                    None => break Ended::Complete,
+                    None => {
+                        self.backlog.report(self.tasks.len());
+                        listed = Some(Ended::Complete);
+                    }
                 },
             }
         };
@@ -157,7 +177,7 @@ impl Pass {
                 self.shared.emit_pair(&pair, Outcome::Extra);
             }
             let extra = deletes.then(|| Extra::new(pair.name(), range, target));
-            return self.settle(pair.name(), Entry { counts, failed: None, extra }).await;
+            return self.settle(pair.name(), Entry { counts, extra, ..Entry::default() }).await;
         }
         if pair.target.is_none() && self.unknown_target.contains(pair.name()) {
             return self.fail(range, &pair, counts).await;
@@ -168,10 +188,24 @@ impl Pass {
                 self.shared.emit_pair(&pair, Outcome::Same);
                 self.settle(pair.name(), counts.into()).await
             }
+            // A job notes when each pair begins, in the order of the keys.
+            decision if self.backlog.is_used() => {
+                self.backlog.push((range, pair, decision, counts));
+                Ok(())
+            }
             decision => {
                 self.begin(range, pair, decision, counts);
                 Ok(())
             }
+        }
+    }
+
+    /// Begins pairs that wait, while fewer than so many tasks are under way.
+    fn begin_waiting(&mut self, limit: usize) {
+        while self.tasks.len() < limit
+            && let Some((range, pair, decision, counts)) = self.backlog.pop()
+        {
+            self.begin(range, pair, decision, counts);
         }
     }
 
@@ -196,7 +230,7 @@ impl Pass {
         self.failed_ranges.insert(range);
         counts.failed = 1;
         let failed = Some(FailedKey::new(pair.name(), &error));
-        self.settle(pair.name(), Entry { counts, failed, extra: None }).await
+        self.settle(pair.name(), Entry { counts, failed, ..Entry::default() }).await
     }
 
     fn unknown(&mut self, side: Side, name: &str, error: &Error) {
@@ -204,10 +238,16 @@ impl Pass {
             Side::Source => self.unknown_source.insert(name),
             Side::Target => self.unknown_target.insert(name),
         }
-        self.emit(name, Outcome::Unknown, None, Some(error));
         let counts = Counts { unknown: 1, ..Counts::default() };
+        self.counts += counts;
         let failed = FailedKey { unknown: true, ..FailedKey::new(name, error) };
-        self.note(Entry { counts, failed: Some(failed), extra: None });
+        let entry = Entry { counts, failed: Some(failed), ..Entry::default() };
+        let id = format!("{} {name}", if side == Side::Source { "source" } else { "target" });
+        // A listing that begins inside a directory that cannot be read reports it again.
+        let is_first = self.ledger.as_ref().is_none_or(|ledger| ledger.note_unknown(id, entry));
+        if is_first {
+            self.emit(name, Outcome::Unknown, None, Some(error));
+        }
     }
 
     fn emit(&self, key: &str, outcome: Outcome, size: Option<u64>, error: Option<&Error>) {
@@ -237,6 +277,7 @@ impl Pass {
 
     fn count(&mut self, range: u64, number: Option<u64>, mut counts: Counts, settled: Settled) {
         let size = settled.pair.source.as_ref().map_or(0, |source| source.size);
+        self.backlog.finished(&settled.pair);
         let mut failed = None;
         match settled.result {
             Done::Same(evidence) => counts.count_same(evidence),
@@ -256,7 +297,14 @@ impl Pass {
         counts.lost_metadata = u64::from(!settled.dropped.is_empty());
         self.counts += counts;
         if let (Some(ledger), Some(number)) = (&self.ledger, number) {
-            ledger.finish(number, Entry { counts, failed, extra: None });
+            ledger.finish(number, Entry { counts, failed, ..Entry::default() });
         }
+    }
+}
+
+/// Waits until a ledger has room for more records.
+async fn room(ledger: Option<&Ledger>) {
+    if let Some(ledger) = ledger {
+        ledger.room().await;
     }
 }

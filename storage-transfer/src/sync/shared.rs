@@ -12,6 +12,7 @@ use crate::event::{KeyEvent, OnEvent, Outcome};
 use crate::filter::Filter;
 use crate::merge::Pair;
 use crate::stop::Stop;
+use crate::sync::backlog::OnRemaining;
 use crate::sync::gate::Gate;
 use crate::sync::options::SyncOptions;
 
@@ -25,6 +26,12 @@ pub(crate) trait Uploads: Send + Sync {
 
     /// Forgets the upload of an object that was copied.
     fn finished(&self, name: &str);
+
+    /// Returns whether this worker still has the key. Another one handles and reports it otherwise.
+    fn includes(&self, name: &str) -> bool;
+
+    /// Returns whether this worker still has its shard. If not, the transfer is ended.
+    fn may_delete(&self) -> bool;
 }
 
 /// What all tasks of a transfer share.
@@ -40,9 +47,13 @@ pub(crate) struct Shared {
     pub(crate) requests: Option<Bandwidth>,
     pub(crate) on_event: Option<OnEvent>,
     pub(crate) on_bytes: Option<OnBytes>,
+    pub(crate) on_remaining: Option<OnRemaining>,
     pub(crate) server_side: ServerSideCopy,
     pub(crate) uploads: Option<Arc<dyn Uploads>>,
     pub(crate) are_s3: bool,
+    /// Whether the objects of the source are those of an earlier time. The present one is looked up
+    /// before an object of the destination is replaced.
+    pub(crate) is_source_past: bool,
     pub(crate) backup: Option<String>,
 }
 
@@ -60,9 +71,11 @@ impl Shared {
             requests: None,
             on_event: None,
             on_bytes: None,
+            on_remaining: None,
             server_side: ServerSideCopy::default(),
             uploads: None,
             are_s3,
+            is_source_past: false,
             backup,
         }
     }
@@ -87,6 +100,42 @@ impl Shared {
     pub(crate) async fn requests(&self, count: u64) {
         if let Some(requests) = &self.requests {
             requests.pass(count).await;
+        }
+    }
+
+    /// Returns whether a later copy can continue an upload: the source still has its version, and
+    /// the destination lacks the object. If that is unknown, it is kept.
+    pub(crate) async fn needs_upload(&self, name: &str, unfinished: &UnfinishedCopy) -> bool {
+        let (Ok(from), Ok(to)) = (self.source.key(name), self.target.key(name)) else {
+            return false;
+        };
+        let is_current = match self.source.storage().stat(from).await {
+            Ok(now) => {
+                let etag = now.strong_etag();
+                etag.is_some_and(|etag| etag.strong_eq(&unfinished.source))
+            }
+            Err(error) => !error.is_not_found(),
+        };
+        is_current
+            && match self.target.storage().stat(to).await {
+                Ok(now) => now.size != unfinished.size,
+                Err(_) => true,
+            }
+    }
+
+    /// Aborts an upload. Returns whether it is gone.
+    pub(crate) async fn abort_upload(&self, name: &str, unfinished: &UnfinishedCopy) -> bool {
+        let Ok(key) = self.target.key(name) else { return true };
+        let storage = self.target.storage();
+        let Ok(upload) = storage.resume_multipart(key, unfinished.upload.clone()) else {
+            return true;
+        };
+        match upload.abort().await {
+            Err(error) if !error.is_not_found() => {
+                tracing::debug!("an upload of {name} is left: {error}");
+                false
+            }
+            _ => true,
         }
     }
 

@@ -159,3 +159,13 @@ pub enum Refusal {
     /// There are more extras than may be deleted. Contains the number of extras.
     TooManyExtras(u64),
 }
+
+impl Refusal {
+    /// Returns the reason, as the end of a sentence.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::EmptySource => "the source has no objects",
+            Self::TooManyExtras(_) => "there are more extras than may be deleted",
+        }
+    }
+}

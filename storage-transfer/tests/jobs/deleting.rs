@@ -1,6 +1,13 @@
 //! Jobs that delete what the source lacks.
 
-use storage_transfer::{DeleteExtras, JobState, MaxDelete, Refusal, SyncOptions, WorkEnded};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use storage_core::{ErrorKind, Operation};
+use storage_testkit::faults::Faults;
+use storage_transfer::{
+    DeleteExtras, Job, JobState, MaxDelete, Outcome, Refusal, SyncOptions, WorkEnded,
+};
 
 use crate::support::Sides;
 
@@ -22,6 +29,12 @@ async fn with_extras(extras: usize) -> Sides {
     sides
 }
 
+async fn failed_keys(job: &Job) -> Vec<String> {
+    let mut failed = Vec::new();
+    job.failed(|key| failed.push(key.key)).await.unwrap();
+    failed
+}
+
 #[tokio::test]
 async fn extras_of_all_shards_are_deleted_after_the_copies() {
     let sides = with_extras(500).await;
@@ -36,10 +49,18 @@ async fn extras_of_all_shards_are_deleted_after_the_copies() {
 async fn the_cap_counts_the_extras_of_all_shards() {
     let sides = with_extras(50).await;
     let job = sides.plan(&deleting(Some(MaxDelete::Count(49))), 3).await;
-    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    let kept = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&kept);
+    let work = job.work(&sides.from(), &sides.to()).on_event(Arc::new(move |event| {
+        if event.outcome == Outcome::Extra && event.error.is_some() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    let summary = work.await.unwrap();
     let refused = matches!(summary.ended, WorkEnded::Refused(Refusal::TooManyExtras(50)));
     assert!(refused, "{summary:?}");
     assert_eq!((summary.counts.new, summary.counts.deleted), (3_000, 0));
+    assert_eq!(kept.load(Ordering::Relaxed), 50);
     assert_eq!(job.status().await.unwrap().state, JobState::Refused);
 }
 
@@ -52,9 +73,7 @@ async fn a_failed_copy_keeps_the_extras_of_its_shard_and_resume_deletes_them() {
     let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
     assert_eq!(failing.fired(), 1);
     assert_eq!((summary.counts.failed, summary.counts.kept), (1, 7));
-    let mut failed = Vec::new();
-    job.failed(|key| failed.push(key.key)).await.unwrap();
-    assert_eq!(failed, ["000/000007"]);
+    assert_eq!(failed_keys(&job).await, ["000/000007"]);
 
     job.resume().await.unwrap();
     let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
@@ -78,4 +97,42 @@ async fn a_source_that_has_become_empty_deletes_nothing_in_a_pass_of_failed_shar
 
     assert!(matches!(summary.ended, WorkEnded::Refused(Refusal::EmptySource)), "{summary:?}");
     assert_eq!(sides.target.list("").keys().await.unwrap().len(), before);
+}
+
+#[tokio::test]
+async fn a_deletion_that_failed_is_listed_and_repeated_after_resume() {
+    let sides = with_extras(7).await;
+    let faults = Faults::new();
+    let delete = faults.on(Operation::Delete).of("copy/000/extra0").call(1);
+    let denied = delete.fail(ErrorKind::PermissionDenied);
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    let job = sides.plan(&deleting(None), 2).await;
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert_eq!((denied.fired(), summary.counts.failed, summary.counts.deleted), (1, 1, 6));
+    assert_eq!(failed_keys(&job).await, ["000/extra0"]);
+
+    job.resume().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert!(summary.is_done(), "{summary:?}");
+    assert!(failed_keys(&job).await.is_empty());
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn the_records_of_a_pass_are_deleted_in_the_next_one() {
+    let sides = with_extras(7).await;
+    let (sides, failing) = sides.with_failing_save("copy/000/000007");
+    let job = sides.plan(&deleting(None), 1).await;
+    job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert_eq!(failing.fired(), 1);
+    let (failed, extras) = (sides.documents("failed/").await, sides.documents("extra/").await);
+    assert_eq!((failed.len(), extras.len()), (1, 1));
+
+    job.resume().await.unwrap();
+    job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert!(sides.documents("failed/").await.is_empty());
+    assert!(!sides.documents("extra/").await.contains(&extras[0]));
 }

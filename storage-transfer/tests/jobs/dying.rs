@@ -3,13 +3,16 @@
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use futures_util::FutureExt;
-use storage_core::{ErrorKind, Operation, Payload};
+use storage_core::{ErrorKind, Operation};
 use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{Stop, SyncOptions, WorkEnded};
 
+use crate::doubles::unreadable;
 use crate::support::Sides;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Drops the work of a worker after it has copied this many objects.
 async fn die_after(sides: &Sides, job: &storage_transfer::Job, objects: u64) {
@@ -40,10 +43,87 @@ async fn a_worker_that_died_is_replaced_after_its_lease() {
     sides.assert_equal().await;
 }
 
+/// Makes the shards of this process those of a process that has ended.
+#[cfg(target_os = "linux")]
+async fn end_process_of_workers(sides: &Sides) {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let ended = child.id().to_string();
+    child.wait().unwrap();
+    for key in sides.documents("shards/").await {
+        let text = sides.state.open(&*key).await.unwrap().text().await.unwrap();
+        let mut shard: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let Some(owner) = shard["owner"].as_str() else { continue };
+        let mut fields: Vec<_> = owner.split(' ').collect();
+        assert_eq!(fields[3], std::process::id().to_string());
+        fields[3] = &ended;
+        shard["owner"] = fields.join(" ").into();
+        sides.state.save(&*key, shard.to_string()).await.unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_worker_of_the_same_machine_does_not_wait_for_a_process_that_has_ended() {
+    let sides = Sides::with_objects(4_000).await;
+    let job = sides.plan_with_lease(&SyncOptions::new(), 1, HOUR).await;
+    die_after(&sides, &job, 500).await;
+    end_process_of_workers(&sides).await;
+
+    let work = job.work(&sides.from(), &sides.to()).into_future();
+    let summary = tokio::time::timeout(HOUR / 2, work).await.unwrap().unwrap();
+
+    assert!(summary.is_done(), "{summary:?}");
+    sides.assert_equal().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_ends_in_time_although_the_storage_of_the_job_does_not_respond() {
+    let sides = Sides::with_objects(10).await;
+    let (of_state, of_target) = (Faults::new(), Faults::new());
+    let state = sides.state.layer(|inner| of_state.layer(inner));
+    let target = sides.target.layer(|inner| of_target.layer(inner));
+    let sides = Sides { state, target, ..sides };
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    of_target.on(Operation::Save).of("copy/000/000000").call(1).hold();
+    // The claim is stored, the first renewal is not.
+    let renewal = of_state.on(Operation::Save).of("job/shards/00000.json").call(2).hold();
+    let stop = Stop::new();
+    let work = job.work(&sides.from(), &sides.to()).stop(stop.clone());
+    let work = tokio::spawn(work.into_future());
+    renewal.reached().await;
+
+    stop.stop();
+    let summary = tokio::time::timeout(Duration::from_secs(10), work).await.unwrap();
+
+    assert!(matches!(summary.unwrap().unwrap().ended, WorkEnded::Interrupted));
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_read_is_counted_once_by_workers_that_continue() {
+    let sides = Sides::with_objects(3_000).await;
+    let sides = Sides { source: unreadable(&sides.source), ..sides };
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    let (stop, events) = (Stop::new(), AtomicU64::new(0));
+    let stopping = stop.clone();
+    let work = job.work(&sides.from(), &sides.to()).stop(stop).on_event(Arc::new(move |_| {
+        if events.fetch_add(1, Ordering::Relaxed) == 1_000 {
+            stopping.stop();
+        }
+    }));
+    assert!(matches!(work.await.unwrap().ended, WorkEnded::Interrupted));
+    assert_eq!(job.status().await.unwrap().counts.unknown, 1);
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert_eq!((summary.counts.unknown, summary.counts.new), (1, 3_000));
+    assert!(!summary.is_done());
+}
+
 #[tokio::test]
 async fn a_worker_that_is_stopped_stores_its_state_and_the_next_one_need_not_wait() {
     let sides = Sides::with_objects(4_000).await;
-    let job = sides.plan(&SyncOptions::new(), 1).await;
+    // If this lease had to expire, the next worker would wait for an hour.
+    let job = sides.plan_with_lease(&SyncOptions::new(), 1, HOUR).await;
     let (stop, events) = (Stop::new(), AtomicU64::new(0));
     let stopping = stop.clone();
     let work = job.work(&sides.from(), &sides.to()).stop(stop).on_event(Arc::new(move |_| {
@@ -58,46 +138,9 @@ async fn a_worker_that_is_stopped_stores_its_state_and_the_next_one_need_not_wai
     let stored = status.counts.new;
     assert!((1_000..4_000).contains(&stored), "{stored}");
 
-    // The longest lease: if it had to expire, this would wait for an hour.
-    let job = job.lease(std::time::Duration::from_secs(3600));
     let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
     assert_eq!((summary.is_done(), summary.counts.source_objects), (true, 4_000));
     assert_eq!((summary.counts.new, summary.counts.same), (4_000, 0));
-    sides.assert_equal().await;
-}
-
-#[tokio::test]
-async fn a_large_object_continues_with_the_parts_that_are_missing() {
-    const SIZE: usize = 96 * 1024 * 1024;
-    let sides = Sides::new();
-    let bytes: Vec<u8> = (0..SIZE).map(|at| (at / 1_000) as u8).collect();
-    sides.source.save("large", Payload::from_bytes(bytes)).await.unwrap();
-    let faults = Faults::new();
-    // The eighth part never arrives.
-    let held = faults.on(Operation::PutPart).call(8).hold();
-    let target = sides.target.layer(|inner| faults.layer(inner));
-    let sides = Sides { target, ..sides };
-    let job = sides.plan(&SyncOptions::new(), 1).await;
-    {
-        let sent = || faults.calls(Operation::PutPart) >= 11;
-        let work = job.work(&sides.from(), &sides.to()).into_future();
-        let mut work = std::pin::pin!(work);
-        while !sent() {
-            assert!(work.as_mut().now_or_never().is_none());
-            tokio::task::yield_now().await;
-        }
-    }
-    assert_eq!(held.fired(), 1);
-    faults.clear();
-    let before = faults.calls(Operation::PutPart);
-
-    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
-
-    assert!(summary.is_done(), "{summary:?}");
-    let resent = faults.calls(Operation::PutPart) - before;
-    // The object has 12 parts of 8 MiB, of which at most 4 were under way.
-    assert!(resent <= 5, "{resent} parts were sent again");
-    assert!(summary.counts.bytes_sent < SIZE as u64);
     sides.assert_equal().await;
 }
 

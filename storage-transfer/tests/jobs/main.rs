@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
 mod deleting;
+mod doubles;
 mod dying;
 mod sharing;
 mod support;
+mod uploads;

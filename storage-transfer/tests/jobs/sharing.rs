@@ -2,8 +2,11 @@
 
 use storage_core::{ErrorKind, Memory, Operation};
 use storage_testkit::faults::Faults;
-use storage_transfer::{Comparison, Directory, Job, JobSpec, JobState, SyncOptions, WorkEnded};
+use storage_transfer::{
+    Comparison, Directory, Job, JobSpec, JobState, Side, SyncOptions, WorkEnded,
+};
 
+use crate::doubles::without_etags;
 use crate::support::Sides;
 
 #[tokio::test]
@@ -123,6 +126,8 @@ async fn a_plan_that_failed_in_the_middle_is_completed_with_the_same_borders() {
     let planned = Job::plan(&sides.at(), spec.clone(), (&both.0, &both.1), 4).await;
     assert_eq!(planned.unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert_eq!(failing.fired(), 1);
+    let error = Job::open(&sides.at()).await.unwrap().work(&both.0, &both.1).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true));
     // Other borders would be found now.
     for number in 0..5_000 {
         sides.source.save(format!("0/{number}"), "").await.unwrap();
@@ -153,4 +158,13 @@ async fn a_new_pass_looks_at_all_shards_although_a_key_had_failed() {
 
     assert_eq!((summary.is_done(), summary.counts.new, summary.counts.same), (true, 2, 4_999));
     sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_plan_warns_about_a_source_without_etags() {
+    let sides = Sides::with_objects(1).await;
+    assert!(Job::warnings(&sides.from(), &sides.to()).await.unwrap().is_empty());
+    let sides = Sides { source: without_etags(&sides.source), ..sides };
+    let warnings = Job::warnings(&sides.from(), &sides.to()).await.unwrap();
+    assert!(matches!(warnings[..], [(Side::Source, text)] if text.contains("ETags")));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{Directory, Job, JobSpec, SyncOptions};
@@ -57,9 +57,29 @@ impl Sides {
     }
 
     pub(crate) async fn plan(&self, options: &SyncOptions, shards: usize) -> Job {
-        let spec = JobSpec::new("a:", "b:", options);
+        self.plan_with_lease(options, shards, LEASE).await
+    }
+
+    pub(crate) async fn plan_with_lease(
+        &self,
+        options: &SyncOptions,
+        shards: usize,
+        lease: Duration,
+    ) -> Job {
+        let spec = JobSpec::new("a:", "b:", options).lease(lease);
         let (from, to) = (self.from(), self.to());
-        Job::plan(&self.at(), spec, (&from, &to), shards).await.unwrap().lease(LEASE)
+        Job::plan(&self.at(), spec, (&from, &to), shards).await.unwrap()
+    }
+
+    /// Returns the names of the documents of the job below a directory.
+    pub(crate) async fn documents(&self, directory: &str) -> Vec<String> {
+        let keys = self.state.list(format!("job/{directory}")).keys().await.unwrap();
+        keys.iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns the number of unfinished uploads of the destination.
+    pub(crate) async fn uploads(&self) -> usize {
+        self.target.multipart_uploads("").try_collect::<Vec<_>>().await.unwrap().len()
     }
 
     /// Asserts that the destination has all that the source has, and nothing else.

@@ -1,6 +1,6 @@
 //! Extras are deleted only where that is certainly safe.
 
-use storage_core::{ErrorKind, Memory, Operation};
+use storage_core::{Entry, ErrorKind, Memory, Operation};
 use storage_testkit::extra_entries::ExtraEntries;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
@@ -283,6 +283,55 @@ async fn a_backup_gets_what_is_replaced_and_deleted() {
     let again = sync(&whole(&source), &whole(&target), options).await.unwrap();
     assert_eq!((again.counts.same, again.counts.extra), (3, 0));
     assert_eq!(texts(&target).await, texts(&expected).await);
+}
+
+#[tokio::test]
+async fn a_newer_version_than_the_listed_one_does_not_replace_a_backup() {
+    let source = memory(&[("a", "the third")]).await;
+    // Another worker has kept the first version, and has replaced it.
+    let target = memory(&[("a", "second"), ("old/a", "first")]).await;
+    let listed = relisted(&target, |entries| {
+        let stale = |entry| match entry {
+            Entry::Object(mut object) => {
+                (object.etag, object.size) = (None, 5);
+                Entry::Object(object)
+            }
+            other => other,
+        };
+        entries.into_iter().map(|entry| entry.map(stale)).collect()
+    });
+    let mut options = SyncOptions::new();
+    options.backup = Some("old".to_owned());
+    let summary = sync(&whole(&source), &whole(&listed), options).await.unwrap();
+    assert_eq!((summary.counts.changed, summary.counts.failed), (0, 1));
+    let expected = memory(&[("a", "second"), ("old/a", "first")]).await;
+    assert_eq!(texts(&target).await, texts(&expected).await);
+}
+
+#[tokio::test]
+async fn a_file_that_was_just_written_is_kept_as_a_backup() {
+    let source = memory(&[("a", "the new one")]).await;
+    let (_root, target) = disk();
+    fill(&target, &[("a", "old")]).await;
+    let mut options = SyncOptions::new();
+    options.backup = Some("old".to_owned());
+    let summary = sync(&whole(&source), &whole(&target), options).await.unwrap();
+    assert_eq!(summary.counts.changed, 1, "{summary:?}");
+    assert_eq!(text(&target, "old/a").await, "old");
+    assert_eq!(text(&target, "a").await, "the new one");
+}
+
+#[tokio::test]
+async fn extras_that_a_guard_keeps_are_reported() {
+    let source = memory(&[("a", "1")]).await;
+    let target = memory(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    let mut options = deleting();
+    options.delete = Some(DeleteExtras::new().max(MaxDelete::Count(1)));
+    let events = Events::default();
+    let run = sync(&whole(&source), &whole(&target), options).on_event(events.on_event());
+    assert_eq!(run.await.unwrap().refused, Some(Refusal::TooManyExtras(2)));
+    assert_eq!(events.lines(), ["= a", "- b", "- c"]);
+    assert!(events.message("b").contains("more extras than may be deleted"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod copying;
 mod deleting;
 mod doubles;
 mod faults;
+mod listed;
 mod names;
 mod property;
 mod resuming;

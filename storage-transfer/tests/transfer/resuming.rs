@@ -100,6 +100,17 @@ async fn a_source_that_changed_begins_again_and_the_old_upload_is_aborted() {
 }
 
 #[tokio::test]
+async fn an_upload_on_another_condition_begins_again() {
+    let begun = begun().await;
+    // The upload would replace this object.
+    begun.target.save("b", "of another program").await.unwrap();
+    let error = begun.copy().create_new().await.unwrap_err();
+    assert_eq!((error.kind(), begun.recorder.count()), (ErrorKind::AlreadyExists, 2));
+    assert_eq!(begun.target.open("b").await.unwrap().text().await.unwrap(), "of another program");
+    assert_eq!(uploads(&begun.target).await, 0);
+}
+
+#[tokio::test]
 async fn a_source_that_is_small_now_is_streamed_and_the_old_upload_is_aborted() {
     let begun = begun().await;
     begun.source.save("a", "small").await.unwrap();

@@ -1,16 +1,18 @@
 //! A sync makes the destination have what the source has.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use storage_core::{ErrorKind, Memory, Metadata, Operation, Storage};
+use storage_core::{Error, ErrorKind, Memory, Metadata, Operation, Storage};
 use storage_fs::Fs;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
-    Bandwidth, Comparison, Concurrency, Directory, Ended, Existing, LostMetadata, Side, sync,
+    Bandwidth, Comparison, Concurrency, Directory, Ended, Existing, LostMetadata, Side,
+    SyncOptions, sync,
 };
 use tokio::time::Instant;
 
-use crate::doubles::without_metadata;
+use crate::doubles::{relisted, without_metadata};
 use crate::support::{
     Events, changed, deleting, disk, fill, fill_numbered, keys, memory, text, texts, whole,
 };
@@ -301,4 +303,40 @@ async fn no_more_objects_than_the_limit_are_copied_at_a_time() {
         held.release();
     }
     assert_eq!(running.await.unwrap().unwrap().counts.new, 10);
+}
+
+#[tokio::test]
+async fn what_remains_is_reported_once_when_both_listings_have_ended() {
+    let source = memory(&[("a", "1"), ("b", "22"), ("c", "333"), ("d", "same")]).await;
+    let target = memory(&[("d", "same")]).await;
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&reported);
+    let summary = sync(&whole(&source), &whole(&target), SyncOptions::new())
+        .concurrency(Concurrency::Fixed(1))
+        .on_remaining(Arc::new(move |remaining| sink.lock().unwrap().push(remaining)))
+        .await
+        .unwrap();
+    assert_eq!((summary.counts.new, summary.counts.same, summary.counts.bytes), (3, 1, 6));
+    let reported = reported.lock().unwrap();
+    let [remaining] = reported.as_slice() else { panic!("{reported:?}") };
+    // One copy was under way at most, and may have ended.
+    assert!((2..=3).contains(&remaining.objects), "{remaining:?}");
+    assert!((5..=6).contains(&remaining.bytes), "{remaining:?}");
+}
+
+#[tokio::test]
+async fn objects_that_wait_are_copied_although_a_listing_breaks_off() {
+    let source = memory(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    let broken = relisted(&source, |mut items| {
+        items.push(Err(Error::new(ErrorKind::Timeout, "page 2")));
+        items
+    });
+    let target = Memory::storage();
+    let summary = sync(&whole(&broken), &whole(&target), SyncOptions::new())
+        .concurrency(Concurrency::Fixed(1))
+        .on_remaining(Arc::new(|_| panic!("the listing has not ended")))
+        .await
+        .unwrap();
+    assert!(matches!(summary.ended, Ended::Broken(..)), "{summary:?}");
+    assert_eq!(keys(&target).await, ["a", "b", "c"]);
 }

@@ -6,7 +6,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::output;
 use crate::resolver::{Purpose, Resolver};
-use crate::syncing::job::{self, JobLocation};
+use crate::syncing::inventory::SourceInventory;
+use crate::syncing::job::{self, JobArgs, JobLocation};
 use crate::syncing::options::OptionArgs;
 use crate::syncing::sides::Sides;
 
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LOC")]
     inventory: Option<Location>,
     #[command(flatten)]
+    lease: JobArgs,
+    #[command(flatten)]
     what: OptionArgs,
     /// The directory to copy from
     #[arg(value_name = "SRC")]
@@ -52,30 +55,16 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let at = job::directory(resolver, &args.at.job)?;
     let options = args.what.options(filter, args.what.delete);
     let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let spec = args.lease.apply(spec);
     let borders = match &args.inventory {
-        Some(manifest) => Some(inventory_borders(resolver, manifest, &sides, args.shards).await?),
+        Some(manifest) => {
+            let inventory = SourceInventory::open(resolver, manifest, &sides).await?;
+            Some(inventory.borders(&sides, args.shards).await?)
+        }
         None => None,
     };
     let job = job::plan(&at, spec, &sides, args.shards, borders).await?;
     let status = job.status().await.map_err(|error| job::failure(&at, &error))?;
     output::print(&format!("{at}: {} shards", status.shards.len()))?;
     Ok(ExitStatus::Success)
-}
-
-/// Returns the borders of shards by an inventory, as names below the source.
-async fn inventory_borders(
-    resolver: &mut Resolver,
-    manifest: &Location,
-    sides: &Sides,
-    shards: usize,
-) -> Result<Vec<String>, Failure> {
-    let place = resolver.resolve(manifest, Purpose::Existing)?;
-    let failure = |error: anystorage::Error| place.failure(&error);
-    let inventory = anystorage::transfer::Inventory::open(&place.storage, place.key()?);
-    let inventory = inventory.await.map_err(failure)?;
-    let borders = inventory.borders(shards).await.map_err(failure)?;
-    let prefix = sides.from.prefix().as_str();
-    // Keys of the bucket that are not below the source are no borders of it.
-    let names = borders.iter().filter_map(|key| key.as_str().strip_prefix(prefix));
-    Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }

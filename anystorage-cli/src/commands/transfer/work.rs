@@ -10,7 +10,7 @@ use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::progress::Progress;
 use crate::resolver::{Purpose, Resolver};
-use crate::syncing::job::{self, JobArgs, JobLocation};
+use crate::syncing::job::{self, JobLocation};
 use crate::syncing::options::LimitArgs;
 use crate::syncing::sides::Sides;
 
@@ -27,8 +27,8 @@ Examples:
   seq 0 7 | parallel -j8 anystorage transfer work --job state:jobs/media --index {} --of 8
 
 Exit codes: 0 nothing is left; 1 keys failed (anystorage transfer failed lists them), or a guard
-refused to delete; 2 wrong usage or configuration; 75 interrupted, or a service is unavailable: run
-again.")]
+refused to delete; 2 wrong usage or configuration; 75 interrupted, a service is unavailable, or
+the plan is not complete yet: run again.")]
 pub(crate) struct Args {
     #[command(flatten)]
     at: JobLocation,
@@ -40,8 +40,6 @@ pub(crate) struct Args {
     of: u32,
     #[command(flatten)]
     limits: LimitArgs,
-    #[command(flatten)]
-    lease: JobArgs,
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -59,7 +57,6 @@ pub(crate) async fn run(
     let options = spec.options().map_err(|error| job::failure(&at, &error))?;
     job::refuse_specials(&sides, &options.filter, options.delete.is_some()).await?;
     let progress = Progress::keys();
-    let job = args.lease.apply(job);
     let work = job.work(&sides.from, &sides.to).index(args.index, args.of).stop(stop.clone());
     let mut work = job::limited(work, args.limits);
     if let Some(on_bytes) = progress.on_bytes() {
@@ -74,7 +71,7 @@ pub(crate) async fn run(
 
 /// Prints a failure at once, because the log of an engine is read while it runs.
 fn record(progress: &Progress, sides: &Sides, event: &KeyEvent<'_>) {
-    progress.count_key(event.key);
+    progress.count_key(event.key, event.size);
     if let (Outcome::Failed, Some(error)) = (event.outcome, event.error) {
         progress.suspend(|| Failure::local(&sides.at(event.key), error).report());
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Operation, Result};
+use crate::internal::random_fraction;
 
 /// The longest wait that a backend can request (60 s).
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -49,12 +50,6 @@ impl Backoff {
         // The jitter is added, because the backend may request the same wait from many clients.
         requested.unwrap_or_default().min(MAX_RETRY_AFTER).saturating_add(jitter)
     }
-}
-
-/// Returns a random number from 0 to 1. Returns 1, for the longest wait, if the system provides no
-/// random numbers.
-fn random_fraction() -> f64 {
-    getrandom::u64().map_or(1.0, |random| random as f64 / u64::MAX as f64)
 }
 
 /// Returns whether a result is an error after which the call can be repeated.

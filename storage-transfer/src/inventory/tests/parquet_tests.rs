@@ -164,3 +164,19 @@ async fn borders_of_parquet_need_only_the_keys() {
     let inventory = Inventory::open(&storage, MANIFEST).await.unwrap();
     assert_eq!(inventory.borders(5).await.unwrap(), ["a", "b"]);
 }
+
+#[tokio::test]
+async fn a_first_copy_by_an_inventory_in_parquet_copies_each_object_of_the_directory() {
+    let rows = [
+        ("site/b", true, false, Some(1)),
+        ("site/old", false, false, Some(1)),
+        ("site/a+ é", true, false, Some(1)),
+        ("elsewhere", true, false, Some(1)),
+    ];
+    let file = parquet(SCHEMA, &rows, 2, Compression::SNAPPY);
+    let storage = inventory("Parquet", SCHEMA, &[file]).await;
+    let objects = [("site/a+ é", "a"), ("site/b", "b"), ("site/old", ""), ("elsewhere", "")];
+    let (target, counts) = first_copy(&storage, &objects).await;
+    assert_eq!(list(&target).await, ["a+ é", "b"]);
+    assert_eq!((counts.new, counts.vanished, counts.failed), (2, 0, 0));
+}
