@@ -147,6 +147,17 @@ async fn a_publish_that_dies_at_any_write_is_repaired_by_the_next() {
     at_every_write(Fault::Dies, publish_again).await;
 }
 
+/// Its pages have the sizes of those of the interrupted publish.
+async fn publish_the_site_before(scene: &Scene) {
+    publish(&site("v1"), &scene.storage, &scene.options()).await.unwrap();
+    assert_shows(&scene.storage, &site("v1")).await;
+}
+
+#[tokio::test]
+async fn a_publish_that_dies_at_any_write_is_undone_by_a_publish_of_the_site_before() {
+    at_every_write(Fault::Dies, publish_the_site_before).await;
+}
+
 #[tokio::test]
 async fn a_publish_that_dies_between_two_pages_is_undone_by_a_rollback() {
     let scene = Scene::new().await;
