@@ -210,6 +210,13 @@ fn replaced(key: &Key) -> Error {
     Error::new(ErrorKind::PreconditionFailed, message).with_key(key.as_str())
 }
 
+/// Returns what a listing contains about an object.
+pub(crate) fn entry(meta: ObjectMeta) -> ObjectEntry {
+    let mut entry = ObjectEntry::new(meta.key, meta.size);
+    (entry.etag, entry.last_modified) = (meta.etag, meta.last_modified);
+    entry
+}
+
 /// Whether an object still is the version that was listed, as far as the listing shows. Without
 /// ETags, as on a local disk, that is its size and time.
 pub(crate) fn is_listed_version(listed: &ObjectEntry, now: &ObjectMeta) -> bool {

@@ -1,4 +1,5 @@
 //! [`KeyList`]: keys that are read from a file, one a line, or from JSON lines with a field `key`.
+//! A name of a file may look like JSON, so the first line decides about the whole list.
 
 use std::fmt;
 use std::io;
@@ -24,11 +25,15 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// it, or at a NUL byte (`find -print0`); neither can be part of a key. Empty lines are skipped. No
 /// other character is removed, except a byte order mark at the beginning.
 ///
-/// A line that begins with `{"` and is a JSON object with a text field `key` contains the key in
-/// that field; its other fields are ignored. So the files of failed keys and the reports of a
-/// transfer can be read again. A key that is itself such an object must be written as JSON.
+/// If the first line ends at a line feed and is a JSON object with a text field `key`, all lines
+/// are such objects, and their other fields are ignored. So the files of failed keys and the
+/// reports of a transfer can be read again. In any other list, a line that looks like JSON is a
+/// key.
 ///
 /// # Errors
+/// If one line of a list of JSON objects is something else, the last item is an error of the kind
+/// `InvalidInput`: the list may be one of names, the first of which looks like JSON.
+///
 /// A line that is not a key is an error item with the number of the line. Its
 /// [`listing_continues`](Error::listing_continues) is `true`, and the next lines follow. Kinds:
 /// `InvalidKey`, and `InvalidInput` for a line of more than 64 KiB or one that is not UTF-8. If the
@@ -41,8 +46,10 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// use futures_util::TryStreamExt;
 /// use storage_transfer::KeyList;
 ///
-/// let text = "a/b.png\n{\"key\":\"c.png\",\"error\":\"Timeout\"}\n";
+/// let text = "{\"key\":\"c.png\",\"error\":\"Timeout\"}\n";
 /// let keys: Vec<_> = KeyList::new(text.as_bytes(), "failed.jsonl").try_collect().await?;
+/// assert_eq!(keys, ["c.png"]);
+/// let keys: Vec<_> = KeyList::new("a/b.png\nc.png\n".as_bytes(), "keys").try_collect().await?;
 /// assert_eq!(keys, ["a/b.png", "c.png"]);
 /// # Ok(()) }
 /// ```
@@ -53,6 +60,10 @@ pub struct KeyList<R> {
     line: Vec<u8>,
     line_number: u64,
     is_too_long: bool,
+    /// Whether all lines are JSON objects. Decided by the first line that is not empty.
+    is_json: Option<bool>,
+    /// Whether a line of a list of JSON objects is something else.
+    is_broken: bool,
     is_finished: bool,
 }
 
@@ -66,6 +77,8 @@ impl<R> KeyList<R> {
             line: Vec::new(),
             line_number: 1,
             is_too_long: false,
+            is_json: None,
+            is_broken: false,
             is_finished: false,
         }
     }
@@ -93,12 +106,12 @@ impl<R> KeyList<R> {
         let context = |error: Error| {
             error
                 .with_context(&format!("{}, line {number}", self.name))
-                .with_listing_continues(true)
+                .with_listing_continues(!self.is_broken)
         };
         item.map(|key| key.map_err(context))
     }
 
-    fn parse_line(&self, separator: u8) -> Result<Option<Key>> {
+    fn parse_line(&mut self, separator: u8) -> Result<Option<Key>> {
         let line = match self.line.as_slice() {
             // A name that ends at a NUL byte may end in any other character.
             [line @ .., b'\r'] if separator == b'\n' => line,
@@ -115,7 +128,18 @@ impl<R> KeyList<R> {
             let message = "the line is not UTF-8, and keys are";
             Error::new(ErrorKind::InvalidInput, message).with_key(shortened(line))
         })?;
-        Key::new(key_of_json(text).unwrap_or_else(|| text.to_owned())).map(Some)
+        let from_json = key_of_json(text);
+        let is_json = *self.is_json.get_or_insert(separator == b'\n' && from_json.is_some());
+        match (is_json, from_json) {
+            (true, Some(key)) => Key::new(key).map(Some),
+            (false, _) => Key::new(text).map(Some),
+            (true, None) => {
+                self.is_broken = true;
+                let message = "the first line is a JSON object with a key, and this one is not: \
+                               separate names of files with NUL bytes (find -print0)";
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
     }
 }
 
@@ -174,7 +198,9 @@ impl<R: AsyncBufRead + Unpin> Stream for KeyList<R> {
             };
             self.is_finished = separator.is_none();
             // The last line may end without a line feed.
-            if let Some(item) = self.end_line(separator.unwrap_or(b'\n')) {
+            let item = self.end_line(separator.unwrap_or(b'\n'));
+            self.is_finished |= self.is_broken;
+            if let Some(item) = item {
                 return Poll::Ready(Some(item));
             }
         }
@@ -279,8 +305,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn in_a_list_of_names_a_name_that_looks_like_json_is_a_key() {
+        let record = "{\"key\":\"victim\"}";
+        assert_eq!(keys(format!("a\n{record}\n")).await, ["a", record]);
+        assert_eq!(keys(format!("{record}\0a\0")).await, [record, "a"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_ends_with_an_error_if_only_its_first_lines_are_json() {
+        let items = read("{\"key\":\"victim\"}\na\nb\n").await;
+        assert_eq!((items.len(), items[0].as_ref().unwrap().as_str()), (2, "victim"));
+        let error = items[1].as_ref().unwrap_err();
+        assert_eq!((error.kind(), error.listing_continues()), (ErrorKind::InvalidInput, false));
+        assert!(error.to_string().contains("keys, line 2: "), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_line_that_is_not_a_key_is_an_error_with_its_number_and_the_rest_follows() {
-        let text = b"a\n\n/b\n\xff\n{\"key\":\"c/\"}\nd\n".as_slice();
+        let text = b"a\n\n/b\n\xff\nc/\nd\n".as_slice();
         let items = read(text).await;
         let errors: Vec<_> = items.iter().filter_map(|item| item.as_ref().err()).collect();
         let shown: Vec<_> = errors.iter().map(ToString::to_string).collect();

@@ -6,10 +6,10 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use storage_core::{Key, ObjectEntry, Result};
 
+use crate::compare::entry;
 use crate::directory::Directory;
 use crate::listing::{Listing, NameRange};
 use crate::merge::{Merge, Pair, Side, Step};
-use crate::sync::act::entry;
 
 /// How many keys of a list are looked up at a time.
 const LOOKUPS: usize = 32;

@@ -93,6 +93,7 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let sides = Sides::resolve(&mut resolver, locations, Purpose::NewDirectory)?;
     let filter = args.what.filters.build()?;
     sides.refuse_overlap(&filter)?;
+    sides.refuse_backup(args.what.backup.as_deref(), &filter)?;
     if let Some(at) = &args.job.job {
         return run_job(&args, &mut resolver, &sides, (at, filter), stop).await;
     }

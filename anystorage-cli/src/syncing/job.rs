@@ -105,7 +105,7 @@ pub(crate) async fn plan(
     refuse_inside(place, sides)?;
     let both = (&sides.from, &sides.to);
     let warnings = Job::warnings(both.0, both.1).await;
-    for (side, warning) in warnings.map_err(|error| sides.source.failure(&error))? {
+    for (side, warning) in warnings.map_err(|error| failure(&sides.source, &error))? {
         let place = if side == Side::Source { &sides.source } else { &sides.target };
         verbosity::note(&format!("{place}: {warning}"));
     }

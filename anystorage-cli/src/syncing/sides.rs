@@ -72,9 +72,31 @@ impl Sides {
         format!("{source}{key} -> {target}{key}")
     }
 
-    /// Returns the local directory of the source, if it is one.
+    /// Returns the local directory of the source, if it is one: a path, or a part of a storage with
+    /// the driver `fs`.
     pub(crate) fn local_source(&self) -> Option<std::path::PathBuf> {
-        self.source.local.then(|| local_path(&self.source))
+        let is_local = self.source.local || self.source.storage.info().name == "fs";
+        is_local.then(|| local_path(&self.source))
+    }
+
+    /// Fails if the backup directory and the source contain each other, because a backup would
+    /// replace an object of the source. The engine checks this too, but a path may lead to a
+    /// directory through symlinks.
+    pub(crate) fn refuse_backup(
+        &self,
+        backup: Option<&str>,
+        filter: &Filter,
+    ) -> Result<(), Failure> {
+        let Some(backup) = backup else { return Ok(()) };
+        let backup = self.target.or_below(backup).directory()?;
+        let in_source = path_below(&self.source, &backup)
+            .is_some_and(|path| path.is_empty() || filter.may_admit_below(&path));
+        if !in_source && path_below(&backup, &self.source).is_none() {
+            return Ok(());
+        }
+        let message = "the backup directory and the source contain each other; nothing was \
+                       changed: choose another --backup";
+        Err(Failure::at(self, &Error::new(ErrorKind::Conflict, message)))
     }
 }
 

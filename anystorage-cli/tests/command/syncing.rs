@@ -468,6 +468,43 @@ fn what_the_destination_has_under_the_name_of_a_symlink_is_not_deleted() {
 }
 
 #[test]
+fn symlinks_of_a_named_local_storage_fail_and_keep_what_the_destination_has() {
+    let sandbox = sandbox(&["a"]);
+    symlink("elsewhere", sandbox.path("media/photos")).unwrap();
+    sandbox.put("backup:photos/1", "x");
+    let run = sandbox.run(&["sync", "--delete", "media:", "backup:"]);
+    assert!(ended(&run, 1).contains("media:photos: a symlink, not copied"), "{}", run.err);
+    assert_eq!(backup(&sandbox), "a\nphotos/1\n");
+}
+
+#[test]
+fn a_backup_directory_that_is_the_source_is_refused_although_it_has_another_name() {
+    let sandbox = sandbox(&["old/f", "f"]);
+    let source = sandbox.path("media/old");
+    let run = sandbox.run(&[
+        "sync",
+        "--exclude=/old/",
+        "--backup=old",
+        source.to_str().unwrap(),
+        "media:",
+    ]);
+    assert!(ended(&run, 1).contains("the backup directory and the source"), "{}", run.err);
+}
+
+#[test]
+fn a_name_that_looks_like_json_is_a_key_in_a_list_of_names() {
+    let sandbox = sandbox(&["{\"key\":\"victim\"}", "other"]);
+    sandbox.put("backup:victim", "x");
+    sandbox.write("names", "{\"key\":\"victim\"}\0other\0");
+    ended(&sandbox.run(&["sync", "--delete", "--keys-from=names", "media:", "backup:"]), 0);
+    assert_eq!(backup(&sandbox), "other\nvictim\n{\"key\":\"victim\"}\n");
+    sandbox.write("names", "{\"key\":\"victim\"}\nother\n");
+    let run = sandbox.run(&["sync", "--delete", "--keys-from=names", "media:", "backup:"]);
+    assert_ne!(run.code, Some(0), "{}", run.err);
+    assert!(backup(&sandbox).contains("victim\n"));
+}
+
+#[test]
 fn an_unreadable_file_and_directory_fail_and_nothing_there_is_deleted() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = sandbox(&["a", "closed/b", "file", "z"]);
@@ -546,6 +583,10 @@ fn a_service_that_is_unavailable_has_an_exit_code_of_its_own() {
         let run = sandbox.run(&["sync", "--delete", source, target]);
         assert!(ended(&run, 75).contains("nothing was deleted"), "{}", run.err);
         ended(&sandbox.run(&["check", source, target]), 75);
+    }
+    for arguments in [&["transfer", "plan"][..], &["sync"]] {
+        let job = [arguments, &["--job", "./state", "bucket:", "media:"]].concat();
+        ended(&sandbox.run(&job), 75);
     }
     assert!(!peer.requests().is_empty());
     assert_eq!(sandbox.read("media/a"), "a");

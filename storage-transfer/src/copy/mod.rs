@@ -13,8 +13,10 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use storage_core::{
     ETag, Error, ErrorKind, IntoKey, Key, Metadata, Object, ObjectEntry, ObjectMeta, OpenOptions,
-    Result, SaveMode, SaveOptions, Storage,
+    Operation, Result, SaveMode, SaveOptions, Storage,
 };
+
+use crate::compare::{entry, is_listed_version};
 
 pub use metadata::LostMetadata;
 pub use meter::{Bandwidth, OnBytes};
@@ -22,6 +24,9 @@ pub use server_side::ServerSideCopy;
 pub use unfinished::{UnfinishedCopy, UploadRecorder};
 
 use meter::Meter;
+
+/// How often a file that changed while it was copied is copied again.
+const MAX_CHANGES: u32 = 3;
 
 /// Objects of this size and larger are copied in parts, where both sides allow it.
 const LARGE: u64 = 64 * 1024 * 1024;
@@ -68,7 +73,10 @@ type MapMetadata<'a> = Box<dyn Fn(&Metadata) -> Metadata + Send + Sync + 'a>;
 /// A copy of one object that has not begun yet. Await it.
 ///
 /// - **One version.** The bytes and the metadata of the copy belong to one version of the source,
-///   also if the source is replaced meanwhile and the copy has many parts.
+///   also if the source is replaced meanwhile and the copy has many parts. A local file may be
+///   written in place while it is read, which no driver can prevent. So it is looked up after the
+///   copy, and copied again if it has changed, up to three times. Then the copy fails with
+///   `PreconditionFailed`, and the destination may have a mix.
 /// - **All or nothing.** A reader of the destination sees the object that was there, or the whole
 ///   copy. A copy that fails, or whose future is dropped, leaves no object. Without
 ///   [`resumable`](Self::resumable) it also leaves no unfinished upload.
@@ -239,31 +247,27 @@ impl<'a> ObjectCopy<'a> {
             let message = "a copy has the key that its caller names: use create_new";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let job = Job::new(self)?;
-        if let Some(copied) = server_side::try_copy(&job).await? {
-            job.abandon_unfinished().await;
-            return Ok(copied);
-        }
-        let object = match job.source.open_with(&job.from, job.open_options()).await {
-            Ok(object) => object,
-            Err(error) => {
-                if error.is_not_found() {
-                    job.abandon_unfinished().await;
-                }
-                return Err(error);
+        let mut job = Job::new(self)?;
+        let mut changes = 0;
+        loop {
+            let (copied, is_file) = job.copy_once().await?;
+            if !is_file || job.is_unchanged(&copied).await? {
+                return Ok(copied);
             }
-        };
-        // A local file is one read after another anyway. In parts it can be continued.
-        if (object.file().is_none() || job.options.recorder.is_some())
-            && let Some(plan) = parts::plan(&job, object.meta())
-        {
-            // Each part is opened by itself, so this body is not needed.
-            drop(object);
-            return parts::copy(&job, plan).await;
+            changes += 1;
+            if changes > MAX_CHANGES || job.options.version.is_some() {
+                return Err(changed_meanwhile(&job.from));
+            }
+            job.replace(&copied);
         }
-        job.abandon_unfinished().await;
-        job.stream(object).await
     }
+}
+
+fn changed_meanwhile(key: &Key) -> Error {
+    let message = "the file changed while it was copied; copy it again";
+    Error::new(ErrorKind::PreconditionFailed, message)
+        .with_operation(Operation::Open)
+        .with_key(key.as_str())
 }
 
 /// A copy with checked keys.
@@ -282,6 +286,54 @@ impl<'a> Job<'a> {
         let to = std::mem::replace(&mut options.to, unset())?;
         let (source, target) = (options.source.clone(), options.target.clone());
         Ok(Self { source, from, target, to, options })
+    }
+
+    /// Copies the object once. Returns whether its bytes came from a local file.
+    async fn copy_once(&self) -> Result<(Copied, bool)> {
+        let job = self;
+        if let Some(copied) = server_side::try_copy(job).await? {
+            job.abandon_unfinished().await;
+            return Ok((copied, false));
+        }
+        let object = match job.source.open_with(&job.from, job.open_options()).await {
+            Ok(object) => object,
+            Err(error) => {
+                if error.is_not_found() {
+                    job.abandon_unfinished().await;
+                }
+                return Err(error);
+            }
+        };
+        let is_file = object.file().is_some();
+        // A local file is one read after another anyway. In parts it can be continued.
+        if (!is_file || job.options.recorder.is_some())
+            && let Some(plan) = parts::plan(job, object.meta())
+        {
+            // Each part is opened by itself, so this body is not needed.
+            drop(object);
+            return Ok((parts::copy(job, plan).await?, is_file));
+        }
+        job.abandon_unfinished().await;
+        Ok((job.stream(object).await?, is_file))
+    }
+
+    /// Returns whether the source still is the version that was copied. The look comes after the
+    /// end of the copy, so that a later change has a later time than the copy, which a sync
+    /// detects. A source that is gone has not changed.
+    async fn is_unchanged(&self, copied: &Copied) -> Result<bool> {
+        match self.source.stat(&self.from).await {
+            Ok(now) => Ok(is_listed_version(&entry(copied.source.clone()), &now)),
+            Err(error) if error.is_not_found() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Prepares another copy, which replaces the one before.
+    fn replace(&mut self, before: &Copied) {
+        let etag = before.target.as_ref().and_then(ObjectMeta::strong_etag);
+        self.options.mode =
+            etag.map_or(SaveMode::Overwrite, |etag| SaveMode::IfMatch(etag.clone()));
+        self.options.unfinished = None;
     }
 
     /// Returns the metadata of the copy, and why fields were dropped.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage_core::{ETag, Result};
+use storage_core::{ETag, Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use crate::directory::Directory;
@@ -33,6 +33,32 @@ struct Seen {
     /// When this version was seen first, on the clock of this process: the clocks of other machines
     /// do not matter.
     since: Instant,
+}
+
+/// Fails with `Integrity` if the document of a shard was lost, so that its keys would be forgotten:
+/// each shard begins where another one ends.
+fn check_all_keys_have_shards(shards: &[ShardDocument]) -> Result<()> {
+    let mut ranges: Vec<_> = shards.iter().map(|shard| (&shard.after, &shard.until)).collect();
+    ranges.sort();
+    let mut end = &None;
+    for (position, (after, until)) in ranges.iter().enumerate() {
+        if *after != end || (position > 0 && end.is_none()) {
+            return Err(lost_shard(end));
+        }
+        end = until;
+    }
+    match (ranges.is_empty(), end) {
+        (false, None) => Ok(()),
+        _ => Err(lost_shard(end)),
+    }
+}
+
+fn lost_shard(after: &Option<String>) -> Error {
+    let begin = after.as_deref().unwrap_or_default();
+    let message = format!(
+        "the document of the shard with the keys after {begin:?} is missing: plan another job"
+    );
+    Error::new(ErrorKind::Integrity, message)
 }
 
 /// What a worker found.
@@ -92,7 +118,9 @@ impl Claims {
             return Ok(Found::Busy);
         }
         let settled = self.seen.values().map(|seen| &seen.shard.value);
-        Ok(Found::Settled(settled.filter(|shard| self.counts(shard)).cloned().collect()))
+        let settled: Vec<_> = settled.filter(|shard| self.counts(shard)).cloned().collect();
+        check_all_keys_have_shards(&settled)?;
+        Ok(Found::Settled(settled))
     }
 
     /// Takes the second half of what is left of a shard that another worker has. Returns whether

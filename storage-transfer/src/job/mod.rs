@@ -371,7 +371,8 @@ async fn lacks_versions(source: &Directory) -> Result<bool> {
             // The ETag of a file is weak for a moment after a change.
             Some(etag) => etag.is_weak() && !is_new(&meta),
         }),
-        Err(error) if error.is_not_found() => Ok(false),
+        // The objects of the job are copied one by one, and this one may fail alone.
+        Err(error) if !error.is_retryable() => Ok(false),
         Err(error) => Err(error),
     }
 }

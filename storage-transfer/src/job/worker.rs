@@ -341,7 +341,7 @@ impl Worker {
     async fn refusal(&self, counts: &Counts) -> Result<Option<Refusal>> {
         let options = &self.shared.options;
         let Some(delete) = options.delete else { return Ok(None) };
-        match sync::refusal(options, delete, counts) {
+        match sync::refusal(options, delete, counts, counts.source_objects > 0) {
             None if self.is_source_empty().await? => Ok(Some(Refusal::EmptySource)),
             refused => Ok(refused),
         }

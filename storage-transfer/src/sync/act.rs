@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use storage_core::{
-    Error, ErrorKind, Key, ObjectEntry, ObjectMeta, Operation, Result, SaveMode, SaveOptions,
-    Storage,
+    Error, ErrorKind, Key, ObjectEntry, Operation, Result, SaveMode, SaveOptions, Storage,
 };
 
-use crate::compare::{self, Compared, Comparison, Evidence, Reading};
+use crate::compare::{self, Compared, Comparison, Evidence, Reading, entry};
 use crate::copy::{Copied, copy};
 use crate::event::{KeyEvent, Outcome};
 use crate::headers::HeaderRule;
@@ -304,12 +303,6 @@ async fn current(storage: &Storage, listed: &Option<ObjectEntry>) -> Result<Opti
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-pub(crate) fn entry(meta: ObjectMeta) -> ObjectEntry {
-    let mut entry = ObjectEntry::new(meta.key, meta.size);
-    (entry.etag, entry.last_modified) = (meta.etag, meta.last_modified);
-    entry
 }
 
 /// Compares again after another program has written the destination. It may have copied the same

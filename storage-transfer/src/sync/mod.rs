@@ -71,7 +71,8 @@ pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Syn
 /// If the future is dropped, copies under way are dropped; each has happened or not. Run it again.
 ///
 /// # Errors
-/// - `Conflict` if one directory contains the other, unless the filter excludes it.
+/// - `Conflict` if one directory contains the other, unless the filter excludes it; also for the
+///   backup directory and the source.
 /// - `InvalidInput` if the comparison is impossible between these drivers, or if
 ///   [`source_entries`](Self::source_entries) is set together with deletions or
 ///   [`keys`](Self::keys).
@@ -173,6 +174,7 @@ impl Synchronize {
     async fn run(self) -> Result<SyncSummary> {
         check(&self.shared)?;
         let (source, target) = self.shared.directories();
+        let has_keys = self.keys.is_some();
         let steps = match (self.source_entries, self.keys) {
             (None, keys) => Steps::begin(source, target, keys),
             (Some(entries), None) if self.shared.options.delete.is_none() => {
@@ -183,7 +185,7 @@ impl Synchronize {
         let shared = Arc::new(self.shared);
         let mut pass = Pass::new(&shared, None);
         let ended = pass.run(steps).await?;
-        finish(&shared, pass, ended).await
+        finish(&shared, pass, ended, has_keys).await
     }
 }
 
@@ -203,18 +205,37 @@ pub(crate) fn check(shared: &Shared) -> Result<()> {
         return Err(Error::new(ErrorKind::PermissionDenied, message));
     }
     match &options.backup {
-        // The name of a directory is valid if it is one as a key.
-        Some(backup) => Key::new(backup.trim_end_matches('/')).map(drop),
+        Some(backup) => check_backup(shared, backup),
         None => Ok(()),
     }
 }
 
+/// Checks that the backup directory has a valid name and shares no object with the source.
+fn check_backup(shared: &Shared, backup: &str) -> Result<()> {
+    // The name of a directory is valid if it is one as a key.
+    Key::new(backup.trim_end_matches('/'))?;
+    let path = format!("{}{backup}", shared.target.prefix().as_str());
+    let directory = Directory::new(shared.target.storage(), &path)?;
+    let in_source = shared.source.path_of(&directory);
+    let is_compared =
+        |path: &String| path.is_empty() || shared.options.filter.may_admit_below(path);
+    if in_source.as_ref().is_some_and(is_compared) || directory.path_of(&shared.source).is_some() {
+        let message = "the backup directory and the source contain each other: choose another \
+                       backup directory; nothing was changed";
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    Ok(())
+}
+
 /// Deletes the extras if that is safe.
-async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary> {
+async fn finish(shared: &Shared, pass: Pass, ended: Ended, has_keys: bool) -> Result<SyncSummary> {
     let Pass { mut counts, extras, unknown_source, failed_ranges, .. } = pass;
     let mut refused = None;
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
-        refused = refusal(&shared.options, delete, &counts);
+        // A list of keys may contain nothing but extras, although the source has other objects.
+        let has_objects = counts.source_objects > 0
+            || (has_keys && counts.extra > 0 && has_objects(&shared.source).await?);
+        refused = refusal(&shared.options, delete, &counts, has_objects);
     }
     if extras.len() > 0 {
         let extras = extras.finish().await?;
@@ -242,16 +263,29 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended) -> Result<SyncSummary
     Ok(SyncSummary { counts, ended, refused })
 }
 
+/// Returns whether a directory has an object.
+async fn has_objects(directory: &Directory) -> Result<bool> {
+    let mut entries = directory.storage().list(directory.prefix().as_str()).entries();
+    loop {
+        match entries.next_object().await {
+            Ok(found) => return Ok(found.is_some()),
+            Err(error) if error.listing_continues() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Returns why no extra may be deleted.
 pub(crate) fn refusal(
     options: &SyncOptions,
     delete: DeleteExtras,
     counts: &Counts,
+    source_has_objects: bool,
 ) -> Option<Refusal> {
     if counts.extra == 0 {
         return None;
     }
-    if counts.source_objects == 0 && !options.allow_empty_source {
+    if !source_has_objects && !options.allow_empty_source {
         return Some(Refusal::EmptySource);
     }
     let is_allowed = delete.max.is_none_or(|max| max.allows(counts.extra, counts.target_objects));

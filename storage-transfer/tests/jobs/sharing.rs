@@ -40,6 +40,22 @@ async fn a_job_that_is_done_begins_a_new_pass() {
     sides.assert_equal().await;
 }
 
+#[tokio::test]
+async fn a_job_that_has_lost_the_document_of_a_shard_is_not_done() {
+    let sides = Sides::with_objects(5_000).await;
+    for lost in [0, 1, 2] {
+        let state = Memory::storage();
+        let sides = Sides { state, ..sides.clone() };
+        let job = sides.plan(&SyncOptions::new(), 4).await;
+        let shards = sides.documents("shards/").await;
+        assert!(shards.len() >= 3, "{shards:?}");
+        sides.state.delete(shards[lost].as_str()).await.unwrap();
+        let error = job.work(&sides.from(), &sides.to()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{lost}");
+        assert!(error.message().contains("is missing"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_workers_copy_each_object_once() {
     let sides = Sides::with_objects(20_000).await;

@@ -246,6 +246,67 @@ async fn a_copy_in_parts_reads_no_more_bodies_than_parts() {
     assert_eq!(bodies.most(), 1);
 }
 
+/// Copies a file of two blocks from a disk. After each block that was read, the test may change the
+/// file.
+async fn copied_while(
+    change: impl Fn(&std::path::Path, u64) + Send + Sync + 'static,
+) -> (storage_core::Result<storage_transfer::Copied>, String) {
+    let ((root, source), target) = (disk(), Memory::storage());
+    source.save("a", "A".repeat(8 * BLOCK)).await.unwrap();
+    let (path, calls) = (root.path().join("a"), AtomicU64::new(0));
+    let on_bytes = move |_| change(&path, calls.fetch_add(1, Ordering::SeqCst));
+    let copied = copy(&source, "a", &target, "b").on_bytes(Arc::new(on_bytes)).await;
+    let text = target.open("b").await.unwrap().text().await.unwrap();
+    (copied, text)
+}
+
+/// More bytes than one read of a file.
+const BLOCK: usize = 1024 * 1024;
+
+/// Writes a file in place, as an editor that keeps the inode.
+fn write_in_place(path: &std::path::Path, byte: &str) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all(byte.repeat(8 * BLOCK).as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_in_place_while_it_is_copied_is_copied_again() {
+    let (copied, text) = copied_while(|path, call| {
+        if call == 0 {
+            write_in_place(path, "B");
+        }
+    })
+    .await;
+    copied.unwrap();
+    assert!(text == "B".repeat(8 * BLOCK), "the copy is a mix of two versions");
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_while_it_is_copied_is_copied_again() {
+    let (copied, text) = copied_while(|path, call| {
+        if call == 0 {
+            let new = path.with_extension("new");
+            std::fs::write(&new, "B".repeat(8 * BLOCK)).unwrap();
+            std::fs::rename(&new, path).unwrap();
+        }
+    })
+    .await;
+    copied.unwrap();
+    assert!(text == "B".repeat(8 * BLOCK), "a sync would take the old version for the new one");
+}
+
+#[tokio::test]
+async fn the_copy_of_a_file_that_keeps_changing_fails() {
+    let (copied, _) = copied_while(|path, call| {
+        write_in_place(path, if call % 2 == 0 { "B" } else { "C" });
+    })
+    .await;
+    let error = copied.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    assert!(error.message().contains("changed while it was copied"), "{error}");
+}
+
 #[tokio::test]
 async fn a_copy_that_is_dropped_leaves_no_upload() {
     let source = Memory::storage();

@@ -1,10 +1,11 @@
 //! Extras are deleted only where that is certainly safe.
 
-use storage_core::{Entry, ErrorKind, Memory, Operation};
+use futures_util::StreamExt;
+use storage_core::{Entry, ErrorKind, Key, Memory, Operation};
 use storage_testkit::extra_entries::ExtraEntries;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
-    Comparison, DeleteExtras, Ended, MaxDelete, Refusal, Side, SyncOptions, sync,
+    Comparison, DeleteExtras, Directory, Ended, Filter, MaxDelete, Refusal, Side, SyncOptions, sync,
 };
 
 use crate::doubles::relisted;
@@ -283,6 +284,45 @@ async fn a_backup_gets_what_is_replaced_and_deleted() {
     let again = sync(&whole(&source), &whole(&target), options).await.unwrap();
     assert_eq!((again.counts.same, again.counts.extra), (3, 0));
     assert_eq!(texts(&target).await, texts(&expected).await);
+}
+
+#[tokio::test]
+async fn a_backup_directory_that_shares_objects_with_the_source_is_refused() {
+    let storage = memory(&[("f", "new"), ("old/f", "good"), ("old/deep/f", "good")]).await;
+    let before = texts(&storage).await;
+    // Source, destination, backup, and what the filter leaves out.
+    for (source, target, backup, excluded) in
+        [("old", "", "old", "/old/"), ("old/deep", "", "old", "/old/"), ("", "new", "x", "-")]
+    {
+        let mut options = deleting();
+        options.backup = Some(backup.to_owned());
+        options.filter = Filter::builder().exclude(excluded).build().unwrap();
+        let side = |path: &str| Directory::new(&storage, path).unwrap();
+        let error = sync(&side(source), &side(target), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{source} {target} {backup}");
+        assert_eq!(texts(&storage).await, before);
+    }
+    let mut options = SyncOptions::new();
+    options.backup = Some("old".to_owned());
+    options.filter = Filter::builder().exclude("/copy/").build().unwrap();
+    let side = |path: &str| Directory::new(&storage, path).unwrap();
+    sync(&side(""), &side("copy"), options).await.unwrap();
+}
+
+#[tokio::test]
+async fn listed_extras_are_deleted_if_the_source_has_other_objects() {
+    let (source, target) = (memory(&[("b", "1")]).await, memory(&[("a", "2"), ("c", "3")]).await);
+    let listed = || futures_util::stream::iter([Ok(Key::new("a").unwrap())]).boxed();
+    let synced = sync(&whole(&source), &whole(&target), deleting()).keys(listed());
+    let summary = synced.await.unwrap();
+    assert_eq!((summary.counts.deleted, summary.refused), (1, None));
+    assert_eq!(keys(&target).await, ["c"]);
+
+    target.save("a", "2").await.unwrap();
+    source.delete("b").await.unwrap();
+    let synced = sync(&whole(&source), &whole(&target), deleting()).keys(listed());
+    assert_eq!(synced.await.unwrap().refused, Some(Refusal::EmptySource));
+    assert_eq!(keys(&target).await, ["a", "c"]);
 }
 
 #[tokio::test]

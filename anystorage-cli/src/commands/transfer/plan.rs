@@ -51,6 +51,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let sides = Sides::resolve(resolver, locations, Purpose::NewDirectory)?;
     let filter = args.what.filters.build()?;
     sides.refuse_overlap(&filter)?;
+    sides.refuse_backup(args.what.backup.as_deref(), &filter)?;
     job::refuse_specials(&sides, &filter, args.what.delete).await?;
     let at = job::directory(resolver, &args.at.job)?;
     let options = args.what.options(filter, args.what.delete);
