@@ -108,6 +108,7 @@
 //! | `serve` | serving a storage over HTTP; module `serve` |
 //! | `uploads` | resumable uploads into a storage; module `serve::uploads` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
+//! | `publish` | static files of a website with hashed names, in the right order; module `publish` |
 //! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
 //! | `inventory` | S3 Inventory in CSV as a source of keys, for `transfer` |
 //! | `inventory-parquet` | S3 Inventory in Parquet, too |
@@ -135,6 +136,8 @@ mod mirror_setup;
 pub mod prelude;
 mod storages;
 mod toml_text;
+#[cfg(feature = "publish")]
+pub mod publish;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 

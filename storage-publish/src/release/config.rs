@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use storage_core::config::duration;
 
+use crate::site::SiteOptions;
 use super::encodings::Encoding;
 
 /// The number of releases that are kept by default.
@@ -76,6 +77,21 @@ impl Default for PublishConfig {
             purge: Vec::new(),
             rules: Vec::new(),
         }
+    }
+}
+
+impl PublishConfig {
+    /// Returns the options that concern the files of the site, for
+    /// [`Site::build`](crate::Site::build).
+    #[must_use]
+    pub fn site_options(&self) -> SiteOptions {
+        let mut options = SiteOptions::default();
+        options.base_path.clone_from(&self.base_path);
+        options.exclude.clone_from(&self.exclude);
+        options.keep_names.clone_from(&self.keep_names);
+        options.bundled.clone_from(&self.bundled_names);
+        options.ignore_references.clone_from(&self.ignore_references);
+        options
     }
 }
 
