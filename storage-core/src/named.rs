@@ -23,7 +23,12 @@ impl<T> Named<T> {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&T> {
-        self.position(name).ok().map(|position| &self.0[position].1)
+        self.get_key_value(name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn get_key_value(&self, name: &str) -> Option<(&str, &T)> {
+        let (name, value) = &self.0[self.position(name).ok()?];
+        Some((name, value))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

@@ -174,8 +174,7 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn describe(&self, driver: &str) -> Option<DriverDescription<'_>> {
-        let name = self.drivers.names().find(|name| *name == driver)?;
-        let registered = self.drivers.get(driver)?;
+        let (name, registered) = self.drivers.get_key_value(driver)?;
         let schemes = self.schemes.values().filter(|scheme| scheme.driver == driver);
         Some(DriverDescription {
             name,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use storage_core::{Error, ErrorKind, Key, Prefix, Result, Storage};
+use storage_core::{Error, ErrorKind, Key, ObjectEntry, Prefix, Result, Storage};
 
 /// A storage, and the directory in it whose objects are transferred.
 ///
@@ -74,6 +74,17 @@ impl Directory {
             return Key::new(name);
         }
         Key::new(format!("{}{name}", self.prefix.as_str()))
+    }
+
+    /// Returns the first object of the directory, as far as it can be listed.
+    pub(crate) async fn first_object(&self) -> Result<Option<ObjectEntry>> {
+        let mut entries = self.storage.list(self.prefix.as_str()).entries();
+        loop {
+            match entries.next_object().await {
+                Err(error) if error.listing_continues() => {}
+                first => return first,
+            }
+        }
     }
 
     /// Returns the name below the directory of a key or a raw name of the storage.

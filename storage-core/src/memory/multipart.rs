@@ -29,22 +29,22 @@ const MAX_PARTS: u32 = 10_000;
 pub(super) struct Uploads(Vec<Upload>);
 
 impl Uploads {
-    fn position(&self, key: &Key, id: &UploadId) -> Result<usize, usize> {
-        self.0.binary_search_by(|other| (&other.key, &*other.id).cmp(&(key, id.upload())))
+    fn position(&self, key: &Key, id: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|other| (&other.key, &*other.id).cmp(&(key, id)))
     }
 
     fn get(&mut self, key: &Key, id: &UploadId) -> Option<&mut Upload> {
-        self.position(key, id).ok().map(|position| &mut self.0[position])
+        self.position(key, id.upload()).ok().map(|position| &mut self.0[position])
     }
 
-    fn insert(&mut self, upload: Upload, id: &UploadId) {
-        if let Err(position) = self.position(&upload.key, id) {
+    fn insert(&mut self, upload: Upload) {
+        if let Err(position) = self.position(&upload.key, &upload.id) {
             self.0.insert(position, upload);
         }
     }
 
     fn remove(&mut self, key: &Key, id: &UploadId) {
-        if let Ok(position) = self.position(key, id) {
+        if let Ok(position) = self.position(key, id.upload()) {
             self.0.remove(position);
         }
     }
@@ -137,7 +137,7 @@ impl Multipart for Memory {
             parts: Vec::new(),
             begun: SystemTime::now(),
         };
-        self.uploads().insert(upload, &id);
+        self.uploads().insert(upload);
         Ok(id)
     }
 

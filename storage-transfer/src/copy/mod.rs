@@ -290,31 +290,30 @@ impl<'a> Job<'a> {
 
     /// Copies the object once. Returns whether its bytes came from a local file.
     async fn copy_once(&self) -> Result<(Copied, bool)> {
-        let job = self;
-        if let Some(copied) = server_side::try_copy(job).await? {
-            job.abandon_unfinished().await;
+        if let Some(copied) = server_side::try_copy(self).await? {
+            self.abandon_unfinished().await;
             return Ok((copied, false));
         }
-        let object = match job.source.open_with(&job.from, job.open_options()).await {
+        let object = match self.source.open_with(&self.from, self.open_options()).await {
             Ok(object) => object,
             Err(error) => {
                 if error.is_not_found() {
-                    job.abandon_unfinished().await;
+                    self.abandon_unfinished().await;
                 }
                 return Err(error);
             }
         };
         let is_file = object.file().is_some();
         // A local file is one read after another anyway. In parts it can be continued.
-        if (!is_file || job.options.recorder.is_some())
-            && let Some(plan) = parts::plan(job, object.meta())
+        if (!is_file || self.options.recorder.is_some())
+            && let Some(plan) = parts::plan(self, object.meta())
         {
             // Each part is opened by itself, so this body is not needed.
             drop(object);
-            return Ok((parts::copy(job, plan).await?, is_file));
+            return Ok((parts::copy(self, plan).await?, is_file));
         }
-        job.abandon_unfinished().await;
-        Ok((job.stream(object).await?, is_file))
+        self.abandon_unfinished().await;
+        Ok((self.stream(object).await?, is_file))
     }
 
     /// Returns whether the source still is the version that was copied. The look comes after the

@@ -35,32 +35,6 @@ struct Seen {
     since: Instant,
 }
 
-/// Fails with `Integrity` if the document of a shard was lost, so that its keys would be forgotten:
-/// each shard begins where another one ends.
-fn check_all_keys_have_shards(shards: &[ShardDocument]) -> Result<()> {
-    let mut ranges: Vec<_> = shards.iter().map(|shard| (&shard.after, &shard.until)).collect();
-    ranges.sort();
-    let mut end = &None;
-    for (position, (after, until)) in ranges.iter().enumerate() {
-        if *after != end || (position > 0 && end.is_none()) {
-            return Err(lost_shard(end));
-        }
-        end = until;
-    }
-    match (ranges.is_empty(), end) {
-        (false, None) => Ok(()),
-        _ => Err(lost_shard(end)),
-    }
-}
-
-fn lost_shard(after: &Option<String>) -> Error {
-    let begin = after.as_deref().unwrap_or_default();
-    let message = format!(
-        "the document of the shard with the keys after {begin:?} is missing: plan another job"
-    );
-    Error::new(ErrorKind::Integrity, message)
-}
-
 /// What a worker found.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -209,6 +183,32 @@ impl Claims {
         let seen = self.seen.get(id);
         seen.zip(etag).is_some_and(|(seen, etag)| seen.shard.etag.strong_eq(etag))
     }
+}
+
+/// Fails with `Integrity` if the document of a shard was lost, so that its keys would be forgotten:
+/// each shard begins where another one ends.
+fn check_all_keys_have_shards(shards: &[ShardDocument]) -> Result<()> {
+    let mut ranges: Vec<_> = shards.iter().map(|shard| (&shard.after, &shard.until)).collect();
+    ranges.sort();
+    let mut end = &None;
+    for (position, (after, until)) in ranges.iter().enumerate() {
+        if *after != end || (position > 0 && end.is_none()) {
+            return Err(lost_shard(end));
+        }
+        end = until;
+    }
+    match (ranges.is_empty(), end) {
+        (false, None) => Ok(()),
+        _ => Err(lost_shard(end)),
+    }
+}
+
+fn lost_shard(after: &Option<String>) -> Error {
+    let begin = after.as_deref().unwrap_or_default();
+    let message = format!(
+        "the document of the shard with the keys after {begin:?} is missing: plan another job"
+    );
+    Error::new(ErrorKind::Integrity, message)
 }
 
 #[cfg(test)]

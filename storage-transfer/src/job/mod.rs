@@ -356,15 +356,7 @@ impl Job {
 
 /// Returns whether the objects of a directory have no strong ETags, by its first object.
 async fn lacks_versions(source: &Directory) -> Result<bool> {
-    let mut entries = source.storage().list(source.prefix().as_str()).entries();
-    let object = loop {
-        match entries.next_object().await {
-            Ok(Some(object)) => break object,
-            Ok(None) => return Ok(false),
-            Err(error) if error.listing_continues() => {}
-            Err(error) => return Err(error),
-        }
-    };
+    let Some(object) = source.first_object().await? else { return Ok(false) };
     match source.storage().stat(&object.key).await {
         Ok(meta) => Ok(match &meta.etag {
             None => true,

@@ -234,7 +234,7 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended, has_keys: bool) -> Re
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
         // A list of keys may contain nothing but extras, although the source has other objects.
         let has_objects = counts.source_objects > 0
-            || (has_keys && counts.extra > 0 && has_objects(&shared.source).await?);
+            || (has_keys && counts.extra > 0 && shared.source.first_object().await?.is_some());
         refused = refusal(&shared.options, delete, &counts, has_objects);
     }
     if extras.len() > 0 {
@@ -261,18 +261,6 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended, has_keys: bool) -> Re
         ended => ended,
     };
     Ok(SyncSummary { counts, ended, refused })
-}
-
-/// Returns whether a directory has an object.
-async fn has_objects(directory: &Directory) -> Result<bool> {
-    let mut entries = directory.storage().list(directory.prefix().as_str()).entries();
-    loop {
-        match entries.next_object().await {
-            Ok(found) => return Ok(found.is_some()),
-            Err(error) if error.listing_continues() => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Returns why no extra may be deleted.

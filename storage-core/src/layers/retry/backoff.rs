@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Operation, Result};
-use crate::internal::random_fraction;
+use crate::random;
 
 /// The longest wait that a backend can request (60 s).
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ impl Backoff {
     fn wait(&self, failures: u32, requested: Option<Duration>) -> Duration {
         let doubled = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(doubled).min(self.cap);
-        let jitter = Duration::try_from_secs_f64(longest.as_secs_f64() * random_fraction())
+        let jitter = Duration::try_from_secs_f64(longest.as_secs_f64() * random::fraction())
             .unwrap_or(longest);
         // The jitter is added, because the backend may request the same wait from many clients.
         requested.unwrap_or_default().min(MAX_RETRY_AFTER).saturating_add(jitter)
