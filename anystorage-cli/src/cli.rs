@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     cat, check, completions, config, cp, drivers, du, exists, get, ls, manual, meta, mirror, mv,
-    put, rm, serve, stat, sync, transfer, uploads, url,
+    publish, put, releases, rm, rollback, serve, stat, sync, transfer, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::{Resolver, Setup};
@@ -91,6 +91,9 @@ enum Verb {
     Meta(meta::Command),
     #[command(subcommand)]
     Uploads(uploads::Command),
+    Publish(publish::Args),
+    Releases(releases::Args),
+    Rollback(rollback::Args),
     #[command(subcommand)]
     Config(config::Command),
 }
@@ -137,6 +140,7 @@ impl Cli {
 impl Verb {
     async fn run(self, setup: Setup) -> Result<ExitStatus, Failure> {
         let exists = matches!(self, Self::Exists(_));
+        let file = setup.config.clone();
         let mut resolver = Resolver::new(setup)?;
         let outcome = match self {
             Self::Ls(args) => ls::run(args, &mut resolver).await,
@@ -152,6 +156,9 @@ impl Verb {
             Self::Url(args) => url::run(args, &mut resolver).await,
             Self::Meta(meta::Command::Set(args)) => meta::set(args, &mut resolver).await,
             Self::Uploads(command) => uploads::run(command, &mut resolver).await,
+            Self::Publish(args) => publish::run(args, file, &mut resolver).await,
+            Self::Releases(args) => releases::run(args, &mut resolver).await,
+            Self::Rollback(args) => rollback::run(args, &mut resolver).await,
             Self::Config(config::Command::Check(args)) => config::check(&args, &mut resolver).await,
         };
         // `exists` exits with 1 if the object does not exist, so errors need another code.

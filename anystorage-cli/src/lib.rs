@@ -40,6 +40,7 @@ mod output;
 mod pattern;
 mod place;
 mod progress;
+mod publishing;
 mod resolver;
 mod server;
 mod signals;
