@@ -109,6 +109,7 @@
 //! | `uploads` | resumable uploads into a storage; module `serve::uploads` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
 //! | `publish` | static files of a website with hashed names, in the right order; module `publish` |
+//! | `publish-zstd` | for `publish`: the encoding zstd |
 //! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
 //! | `inventory` | S3 Inventory in CSV as a source of keys, for `transfer` |
 //! | `inventory-parquet` | S3 Inventory in Parquet, too |
@@ -134,10 +135,10 @@ mod loader;
 #[cfg(feature = "mirror")]
 mod mirror_setup;
 pub mod prelude;
-mod storages;
-mod toml_text;
 #[cfg(feature = "publish")]
 pub mod publish;
+mod storages;
+mod toml_text;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 

@@ -77,4 +77,9 @@ pub use release::{
     RESERVED_PREFIX, ReleaseClaim, Releases, RolledBack, RuleConfig, Sha256, Sibling, manifest_key,
     plan, publish, releases, rollback,
 };
-pub use site::{Asset, Content, Naming, Problem, Problems, Site, SiteOptions};
+pub use site::{Asset, Content, Naming, Problem, Problems, Site, SiteOptions, SpooledFile};
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -10,8 +10,8 @@ use common::*;
 use storage_core::{Error, ErrorKind, Memory, Operation, Storage, async_trait};
 use storage_publish::testing::{asset, hashed, page};
 use storage_publish::{
-    Content, Encoding, Manifest, Naming, PLAIN_SHA256, PublishConfig, PublishOptions, Purge, Site,
-    plan, publish, releases,
+    Content, Encoding, Manifest, Naming, PLAIN_SHA256, POINTER_KEY, PublishConfig, PublishOptions,
+    Purge, Site, plan, publish, releases,
 };
 use storage_testkit::faults::Faults;
 
@@ -432,8 +432,8 @@ async fn mirrors_are_purged_after_the_switch_and_again_after_a_failure() {
     let published = publish(&site("v1"), &storage, &options).await.unwrap();
     assert!(published.purge_error.is_none() && !published.is_new);
     let purged = mirror.0.lock().unwrap().1.clone();
-    let pages = ["about.html", "index.html", "robots.txt"].map(str::to_owned).to_vec();
-    assert_eq!(purged, [pages.clone(), pages]);
+    let keys = [POINTER_KEY, "about.html", "index.html", "robots.txt"].map(str::to_owned).to_vec();
+    assert_eq!(purged, [keys.clone(), keys]);
     publish(&site("v1"), &storage, &options).await.unwrap();
     assert_eq!(mirror.0.lock().unwrap().1.len(), 2);
 }

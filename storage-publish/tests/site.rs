@@ -65,6 +65,7 @@ impl Built {
         match &self.asset(path).content {
             Content::File(location) => fs::read(location).unwrap(),
             Content::Rewritten(bytes) => bytes.to_vec(),
+            Content::Spooled(file) => fs::read(file.path()).unwrap(),
             _ => unreachable!("there is no other content"),
         }
     }
@@ -411,8 +412,12 @@ async fn rewritten_files_beyond_the_limit_of_memory_are_in_a_temporary_directory
     let in_memory = |path| matches!(built.asset(path).content, Content::Rewritten(_));
     assert!(in_memory("a.css") && !in_memory("b.css"));
     assert_eq!(built.text("b.css"), format!("b{{b:url({})}}", built.name("c.png")));
-    let Content::File(location) = built.asset("b.css").content.clone() else { unreachable!() };
+    let content = built.asset("b.css").content.clone();
+    let location = content.path().unwrap().to_owned();
     drop(built);
+    // The file stays as long as anything refers to it.
+    assert!(location.exists());
+    drop(content);
     assert!(!location.exists());
 }
 

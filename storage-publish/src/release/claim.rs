@@ -84,10 +84,25 @@ impl<'a> Claim<'a> {
     }
 
     /// Gives the claim back after a failure, whose error matters more than one of this request.
-    pub(crate) async fn release_after_failure(&self, change: impl FnOnce(&mut Pointer)) {
-        if let Err(error) = self.release(change).await {
+    pub(crate) async fn release_after_failure(&self, change: impl Fn(&mut Pointer)) {
+        let mut released = self.release(&change).await;
+        if released.is_err() && self.read_again().await {
+            released = self.release(&change).await;
+        }
+        if let Err(error) = released {
             tracing::warn!("the claim of a failed publish stays until it expires: {error}");
         }
+    }
+
+    /// Reads the pointer again, because a write that failed or was dropped may have happened.
+    /// Returns whether this publisher has the claim.
+    async fn read_again(&self) -> bool {
+        let Ok(read) = self.store.read().await else { return false };
+        let is_own = read.pointer.claim.as_ref().is_some_and(|claim| claim.token == self.token);
+        if is_own {
+            *self.last.lock().await = read;
+        }
+        is_own
     }
 
     /// Returns the pointer as this publisher wrote it last.
@@ -146,7 +161,7 @@ pub(crate) fn check_unclaimed(pointer: &Pointer, options: &PublishOptions) -> Re
                 internal::escape_invisible(&claim.publisher),
                 format_time(claim.expires)
             );
-            Err(Error::new(ErrorKind::Conflict, message))
+            Err(Error::new(ErrorKind::Conflict, message).with_retryable(true))
         }
     }
 }
@@ -161,5 +176,5 @@ fn lost(found: &Pointer, token: &str) -> Error {
         ),
         _ => "another publisher changed the releases meanwhile: try again".to_owned(),
     };
-    Error::new(ErrorKind::Conflict, message)
+    Error::new(ErrorKind::Conflict, message).with_retryable(true)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use storage_core::config::duration;
 
-use crate::site::SiteOptions;
 use super::encodings::Encoding;
+use crate::site::SiteOptions;
 
 /// The number of releases that are kept by default.
 pub(crate) const DEFAULT_KEEP: u32 = 3;
@@ -39,13 +39,24 @@ pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct PublishConfig {
     /// Patterns of files that are not published. Defaults to none.
     pub exclude: Vec<String>,
+    /// Whether names that begin with a dot are published. Defaults to `false`.
+    pub include_hidden: bool,
+    /// Whether symbolic links are followed. If not, a link is an error. Defaults to `false`.
+    pub follow_symlinks: bool,
     /// Patterns of files that keep their names, beside HTML pages. Defaults to none.
     pub keep_names: Vec<String>,
+    /// Whether a file keeps its name if a text mentions it in a place that is no known reference.
+    /// Defaults to `true`.
+    pub keep_mentioned: bool,
     /// Patterns of files whose names a bundler has hashed already. Defaults to none.
     pub bundled_names: Vec<String>,
+    /// Whether names are recognised that usual bundlers have hashed. Defaults to `true`.
+    pub bundler_rules: bool,
+    /// Patterns of files whose references are not read. Defaults to none.
+    pub verbatim: Vec<String>,
     /// Patterns of references that may name no file. Defaults to none.
     pub ignore_references: Vec<String>,
-    /// The path or URL at which the destination is served. Defaults to `/`.
+    /// The path of the site's root on its host: `"/blog"`. Defaults to `"/"`.
     pub base_path: String,
     /// The number of releases that are kept, the current one included. Defaults to 3.
     pub keep: u32,
@@ -56,8 +67,8 @@ pub struct PublishConfig {
     /// The precompressed siblings of files for which no rule decides: `"gzip"`, `"br"`, `"zstd"`.
     /// Defaults to none.
     pub encodings: Vec<Encoding>,
-    /// The names of the mirrors whose copies of changed pages are purged after a release became
-    /// current. Defaults to none.
+    /// The mirrors whose copies of pages are purged after a release became current. Defaults to
+    /// none. See [`PublishOptions::purge`](crate::PublishOptions::purge).
     pub purge: Vec<String>,
     /// The rules for headers, in order of precedence.
     pub rules: Vec<RuleConfig>,
@@ -67,8 +78,13 @@ impl Default for PublishConfig {
     fn default() -> Self {
         Self {
             exclude: Vec::new(),
+            include_hidden: false,
+            follow_symlinks: false,
             keep_names: Vec::new(),
+            keep_mentioned: true,
             bundled_names: Vec::new(),
+            bundler_rules: true,
+            verbatim: Vec::new(),
             ignore_references: Vec::new(),
             base_path: "/".to_owned(),
             keep: DEFAULT_KEEP,
@@ -88,7 +104,12 @@ impl PublishConfig {
         let mut options = SiteOptions::default();
         options.base_path.clone_from(&self.base_path);
         options.exclude.clone_from(&self.exclude);
+        options.include_hidden = self.include_hidden;
+        options.follow_symlinks = self.follow_symlinks;
         options.keep_names.clone_from(&self.keep_names);
+        options.keep_mentioned = self.keep_mentioned;
+        options.bundler_rules = self.bundler_rules;
+        options.verbatim.clone_from(&self.verbatim);
         options.bundled.clone_from(&self.bundled_names);
         options.ignore_references.clone_from(&self.ignore_references);
         options

@@ -285,6 +285,7 @@ async fn guess_content_type(asset: &Asset) -> Result<String> {
             bytes.slice(..bytes.len().min(content_type::SNIFF_BYTES)).to_vec()
         }
         Content::File(path) => read_start(path.clone()).await?,
+        Content::Spooled(file) => read_start(file.path().to_owned()).await?,
     };
     Ok(content_type::of_bytes(&key, &start))
 }
@@ -318,6 +319,7 @@ mod tests {
                 sha256: [0; 32],
                 size: 0,
                 content: Content::Rewritten(bytes::Bytes::new()),
+                level: 0,
             },
             "r1",
             Metadata::new().expires(at(1_100)),

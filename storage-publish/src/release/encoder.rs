@@ -65,6 +65,7 @@ fn read(content: Content) -> Result<Bytes> {
     match content {
         Content::Rewritten(bytes) => Ok(bytes),
         Content::File(path) => read_file(&path),
+        Content::Spooled(file) => read_file(file.path()),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! `publish.rs` has the order of the steps. `before.rs` and `draft.rs` decide what is to do,
 //! `place.rs` stores files, `pages.rs` shows pages, `cleanup.rs` deletes what old releases leave.
-//! `pointer.rs` and `claim.rs` keep publishers apart.
+//! `pointer.rs` and `claim.rs` keep publishers apart, `stop.rs` ends one early.
 
 mod assets;
 mod before;
+mod bundled;
 mod claim;
 mod cleanup;
 mod config;
@@ -29,6 +30,7 @@ mod rollback;
 mod rules;
 #[cfg(feature = "serve")]
 mod served;
+mod stop;
 pub mod testing;
 mod times;
 mod verify;

@@ -9,6 +9,7 @@ use storage_core::{Error, Result, keys};
 use super::config::{DEFAULT_GRACE, DEFAULT_KEEP, PublishConfig};
 use super::purge::Purge;
 use super::rules::Rules;
+use super::stop::Stop;
 
 /// How long a claim is valid after it was renewed by default. It is renewed three times in that
 /// time, so clocks that differ by less than two thirds of it do no harm.
@@ -39,6 +40,7 @@ pub struct PublishOptions {
     pub(crate) purge: Option<Arc<dyn Purge>>,
     pub(crate) claim_for: Duration,
     pub(crate) concurrency: usize,
+    pub(crate) stop: Stop,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
@@ -52,6 +54,7 @@ impl Default for PublishOptions {
             purge: None,
             claim_for: DEFAULT_CLAIM,
             concurrency: DEFAULT_CONCURRENCY,
+            stop: Stop::default(),
             clock: Arc::new(SystemTime::now),
         }
     }
@@ -122,6 +125,19 @@ impl PublishOptions {
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests.max(1);
+        self
+    }
+
+    /// Ends a publish or a rollback early, in good order, when this future is ready: for example,
+    /// on Ctrl-C. Defaults to never.
+    ///
+    /// Before the first page is written, the work is dropped, the claim is given back, and nothing
+    /// visible has changed. Pages have 5 seconds to be written and made current. The error is a
+    /// `Conflict`, which is [retryable](Error::is_retryable). What follows the switch, purge and
+    /// clean-up, is left to the next publish.
+    #[must_use]
+    pub fn stop_on(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.stop = Stop::new(stop);
         self
     }
 

@@ -1,5 +1,6 @@
 //! [`Placer`]: stores the files of a release before any page names them.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -232,20 +233,11 @@ impl Source<'_> {
     async fn payload(&self, size: u64) -> Result<Payload> {
         match self {
             Self::Encoded(bytes) => Ok(Payload::from_bytes(bytes.clone())),
-            Self::Asset(Asset { content: Content::Rewritten(bytes), .. }) => {
-                Ok(Payload::from_bytes(bytes.clone()))
-            }
-            Self::Asset(Asset { content: Content::File(file), path, .. }) => {
-                let payload =
-                    Payload::from_file(file).await.map_err(|error| match error.is_not_found() {
-                        true => changed(path),
-                        false => error.with_context(&file.display().to_string()),
-                    })?;
-                match payload.size() == Some(size) {
-                    true => Ok(payload),
-                    false => Err(changed(path)),
-                }
-            }
+            Self::Asset(Asset { content, path, .. }) => match content {
+                Content::Rewritten(bytes) => Ok(Payload::from_bytes(bytes.clone())),
+                Content::File(file) => payload_of_file(file, path, size).await,
+                Content::Spooled(file) => payload_of_file(file.path(), path, size).await,
+            },
         }
     }
 
@@ -257,5 +249,18 @@ impl Source<'_> {
             }
             _ => error,
         }
+    }
+}
+
+/// Opens the file with the bytes of the asset with this path.
+async fn payload_of_file(file: &Path, path: &str, size: u64) -> Result<Payload> {
+    let opened = Payload::from_file(file).await;
+    let payload = opened.map_err(|error| match error.is_not_found() {
+        true => changed(path),
+        false => error.with_context(&file.display().to_string()),
+    })?;
+    match payload.size() == Some(size) {
+        true => Ok(payload),
+        false => Err(changed(path)),
     }
 }

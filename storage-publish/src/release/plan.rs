@@ -5,10 +5,11 @@ use storage_core::{Result, Storage};
 
 use super::before::Before;
 use super::cleanup::{Candidates, Due};
-use super::draft::{Action, Draft, drafts};
+use super::draft::{Action, Draft};
 use super::manifest::Manifest;
 use super::options::PublishOptions;
 use super::pages::leaves_pages;
+use super::publish::compare;
 use crate::site::Site;
 
 /// What a publish would do. The keys are those below the destination.
@@ -43,7 +44,7 @@ pub async fn plan(
     options: &PublishOptions,
 ) -> Result<PublishPlan> {
     let before = Before::read(site, destination, options, true).await?;
-    let drafts = drafts(site, &before.release, before.known(), options).await?;
+    let drafts = compare(site, destination, &before, options).await?;
     let mut plan = PublishPlan { is_new: before.is_changed(&drafts), ..PublishPlan::default() };
     for draft in &drafts {
         plan.add(&before, draft);

@@ -217,7 +217,9 @@ impl PointerStore {
                 Ok(Versioned { pointer, etag: Some(etag) })
             }
             Ok(_) => {
-                let message = "publishing needs a storage with strong ETags";
+                let message = "the storage returns no strong ETag of the pointer, on which a \
+                               publish depends: if another program copied the file here, save it \
+                               again, as with `anystorage put`; else use a storage such as fs or s3";
                 Err(Error::unsupported(message).with_key(POINTER_KEY))
             }
             Err(error) if error.is_not_found() => {

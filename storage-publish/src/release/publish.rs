@@ -2,22 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::internal::floor_to_second;
 use storage_core::{Error, Metadata, Result, SaveOptions, Storage};
 
 use super::before::Before;
+use super::bundled::check_bundled;
 use super::claim::Claim;
 use super::cleanup::{Candidates, Due};
 use super::draft::{Draft, drafts};
-use super::layout::manifest_key;
+use super::layout::{POINTER_KEY, manifest_key};
 use super::manifest::{Manifest, ManifestEntry};
 use super::options::PublishOptions;
-use super::pages;
+use super::pages::{self, Shown};
 use super::place::{Placer, Tally};
 use super::pointer::Pointer;
-use crate::site::{Content, Naming, Site};
+use crate::site::{Naming, Site};
+
+/// How long pages may be written after the publish was stopped.
+pub(crate) const PAGES_AFTER_STOP: Duration = Duration::from_secs(5);
+
+pub(crate) const NOTHING_CHANGED: &str = "nothing visible was changed";
+pub(crate) const BETWEEN_PAGES: &str =
+    "some pages are those of another release, which a publish or a rollback repairs";
+const LEFT: &str = "the release is current, and the next publish does the rest";
 
 /// What a publish did.
 #[derive(Debug, Default)]
@@ -63,6 +73,7 @@ pub struct Published {
 /// destination once, and writes nothing.
 ///
 /// Dropping the future leaves the destination as a crash does: the claim stays until it expires.
+/// [`PublishOptions::stop_on`] ends a publish in good order.
 ///
 /// ```
 /// use storage_publish::{PublishOptions, Site, publish};
@@ -77,10 +88,10 @@ pub struct Published {
 ///
 /// # Errors
 /// - `Unsupported` if the storage has no conditional saves, or the releases have another format.
-/// - `Conflict` if another publisher has claimed the destination; the message contains its name and
-///   when its claim expires.
-/// - `Integrity` if a file changed since the site was read, or if an object with other bytes has
-///   the name of a file, although the name contains a hash.
+/// - `Conflict`, which is retryable, if another publisher has claimed the destination; the message
+///   contains its name and when its claim expires. Also if the publish was stopped.
+/// - `Integrity` if a file changed since the site was read, or if an earlier release or an object
+///   has other bytes under the name of a file, although the name contains a hash.
 /// - `InvalidInput` and `InvalidKey` for paths and names that cannot be published.
 /// - Errors of the storage.
 pub async fn publish(
@@ -88,8 +99,11 @@ pub async fn publish(
     destination: &Storage,
     options: &PublishOptions,
 ) -> Result<Published> {
-    let before = Before::read(site, destination, options, false).await?;
-    let drafts = drafts(site, &before.release, before.known(), options).await?;
+    let (stop, now) = (&options.stop, Duration::ZERO);
+    let read = Before::read(site, destination, options, false);
+    let before = stop.limit(now, NOTHING_CHANGED, read).await?;
+    let compared = compare(site, destination, &before, options);
+    let drafts = stop.limit(now, NOTHING_CHANGED, compared).await?;
     let is_changed = before.is_changed(&drafts);
     let pointer = &before.read.pointer;
     if !is_changed && Due::of(pointer, options).is_empty() && !needs_purge(pointer, options) {
@@ -109,6 +123,18 @@ pub async fn publish(
         claim.release_after_failure(give_up).await;
     }
     done
+}
+
+/// Decides what becomes of each file. Writes nothing.
+pub(crate) async fn compare<'a>(
+    site: &'a Site,
+    destination: &Storage,
+    before: &'a Before,
+    options: &PublishOptions,
+) -> Result<Vec<Draft<'a>>> {
+    let drafts = drafts(site, &before.release, before.known(), options).await?;
+    check_bundled(destination, before, &drafts).await?;
+    Ok(drafts)
 }
 
 fn needs_purge(pointer: &Pointer, options: &PublishOptions) -> bool {
@@ -136,11 +162,13 @@ impl Run<'_> {
             return Ok(self.finish(published, self.before.last.as_ref()).await);
         }
         let placer = Placer::new(self.destination, &self.before.found);
-        let manifest = self.store(&placer).await?;
+        let stored = self.store(&placer);
+        let stop = &self.options.stop;
+        let manifest = stop.limit(Duration::ZERO, NOTHING_CHANGED, stored).await?;
         let mut published = published(&manifest.release, &placer.tally);
-        let shown = self.show_pages(&manifest).await?;
-        published.pages = shown;
-        self.switch(&manifest, shown > 0).await?;
+        let shown = self.show_pages(&manifest);
+        published.pages = stop.limit(PAGES_AFTER_STOP, BETWEEN_PAGES, shown).await?;
+        self.switch(&manifest).await?;
         Ok(self.finish(published, Some(&manifest)).await)
     }
 
@@ -149,9 +177,11 @@ impl Run<'_> {
         let mut entries = BTreeMap::new();
         let (pages, assets): (Vec<_>, Vec<_>) =
             self.drafts.iter().partition(|draft| draft.asset.naming == Naming::Fixed);
-        let (leaves, rewritten): (Vec<_>, Vec<_>) =
-            assets.into_iter().partition(|draft| matches!(draft.asset.content, Content::File(_)));
-        for step in [leaves, rewritten, pages] {
+        let mut steps: BTreeMap<u32, Vec<&Draft<'_>>> = BTreeMap::new();
+        for draft in assets {
+            steps.entry(draft.asset.level).or_default().push(draft);
+        }
+        for step in steps.into_values().chain([pages]) {
             entries.extend(self.place(placer, step).await?);
         }
         let created = floor_to_second(self.options.now());
@@ -187,7 +217,10 @@ impl Run<'_> {
             .drafts
             .iter()
             .filter(|draft| self.before.is_to_show(draft))
-            .filter_map(|draft| manifest.entries.get(&draft.asset.path))
+            .filter_map(|draft| {
+                let entry = manifest.entries.get(&draft.asset.path)?;
+                Some(Shown { level: draft.asset.level, entry })
+            })
             .collect();
         // Also proves that the claim is still valid.
         let release = manifest.release.clone();
@@ -197,14 +230,13 @@ impl Run<'_> {
     }
 
     /// Makes the release current. Keeps the claim only if there is more to do.
-    async fn switch(&self, manifest: &Manifest, has_new_pages: bool) -> Result<()> {
+    async fn switch(&self, manifest: &Manifest) -> Result<()> {
         let now = floor_to_second(self.options.now());
         let leaves_pages = pages::leaves_pages(self.before.last.as_ref(), manifest);
-        let purges = self.options.purge.is_some() && (has_new_pages || leaves_pages);
         self.claim
             .update(|pointer| {
                 pointer.switch(&manifest.release, now, leaves_pages);
-                pointer.purge_pending |= purges;
+                pointer.purge_pending |= self.options.purge.is_some();
                 if !needs_purge(pointer, self.options) && Due::of(pointer, self.options).is_empty()
                 {
                     pointer.claim = None;
@@ -259,12 +291,16 @@ pub(crate) async fn finish(
     }
     if let (true, Some(purge)) = (pointer.purge_pending, &options.purge) {
         let pages = current.into_iter().chain(last).flat_map(Manifest::fixed);
-        let keys: BTreeSet<String> = pages.map(|entry| entry.name.clone()).collect();
+        let mut keys: BTreeSet<String> = pages.map(|entry| entry.name.clone()).collect();
+        // A mirror that serves the current release reads the pointer.
+        keys.insert(POINTER_KEY.to_owned());
         let keys: Vec<String> = keys.into_iter().collect();
-        finished.purge_error = purge.purge(&keys).await.err();
+        let purged = options.stop.limit(Duration::ZERO, LEFT, purge.purge(&keys)).await;
+        finished.purge_error = purged.err();
     }
     let due = Due::of(&pointer, options);
-    let cleaned = clean_up(destination, options, &pointer, current, &due).await;
+    let cleaned = clean_up(destination, options, &pointer, current, &due);
+    let cleaned = options.stop.limit(Duration::ZERO, LEFT, cleaned).await;
     let is_cleaned = cleaned.is_ok();
     match cleaned {
         Ok(deleted) => finished.deleted = deleted,

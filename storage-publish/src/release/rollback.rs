@@ -1,6 +1,7 @@
 //! [`rollback`]: makes an earlier release current again.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::internal::floor_to_second;
@@ -13,9 +14,9 @@ use super::layout::check_release_id;
 use super::listing::Listing;
 use super::manifest::{Manifest, ManifestEntry, encoded_metadata};
 use super::options::PublishOptions;
-use super::pages;
+use super::pages::{self, Shown};
 use super::pointer::{Pointer, PointerStore};
-use super::publish::finish;
+use super::publish::{BETWEEN_PAGES, NOTHING_CHANGED, PAGES_AFTER_STOP, finish};
 use crate::site::Naming;
 
 /// How many missing objects an error names.
@@ -50,7 +51,8 @@ pub struct RolledBack {
 /// # Errors
 /// - `NotFound` if there is no such release, or if one of its objects is missing. Nothing was
 ///   changed.
-/// - `Conflict` if another publisher has claimed the destination.
+/// - `Conflict`, which is retryable, if another publisher has claimed the destination, or if the
+///   rollback was stopped.
 /// - `Unsupported` and errors of the storage as for [`publish`](super::publish).
 pub async fn rollback(
     destination: &Storage,
@@ -62,7 +64,8 @@ pub async fn rollback(
     check_unclaimed(&read.pointer, options)?;
     let release = choose(&read.pointer, release)?;
     let target = Manifest::read(destination, &release).await?;
-    check_objects(destination, &target).await?;
+    let checked = check_objects(destination, &target);
+    options.stop.limit(Duration::ZERO, NOTHING_CHANGED, checked).await?;
     let ended = match read.pointer.current_release() {
         Some(current) if current != release => Manifest::read_if_any(destination, current).await?,
         _ => None,
@@ -168,9 +171,12 @@ async fn restore(
 ) -> Result<RolledBack> {
     let release = target.release.clone();
     claim.update(|pointer| pointer.switching = Some(release)).await?;
-    restore_headers(destination, options, target, ended).await?;
-    let entries: Vec<&ManifestEntry> = target.fixed().collect();
-    pages::show(destination, &entries, options.concurrency).await?;
+    let shown: Vec<_> = target.fixed().map(|entry| Shown { level: 0, entry }).collect();
+    let work = async {
+        restore_headers(destination, options, target, ended).await?;
+        pages::show(destination, &shown, options.concurrency).await
+    };
+    options.stop.limit(PAGES_AFTER_STOP, BETWEEN_PAGES, work).await?;
     let now = floor_to_second(options.now());
     let leaves_pages = pages::leaves_pages(ended, target);
     claim
@@ -185,7 +191,7 @@ async fn restore(
     let finished = finish(destination, options, claim, Some(target), ended).await;
     Ok(RolledBack {
         release: target.release.clone(),
-        pages: entries.len() as u64,
+        pages: shown.len() as u64,
         deleted: finished.deleted,
         purge_error: finished.purge_error,
         cleanup_error: finished.cleanup_error,

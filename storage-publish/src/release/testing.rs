@@ -15,6 +15,7 @@ pub fn asset(path: &str, name: &str, naming: Naming, bytes: &[u8]) -> Asset {
         sha256: Sha256::of(bytes).0,
         size: bytes.len() as u64,
         content: Content::Rewritten(Bytes::copy_from_slice(bytes)),
+        level: 0,
     }
 }
 

@@ -1,8 +1,10 @@
 //! One file of a site as it is published.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tempfile::TempDir;
 
 /// One file of a site as it is published.
 ///
@@ -23,6 +25,9 @@ pub struct Asset {
     pub size: u64,
     /// Where the final bytes are.
     pub content: Content,
+    /// 0 for a file without references to other files. Otherwise one more than the highest level of
+    /// the files that it refers to, pages excluded. All files of a cycle have one level.
+    pub(crate) level: u32,
 }
 
 /// How the published name of a file came about.
@@ -71,9 +76,45 @@ pub enum Naming {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Content {
-    /// In this file. It is that of the directory, or a temporary one that exists as long as the
-    /// [`Site`](crate::Site).
+    /// In this file of the directory.
     File(PathBuf),
     /// In memory, because references were rewritten.
     Rewritten(Bytes),
+    /// In a temporary file, because references were rewritten, and because the rewritten files in
+    /// memory have [`memory_bytes`](crate::SiteOptions::memory_bytes) already.
+    Spooled(SpooledFile),
+}
+
+impl Content {
+    /// Returns the file with the bytes, unless they are in memory. The file exists at least as long
+    /// as this value.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Spooled(file) => Some(&file.path),
+            Self::Rewritten(_) => None,
+        }
+    }
+}
+
+/// A temporary file with the bytes of a rewritten file. It exists as long as this value or a clone
+/// of it, so an [`Asset`] may be moved out of its [`Site`](crate::Site).
+#[derive(Clone, Debug)]
+pub struct SpooledFile {
+    path: PathBuf,
+    /// Dropping the last clone removes the directory with all temporary files of the site.
+    _directory: Arc<TempDir>,
+}
+
+impl SpooledFile {
+    pub(crate) fn new(path: PathBuf, directory: Arc<TempDir>) -> Self {
+        Self { path, _directory: directory }
+    }
+
+    /// Returns the path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }

@@ -79,11 +79,13 @@ fn build(directory: &Path, options: &SiteOptions, stopped: &AtomicBool) -> Resul
     let namings = namings(&sources, &links, &rules, options);
     let spool = Spool::new(options.memory_bytes);
     let renderer = Renderer::new(&sources, &links, &namings, options.max_text_bytes, spool);
-    let (rendered, spool) = renderer.run(|| check(stopped))?;
+    let rendered = renderer.run(|| check(stopped))?;
     let mut assets = assets(&sources, &namings, rendered)?;
-    let order = order(&sources, &links);
-    let assets = order.into_iter().filter_map(|index| assets[index].take()).collect();
-    Ok(Site { assets, warnings, _temporary: spool.finish() })
+    let mut ordered = Vec::with_capacity(assets.len());
+    for (index, level) in order(&sources, &links) {
+        ordered.extend(assets[index].take().map(|asset| Asset { level, ..asset }));
+    }
+    Ok(Site { assets: ordered, warnings })
 }
 
 /// Reads all files on several threads. The result is in the order of the sources.
@@ -164,14 +166,15 @@ fn assets(
             return Err(Error::new(ErrorKind::Conflict, message).with_key(path));
         }
         let Rendered { sha256, size, content, .. } = rendered;
-        assets.push(Some(Asset { path, name, naming: *naming, sha256, size, content }));
+        assets.push(Some(Asset { path, name, naming: *naming, sha256, size, content, level: 0 }));
     }
     Ok(assets)
 }
 
-/// Returns the order of upload: files without references, then those that refer to others, then
-/// pages. References to pages are no reason for an order, because pages refer to each other.
-fn order(sources: &[Source], links: &[Links]) -> Vec<usize> {
+/// Returns the order of upload, each file with its [level](Asset::level): files without references,
+/// then those that refer to others, then pages. References to pages are no reason for an order,
+/// because pages refer to each other.
+fn order(sources: &[Source], links: &[Links]) -> Vec<(usize, u32)> {
     let is_page = |file: usize| Language::of(&sources[file].path) == Some(Language::Html);
     let targets = |file: &Links| {
         let targets = file.links.iter().map(|link| link.target);
@@ -181,12 +184,23 @@ fn order(sources: &[Source], links: &[Links]) -> Vec<usize> {
         targets
     };
     let edges: Vec<_> = links.iter().map(targets).collect();
-    let mut order: Vec<_> = groups(&edges).into_iter().flatten().collect();
+    let groups = groups(&edges);
+    let mut levels = vec![0; sources.len()];
+    for group in &groups {
+        let targets = group.iter().flat_map(|file| &edges[*file]);
+        let outside = targets.clone().filter(|target| group.binary_search(target).is_err());
+        let level = match outside.map(|target| levels[*target]).max() {
+            Some(highest) => highest + 1,
+            None => u32::from(targets.count() > 0),
+        };
+        group.iter().for_each(|file| levels[*file] = level);
+    }
+    let mut order: Vec<_> = groups.into_iter().flatten().collect();
     order.sort_by_key(|file| match (is_page(*file), edges[*file].is_empty()) {
         (false, true) => (0, *file),
         // The order of the groups stays.
         (false, false) => (1, 0),
         (true, _) => (2, *file),
     });
-    order
+    order.into_iter().map(|file| (file, levels[file])).collect()
 }

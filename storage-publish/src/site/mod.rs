@@ -1,7 +1,5 @@
 //! A site as it is published: its files with their final names and bytes.
 
-use std::sync::Arc;
-
 mod asset;
 mod build;
 mod bundled;
@@ -20,7 +18,7 @@ mod splice;
 mod spool;
 mod walk;
 
-pub use asset::{Asset, Content, Naming};
+pub use asset::{Asset, Content, Naming, SpooledFile};
 pub use options::SiteOptions;
 pub use problems::{Problem, Problems};
 
@@ -33,6 +31,4 @@ pub struct Site {
     pub assets: Vec<Asset>,
     /// What is probably unintended: source maps that are named and missing.
     pub warnings: Vec<Problem>,
-    /// Rewritten files for which there was no memory. Keep the site until its files are uploaded.
-    pub(crate) _temporary: Option<Arc<tempfile::TempDir>>,
 }

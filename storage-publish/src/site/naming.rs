@@ -69,7 +69,7 @@ impl NamingRules {
         let keep = FIXED.into_iter().chain(options.keep_names.iter().map(String::as_str));
         Ok(Self {
             fixed: Patterns::new("keep_names", keep)?,
-            bundled: Patterns::new("bundled", options.bundled.iter().map(String::as_str))?,
+            bundled: Patterns::new("bundled_names", options.bundled.iter().map(String::as_str))?,
             bundler_rules: options.bundler_rules,
         })
     }

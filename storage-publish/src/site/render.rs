@@ -68,13 +68,12 @@ impl<'a> Renderer<'a> {
     }
 
     /// Returns all files in the order of the sources.
-    pub(crate) fn run(mut self, check: impl Fn() -> Result<()>) -> Result<(Vec<Rendered>, Spool)> {
+    pub(crate) fn run(mut self, check: impl Fn() -> Result<()>) -> Result<Vec<Rendered>> {
         for group in groups(&self.dependencies()) {
             check()?;
             self.render_group(&group)?;
         }
-        let rendered: Vec<_> = self.rendered.into_iter().flatten().collect();
-        Ok((rendered, self.spool))
+        Ok(self.rendered.into_iter().flatten().collect())
     }
 
     /// Returns the files whose names or bytes the bytes of each file contain.
@@ -255,14 +254,15 @@ impl<'a> Renderer<'a> {
     }
 
     fn digest<D: Digest>(&self, file: usize) -> Result<Vec<u8>> {
-        match self.rendered[file].as_ref().map(|rendered| &rendered.content) {
-            Some(Content::Rewritten(bytes)) => Ok(D::digest(bytes).to_vec()),
-            Some(Content::File(location)) => {
+        let Some(rendered) = &self.rendered[file] else { return Ok(Vec::new()) };
+        match (&rendered.content, rendered.content.path()) {
+            (Content::Rewritten(bytes), _) => Ok(D::digest(bytes).to_vec()),
+            (_, Some(location)) => {
                 let path = self.sources[file].path.clone();
-                let source = Source { path, location: location.clone() };
+                let source = Source { path, location: location.to_owned() };
                 Ok(read::hash_as::<D>(&source)?.0)
             }
-            None => Ok(Vec::new()),
+            (_, None) => Ok(Vec::new()),
         }
     }
 }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use storage_core::{Error, Result};
 use tempfile::TempDir;
 
-use super::asset::Content;
+use super::asset::{Content, SpooledFile};
 
 /// Keeps rewritten files in memory up to a limit, and the others in a temporary directory.
 #[derive(Debug)]
 pub(crate) struct Spool {
     free: u64,
-    directory: Option<TempDir>,
+    directory: Option<Arc<TempDir>>,
     files: u64,
 }
 
@@ -28,20 +28,15 @@ impl Spool {
             self.free = free;
             return Ok(Content::Rewritten(Bytes::from(bytes)));
         }
-        let directory = match self.directory.take() {
-            Some(directory) => directory,
-            None => tempfile::tempdir().map_err(failed)?,
+        let directory = match &self.directory {
+            Some(directory) => Arc::clone(directory),
+            None => Arc::new(tempfile::tempdir().map_err(failed)?),
         };
+        self.directory = Some(Arc::clone(&directory));
         let path = directory.path().join(self.files.to_string());
-        self.directory = Some(directory);
         self.files += 1;
         fs::write(&path, bytes).map_err(failed)?;
-        Ok(Content::File(path))
-    }
-
-    /// Returns the temporary directory, if there is one. Dropping it removes its files.
-    pub(crate) fn finish(self) -> Option<Arc<TempDir>> {
-        self.directory.map(Arc::new)
+        Ok(Content::Spooled(SpooledFile::new(path, directory)))
     }
 }
 
