@@ -1,17 +1,22 @@
 //! `publish`: makes a directory the website of a destination.
 
-use std::path::PathBuf;
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anystorage::publish::{self, PublishOptions, PublishPlan, Published, Site};
+use anystorage::publish::{self, Problems, PublishPlan, Published, Site, SiteOptions};
+use anystorage::transfer::Stop;
 use serde_json::json;
 
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::{ExitStatus, Failure, print_line};
 use crate::location::Location;
 use crate::output::Output;
-use crate::publishing;
-use crate::resolver::Resolver;
+use crate::publishing::{self, Section};
+use crate::resolver::{Resolver, Setup};
 use crate::{sizes, verbosity};
+
+/// How many problems of the files of a site are printed.
+const MAX_PROBLEMS: usize = 50;
 
 /// Publish the static files of a website, with hashed names and in the right order
 ///
@@ -27,13 +32,14 @@ Examples:
   anystorage publish --keep 5 --grace 30d ./dist site:
 
 Exit codes: 0 the site is published; 1 a reference names no file, or another failure: nothing
-visible has changed unless the message says so; 2 wrong usage or configuration; 75 another
-publisher is at work, or a service is unavailable: run again.")]
+visible was changed unless the message says so; 2 wrong usage or configuration; 75 interrupted,
+another publisher is at work, or a service is unavailable: run again.")]
 pub(crate) struct Args {
     /// The table of the configuration file; defaults to publish
     #[arg(long, value_name = "NAME")]
     config_section: Option<String>,
-    /// Print what the command would do, and change nothing
+    /// Print what the command would do, one line for each key (+ uploaded, * new headers, > page
+    /// written, - deleted), and change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// The number of releases to keep, with the new one; defaults to 3
@@ -53,45 +59,65 @@ pub(crate) struct Args {
     destination: Location,
 }
 
-pub(crate) async fn run(
-    args: Args,
-    config: Option<PathBuf>,
-    resolver: &mut Resolver,
-) -> Result<ExitStatus, Failure> {
-    let config = publishing::config(config.as_deref(), args.config_section.as_deref())?;
-    let mut options = PublishOptions::from_config(&config)
-        .map_err(|error| Failure::usage(format!("[publish]: {}", error.message())))?;
+pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitStatus, Failure> {
+    let mut resolver = Resolver::without_storages(setup);
+    let section = Section::read(&resolver, args.config_section.as_deref())?;
+    let (place, destination) = publishing::destination(&mut resolver, &args.destination)?;
+    let mut options = section.options(&mut resolver, &place, stop)?;
     if let Some(keep) = args.keep {
         options = options.keep(keep);
     }
     if let Some(grace) = args.grace {
         options = options.grace(grace);
     }
-    let (place, destination) = publishing::destination(resolver, &args.destination)?;
-    let shown = args.directory.display().to_string();
-    let site = Site::build(&args.directory, config.site_options())
-        .await
-        .map_err(|error| Failure::local(&shown, &error))?;
-    for warning in &site.warnings {
-        verbosity::note(&format!("{shown}/{warning}"));
-    }
+    let site = build(&args.directory, section.config.site_options(), stop).await?;
     let mut output = Output::new();
     if args.dry_run {
-        let plan = publish::plan(&site, &destination, &options)
-            .await
-            .map_err(|error| publishing::failure(&place, &error))?;
+        let plan = publish::plan(&site, &destination, &options).await;
+        let plan = plan.map_err(|error| publishing::failure(&place, &error))?;
         write_plan(&mut output, &plan, args.json)?;
         output.flush()?;
         return Ok(ExitStatus::Success);
     }
-    let published = publish::publish(&site, &destination, &options)
-        .await
-        .map_err(|error| publishing::failure(&place, &error))?;
+    let published = publish::publish(&site, &destination, &options).await;
+    let published = published.map_err(|error| publishing::failure(&place, &error))?;
     write(&mut output, &published, args.json)?;
     output.flush()?;
-    let errors = [&published.purge_error, &published.cleanup_error];
-    let failed = errors.into_iter().flatten().map(|error| place.failure(error).report());
-    Ok(failed.fold(ExitStatus::Success, ExitStatus::or))
+    let (purge, cleanup) = (published.purge_error, published.cleanup_error);
+    Ok(publishing::report_leftovers(&place, stop, purge, cleanup))
+}
+
+/// Reads the directory. Prints each problem of its files, and warnings.
+async fn build(directory: &Path, options: SiteOptions, stop: &Stop) -> Result<Site, Failure> {
+    let shown = directory.display().to_string();
+    let shown = shown.trim_end_matches('/');
+    let built = tokio::select! {
+        built = Site::build(directory, options) => built,
+        () = stop.stopped() => {
+            print_line("stopped; nothing was changed: run again");
+            return Err(Failure::silent(ExitStatus::RunAgain));
+        }
+    };
+    let site = built.map_err(|error| {
+        let Some(problems) = error.source().and_then(|source| source.downcast_ref::<Problems>())
+        else {
+            return Failure::local(shown, &error);
+        };
+        let problems = problems.all();
+        for problem in problems.iter().take(MAX_PROBLEMS) {
+            print_line(&format!("{shown}/{problem}"));
+        }
+        let (count, s) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+        print_line(&format!(
+            "{shown}: nothing was published because of {count} problem{s}: correct the files, or \
+             set ignore_references or verbatim in the table [publish]"
+        ));
+        Failure::silent(ExitStatus::Failed)
+    })?;
+    for warning in &site.warnings {
+        verbosity::note(&format!("{shown}/{warning}"));
+    }
+    Ok(site)
 }
 
 fn write(output: &mut Output, published: &Published, json: bool) -> Result<(), Failure> {
@@ -110,18 +136,20 @@ fn write(output: &mut Output, published: &Published, json: bool) -> Result<(), F
         }));
     }
     let what = if *is_new { "is current" } else { "is current already" };
-    let bytes = sizes::human(*uploaded_bytes);
+    let (bytes, pages) = (sizes::human(*uploaded_bytes), publishing::pages(*pages));
     output.line(&format!(
         "release {release} {what}: {uploaded} uploaded ({bytes}), {headers} with new headers, \
-         {pages} pages, {unchanged} unchanged, {deleted} deleted"
+         {pages}, {unchanged} unchanged, {deleted} deleted"
     ))
 }
 
 fn write_plan(output: &mut Output, plan: &PublishPlan, json: bool) -> Result<(), Failure> {
+    let bytes = plan.uploads.iter().map(|(_, size)| size).sum::<u64>();
     if json {
         return output.json(&json!({
             "new": plan.is_new,
             "uploads": plan.uploads.iter().map(|(key, _)| key).collect::<Vec<_>>(),
+            "bytes": bytes,
             "encodings": plan.encodings,
             "headers": plan.headers,
             "pages": plan.pages,
@@ -140,14 +168,13 @@ fn write_plan(output: &mut Output, plan: &PublishPlan, json: bool) -> Result<(),
             output.line(&format!("{symbol} {key}"))?;
         }
     }
-    let bytes = plan.uploads.iter().map(|(_, size)| size).sum();
     verbosity::note(&format!(
-        "{} would be uploaded ({}), {} would get new headers, {} pages would be written, {} would \
-         be deleted, {} unchanged",
+        "{} would be uploaded ({}), {} would get new headers, {} would be written, {} would be \
+         deleted, {} unchanged",
         plan.uploads.len() + plan.encodings.len(),
         sizes::human(bytes),
         plan.headers.len(),
-        plan.pages.len(),
+        publishing::pages(plan.pages.len() as u64),
         plan.deletions.len(),
         plan.unchanged
     ));
