@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use storage_core::config::duration;
 
-use crate::site::SiteOptions;
 use super::encodings::Encoding;
+use crate::site::SiteOptions;
 
 /// The number of releases that are kept by default.
 pub(crate) const DEFAULT_KEEP: u32 = 3;

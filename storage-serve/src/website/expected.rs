@@ -1,5 +1,6 @@
 //! [`Expected`]: how the object of an encoded form is recognised.
 
+use storage_core::internal::escape_invisible;
 use storage_core::{ETag, Error, Key, Object, ObjectMeta, OpenOptions, Result};
 
 use crate::source::Source;
@@ -56,7 +57,8 @@ impl<S> ExpectedSource<S> {
         if self.expected.as_ref().is_none_or(|expected| expected.matches(meta)) {
             return Ok(());
         }
-        tracing::debug!(key = %meta.key, "the object is not the expected form of a page");
+        let key = &*escape_invisible(meta.key.as_str());
+        tracing::debug!(key, "the object is not the expected form of a page");
         Err(Error::not_found())
     }
 }
