@@ -7,8 +7,8 @@
 //!
 //! `cargo run --release -- fs` runs all file system workloads, and `--only save` some of them.
 //! `memory` measures peak memory, with a separate process for each case. `mirror` compares the
-//! mirror server with nginx. `s3` measures the S3 driver on a running server. `publish` measures the
-//! names of published files.
+//! mirror server with nginx. `s3` measures the S3 driver on a running server. `publish`
+//! measures the names of published files.
 
 mod fs;
 mod memory;

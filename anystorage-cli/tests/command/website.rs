@@ -49,8 +49,8 @@ impl Published {
     }
 
     fn roll_back(&self) {
-        let back = rollback(&self.destination, None, &PublishOptions::new());
-        self.runtime.block_on(back).unwrap();
+        let options = PublishOptions::new();
+        self.runtime.block_on(rollback(&self.destination, None, &options)).unwrap();
     }
 }
 

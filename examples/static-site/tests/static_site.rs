@@ -81,10 +81,11 @@ async fn a_browser_gets_brotli_and_a_simple_client_the_plain_bytes() {
     let home = text(&router, "/").await.1;
     let style = loaded(&home).into_iter().find(|file| file.starts_with("/css/")).unwrap();
     let (_, headers, encoded) = get(&router, &style, "gzip, br").await;
-    assert_eq!((&headers["content-encoding"], &headers["vary"]), (&"br", &"accept-encoding"));
+    assert_eq!(headers["content-encoding"], "br");
+    assert_eq!(headers["vary"], "accept-encoding");
     let (_, headers, plain) = get(&router, &style, "identity").await;
     assert!(headers.get("content-encoding").is_none() && encoded.len() < plain.len());
-    assert_eq!(headers["content-type"], "text/css; charset=utf-8");
+    assert!(headers["content-type"].to_str().unwrap().starts_with("text/css"));
 }
 
 #[tokio::test]

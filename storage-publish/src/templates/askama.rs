@@ -12,13 +12,14 @@
 //! struct Page {
 //!     assets: Assets,
 //! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # std::fs::create_dir(directory.path().join("css"))?;
 //! # std::fs::write(directory.path().join("css/site.css"), "")?;
-//!
 //! let assets = Assets::development(directory.path());
 //! assert!(Page { assets }.render()?.contains(r#"href="/css/site.css""#));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok(()) }
 //! ```
 
 use ::askama::filters::Safe;

@@ -57,8 +57,10 @@ impl<S> ExpectedSource<S> {
         if self.expected.as_ref().is_none_or(|expected| expected.matches(meta)) {
             return Ok(());
         }
-        let key = &*escape_invisible(meta.key.as_str());
-        tracing::debug!(key, "the object is not the expected form of a page");
+        tracing::debug!(
+            key = &*escape_invisible(meta.key.as_str()),
+            "the object is not the expected form of a page"
+        );
         Err(Error::not_found())
     }
 }
