@@ -206,7 +206,7 @@ async fn many_requests_for_missing_paths_share_reads_of_the_pointer() {
     let destination = faults.in_memory();
     publish(&site("1"), &destination, &clock.options()).await.unwrap();
     let website = website(&destination).await;
-    let held = faults.on(Operation::Open).of(POINTER_KEY).hold();
+    let held = faults.on(Operation::Open).of(POINTER_KEY).call(1).hold();
     let opens = faults.calls(Operation::Open);
     let requests = (0..50).map(|n| {
         let website = website.clone();
@@ -218,7 +218,7 @@ async fn many_requests_for_missing_paths_share_reads_of_the_pointer() {
         held.release();
     };
     let (statuses, ()) = tokio::join!(join_all(requests), release);
-    assert_eq!(statuses, [404; 50]);
+    assert_eq!((statuses, held.fired()), (vec![404; 50], 1));
     // The first one looks, the second one looks for all that came later.
     assert!(faults.calls(Operation::Open) - opens <= 3);
 }

@@ -42,9 +42,13 @@ const TERA: &str = r#"{{ asset_preload(path="css/site.css") }}
 /// The result or the messages of the error, with those of its sources.
 type Rendered = Result<String, String>;
 
-fn messages(error: &(dyn Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+fn messages(error: &dyn Error) -> String {
+    let (mut messages, mut source) = (error.to_string(), error.source());
+    while let Some(error) = source {
+        messages += &format!(": {error}");
+        source = error.source();
+    }
+    messages
 }
 
 fn minijinja(assets: &Assets, template: &str) -> Rendered {
