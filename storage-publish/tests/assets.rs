@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use storage_core::{ErrorKind, Memory, Operation};
 use storage_publish::testing::{hashed, page};
-use storage_publish::{Assets, Manifest, publish, releases};
+use storage_publish::{Assets, Manifest, manifest_key, publish, releases};
 use storage_testkit::faults::Faults;
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn an_embedded_manifest_needs_no_storage() {
     let current = releases(&storage).await.unwrap().current.unwrap().release;
     let manifest = Manifest::read(&storage, &current).await.unwrap();
     // As `include_bytes!` embeds it.
-    let json = text(&storage, &storage_publish::manifest_key(&current).unwrap().to_string()).await;
+    let json = text(&storage, manifest_key(&current).unwrap().as_str()).await;
     let manifest_of_json = Manifest::from_json(json.as_bytes()).unwrap();
     assert_eq!(manifest_of_json, manifest);
     let assets = Assets::embedded(&manifest, "/");

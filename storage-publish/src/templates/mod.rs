@@ -35,7 +35,11 @@ fn preload(assets: &Assets, path: &str) -> Result<String> {
     Ok(assets.preload(path)?.to_string())
 }
 
+/// Returns a part of a page, from the path of a file.
+#[cfg(any(feature = "minijinja", feature = "tera"))]
+type Function = fn(&Assets, &str) -> Result<String>;
+
 /// The functions by their names in templates, for engines that find functions at run time.
 #[cfg(any(feature = "minijinja", feature = "tera"))]
-const FUNCTIONS: [(&str, fn(&Assets, &str) -> Result<String>); 3] =
+const FUNCTIONS: [(&str, Function); 3] =
     [("asset_url", url), ("asset_integrity", integrity), ("asset_preload", preload)];
