@@ -50,6 +50,7 @@ ALLOWED_DEPENDENCIES = {
     "avatars-axum": {"anystorage", "avatars", "storage-actix", "storage-axum"},
     "daily-tasks": {"anystorage", "storage-axum"},
     "gallery": {"anystorage", "storage-axum"},
+    "static-site": {"anystorage"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
     # The command with a driver for tests.

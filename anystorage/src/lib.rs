@@ -113,6 +113,7 @@
 //! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
 //! | `inventory` | S3 Inventory in CSV as a source of keys, for `transfer` |
 //! | `inventory-parquet` | S3 Inventory in Parquet, too |
+//! | `publish-askama`, `publish-minijinja`, `publish-tera` | names of published files in templates of these engines; module `publish::templates` |
 //! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
 //! | `checksums` (default) | computing and verifying checksums |

@@ -61,11 +61,25 @@
 //! attributes, feeds, data in JSON, `new Worker("x.js")`, and for absolute URLs whose path is that
 //! of a file. A name that a program composes of other parts is not found: list its file in
 //! [`keep_names`](SiteOptions::keep_names).
+//!
+//! # From a site to a release
+//!
+//! [`publish()`] stores a site below a destination and makes it the current release. [`rollback`]
+//! returns to an earlier one. `docs/publish.md` has the format of what a destination contains, and
+//! the promises.
+//!
+//! # In an application
+//!
+//! - [`Assets`] returns URLs of published files for the pages that an application renders. The
+//!   module `templates` has functions for askama, minijinja and Tera.
+//! - `ServedRelease` serves the current release (feature `serve`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod release;
 mod site;
+#[cfg(any(feature = "askama", feature = "minijinja", feature = "tera"))]
+pub mod templates;
 
 #[cfg(feature = "serve")]
 pub use release::ServedRelease;

@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use storage_core::{ErrorKind, Memory, Operation};
 use storage_publish::testing::{hashed, page};
-use storage_publish::{Assets, Manifest, publish, releases};
+use storage_publish::{Assets, Manifest, manifest_key, publish, releases};
 use storage_testkit::faults::Faults;
 
 #[tokio::test]
@@ -115,9 +115,24 @@ async fn an_embedded_manifest_needs_no_storage() {
     publish(&site("v1"), &storage, &Clock::new().options()).await.unwrap();
     let current = releases(&storage).await.unwrap().current.unwrap().release;
     let manifest = Manifest::read(&storage, &current).await.unwrap();
+    // As `include_bytes!` embeds it.
+    let json = text(&storage, manifest_key(&current).unwrap().as_str()).await;
+    let manifest_of_json = Manifest::from_json(json.as_bytes()).unwrap();
+    assert_eq!(manifest_of_json, manifest);
     let assets = Assets::embedded(&manifest, "/");
+    assert_eq!(assets.release(), Some(current));
     assert!(!assets.refresh().await.unwrap());
     assert!(assets.url("css/app.css").is_ok() && assets.url("x").is_err());
+}
+
+#[tokio::test]
+async fn development_finds_a_file_that_is_added_while_the_program_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let assets = Assets::development_at(directory.path(), "/static");
+    assert!(assets.url("new.css").is_err());
+    std::fs::write(directory.path().join("new.css"), "").unwrap();
+    assert_eq!(&*assets.url("new.css").unwrap(), "/static/new.css");
+    assert_eq!(assets.release(), None);
 }
 
 #[tokio::test]

@@ -144,6 +144,10 @@ pub mod internal {
     pub use crate::responder::Responder;
     pub use crate::responses::{Decision, decide};
     pub use crate::source::Source;
+    pub use crate::website::expected::ExpectedSource;
+    pub use crate::website::requests::{
+        accepted_form, directory_redirect, missing_headers, path_of, set_missing, vary_by_encoding,
+    };
 
     /// Responses by status.
     pub mod responses {

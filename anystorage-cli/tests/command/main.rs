@@ -37,6 +37,7 @@ mod unfinished;
 mod usage;
 mod verbosity;
 mod verifying;
+mod website;
 mod writing;
 
 // The S3 server of the tests of storage-s3. It imports the module `requests` from its parent.

@@ -2,19 +2,27 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use storage_core::{ETag, Error, ErrorKind, Key, Result, Storage};
-use storage_serve::website::{FindFuture, Found, Page, Paths};
+use storage_serve::website::{Expected, FindFuture, Found, Page, Paths};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::encodings::Encoding;
 use super::manifest::{Manifest, ManifestEntry};
 use super::pointer::{self, Pointer};
+use super::rules::PLAIN_SHA256;
 use crate::site::Naming;
 
 /// How long a release is served before the pointer is read again.
 const REFRESH_AFTER: Duration = Duration::from_secs(1);
+
+/// Upper bound for the time that a visitor waits for the pointer while a release is loaded.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The minimum time between two looks for paths that the loaded release lacks.
+const MISS_PAUSE: Duration = Duration::from_millis(100);
 
 /// The best encoding first.
 const ENCODINGS: [Encoding; 3] = [Encoding::Brotli, Encoding::Zstd, Encoding::Gzip];
@@ -37,8 +45,12 @@ const MISSING: &str = "404.html";
 /// | any other | `404.html` with status 404, if there is one |
 ///
 /// The pointer is read again when it is older than a second
-/// ([`refresh_after`](Self::refresh_after)), by a conditional request that one visitor waits for. If
-/// that fails, the loaded release stays and the log says why.
+/// ([`refresh_after`](Self::refresh_after)), by a conditional request that one visitor waits for.
+/// If that fails, or takes more than 5 seconds, the loaded release stays and the log says why.
+///
+/// The pointer is also read again for a path that the loaded release lacks, because another server
+/// may already show pages of a later release. All visitors share these requests, at most ten a
+/// second.
 ///
 /// ```
 /// use http::{Request, StatusCode};
@@ -60,10 +72,19 @@ const MISSING: &str = "404.html";
 #[derive(Debug)]
 pub struct ServedRelease {
     destination: Storage,
-    state: RwLock<Arc<State>>,
+    /// `None` until a release could be read.
+    state: RwLock<Option<Arc<State>>>,
     refresh_after: Duration,
-    /// When the pointer was read. Locked while it is read again.
-    checked: Mutex<Instant>,
+    /// The last look for a release. Locked during a look.
+    looked: Mutex<Option<Look>>,
+}
+
+/// A look for the current release, for the requests that share it.
+#[derive(Debug)]
+struct Look {
+    began: Instant,
+    /// Why no release is loaded.
+    error: Option<(ErrorKind, String)>,
 }
 
 /// The names of the current release and of those before.
@@ -82,13 +103,22 @@ impl ServedRelease {
     /// # Errors
     /// `NotFound` if the destination has no release; those of [`Manifest::read`].
     pub async fn load(destination: &Storage) -> Result<Self> {
-        let state = State::read(destination, None).await?;
-        Ok(Self {
+        let release = Self::on_demand(destination);
+        release.look(Instant::now()).await?;
+        Ok(release)
+    }
+
+    /// Returns the paths of a destination whose release is loaded by the first request, for servers
+    /// that start before the destination can be reached or has a release. Until one is loaded, each
+    /// request gets the error of [`load`](Self::load).
+    #[must_use]
+    pub fn on_demand(destination: &Storage) -> Self {
+        Self {
             destination: destination.clone(),
-            state: RwLock::new(Arc::new(state)),
+            state: RwLock::new(None),
             refresh_after: REFRESH_AFTER,
-            checked: Mutex::new(Instant::now()),
-        })
+            looked: Mutex::new(None),
+        }
     }
 
     /// Sets how long a release is served before the pointer is read again. Defaults to one second.
@@ -99,29 +129,60 @@ impl ServedRelease {
     }
 
     /// Returns the release, after a look whether it is still the current one.
-    async fn current(&self) -> Arc<State> {
+    async fn current(&self) -> Result<Arc<State>> {
+        let Some(loaded) = self.loaded() else { return self.look(Instant::now()).await };
+        let is_due = |looked: &Option<Look>| {
+            looked.as_ref().is_none_or(|look| look.began.elapsed() >= self.refresh_after)
+        };
         // Other requests use the loaded release while one reads the pointer.
-        if let Ok(mut checked) = self.checked.try_lock()
-            && checked.elapsed() >= self.refresh_after
-        {
-            self.refresh().await;
-            *checked = Instant::now();
+        match self.looked.try_lock() {
+            Ok(mut looked) if is_due(&looked) => self.refresh(&mut looked).await,
+            _ => Ok(loaded),
         }
-        self.loaded()
     }
 
-    fn loaded(&self) -> Arc<State> {
-        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the release by a look that began after `asked`. Requests that wait share a look.
+    async fn look(&self, asked: Instant) -> Result<Arc<State>> {
+        let mut looked = self.looked.lock().await;
+        let Some(look) = &*looked else { return self.refresh(&mut looked).await };
+        if look.began < asked {
+            tokio::time::sleep_until(look.began + MISS_PAUSE.min(self.refresh_after)).await;
+            return self.refresh(&mut looked).await;
+        }
+        match (self.loaded(), &look.error) {
+            (Some(loaded), _) => Ok(loaded),
+            (None, Some((kind, message))) => Err(Error::new(*kind, message.clone())),
+            (None, None) => Err(Error::not_found()),
+        }
     }
 
-    async fn refresh(&self) {
-        match State::read(&self.destination, Some(&self.loaded())).await {
-            Ok(state) => {
-                *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    fn loaded(&self) -> Option<Arc<State>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads the current release. If that fails, returns the one that is loaded. A look whose
+    /// future is dropped does not count.
+    async fn refresh(&self, looked: &mut Option<Look>) -> Result<Arc<State>> {
+        let (began, loaded) = (Instant::now(), self.loaded());
+        let read = State::read(&self.destination, loaded.as_deref()).await;
+        let look = looked.insert(Look { began, error: None });
+        match (read, loaded) {
+            (Ok(state), _) => {
+                let state = Arc::new(state);
+                let current = Some(Arc::clone(&state));
+                *self.state.write().unwrap_or_else(PoisonError::into_inner) = current;
+                Ok(state)
             }
-            Err(error) if error.is_not_modified() => {}
-            Err(error) => {
-                tracing::warn!(%error, "the current release cannot be read; the loaded one stays");
+            (Err(error), Some(loaded)) => {
+                if !error.is_not_modified() {
+                    tracing::warn!(%error, "cannot read the current release; the loaded one stays");
+                }
+                Ok(loaded)
+            }
+            (Err(error), None) => {
+                tracing::warn!(%error, "cannot read the current release");
+                look.error = Some((error.kind(), error.message().to_owned()));
+                Err(error)
             }
         }
     }
@@ -134,7 +195,14 @@ impl State {
     /// `NotModified` if the pointer is still the version of `before`.
     async fn read(destination: &Storage, before: Option<&Self>) -> Result<Self> {
         let etag = before.and_then(|before| before.etag.as_ref());
-        let read = pointer::read(destination, etag).await?;
+        let read = pointer::read(destination, etag);
+        let read = match before {
+            None => read.await?,
+            // A visitor waits, and there is a release to show.
+            Some(_) => tokio::time::timeout(REFRESH_TIMEOUT, read)
+                .await
+                .map_err(|_| Error::new(ErrorKind::Timeout, "no response within 5 seconds"))??,
+        };
         let releases = releases_of(&read.pointer)?;
         let names = match before {
             // A claim changed the pointer, but no release.
@@ -177,8 +245,10 @@ async fn names_of(destination: &Storage, releases: &[String]) -> Result<HashMap<
     let mut names = HashMap::new();
     for (position, release) in releases.iter().enumerate() {
         let manifest = match Manifest::read(destination, release).await {
-            // A release that ended long ago, or that was abandoned.
-            Err(error) if position > 0 && error.is_not_found() => continue,
+            Err(error) if position > 0 && is_lost(&error) => {
+                tracing::debug!(%error, release, "an earlier release has no manifest");
+                continue;
+            }
             manifest => manifest?,
         };
         for entry in manifest.entries.into_values() {
@@ -193,11 +263,20 @@ async fn names_of(destination: &Storage, releases: &[String]) -> Result<HashMap<
     Ok(names)
 }
 
+/// Returns whether an earlier release cannot be read later either: it ended long ago, it was
+/// abandoned, or its manifest is damaged.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity | ErrorKind::Unsupported)
+}
+
 fn page_of(entry: &ManifestEntry) -> Result<Page> {
     let mut page = Page::new(Key::new(entry.stored.as_deref().unwrap_or(&entry.name))?);
     for encoding in ENCODINGS {
         if let Some(sibling) = entry.encodings.get(&encoding) {
-            page = page.encoded(encoding.as_str(), Key::new(sibling.name.as_str())?);
+            let expected =
+                Expected::new(PLAIN_SHA256, entry.sha256.to_string()).or_etag(sibling.etag.clone());
+            let key = Key::new(sibling.name.as_str())?;
+            page = page.encoded_if(encoding.as_str(), key, expected);
         }
     }
     Ok(page)
@@ -205,6 +284,13 @@ fn page_of(entry: &ManifestEntry) -> Result<Page> {
 
 impl Paths for ServedRelease {
     fn find<'a>(&'a self, path: &'a str) -> FindFuture<'a> {
-        Box::pin(async move { Ok(self.current().await.find(path)) })
+        Box::pin(async move {
+            let asked = Instant::now();
+            let found = self.current().await?.find(path);
+            match found {
+                Found::Missing(_) => Ok(self.look(asked).await?.find(path)),
+                found => Ok(found),
+            }
+        })
     }
 }

@@ -1,6 +1,8 @@
 //! [`Website`]: serves a website whose paths are looked up in a release.
 
+pub(crate) mod expected;
 mod paths;
+pub(crate) mod requests;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,7 +11,7 @@ use std::task::{Context, Poll};
 
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt;
-use http::header::{ALLOW, HeaderMap, HeaderValue, LOCATION, VARY};
+use http::header::{ALLOW, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use storage_core::{ErrorKind, Key, Result, Storage};
@@ -17,16 +19,20 @@ use tower_service::Service;
 
 use crate::active_content::ActiveContent;
 use crate::body::ResponseBody;
-use crate::encoding;
 use crate::errors::{failure_response, method_not_allowed, text_response};
 use crate::header_policy::HeaderOverrides;
-use crate::key::path_text;
 use crate::responder::Responder;
 use crate::{malformed, responses};
+use expected::ExpectedSource;
+use requests::{
+    accepted_form, directory_redirect, missing_headers, path_of, set_missing, vary_by_encoding,
+};
 
+pub use expected::Expected;
 pub use paths::{EncodedPage, FindFuture, Found, Page, Paths};
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// Serves a website: pages for directories, precompressed forms, and a page for what is missing.
 ///
 /// A `tower` service for GET and HEAD. [`Paths`] decides which object a path has. Conditions,
@@ -115,38 +121,35 @@ impl Website {
             Method::OPTIONS => return Ok(options()),
             _ => return Ok(method_not_allowed(METHODS)),
         }
-        // A path that cannot be decoded has the page for what is missing: no key contains NUL.
-        let path = path_text(head.uri.path()).unwrap_or_else(|_| "\0".into());
-        match self.paths.find(&path).await? {
+        match self.paths.find(&path_of(head)).await? {
             Found::Page(page) => self.send(&page, &head.method, &head.headers).await,
-            Found::Directory => redirect(head),
+            Found::Directory => directory_redirect(head),
             Found::Missing(page) => self.send_missing(page, head).await,
         }
     }
 
     /// Sends the best form of an object that the client accepts. If that form is not in the
-    /// storage, sends the object itself.
+    /// storage, or another object is in its place, sends the object itself.
     async fn send(
         &self,
         page: &Page,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<ResponseBody>> {
-        let accepted =
-            page.encoded.iter().find(|form| encoding::is_accepted(&form.encoding, headers));
         let mut sent = None;
-        if let Some(form) = accepted {
-            sent = match self.respond(&form.key, method, headers).await {
+        if let Some(form) = accepted_form(page, headers) {
+            let response = self.respond(&form.key, form.expected.clone(), method, headers).await;
+            sent = match response {
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
                 response => Some(response?),
             };
         }
         let mut response = match sent {
             Some(response) => response,
-            None => self.respond(&page.key, method, headers).await?,
+            None => self.respond(&page.key, None, method, headers).await?,
         };
         if !page.encoded.is_empty() {
-            response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+            vary_by_encoding(response.headers_mut());
         }
         Ok(response)
     }
@@ -154,15 +157,14 @@ impl Website {
     async fn respond(
         &self,
         key: &Key,
+        expected: Option<Expected>,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Response<ResponseBody>> {
-        let overrides = HeaderOverrides::default();
-        self.responder.respond(&self.storage, method, headers, key, overrides).await
+        let source = ExpectedSource::new(self.storage.clone(), expected);
+        self.responder.respond(&source, method, headers, key, HeaderOverrides::default()).await
     }
 
-    /// Sends the page for what is missing, regardless of conditions and ranges, which are about
-    /// another object.
     async fn send_missing(
         &self,
         page: Option<Page>,
@@ -171,17 +173,8 @@ impl Website {
         let Some(page) = page else {
             return Ok(text_response(StatusCode::NOT_FOUND, "This page does not exist.\n"));
         };
-        let mut headers = HeaderMap::new();
-        for accepted in head.headers.get_all(http::header::ACCEPT_ENCODING) {
-            headers.append(http::header::ACCEPT_ENCODING, accepted.clone());
-        }
-        let mut response = self.send(&page, &head.method, &headers).await?;
-        if response.status() == StatusCode::OK {
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            for name in [http::header::ETAG, http::header::LAST_MODIFIED] {
-                response.headers_mut().remove(name);
-            }
-        }
+        let mut response = self.send(&page, &head.method, &missing_headers(&head.headers)).await?;
+        set_missing(&mut response);
         Ok(response)
     }
 }
@@ -191,20 +184,6 @@ fn options() -> Response<ResponseBody> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
     response
-}
-
-/// Redirects to the path of the request with a `/` at its end, and its query. The location is
-/// relative (RFC 3986 section 4.2), because the service may be mounted at any path. It begins with
-/// `./`, so that no segment is read as a scheme or a host.
-fn redirect(head: &Parts) -> Result<Response<ResponseBody>> {
-    let last = head.uri.path().rsplit('/').next().unwrap_or_default();
-    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let location = HeaderValue::from_str(&format!("./{last}/{query}")).map_err(|cause| {
-        storage_core::Error::unexpected("the path is not a valid header value", cause)
-    })?;
-    let mut response = text_response(StatusCode::PERMANENT_REDIRECT, "");
-    response.headers_mut().insert(LOCATION, location);
-    Ok(response)
 }
 
 impl<B: Send + 'static> Service<Request<B>> for Website {

@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use storage_core::{Key, Result};
 
+use super::expected::Expected;
+
 /// The future that [`Paths::find`] returns.
 pub type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Found>> + Send + 'a>>;
 
@@ -51,6 +53,8 @@ pub struct EncodedPage {
     pub encoding: String,
     /// The object with the encoded bytes.
     pub key: Key,
+    /// How the object is recognised. Defaults to `None`, which accepts every object with the key.
+    pub expected: Option<Expected>,
 }
 
 impl Page {
@@ -63,7 +67,16 @@ impl Page {
     /// Adds a precompressed form, which is worse than the ones before.
     #[must_use]
     pub fn encoded(mut self, encoding: impl Into<String>, key: Key) -> Self {
-        self.encoded.push(EncodedPage { encoding: encoding.into(), key });
+        self.encoded.push(EncodedPage { encoding: encoding.into(), key, expected: None });
+        self
+    }
+
+    /// Adds a precompressed form that is only sent if its object is the expected one. Otherwise the
+    /// object itself is sent.
+    #[must_use]
+    pub fn encoded_if(mut self, encoding: impl Into<String>, key: Key, expected: Expected) -> Self {
+        let expected = Some(expected);
+        self.encoded.push(EncodedPage { encoding: encoding.into(), key, expected });
         self
     }
 }

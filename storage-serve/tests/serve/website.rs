@@ -1,8 +1,8 @@
 //! `Website`: pages by path, precompressed forms, directories, and a page for what is missing.
 
 use http::Method;
-use storage_core::{Key, Memory, Storage};
-use storage_serve::website::{FindFuture, Found, Page, Paths, Website};
+use storage_core::{ETag, Key, Memory, Storage};
+use storage_serve::website::{Expected, FindFuture, Found, Page, Paths, Website};
 
 use crate::common::{TestResponse, read, request};
 
@@ -105,6 +105,49 @@ async fn an_object_is_sent_plain_if_its_encoded_form_is_missing() {
     let website = Website::new(storage, TestPaths { has_missing_page: false });
     let response = get(&website, "/app.css", &[("accept-encoding", "br")]).await;
     assert_eq!((response.text(), response.header("content-encoding")), ("plain", ""));
+}
+
+/// A website whose page has a form that is only sent if it is the expected object.
+struct ExpectedForm(Expected);
+
+impl Paths for ExpectedForm {
+    fn find<'a>(&'a self, _path: &'a str) -> FindFuture<'a> {
+        let key = |text: &str| Key::new(text).unwrap();
+        let page = Page::new(key("app.css")).encoded_if("br", key("app.css.br"), self.0.clone());
+        Box::pin(async move { Ok(Found::Page(page)) })
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_sent_if_its_etag_or_its_metadata_is_the_expected_one() {
+    let storage = storage().await;
+    let save = storage.save("app.css.br", "in br").content_encoding("br");
+    let etag = save.user_metadata("form-of", "v1").await.unwrap().etag;
+    assert!(etag.is_some());
+    for (expected, is_sent) in [
+        (Expected::new("form-of", "v1"), true),
+        (Expected::new("form-of", "v2").or_etag(etag), true),
+        (Expected::new("form-of", "v2").or_etag(Some(ETag::strong("x").unwrap())), false),
+        (Expected::new("other", "v1"), false),
+    ] {
+        let website = Website::new(storage.clone(), ExpectedForm(expected.clone()));
+        let sent = if is_sent { ("in br", "br") } else { ("plain", "") };
+        for (name, value, status) in [
+            ("x", "y", 200),
+            ("range", "bytes=0-", 206),
+            ("if-match", "*", 200),
+            ("if-none-match", "\"y\"", 200),
+        ] {
+            let headers = [("accept-encoding", "br"), (name, value)];
+            let response = get(&website, "/app.css", &headers).await;
+            assert_eq!(response.status, status, "{expected:?} {name}");
+            assert_eq!((response.text(), response.header("content-encoding")), sent, "{name}");
+            assert_eq!(response.header("vary"), "accept-encoding");
+        }
+        let headers = [("accept-encoding", "br")];
+        let head = send(&website, Method::HEAD, "/app.css", &headers).await;
+        assert_eq!((head.status.as_u16(), head.header("content-encoding")), (200, sent.1));
+    }
 }
 
 #[tokio::test]
