@@ -103,7 +103,7 @@ pub struct EncodedBody {
     pub sha256: Sha256,
 }
 
-/// A precompressed sibling. Its user metadata `anystorage-plain-sha256` is the SHA-256 of the plain
+/// A precompressed sibling. Its user metadata `plain-sha256` is the SHA-256 of the plain
 /// bytes, so that a server can refuse a sibling of other bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

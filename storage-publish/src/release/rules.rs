@@ -11,7 +11,7 @@ use super::encodings::Encoding;
 use crate::site::Naming;
 
 /// The name of the user metadata in which an encoded object records the SHA-256 of its plain form.
-pub const PLAIN_SHA256: &str = "anystorage-plain-sha256";
+pub const PLAIN_SHA256: &str = "plain-sha256";
 
 /// The `Cache-Control` of names that have a hash of the content.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -209,7 +209,7 @@ mod tests {
             "cache_control = \"a\\nb\"",
             "content_type = \"png\"",
             "encoding = \"gzip\"\nencodings = [\"gzip\"]",
-            "metadata = { anystorage-plain-sha256 = \"x\" }",
+            "metadata = { plain-sha256 = \"x\" }",
         ] {
             let error = rules(&rule(line)).unwrap_err();
             assert_eq!(error.kind(), storage_core::ErrorKind::InvalidConfig);
