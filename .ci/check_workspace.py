@@ -168,6 +168,7 @@ def may_use_in_tests(name, used):
         "storage-http",
         "storage-http-cache",
         "storage-mirror",
+        "storage-publish",
         "storage-serve",
         "storage-transfer",
     }

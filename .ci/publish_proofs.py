@@ -13,8 +13,8 @@ name. It prints one line of figures:
   directory it is a call of the system that renames, links or deletes, which Linux lets this program
   count (seccomp). After each death no page lacks an asset and the current release is whole; then
   the next publish, a rollback, or a publish of the site before repairs the pages.
-- load: 200 requests a second to nginx, which shows the directory as it is, and 200 to SERVER, during
-  PUBLISHES publishes and rollbacks. No page lacks an asset, and all assets of a page are of its
+- load: 200 requests a second to nginx, which shows the directory as it is, and 200 to SERVER,
+  during PUBLISHES publishes and half as many rollbacks. No page lacks an asset, and all assets of a page are of its
   release. SERVER never goes back to a release that another one has replaced.
 - race: two publishers at once, ROUNDS times. One wins or both do in turn, and the destination has
   one whole release.
@@ -46,7 +46,7 @@ REFERENCE = re.compile(r'(?:href|src)="([^"]+)"|@import "([^"]+)"|url\(([^)]+)\)
 RELEASE = re.compile(r"release (\d+)")
 EXPIRED = "2020-01-01T00:00:00Z"
 RATE = 200
-CRAWLERS = 4
+CRAWLERS = 8
 
 
 def main():
@@ -145,7 +145,8 @@ def write_site(directory, number, files):
     head = f'<!DOCTYPE html>\n<meta name="release" content="{mark}">\n'
     texts = {
         "css/base.css": f"/* {mark} */\n" + "a { color: red; }\n" * 20,
-        "css/app.css": f'@import "base.css";\n/* {mark} */\np {{ background: url(../paper.svg) }}\n',
+        "css/app.css": f'@import "base.css";\n/* {mark} */\n'
+        + "p { background: url(../paper.svg) }\n",
         "js/dep.js": f"export const release = '{mark}';\n",
         "js/app.js": f'import "./dep.js";\n// {mark}\n',
         "paper.svg": f'<svg xmlns="http://www.w3.org/2000/svg"><!-- {mark} --></svg>\n',
@@ -356,8 +357,9 @@ def load(bench):
         seconds = time.monotonic() - start
         for crawl in crawls:
             crawl.check()
-            print(f"load on {crawl.name}: {publishes} publishes, {len(current) - 1 - publishes}"
-                  f" rollbacks, {crawl.requests} requests ({crawl.requests / seconds:.0f} a second),"
+            rate = f"{crawl.requests / seconds:.0f} a second"
+            print(f"load on {crawl.name}: {publishes} publishes,"
+                  f" {len(current) - 1 - publishes} rollbacks, {crawl.requests} requests ({rate}),"
                   f" {crawl.pages} pages with all assets, releases {crawl.seen()}", flush=True)
 
 
@@ -379,7 +381,7 @@ class Crawl:
 
         def paced(key):
             with self.lock:
-                self.next = max(self.next + 1 / RATE, time.monotonic() - 0.1)
+                self.next = max(self.next + 1 / RATE, time.monotonic() - 1)
                 delay = self.next - time.monotonic()
                 self.requests += 1
             if delay > 0:

@@ -4,8 +4,8 @@
 Usage: python3 .ci/publish_sites.py COMMAND SERVER SITES NODE...
 
 COMMAND is `anystorage`, SERVER the example `serve_release`, SITES a directory with a directory for
-each site (NAME.bucket for another build for the bucket). At the end, runs NODE (`node open.mjs CHROMIUM`) with the list of sites while all servers
-run. The sites are served
+each site; NAME.bucket is another build of NAME, for the bucket. At the end, runs NODE, which is
+`node open.mjs CHROMIUM`, with the list of sites while all servers run. The sites are served
 
 - `fs`: from a directory through the release's manifest, with brotli or gzip as curl accepts them,
 - `nginx`: from the same directory as it is, with the siblings `.gz`,
@@ -34,7 +34,14 @@ MAX_PAGES = 6
 MAX_FILES = 60
 # A configuration file has at least one storage; the variable STORAGE_SITE_URL names the other one.
 UNUSED = '[storages.unused]\ndriver = "memory"\n'
-ENCODINGS = 'encodings = ["br", "gzip"]\n'
+ENCODINGS = """encodings = ["br", "gzip"]
+[[publish.rules]]
+match = "*.map"
+encodings = ["gzip"]
+[[publish.rules]]
+match = "*.svg"
+encodings = ["gzip"]
+"""
 ENCODED = '[[publish.rules]]\nmatch = "**"\nencoding = "gzip"\n'
 IMMUTABLE = "public, max-age=31536000, immutable"
 MANIFEST = ".anystorage-publish/releases/{}/manifest.json"

@@ -6,7 +6,8 @@
 //! listening on http://127.0.0.1:8080
 //! ```
 //!
-//! The options of S3 are those of the URL and of the environment: `s3://bucket/site?allow_http=true`.
+//! The options of S3 are those of the URL and of the environment, as in
+//! `s3://bucket/site?allow_http=true`.
 #![allow(clippy::print_stdout, reason = "the program prints its address")]
 
 use std::error::Error;

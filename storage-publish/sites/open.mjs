@@ -98,7 +98,9 @@ async function aBrokenSiteIsNoticed() {
   await page.close();
 }
 
-const color = (page, selector) => page.$eval(selector, (node) => getComputedStyle(node).color);
+function color(page, selector) {
+  return page.$eval(selector, (node) => getComputedStyle(node).color);
+}
 
 async function reactWorks(page) {
   await page.waitForFunction(() => document.querySelector("#sum")?.textContent === "6");

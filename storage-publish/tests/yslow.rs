@@ -104,7 +104,8 @@ async fn hashed_files_have_a_far_future_expires() {
     for (path, entry) in &scene.manifest.entries {
         let received = scene.get(path, "gzip", "\"\"").await;
         assert_eq!(received.status, StatusCode::OK, "{path}");
-        let expires = received.header("expires").map(|text| httpdate::parse_http_date(text).unwrap());
+        let expires =
+            received.header("expires").map(|text| httpdate::parse_http_date(text).unwrap());
         if entry.naming == Naming::Fixed {
             assert_eq!((expires, received.header("cache-control")), (None, Some("no-cache")));
             continue;
