@@ -14,8 +14,8 @@ name. It prints one line of figures:
   count (seccomp). After each death no page lacks an asset and the current release is whole; then
   the next publish, a rollback, or a publish of the site before repairs the pages.
 - load: 200 requests a second to nginx, which shows the directory as it is, and 200 to SERVER,
-  during PUBLISHES publishes and half as many rollbacks. No page lacks an asset, and all assets of a page are of its
-  release. SERVER never goes back to a release that another one has replaced.
+  during PUBLISHES publishes and half as many rollbacks. No page lacks an asset, and all assets of
+  a page are of its release. SERVER never goes back to a release that another one has replaced.
 - race: two publishers at once, ROUNDS times. One wins or both do in turn, and the destination has
   one whole release.
 """
@@ -340,7 +340,6 @@ def load(bench):
     current = [0]
     with Nginx(place, bench.directory) as bare, Served(bench.arguments.server, place) as served:
         crawls = [Crawl("nginx", bare, current, False), Crawl("the server", served, current, True)]
-        start = time.monotonic()
         try:
             for number in range(1, publishes + 1):
                 # The list has the release before a crawler can see it.
@@ -354,10 +353,9 @@ def load(bench):
         finally:
             for crawl in crawls:
                 crawl.stop()
-        seconds = time.monotonic() - start
         for crawl in crawls:
             crawl.check()
-            rate = f"{crawl.requests / seconds:.0f} a second"
+            rate = f"{crawl.requests / crawl.seconds:.0f} a second"
             print(f"load on {crawl.name}: {publishes} publishes,"
                   f" {len(current) - 1 - publishes} rollbacks, {crawl.requests} requests ({rate}),"
                   f" {crawl.pages} pages with all assets, releases {crawl.seen()}", flush=True)
@@ -371,7 +369,7 @@ class Crawl:
         self.requests = self.pages = 0
         self.failed, self.releases = [], set()
         self.lock, self.stopped = threading.Lock(), threading.Event()
-        self.next = time.monotonic()
+        self.start = self.next = time.monotonic()
         self.threads = [threading.Thread(target=self.crawl) for _ in range(CRAWLERS)]
         for thread in self.threads:
             thread.start()
@@ -413,6 +411,7 @@ class Crawl:
         self.stopped.set()
         for thread in self.threads:
             thread.join()
+        self.seconds = time.monotonic() - self.start
 
     def check(self):
         if self.failed:
