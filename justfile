@@ -52,7 +52,7 @@ publish rounds="50":
         python3 .ci/publish_proofs.py target/release/anystorage \
             target/release/examples/serve_release --rounds {{rounds}}
     )
-    ALL_ICONS=yes bash storage-publish/sites/run target/release/anystorage \
+    ALL_FILES=yes bash storage-publish/sites/run target/release/anystorage \
         target/release/examples/serve_release
 
 # Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.
