@@ -11,6 +11,7 @@ import signal
 import socket
 import socketserver
 import struct
+import subprocess
 import threading
 
 
@@ -48,6 +49,18 @@ class FsKiller:
 
     def through(self, place):
         return place
+
+    def works(self):
+        """Returns whether this system lets a program watch another one."""
+
+        def start(**options):
+            nothing = subprocess.DEVNULL
+            return subprocess.Popen(["true"], stdout=nothing, stderr=subprocess.PIPE, **options)
+
+        try:
+            return self.run(start, 0, "before")[0] == 0
+        except (OSError, KeyError, subprocess.SubprocessError):
+            return False
 
     def run(self, start, step, when):
         """Starts a process, and kills it at its write `step`. Returns exit code and errors."""
