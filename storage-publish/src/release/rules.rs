@@ -202,6 +202,11 @@ mod tests {
     }
 
     #[test]
+    fn the_metadata_of_encoded_objects_has_no_name_that_drivers_reserve() {
+        assert!(!PLAIN_SHA256.starts_with("anystorage-"));
+    }
+
+    #[test]
     fn an_invalid_rule_is_an_error_that_names_it() {
         let rule =
             |line: &str| format!("[[rules]]\nmatch = \"*\"\n[[rules]]\nmatch = \"b\"\n{line}");
