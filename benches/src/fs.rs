@@ -6,13 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::paired::{Table, rotated};
+use crate::file_system::FileSystem;
+use crate::fs_read;
+use crate::paired::{Table, median, rotated};
 use crate::peers::{self, Peer, Result};
 
 const SMALL: usize = 4096;
-const LARGE: u64 = 1 << 30;
 
 pub async fn run(dir: &Path, rounds: usize, only: &str) -> Result<()> {
+    println!("{} is on {}.", dir.display(), FileSystem::of(dir)?);
     for callers in [1, 64] {
         for durable in [true, false] {
             let kind = if durable { "durable" } else { "not durable" };
@@ -26,9 +28,7 @@ pub async fn run(dir: &Path, rounds: usize, only: &str) -> Result<()> {
             read_small(dir, rounds, title, callers).await?;
         }
     }
-    if "open and read 1 GiB".contains(only) {
-        read_large(dir, rounds).await?;
-    }
+    fs_read::run(dir, rounds, only).await?;
     if "list".contains(only) {
         list(dir, rounds.min(5)).await?;
     }
@@ -43,7 +43,7 @@ where
     stream::iter(0..count).map(|n| Ok(work(n))).try_for_each_concurrent(callers, |work| work).await
 }
 
-fn root(dir: &Path, name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
+pub fn root(dir: &Path, name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
     let scratch = tempfile::tempdir_in(dir)?;
     let root = scratch.path().join(name);
     std::fs::create_dir(&root)?;
@@ -58,17 +58,19 @@ async fn save_small(
     callers: usize,
 ) -> Result<()> {
     let count = match (durable, callers) {
-        (true, 1) => 200,
-        (true, _) => 1_000,
+        (true, 1) => 400,
+        (true, _) => 4_000,
         (false, _) => 4_000,
     };
     let bytes = Bytes::from(vec![7; SMALL]);
     let mut table = Table::new(title, count as f64, "saves/s");
+    let (system, mut commits) = (FileSystem::of(dir)?, Vec::new());
     // ext4 does not reuse an inode within five seconds, and has to skip such inodes. Files that
     // were removed would slow down the next measurement, so this waits first and removes files at
     // the end.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let scratch = tempfile::tempdir_in(dir)?;
+    let scratch_dir = std::fs::File::open(scratch.path())?;
     for round in 0..rounds {
         let root = scratch.path().join(round.to_string());
         std::fs::create_dir(&root)?;
@@ -84,11 +86,29 @@ async fn save_small(
                 let bytes = bytes.clone();
                 async move { peer.save(&format!("d{}/{n}.png", n % 10), bytes).await }
             });
+            // No peer waits for what another one has left to write.
+            rustix::fs::syncfs(&scratch_dir)?;
+            let before = system.commits();
             table.time(peer.name(), work).await?;
+            if let (Some(before), Some(after)) = (before, system.commits()) {
+                commits.push((peer.name(), (after - before) as f64 * 1_000.0 / count as f64));
+            }
         }
     }
     table.print();
+    print_commits(&commits);
     Ok(())
+}
+
+/// Prints the median of the commits of the journal for each peer.
+fn print_commits(commits: &[(&str, f64)]) {
+    let mut names: Vec<_> = commits.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let of_peer = commits.iter().filter(|(peer, _)| *peer == name).map(|(_, count)| *count);
+        println!("\nCommits of the journal for 1,000 saves, {name}: {:.0}", median(of_peer).1);
+    }
 }
 
 async fn read_small(dir: &Path, rounds: usize, title: String, callers: usize) -> Result<()> {
@@ -110,23 +130,6 @@ async fn read_small(dir: &Path, rounds: usize, title: String, callers: usize) ->
                 Ok(())
             });
             table.time(peer.name(), work).await?;
-        }
-    }
-    table.print();
-    Ok(())
-}
-
-async fn read_large(dir: &Path, rounds: usize) -> Result<()> {
-    let (_scratch, root) = root(dir, "large")?;
-    let ours = peers::ours(&root, false);
-    std::fs::write(root.join("large.bin"), vec![7; LARGE as usize])?;
-    let all =
-        [ours, peers::object_store(&root, false), peers::opendal(&root), peers::std_fs(&root)];
-    let mut table = Table::new("open and read 1 GiB, streamed", LARGE as f64 / 1e9, "GB/s");
-    for round in 0..rounds {
-        for peer in rotated(&all, round) {
-            let len = table.time(peer.name(), peer.read("large.bin")).await?;
-            assert_eq!(len, LARGE);
         }
     }
     table.print();

@@ -6,11 +6,14 @@
 //! the median over the rounds.
 //!
 //! `cargo run --release -- fs` runs all file system workloads, and `--only save` some of them.
+//! `on-image` beside this directory runs them on a new file system with or without a journal.
 //! `memory` measures peak memory, with a separate process for each case. `mirror` compares the
 //! mirror server with nginx. `s3` measures the S3 driver on a running server. `publish`
 //! measures the names of published files.
 
+mod file_system;
 mod fs;
+mod fs_read;
 mod memory;
 mod mirror;
 mod paired;

@@ -4,9 +4,11 @@
 pub use crate::blocking_pool::{detach, run_blocking};
 #[cfg(feature = "checksums")]
 pub use crate::composed_crc::compose_crc;
+pub use crate::file_stream::CachedRead;
 pub use crate::hex::encode as hex;
 pub use crate::link::object_url;
 pub use crate::multipart::stream_or_error;
+pub use crate::object::with_cached_read;
 pub use crate::random::fraction as random_fraction;
 pub use crate::rfc3339::parse as parse_rfc3339;
 pub use crate::signed_url::{is_signature_of_text, sign_text};

@@ -21,7 +21,7 @@ use tokio_util::io::StreamReader;
 use crate::atomic_file;
 use crate::blocking_pool::run_blocking;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::file_stream::{FileStream, read_at_most};
+use crate::file_stream::{CachedRead, FileStream, read_at_most};
 use crate::inspect::{BodyEvent, Inspected};
 use crate::metadata::ObjectMeta;
 use crate::payload::Payload;
@@ -51,6 +51,7 @@ pub struct Object {
     body: Body,
     driver: Option<Cow<'static, str>>,
     guard: Option<Guard>,
+    cached_read: Option<CachedRead>,
 }
 
 /// A value that is dropped together with the body.
@@ -70,7 +71,7 @@ enum Body {
 
 impl Object {
     fn new(meta: ObjectMeta, range: Range<u64>, body: Body) -> Self {
-        Self { meta, range, body, driver: None, guard: None }
+        Self { meta, range, body, driver: None, guard: None, cached_read: None }
     }
 
     /// Creates an object whose bytes of the range are in memory. For drivers.
@@ -270,7 +271,9 @@ impl Object {
         let left = self.meta.known_size().map(|_| self.content_length());
         let chunks = match self.body {
             Body::Bytes(bytes) => stream::once(async { Ok(bytes) }).boxed(),
-            Body::File(file) => FileStream::new(file, self.range).map_err(Error::from).boxed(),
+            Body::File(file) => {
+                FileStream::new(file, self.range, self.cached_read).map_err(Error::from).boxed()
+            }
             Body::Stream(chunks) => chunks,
         };
         ObjectStream {
@@ -420,6 +423,14 @@ impl Object {
     pub async fn save_to_file(self, path: impl AsRef<Path>) -> Result<()> {
         atomic_file::write(path.as_ref(), self.into_stream()).await
     }
+}
+
+/// Makes the stream of a body in a file read what is in the system's cache on the calling thread.
+/// Bodies that are not in a file stay as they are. For files on a local disk.
+#[must_use]
+pub fn with_cached_read(mut object: Object, read: CachedRead) -> Object {
+    object.cached_read = Some(read);
+    object
 }
 
 async fn read_whole(file: Arc<File>, range: Range<u64>) -> Result<Bytes> {

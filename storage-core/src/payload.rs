@@ -272,9 +272,9 @@ impl Payload {
         let check = RunningChecks::new(self.size, self.checks);
         let chunks = match self.body {
             Body::Bytes(bytes) => slices(bytes).boxed(),
-            Body::File(file) => {
-                FileStream::new(file, 0..self.size.unwrap_or(u64::MAX)).map_err(Error::from).boxed()
-            }
+            Body::File(file) => FileStream::new(file, 0..self.size.unwrap_or(u64::MAX), None)
+                .map_err(Error::from)
+                .boxed(),
             Body::Stream(chunks) => chunks,
         };
         PayloadStream { chunks, check, outcome: None }

@@ -474,6 +474,26 @@ fn a_durable_write_syncs_the_file_then_its_name_then_the_directories() {
     });
 }
 
+/// Each opening of a directory is a lookup of its whole path.
+#[test]
+fn a_small_save_into_an_existing_directory_opens_it_once() {
+    with_strace(async {
+        for verb in [Overwrite, CreateNew] {
+            let fixture = Fixture::new(AUTO, String::new(), ("", "")).await;
+            if !common::has_unnamed_files(&fixture.scratch.root()) {
+                return skip("files without a name cannot be made here, so it is opened twice");
+            }
+            let save = fixture.storage.save("d/new", "body");
+            let save = if verb == CreateNew { save.create_new() } else { save };
+            let trace = Trace::start(Thread::Blocking, "openat2,openat", None).await.unwrap();
+            save.await.unwrap();
+            let lines = trace.stop();
+            let opened = |line: &&String| line.contains("O_DIRECTORY");
+            assert_eq!(lines.iter().filter(opened).count(), 1, "{verb:?}: {lines:#?}");
+        }
+    });
+}
+
 /// The earlier save created the directories but failed to sync them.
 #[test]
 fn a_save_syncs_directories_that_an_earlier_failed_save_created() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anystorage::transfer::{self, CheckBy, Stop, Verdict, VerdictEvent};
+use anystorage::transfer::{self, CheckBy, Stop, Verdict, VerdictCounts, VerdictEvent};
 
 use crate::commands::sync::engine_failure;
 use crate::exit::{ExitStatus, Failure};
@@ -96,6 +96,13 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let outcome = check.on_verdict(Arc::new(move |event| record(&shared, event, prints))).await;
     let finished = recorder.finish();
     let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
+    let VerdictCounts { same, different, missing, unknown, .. } = summary.counts;
+    if same + different + missing + unknown == 0
+        && !args.keys.is_set()
+        && let Some(mistake) = sides.mistake().await
+    {
+        return Err(mistake);
+    }
     let own_failures = recorder.own_failures();
     let result = CheckResult { sides: &sides, summary, compared, own_failures };
     result.report(finished, args.json)

@@ -115,6 +115,13 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let outcome = args.observed(sync, &recorder).stop(stop.clone()).await;
     let finished = recorder.finish();
     let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
+    let has_source = args.keys.is_set() || inventory.is_some();
+    if !has_source
+        && summary.counts.source_objects == 0
+        && let Some(mistake) = sides.mistake().await
+    {
+        return Err(mistake);
+    }
     let result = SyncResult {
         sides: &sides,
         summary,

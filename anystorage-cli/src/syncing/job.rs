@@ -59,7 +59,13 @@ fn lease(text: &str) -> Result<Duration, String> {
 
 /// Finds the directory of a job.
 pub(crate) fn directory(resolver: &mut Resolver, location: &Location) -> Result<Place, Failure> {
-    resolver.resolve(location, Purpose::NewDirectory)?.directory()
+    let place = resolver.resolve(location, Purpose::NewDirectory)?.directory()?;
+    match &*place.storage.info().name {
+        "memory" => Err(Failure::usage(format!(
+            "{place}: the state of a job must outlive this process: name another storage"
+        ))),
+        _ => Ok(place),
+    }
 }
 
 /// Returns the directory as the engine needs it.

@@ -27,11 +27,20 @@ const MAX_DEFERRED_FAILURES: usize = 1000;
 pub(crate) struct RecordArgs {
     /// Write what happened to each key as JSON lines: symbol, key, size, error; the symbols are =
     /// same, + only in the source, * different, - only in the destination, ! failed, ? unknown
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_name)]
     report: Option<PathBuf>,
     /// Write the keys that need another run as JSON lines, which --keys-from reads
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_name)]
     failed: Option<PathBuf>,
+}
+
+/// Reads the name of a file. `-` is refused, because it usually means standard output, where other
+/// lines are.
+fn file_name(text: &str) -> Result<PathBuf, &'static str> {
+    match text {
+        "-" => Err("name a file; ./- is the file of this name"),
+        text => Ok(PathBuf::from(text)),
+    }
 }
 
 impl RecordArgs {

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anystorage::transfer::{Directory, Filter};
-use anystorage::{Error, ErrorKind};
+use anystorage::{Error, ErrorKind, Key};
 
 use crate::compare::path_below;
 use crate::exit::Failure;
 use crate::location::Location;
+use crate::pattern::Pattern;
 use crate::place::Place;
 use crate::resolver::{Purpose, Resolver};
 
@@ -64,6 +65,24 @@ impl Sides {
             self.to = self.to.unsorted();
         }
         self
+    }
+
+    /// Returns the mistake because of which the source probably has no objects: it is the name of
+    /// one object, or a pattern. Call it for a source without objects.
+    pub(crate) async fn mistake(&self) -> Option<Failure> {
+        let text = self.source.text.trim_end_matches('/');
+        let key = Key::new(text).ok()?;
+        let shown = self.source.with_text(text);
+        if self.source.storage.exists(key).await.is_ok_and(|exists| exists) {
+            let line = format!("{shown}: this is an object, not a directory: copy it with cp");
+            return Some(Failure::usage(line));
+        }
+        Pattern::is_pattern(text).then(|| {
+            Failure::usage(format!(
+                "{shown}: there is no such directory, and this command reads no patterns: name a \
+                 directory, and select keys with --include and --exclude"
+            ))
+        })
     }
 
     /// Returns the text for messages about a key of both sides.

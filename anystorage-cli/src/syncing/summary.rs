@@ -99,7 +99,7 @@ impl SyncResult<'_> {
         }
         match self.summary.refused {
             Some(refused) => Some(self.refusal(refused)),
-            None => ended_failure(self.sides, &self.summary.ended),
+            None => ended_failure(self.sides, &self.summary.ended, "; nothing was deleted"),
         }
     }
 
@@ -149,7 +149,9 @@ impl SyncResult<'_> {
             ),
         }];
         match (self.deletes, self.dry_run) {
-            (true, true) => parts.push(format!("{} would be deleted", counts.extra)),
+            (true, true) => {
+                parts.push(format!("{} would be deleted", counts.extra - counts.kept));
+            }
             (true, false) => parts.push(format!("{} deleted", counts.deleted)),
             _ if self.inventory.is_some() => {
                 add(&mut parts, counts.extra, "not in the inventory");
@@ -157,8 +159,13 @@ impl SyncResult<'_> {
             _ => add(&mut parts, counts.extra, "only in the destination"),
         }
         parts.push(format!("{} same{}", counts.same, self.evidence()));
+        let left = match self.existing {
+            Existing::Update => "left as they are, because the destination has a newer one",
+            _ => "left as they are, not compared",
+        };
+        add(&mut parts, counts.left, left);
         add(&mut parts, self.failed(), "failed");
-        add(&mut parts, counts.kept, "kept although extra, because a copy near them failed");
+        add(&mut parts, counts.kept, "extra but kept");
         add(&mut parts, counts.unknown, "unknown");
         let vanished = match (self.has_key_list, self.inventory) {
             (true, _) => "without an object",
@@ -173,22 +180,13 @@ impl SyncResult<'_> {
 
     /// Returns by what objects are the same, and what that cannot see.
     fn evidence(&self) -> String {
-        let Counts { same, same_by_etag, same_by_time, same_by_size, same_by_checksum, .. } =
+        let Counts { same_by_etag, same_by_time, same_by_size, same_by_checksum, .. } =
             self.summary.counts;
         let mut parts = Vec::new();
         add(&mut parts, same_by_checksum, "by checksum");
         add(&mut parts, same_by_etag, "by ETag");
         add(&mut parts, same_by_time, "by size and time");
         add(&mut parts, same_by_size, "by size alone");
-        let compared = same_by_checksum + same_by_etag + same_by_time + same_by_size;
-        add(
-            &mut parts,
-            same - compared.min(same),
-            match self.existing {
-                Existing::Update => "newer in the destination",
-                _ => "not compared",
-            },
-        );
         let blind = match (same_by_size > 0, same_by_time > 0) {
             (true, _) => ": a change that kept the size is missed",
             (false, true) => ": a change that kept the size is missed if a clock is wrong",
@@ -247,7 +245,7 @@ impl CheckResult<'_> {
     ) -> Result<ExitStatus, Failure> {
         self.print();
         let exit = self.exit();
-        if let Some(failure) = self.failure() {
+        if let Some(failure) = ended_failure(self.sides, &self.summary.ended, "") {
             failure.report();
         }
         // A check whose reader has stopped reading is not complete, so it must not succeed.
@@ -261,10 +259,6 @@ impl CheckResult<'_> {
     fn exit(&self) -> ExitStatus {
         let VerdictCounts { different, missing, extra, unknown, .. } = self.summary.counts;
         exit(&self.summary.ended, different + missing + extra + unknown + self.own_failures == 0)
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        ended_failure(self.sides, &self.summary.ended)
     }
 
     /// Prints the result as notes.
@@ -312,15 +306,16 @@ fn exit(ended: &Ended, is_clean: bool) -> ExitStatus {
     }
 }
 
-fn ended_failure(sides: &Sides, ended: &Ended) -> Option<Failure> {
+/// Returns the failure that ended a run early, if one did. `consequence` follows the description.
+fn ended_failure(sides: &Sides, ended: &Ended, consequence: &str) -> Option<Failure> {
     match ended {
         Ended::Broken(side, error) => {
             let place = if *side == Side::Source { &sides.source } else { &sides.target };
             let hint = match error.kind() {
-                ErrorKind::NotFound => "the listing failed; nothing was deleted",
-                _ => "the listing broke off, so the rest was not handled; nothing was deleted",
+                ErrorKind::NotFound => "the listing failed",
+                _ => "the listing broke off, so the rest was not handled",
             };
-            Some(Failure::local(&format!("{place}: {hint}"), error))
+            Some(Failure::local(&format!("{place}: {hint}{consequence}"), error))
         }
         Ended::Interrupted => {
             Some(Failure::usage("interrupted; run again").with_exit(ExitStatus::RunAgain))

@@ -134,3 +134,11 @@ fn a_symlink_of_the_source_is_a_failure_and_a_job_with_deletions_is_refused() {
     assert_eq!(refused.code, Some(2));
     assert!(refused.err.contains("--exclude"), "{}", refused.err);
 }
+
+#[test]
+fn the_state_of_a_job_in_memory_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "1");
+    let err = sandbox.run(&["transfer", "plan", "--job", "memory:", "media:", "backup:"]).failed(2);
+    assert!(err.contains("must outlive this process"), "{err}");
+}

@@ -96,20 +96,65 @@ fn directories_are_synchronised_with_or_without_a_slash_and_local_ones_too() {
 }
 
 #[test]
-fn a_dry_run_prints_each_change_in_order_and_changes_nothing() {
+fn a_dry_run_prints_copies_and_then_deletions_and_changes_nothing() {
     let sandbox = sandbox(&["a", "b", "c"]);
     sandbox.put("backup:b", "other");
-    sandbox.put("backup:d", "extra");
+    sandbox.put("backup:aa", "extra");
     let run = sync(&sandbox, &["-n", "--delete"]);
     let err = ended(&run, 0);
     assert!(
         err.contains("3 would be copied (2 new, 1 changed, ") && err.contains("1 would be deleted"),
         "{err}"
     );
-    assert_eq!(out(&run), "+ a\n* b\n+ c\n- d\n");
-    assert_eq!(backup(&sandbox), "b\nd\n");
+    assert_eq!(out(&run), "+ a\n* b\n+ c\n- aa\n");
+    assert_eq!(backup(&sandbox), "aa\nb\n");
     let run = sync(&sandbox, &["-n"]);
     assert_eq!(out(&run), "+ a\n* b\n+ c\n");
+}
+
+#[test]
+fn a_dry_run_lists_no_deletion_that_a_guard_would_refuse() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:b", "extra");
+    sandbox.put("backup:c", "extra");
+    let run = sync(&sandbox, &["-n", "--delete", "--max-delete", "1"]);
+    let err = ended(&run, 1);
+    assert!(err.contains("0 would be deleted") && err.contains("2 extra but kept"), "{err}");
+    assert!(err.contains("more than --max-delete allows"), "{err}");
+    assert_eq!(out(&run), "+ a\n");
+}
+
+#[test]
+fn an_object_or_a_pattern_as_source_is_an_error_that_names_the_way_out() {
+    let sandbox = sandbox(&["a/b.png", "c"]);
+    for command in ["sync", "check"] {
+        let err = sandbox.run(&[command, "media:c", "backup:"]).failed(2);
+        assert!(err.contains("media:c: this is an object, not a directory"), "{err}");
+        let err = sandbox.run(&[command, "media:a/*.png", "backup:"]).failed(2);
+        assert!(err.contains("reads no patterns") && err.contains("--include"), "{err}");
+    }
+    assert_eq!(backup(&sandbox), "");
+}
+
+#[test]
+fn a_record_is_not_written_to_a_file_whose_name_means_standard_output() {
+    let sandbox = sandbox(&["a"]);
+    for option in ["--report", "--failed"] {
+        let err = sandbox.run(&["sync", option, "-", "media:", "backup:"]).failed(2);
+        assert!(err.contains("name a file; ./- is the file of this name"), "{err}");
+    }
+    assert!(!sandbox.exists("-"));
+}
+
+#[test]
+fn objects_that_an_option_leaves_are_not_counted_as_the_same() {
+    let sandbox = sandbox(&["a", "b"]);
+    sandbox.put("backup:a", "another");
+    let run = sync(&sandbox, &["--ignore-existing"]);
+    let err = ended(&run, 0);
+    assert!(err.contains("0 same, 1 left as they are, not compared"), "{err}");
+    let run = sync(&sandbox, &["--ignore-existing", "--json"]);
+    assert!(out(&run).contains("\"same\":0,\"left\":2,"), "{}", out(&run));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Small files that are read often are opened and read on the calling thread, which takes less time
 //! than a trip to the blocking pool. Every step that could block is a system call that fails with
 //! `EAGAIN` instead: `openat2` with `RESOLVE_CACHED`, `preadv2` with `RWF_NOWAIT`. On any failure,
-//! the caller falls back to the blocking pool.
+//! the caller falls back to the blocking pool. The chunks of a large file are read in the same way,
+//! each when the stream is polled.
 //!
 //! This applies only to local file systems, because on others even a file whose inode is in memory
 //! may need another machine or process. Mounts below the root are not entered.
@@ -13,14 +14,14 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
+use storage_core::internal::with_cached_read;
 use storage_core::{Key, Object, ObjectMeta, OpenOptions, Result};
 
 use super::metadata;
 use super::root::is_regular;
 use super::shared::Shared;
 
-/// A body up to this size (64 KiB) is copied on the calling thread. A larger one is cheaper to read
-/// on the blocking pool.
+/// A body up to this size (64 KiB) is read at once. A larger one is a stream.
 const MAX_BODY: u64 = 64 * 1024;
 
 /// Opens an object, or returns `None` if that could block.
@@ -34,10 +35,26 @@ pub(crate) fn open(shared: &Shared, key: &Key, options: &OpenOptions) -> Option<
         Err(error) => return Some(Err(error)),
     };
     if range.end - range.start > MAX_BODY {
-        return Some(Ok(Object::from_file(meta, range, File::from(file))));
+        return Some(Ok(streamed(shared, meta, range, file)));
     }
     let bytes = read(&file, range.clone())?;
     Some(Ok(Object::from_bytes(meta, range, bytes)))
+}
+
+/// Returns an object in an open file, whose stream reads from the system's cache first.
+pub(crate) fn streamed(
+    shared: &Shared,
+    meta: ObjectMeta,
+    range: Range<u64>,
+    file: OwnedFd,
+) -> Object {
+    let object = Object::from_file(meta, range, File::from(file));
+    match shared.root.local() {
+        Some(_) => with_cached_read(object, |file, bytes, offset| {
+            sys::read_cached(file.as_fd(), bytes, offset)
+        }),
+        None => object,
+    }
 }
 
 /// Returns the metadata of an object, or `None` if that could block.

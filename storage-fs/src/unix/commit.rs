@@ -1,8 +1,9 @@
 //! The step that makes a staged file the object.
 //!
-//! A staged file that contains its record is put in a vacant place without a lock. Every other step
-//! happens under the key's lock: see [`locks`](super::locks). On a file system without locks,
-//! `if_match` fails with `Unsupported`.
+//! A staged file that contains its record is put in a vacant place without a lock, in the directory
+//! that staging opened. Every other step happens under the key's lock: see [`locks`](super::locks).
+//! Waiting for a lock may take long, so the directory is opened again after it. On a file system
+//! without locks, `if_match` fails with `Unsupported`.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -72,13 +73,21 @@ impl Commit<'_> {
             CreateMode::Exact(mode) => mode,
             CreateMode::Umask => match self.mode {
                 SaveMode::CreateNew | SaveMode::UniqueName => return Ok(None),
-                _ => match self.shared.root.lookup(self.key)?.filter(is_regular) {
+                _ => match self.present(staged)?.filter(is_regular) {
                     Some(present) => inherit_ownership(staged, stat, &present),
                     None => return Ok(None),
                 },
             },
         };
         Ok((Mode::from_raw_mode(stat.st_mode) != Mode::from_raw_mode(mode)).then_some(mode))
+    }
+
+    /// Returns the status of what is in the place of the object.
+    fn present(&self, staged: &Staged) -> Result<Option<Stat>> {
+        match staged.parent() {
+            Some(directory) => lookup(directory, self.key),
+            None => self.shared.root.lookup(self.key),
+        }
     }
 
     /// Puts the staged file in its place, as the mode of the save requires. Returns its key.
@@ -101,7 +110,7 @@ impl Commit<'_> {
                     return Err(errors::no_locks());
                 };
                 let mut sidecar = SidecarWriter::new(self.shared, self.key, record);
-                self.with_parent_dir(|directory| {
+                self.with_parent_dir(None, |directory| {
                     check_version(self.shared, self.key, expected)?;
                     self.replace(directory, staged, &mut sidecar)
                 })
@@ -111,7 +120,9 @@ impl Commit<'_> {
                 RecordPlace::ForSidecar(_) => {
                     let _lock = self.lock(self.key, LockMode::Exclusive)?;
                     let mut sidecar = SidecarWriter::new(self.shared, self.key, record);
-                    self.with_parent_dir(|directory| self.replace(directory, staged, &mut sidecar))
+                    self.with_parent_dir(None, |directory| {
+                        self.replace(directory, staged, &mut sidecar)
+                    })
                 }
             },
         }
@@ -125,9 +136,10 @@ impl Commit<'_> {
 
     fn with_parent_dir(
         &self,
+        opened: Option<OwnedFd>,
         put: impl FnMut(&OwnedFd) -> Result<Result<Key, Errno>>,
     ) -> Result<Key> {
-        with_parent_dir(self.shared, self.key, put)
+        with_parent_dir(self.shared, self.key, opened, put)
     }
 
     fn lock(&self, key: &Key, mode: LockMode) -> Result<Option<Lock>> {
@@ -137,7 +149,7 @@ impl Commit<'_> {
     /// Puts a file that contains its record in its place, over any file that is there.
     fn overwrite(&self, staged: &mut Staged) -> Result<Key> {
         let mut sidecar = SidecarWriter::new(self.shared, self.key, &RecordPlace::InFile);
-        self.with_parent_dir(|directory| {
+        self.with_parent_dir(staged.take_parent(), |directory| {
             self.caller.check()?;
             // Most saves create a new object, which needs no lock.
             match staged.place_new(directory.as_fd(), self.key.name()) {
@@ -171,12 +183,12 @@ impl Commit<'_> {
 
     /// Puts the staged file in a vacant place. Fails with `AlreadyExists` if an object is there.
     fn place_new(&self, key: &Key, staged: &mut Staged, record: &RecordPlace) -> Result<Key> {
-        let _lock = match record {
-            RecordPlace::InFile => None,
-            RecordPlace::ForSidecar(_) => self.lock(key, LockMode::Exclusive)?,
+        let (_lock, opened) = match record {
+            RecordPlace::InFile => (None, staged.take_parent()),
+            RecordPlace::ForSidecar(_) => (self.lock(key, LockMode::Exclusive)?, None),
         };
         let mut sidecar = SidecarWriter::new(self.shared, key, record);
-        self.with_parent_dir(|directory| {
+        self.with_parent_dir(opened, |directory| {
             self.caller.check()?;
             for _ in 0..MAX_ATTEMPTS {
                 if matches!(record, RecordPlace::ForSidecar(_)) {
@@ -193,15 +205,21 @@ impl Commit<'_> {
     }
 }
 
-/// Calls `put` with the object's directory, which is created if it is missing. If another process
-/// removes it (`put` returns `NOENT`), creates it and calls `put` again. Then syncs the directory.
+/// Calls `put` with the object's directory, which is `opened`, or opened here, and created if it is
+/// missing. If another process removes it (`put` returns `NOENT`), creates it and calls `put`
+/// again. Then syncs the directory.
 pub(crate) fn with_parent_dir<T>(
     shared: &Shared,
     key: &Key,
+    mut opened: Option<OwnedFd>,
     mut put: impl FnMut(&OwnedFd) -> Result<Result<T, Errno>>,
 ) -> Result<T> {
     for _ in 0..MAX_ATTEMPTS {
-        let parent = match shared.root.create_parent(key) {
+        let parent = match opened.take() {
+            Some(directory) => shared.root.opened_parent(key, directory),
+            None => shared.root.create_parent(key),
+        };
+        let parent = match parent {
             Ok(parent) => parent,
             Err(Errno::NOENT) => continue,
             Err(errno) => {
@@ -292,4 +310,67 @@ pub(crate) fn ensure_vacant(directory: &OwnedFd, key: &Key) -> Result<()> {
 
 fn is_taken(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::FsBuilder;
+
+    const MODES: [SaveMode; 3] = [SaveMode::Overwrite, SaveMode::CreateNew, SaveMode::UniqueName];
+
+    fn shared_with_directory(root: &Path) -> Arc<Shared> {
+        std::fs::create_dir_all(root.join("d/e")).unwrap();
+        Shared::open(FsBuilder::new(root).durable(true).into_settings()).unwrap()
+    }
+
+    fn staged(shared: &Shared, key: &Key) -> Staged {
+        let mut staged =
+            Staged::create(&shared.staging, key, shared.file_mode.of_new_file()).unwrap();
+        staged.write(b"body").unwrap();
+        staged
+    }
+
+    fn commit(shared: &Shared, key: &Key, mode: &SaveMode, staged: Staged) -> Result<ObjectMeta> {
+        let metadata = &Metadata::default();
+        let (checksums, caller) = (Checksums::default(), &CallerAlive::default());
+        Commit { shared, key, mode, metadata, checksums, caller }.run(staged)
+    }
+
+    /// The file has no name yet, so the directory is empty and can be removed.
+    #[test]
+    fn a_directory_that_is_removed_after_staging_has_opened_it_is_created_again() {
+        for mode in MODES {
+            let scratch = tempfile::tempdir().unwrap();
+            let shared = shared_with_directory(scratch.path());
+            let key = Key::new("d/e/object").unwrap();
+            let staged = staged(&shared, &key);
+            let is_unnamed = shared.staging.open_unnamed(&key, 0o600).unwrap().is_some();
+            assert_eq!(staged.parent().is_some(), is_unnamed);
+            std::fs::remove_dir(scratch.path().join("d/e")).unwrap();
+            std::fs::remove_dir(scratch.path().join("d")).unwrap();
+            assert_eq!(commit(&shared, &key, &mode, staged).unwrap().key, key);
+            assert_eq!(std::fs::read(scratch.path().join("d/e/object")).unwrap(), b"body");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_moved_during_a_long_write_does_not_get_the_object() {
+        for mode in MODES {
+            let scratch = tempfile::tempdir().unwrap();
+            let shared = shared_with_directory(scratch.path());
+            let key = Key::new("d/e/object").unwrap();
+            let mut staged = staged(&shared, &key);
+            staged.begin_long_write();
+            std::fs::rename(scratch.path().join("d/e"), scratch.path().join("d/moved")).unwrap();
+            commit(&shared, &key, &mode, staged).unwrap();
+            assert_eq!(std::fs::read(scratch.path().join("d/e/object")).unwrap(), b"body");
+            assert_eq!(std::fs::read_dir(scratch.path().join("d/moved")).unwrap().count(), 0);
+        }
+    }
 }

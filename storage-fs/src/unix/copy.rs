@@ -52,7 +52,7 @@ fn copy_once(
         return Ok(());
     };
     let mut staged = Staged::create(&shared.staging, to, shared.file_mode.of_new_file())?;
-    staged.lock();
+    staged.begin_long_write();
     copy_bytes(File::from(source), staged.file(), meta.size, caller)?;
     let checksums = meta.checksums.clone();
     Commit { shared, key: to, mode: &mode, metadata, checksums, caller }.run(staged).map(drop)

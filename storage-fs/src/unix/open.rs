@@ -1,6 +1,5 @@
 //! `open`: finds the file and its metadata, and reads a small body at once.
 
-use std::fs::File;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ fn open_blocking(shared: &Shared, key: &Key, options: &OpenOptions) -> Result<Ob
     options.check(&meta)?;
     let range = options.positions_in_whole(meta.size)?;
     if range.end - range.start > MAX_IMMEDIATE_READ {
-        return Ok(Object::from_file(meta, range, File::from(file)));
+        return Ok(cached::streamed(shared, meta, range, file));
     }
     let bytes = read(&file, range.clone())?;
     Ok(Object::from_bytes(meta, range, bytes))

@@ -66,7 +66,7 @@ fn rename_blocking(
     };
     let mut step =
         Step { from, to, source, stat, sidecar: SidecarWriter::new(shared, to, &record), caller };
-    with_parent_dir(shared, to, |directory| match options.mode {
+    with_parent_dir(shared, to, None, |directory| match options.mode {
         CopyMode::CreateNew => step.take_vacant_place(directory),
         _ => step.replace(directory),
     })?;

@@ -190,6 +190,16 @@ impl Root {
         self.prepared(directory, path, is_new)
     }
 
+    /// Prepares the directory of a key's file that is already open. If it was removed since then,
+    /// creating a file in it fails with `NOENT`.
+    pub(crate) fn opened_parent(
+        &self,
+        key: &Key,
+        directory: OwnedFd,
+    ) -> Result<PreparedDir, Errno> {
+        self.prepared(directory, key.parent().unwrap_or_default(), false)
+    }
+
     fn prepared(&self, directory: OwnedFd, path: &str, is_new: bool) -> Result<PreparedDir, Errno> {
         let mut dirty = Vec::new();
         for (path, generation) in self.dirty_dirs.iter().flat_map(|dirs| dirs.on_path(path)) {

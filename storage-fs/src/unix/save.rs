@@ -68,8 +68,8 @@ impl Target for SaveTarget {
         let mut staged = match staged {
             Some(staged) => staged,
             None => {
-                let staged = self.stage()?;
-                staged.lock();
+                let mut staged = self.stage()?;
+                staged.begin_long_write();
                 staged
             }
         };

@@ -18,7 +18,7 @@ use storage_core::{Key, Result, keys};
 use super::errno::os_error;
 use super::staging::Staging;
 use super::state_dir::MAX_ATTEMPTS;
-use super::unnamed::LinkMethod;
+use super::unnamed::{LinkMethod, UnnamedFile};
 use super::version::Id;
 use crate::errors;
 use crate::save_stream::write_chunks;
@@ -30,6 +30,8 @@ pub(crate) struct Staged {
     file: File,
     id: Id,
     state: State,
+    /// The directory that the object gets into, if staging has opened it.
+    parent: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -50,8 +52,8 @@ impl Staged {
         // Setting extended attributes requires the permission to write.
         let mode = mode | 0o600;
         match staging.open_unnamed(key, mode) {
-            Ok(Some((file, method))) => {
-                Ok(Self { file: file.into(), id, state: State::Unnamed(method) })
+            Ok(Some(UnnamedFile { file, method, parent })) => {
+                Ok(Self { file: file.into(), id, state: State::Unnamed(method), parent })
             }
             Ok(None) => Self::create_named(staging, id, mode),
             Err(errno) => Err(os_error(errno, "staging the object")),
@@ -65,16 +67,29 @@ impl Staged {
         let (file, directory) = in_staging(staging, |directory| {
             fs::openat(directory, &*name, flags, Mode::from_raw_mode(mode))
         })?;
-        Ok(Self { file: file.into(), id, state: State::Named(directory) })
+        Ok(Self { file: file.into(), id, state: State::Named(directory), parent: None })
     }
 
     /// Takes the data of an upload. If it is not put in its place, it stays where it is.
     pub(crate) fn of_upload(file: File, directory: OwnedFd, id: Id, placing: Placing) -> Self {
-        Self { file, id, state: State::OfUpload(directory, placing) }
+        Self { file, id, state: State::OfUpload(directory, placing), parent: None }
     }
 
-    /// Locks the file so that no sweep removes it while the process lives.
-    pub(crate) fn lock(&self) {
+    /// Returns the directory that the object gets into, if staging has opened it. Returns it once.
+    pub(crate) fn take_parent(&mut self) -> Option<OwnedFd> {
+        self.parent.take()
+    }
+
+    /// Returns the directory that [`take_parent`](Self::take_parent) will return.
+    pub(crate) fn parent(&self) -> Option<&OwnedFd> {
+        self.parent.as_ref()
+    }
+
+    /// Prepares for a write that may take long. Locks the file so that no sweep removes it while
+    /// the process lives. Closes the directory of the object, which other programs may move in the
+    /// meantime.
+    pub(crate) fn begin_long_write(&mut self) {
+        self.parent = None;
         if let State::Named(_) = self.state {
             // Without locks, only the minimum age protects the file from a sweep.
             let _ = fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);

@@ -16,7 +16,7 @@ use storage_core::{Key, Result};
 use super::errno::{means_absent, os_error, state_dir_error};
 use super::root::{RESERVED, Root, is_regular};
 use super::state_dir::{self, META, STAGING};
-use super::unnamed::{LinkMethod, UnnamedFiles};
+use super::unnamed::{UnnamedFile, UnnamedFiles};
 use super::version::time;
 
 /// The minimum age of a file that a sweep removes (1 h).
@@ -80,16 +80,11 @@ impl Staging {
         Ok(directory)
     }
 
-    /// Opens an unnamed empty file. Returns it with the method to link it, or `None` if the system
-    /// has no unnamed files.
+    /// Opens an unnamed empty file. Returns `None` if the system has no unnamed files.
     ///
     /// The file is created in the object's directory if that exists, because file systems allocate
     /// the files of a directory near each other.
-    pub(crate) fn open_unnamed(
-        &self,
-        key: &Key,
-        mode: u32,
-    ) -> Result<Option<(OwnedFd, LinkMethod)>, Errno> {
+    pub(crate) fn open_unnamed(&self, key: &Key, mode: u32) -> Result<Option<UnnamedFile>, Errno> {
         self.unnamed_files.open(self.root.open_parent(key).ok(), self.root.directory(), mode)
     }
 

@@ -7,6 +7,14 @@ use std::sync::OnceLock;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+/// An empty file without a name.
+pub(crate) struct UnnamedFile {
+    pub(crate) file: OwnedFd,
+    pub(crate) method: LinkMethod,
+    /// The directory of the key's file, if the unnamed file is in it.
+    pub(crate) parent: Option<OwnedFd>,
+}
+
 /// How an unnamed file gets its name: see open(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinkMethod {
@@ -47,16 +55,16 @@ impl UnnamedFiles {
         parent: Option<OwnedFd>,
         root: &OwnedFd,
         mode: u32,
-    ) -> Result<Option<(OwnedFd, LinkMethod)>, Errno> {
+    ) -> Result<Option<UnnamedFile>, Errno> {
         if let Some(None) = self.method.get() {
             return Ok(None);
         }
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let open =
             |directory: &OwnedFd| fs::openat(directory, ".", flags, Mode::from_raw_mode(mode));
+        let in_parent = parent.and_then(|parent| Some((open(&parent).ok()?, Some(parent))));
         // The parent may have been removed or be a mount, so after a failure there, try the root.
-        let file = match parent.and_then(|parent| open(&parent).ok()).map_or_else(|| open(root), Ok)
-        {
+        let (file, parent) = match in_parent.map_or_else(|| Ok((open(root)?, None)), Ok) {
             // Kernels without the flag return one of the last two.
             Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
                 self.method.get_or_init(|| None);
@@ -65,7 +73,7 @@ impl UnnamedFiles {
             opened => opened?,
         };
         let method = self.method.get_or_init(|| find_link_method(&file, root));
-        Ok(method.map(|method| (file, method)))
+        Ok(method.map(|method| UnnamedFile { file, method, parent }))
     }
 }
 

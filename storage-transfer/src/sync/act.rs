@@ -30,18 +30,25 @@ pub(crate) struct Settled {
 /// The result for a pair.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Same(Option<Evidence>),
+    Same(Evidence),
+    /// The options leave the object of the destination as it is.
+    Left,
     New,
     Changed,
     /// The source no longer has the object.
     Vanished,
+    /// The destination has an object where the key needs a directory, or the reverse. If that
+    /// object is an extra, it may be deleted at the end of the run.
+    Blocked(Error),
     Failed(Error),
 }
 
 /// What to do with a pair that both sides or the source have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
-    Same(Option<Evidence>),
+    Same(Evidence),
+    /// The options leave the object of the destination as it is.
+    Left,
     Copy,
     /// The contents must be compared first.
     CompareContents,
@@ -54,7 +61,7 @@ pub(crate) enum Decision {
 /// Decides by what the listings contain. Sends no request.
 pub(crate) fn decide(shared: &Shared, pair: &Pair) -> Decision {
     match decide_by_entries(shared, pair) {
-        Decision::Same(evidence) => Decision::Same(evidence),
+        settled @ (Decision::Same(_) | Decision::Left) => settled,
         _ if shared.is_source_past && pair.target.is_some() => Decision::LookUpSource,
         decided => decided,
     }
@@ -63,10 +70,10 @@ pub(crate) fn decide(shared: &Shared, pair: &Pair) -> Decision {
 fn decide_by_entries(shared: &Shared, pair: &Pair) -> Decision {
     let (Some(source), Some(target)) = (&pair.source, &pair.target) else { return Decision::Copy };
     if shared.options.existing == Existing::Ignore {
-        return Decision::Same(None);
+        return Decision::Left;
     }
     match compare::compare_entries(shared.options.comparison, source, target, shared.are_s3) {
-        Compared::Same(evidence) => Decision::Same(Some(evidence)),
+        Compared::Same(evidence) => Decision::Same(evidence),
         Compared::Different(_) => different(shared, pair),
         Compared::Undecided => Decision::CompareContents,
     }
@@ -75,10 +82,20 @@ fn decide_by_entries(shared: &Shared, pair: &Pair) -> Decision {
 /// Returns what happens with objects that differ.
 fn different(shared: &Shared, pair: &Pair) -> Decision {
     match shared.options.existing {
-        Existing::Update if compare::is_target_newer(pair) => Decision::Same(None),
+        Existing::Update if compare::is_target_newer(pair) => Decision::Left,
         Existing::Immutable => Decision::Forbidden,
         _ => Decision::Copy,
     }
+}
+
+/// Returns whether an extra object may be what keeps a key from being saved. A job deletes in
+/// another step, so it has no later copy.
+fn is_blocked(shared: &Shared, pair: &Pair, error: &Error) -> bool {
+    shared.options.delete.is_some()
+        && shared.uploads.is_none()
+        && pair.target.is_none()
+        && error.kind() == ErrorKind::Conflict
+        && matches!(error.operation(), Some(Operation::Save | Operation::Copy))
 }
 
 /// Handles a pair that needs requests.
@@ -86,6 +103,7 @@ pub(crate) async fn settle(shared: Arc<Shared>, pair: Pair, decision: Decision) 
     let mut settled = Settled { pair, result: Done::Vanished, bytes_sent: 0, dropped: Vec::new() };
     settled.result = match run(&shared, &mut settled, decision).await {
         Ok(done) => done,
+        Err(error) if is_blocked(&shared, &settled.pair, &error) => Done::Blocked(error),
         Err(error) => Done::Failed(error),
     };
     report(&shared, &settled);
@@ -106,6 +124,7 @@ async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Resu
     };
     match decision {
         Decision::Same(evidence) => Ok(Done::Same(evidence)),
+        Decision::Left => Ok(Done::Left),
         Decision::Forbidden => Err(Error::new(
             ErrorKind::Conflict,
             "the objects differ, and the destination is immutable",
@@ -145,7 +164,7 @@ async fn compare_contents(shared: &Shared, pair: &Pair) -> Result<Decision> {
         let compared =
             compare::compare_contents(shared.directories(), source, target, Reading::Missing);
         match compared.await {
-            Ok(Some(true)) => return Ok(Decision::Same(Some(Evidence::Checksum))),
+            Ok(Some(true)) => return Ok(Decision::Same(Evidence::Checksum)),
             Ok(_) => return Ok(different(shared, pair)),
             // The copy finds out which version there is now.
             Err(error) if is_changed(&error) => return Ok(different(shared, pair)),
@@ -315,10 +334,10 @@ async fn check_changed_target(shared: &Shared, settled: &Settled) -> Result<Done
     };
     let target = entry(meta);
     if shared.options.existing == Existing::Ignore {
-        return Ok(Done::Same(None));
+        return Ok(Done::Left);
     }
     match compare_changed(shared, source, &target).await? {
-        Compared::Same(evidence) => Ok(Done::Same(Some(evidence))),
+        Compared::Same(evidence) => Ok(Done::Same(evidence)),
         _ => Err(target_changed()),
     }
 }
@@ -398,10 +417,12 @@ fn report(shared: &Shared, settled: &Settled) {
         return;
     }
     let outcome = match &settled.result {
-        Done::Same(_) => Outcome::Same,
+        Done::Same(_) | Done::Left => Outcome::Same,
         Done::New => Outcome::New,
         Done::Changed => Outcome::Changed,
         Done::Vanished => Outcome::Unknown,
+        // Reported when it is copied after all, or fails.
+        Done::Blocked(_) => return,
         Done::Failed(_) => Outcome::Failed,
     };
     let vanished;

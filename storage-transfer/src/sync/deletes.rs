@@ -28,6 +28,19 @@ pub(crate) struct Kept<'a> {
     pub(crate) failed_ranges: &'a BTreeSet<u64>,
 }
 
+impl Kept<'_> {
+    fn check(&self, extra: &Extra) -> Result<()> {
+        let message = if self.unknown.contains(&extra.name) {
+            "kept, because this part of the source could not be listed"
+        } else if self.failed_ranges.contains(&extra.range) {
+            "kept, because a copy of a key near this one failed"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+}
+
 /// What became of extras.
 #[derive(Debug, Default)]
 pub(crate) struct Deleted {
@@ -157,18 +170,7 @@ async fn check(
     extra: &Extra,
     kept: &Kept<'_>,
 ) -> Result<Option<(Key, ObjectMeta)>> {
-    if kept.unknown.contains(&extra.name) {
-        return Err(Error::new(
-            ErrorKind::Conflict,
-            "kept, because this part of the source could not be listed",
-        ));
-    }
-    if kept.failed_ranges.contains(&extra.range) {
-        return Err(Error::new(
-            ErrorKind::Conflict,
-            "kept, because a copy of a key near this one failed",
-        ));
-    }
+    kept.check(extra)?;
     if shared.stop.is_stopped() {
         return Ok(None);
     }
@@ -237,6 +239,26 @@ fn failed(shared: &Shared, done: &mut Deleted, extra: &Extra, error: &Error) {
         failed.push(FailedKey::new(&extra.name, error));
     }
     emit(shared, extra, Outcome::Failed, Some(error));
+}
+
+/// Reports what would be deleted, and what would be kept. Sends no request.
+pub(crate) async fn predict(
+    shared: &Shared,
+    mut extras: ExtraStream,
+    kept: &Kept<'_>,
+    done: &mut Deleted,
+) -> Result<()> {
+    while let Some(extra) = extras.next().await {
+        let extra = extra?;
+        match kept.check(&extra) {
+            Ok(()) => emit(shared, &extra, Outcome::Extra, None),
+            Err(error) => {
+                done.counts.kept += 1;
+                emit(shared, &extra, Outcome::Unknown, Some(&error));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reports extras that are kept, because nothing may be deleted.

@@ -228,8 +228,13 @@ fn check_backup(shared: &Shared, backup: &str) -> Result<()> {
 }
 
 /// Deletes the extras if that is safe.
-async fn finish(shared: &Shared, pass: Pass, ended: Ended, has_keys: bool) -> Result<SyncSummary> {
-    let Pass { mut counts, extras, unknown_source, failed_ranges, .. } = pass;
+async fn finish(
+    shared: &Shared,
+    mut pass: Pass,
+    ended: Ended,
+    has_keys: bool,
+) -> Result<SyncSummary> {
+    let counts = pass.counts;
     let mut refused = None;
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
         // A list of keys may contain nothing but extras, although the source has other objects.
@@ -237,16 +242,20 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended, has_keys: bool) -> Re
             || (has_keys && counts.extra > 0 && shared.source.first_object().await?.is_some());
         refused = refusal(&shared.options, delete, &counts, has_objects);
     }
-    if extras.len() > 0 {
-        let extras = extras.finish().await?;
+    if let Some(extras) = pass.take_extras().await? {
         match (&ended, refused) {
             (Ended::Complete, None) => {
-                let kept = Kept { unknown: &unknown_source, failed_ranges: &failed_ranges };
+                let kept =
+                    Kept { unknown: &pass.unknown_source, failed_ranges: &pass.failed_ranges };
                 let mut deleted = Deleted::default();
-                deletes::delete_extras(shared, extras, &kept, &mut deleted).await?;
-                counts += deleted.counts;
+                match shared.options.dry_run {
+                    true => deletes::predict(shared, extras, &kept, &mut deleted).await?,
+                    false => deletes::delete_extras(shared, extras, &kept, &mut deleted).await?,
+                }
+                pass.counts += deleted.counts;
             }
             (_, Some(refusal)) => {
+                pass.counts.kept += counts.extra;
                 deletes::report_kept(shared, extras, Outcome::Extra, refusal.reason()).await?;
             }
             (Ended::Broken(..), _) => {
@@ -256,11 +265,12 @@ async fn finish(shared: &Shared, pass: Pass, ended: Ended, has_keys: bool) -> Re
             (Ended::Interrupted, _) => {}
         }
     }
+    pass.copy_blocked().await?;
     let ended = match ended {
         Ended::Complete if shared.stop.is_stopped() => Ended::Interrupted,
         ended => ended,
     };
-    Ok(SyncSummary { counts, ended, refused })
+    Ok(SyncSummary { counts: pass.counts, ended, refused })
 }
 
 /// Returns why no extra may be deleted.

@@ -15,11 +15,13 @@ use crate::spool::Spool;
 use crate::steps::Steps;
 use crate::sync::act::{self, Decision, Done, Settled};
 use crate::sync::backlog::Backlog;
-use crate::sync::extras::Extra;
+use crate::sync::extras::{Extra, ExtraStream};
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
 use crate::sync::unknown::UnknownNames;
 
+/// How many keys that extra objects block are copied after the deletions. Further ones fail.
+const MAX_BLOCKED: usize = 1000;
 /// How many keys are a range: if a copy in it fails, none of its extras is deleted.
 const RANGE: u64 = 1000;
 /// How long an ended transfer waits for what is under way.
@@ -33,9 +35,13 @@ pub(crate) struct Pass {
     shared: Arc<Shared>,
     pub(crate) counts: Counts,
     /// The extras of a run without a ledger.
-    pub(crate) extras: Spool<Extra>,
+    extras: Spool<Extra>,
     pub(crate) unknown_source: UnknownNames,
     pub(crate) failed_ranges: BTreeSet<u64>,
+    /// Keys that an extra object blocks.
+    blocked: Vec<(u64, Pair, Counts)>,
+    /// Whether the extras were handled, so that a blocked key fails.
+    is_last: bool,
     /// What a job stores. A run without a job has none.
     ledger: Option<Arc<Ledger>>,
     unknown_target: UnknownNames,
@@ -57,6 +63,8 @@ impl Pass {
             extras: Spool::new(SortOptions::default()),
             unknown_source: UnknownNames::default(),
             failed_ranges: BTreeSet::new(),
+            blocked: Vec::new(),
+            is_last: false,
             ledger,
             unknown_target: UnknownNames::default(),
             pairs: 0,
@@ -128,6 +136,37 @@ impl Pass {
         Ok(())
     }
 
+    /// Returns the extras of a run without a ledger, if there are any.
+    ///
+    /// # Errors
+    /// Fails if their temporary file cannot be written.
+    pub(crate) async fn take_extras(&mut self) -> Result<Option<ExtraStream>> {
+        let extras = std::mem::replace(&mut self.extras, Spool::new(SortOptions::default()));
+        match extras.len() {
+            0 => Ok(None),
+            _ => extras.finish().await.map(Some),
+        }
+    }
+
+    /// Copies the keys that extra objects blocked, after these objects were deleted or kept.
+    ///
+    /// # Errors
+    /// Fails if a task panicked.
+    pub(crate) async fn copy_blocked(&mut self) -> Result<()> {
+        self.is_last = true;
+        for (range, pair, counts) in std::mem::take(&mut self.blocked) {
+            if self.shared.stop.is_stopped() {
+                break;
+            }
+            while self.tasks.len() >= self.shared.gate.limit() {
+                let done = self.tasks.join_next().await;
+                self.join(done)?;
+            }
+            self.begin(range, pair, Decision::Copy, counts);
+        }
+        self.drain().await
+    }
+
     fn join(&mut self, done: Option<Result<Finished, JoinError>>) -> Result<()> {
         match done {
             Some(Ok((range, number, counts, settled))) => {
@@ -172,7 +211,7 @@ impl Pass {
         };
         if let (None, Some(target)) = (&pair.source, &pair.target) {
             counts.extra = 1;
-            let deletes = self.shared.options.delete.is_some() && !self.shared.options.dry_run;
+            let deletes = self.shared.options.delete.is_some();
             if !deletes {
                 self.shared.emit_pair(&pair, Outcome::Extra);
             }
@@ -183,8 +222,11 @@ impl Pass {
             return self.fail(range, &pair, counts).await;
         }
         match act::decide(&self.shared, &pair) {
-            Decision::Same(evidence) => {
-                counts.count_same(evidence);
+            settled @ (Decision::Same(_) | Decision::Left) => {
+                match settled {
+                    Decision::Same(evidence) => counts.count_same(evidence),
+                    _ => counts.left = 1,
+                }
                 self.shared.emit_pair(&pair, Outcome::Same);
                 self.settle(pair.name(), counts.into()).await
             }
@@ -281,9 +323,19 @@ impl Pass {
         let mut failed = None;
         match settled.result {
             Done::Same(evidence) => counts.count_same(evidence),
+            Done::Left => counts.left += 1,
             Done::New => counts.new += 1,
             Done::Changed => counts.changed += 1,
             Done::Vanished => counts.vanished += 1,
+            Done::Blocked(_) if !self.is_last && self.blocked.len() < MAX_BLOCKED => {
+                self.blocked.push((range, settled.pair, counts));
+                return;
+            }
+            Done::Blocked(error) => {
+                self.emit(settled.pair.name(), Outcome::Failed, Some(size), Some(&error));
+                self.failed_ranges.insert(range);
+                counts.failed += 1;
+            }
             Done::Failed(error) => {
                 counts.failed += 1;
                 self.failed_ranges.insert(range);

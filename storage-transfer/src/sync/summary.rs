@@ -15,6 +15,12 @@ use crate::merge::Side;
 pub struct Counts {
     /// Objects that are the same on both sides.
     pub same: u64,
+    /// Objects that both sides have and that the options leave as they are, whether or not they
+    /// are the same: see [`Existing::Ignore`] and [`Existing::Update`].
+    ///
+    /// [`Existing::Ignore`]: crate::Existing::Ignore
+    /// [`Existing::Update`]: crate::Existing::Update
+    pub left: u64,
     /// Objects that the destination lacked, and that were copied.
     pub new: u64,
     /// Objects that differed, and that were replaced.
@@ -55,14 +61,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn count_same(&mut self, evidence: Option<Evidence>) {
+    pub(crate) fn count_same(&mut self, evidence: Evidence) {
         self.same += 1;
         match evidence {
-            Some(Evidence::ETag) => self.same_by_etag += 1,
-            Some(Evidence::SizeAndTime) => self.same_by_time += 1,
-            Some(Evidence::SizeAlone) => self.same_by_size += 1,
-            Some(Evidence::Checksum) => self.same_by_checksum += 1,
-            Some(Evidence::Size) | None => {}
+            Evidence::ETag => self.same_by_etag += 1,
+            Evidence::SizeAndTime => self.same_by_time += 1,
+            Evidence::SizeAlone => self.same_by_size += 1,
+            Evidence::Checksum => self.same_by_checksum += 1,
+            Evidence::Size => {}
         }
     }
 }
@@ -72,6 +78,7 @@ impl AddAssign for Counts {
         // Names every field, so that a new one is not forgotten.
         let Self {
             same,
+            left,
             new,
             changed,
             extra,
@@ -92,6 +99,7 @@ impl AddAssign for Counts {
             same_by_checksum,
         } = other;
         self.same += same;
+        self.left += left;
         self.new += new;
         self.changed += changed;
         self.extra += extra;

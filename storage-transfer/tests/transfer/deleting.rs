@@ -181,6 +181,58 @@ async fn nothing_below_a_directory_that_the_source_cannot_read_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_dry_run_predicts_only_deletions_that_the_run_would_make() {
+    let source = memory(&[("a", "1"), ("b/1", "2")]).await;
+    let source = source.layer(|inner| ExtraEntries::new(inner).unreadable_directory("b/"));
+    let target = memory(&[("b/1", "2"), ("b/2", "kept"), ("c", "extra")]).await;
+    let (events, options) = (Events::default(), deleting().dry_run());
+    let run = sync(&whole(&source), &whole(&target), options).on_event(events.on_event());
+    let counts = run.await.unwrap().counts;
+    assert_eq!((counts.extra, counts.kept, counts.deleted), (3, 2, 0));
+    assert_eq!(events.lines(), ["+ a", "? b/", "? b/1", "? b/2", "- c"]);
+
+    let mut options = deleting().dry_run();
+    options.delete = Some(DeleteExtras::new().max(MaxDelete::Count(2)));
+    let events = Events::default();
+    let run = sync(&whole(&source), &whole(&target), options).on_event(events.on_event());
+    let summary = run.await.unwrap();
+    assert_eq!(summary.refused, Some(Refusal::TooManyExtras(3)));
+    assert_eq!(summary.counts.kept, 3);
+    assert!(events.message("c").contains("kept, because"), "{}", events.message("c"));
+}
+
+#[tokio::test]
+async fn a_file_that_became_a_directory_is_one_on_a_disk_too() {
+    let source = memory(&[("a/b", "below"), ("c", "now a file"), ("d", "same")]).await;
+    let (_root, target) = disk();
+    fill(&target, &[("a", "a file"), ("c/1", "below"), ("c/2/3", "below"), ("d", "same")]).await;
+    let events = Events::default();
+    let run = sync(&whole(&source), &whole(&target), deleting()).on_event(events.on_event());
+    let summary = run.await.unwrap();
+    assert!(summary.is_complete(), "{summary:?}");
+    assert_eq!(events.lines(), ["- a", "+ a/b", "+ c", "- c/1", "- c/2/3", "= d"]);
+    let counts = summary.counts;
+    assert_eq!((counts.new, counts.deleted, counts.failed), (2, 3, 0));
+    assert_eq!(texts(&target).await, texts(&source).await);
+}
+
+#[tokio::test]
+async fn a_file_that_became_a_directory_fails_if_the_extras_stay() {
+    let source = memory(&[("a/b", "below"), ("d", "new")]).await;
+    let (_root, target) = disk();
+    fill(&target, &[("a", "a file")]).await;
+    let events = Events::default();
+    let mut options = deleting();
+    options.delete = Some(DeleteExtras::new().max(MaxDelete::Count(0)));
+    let run = sync(&whole(&source), &whole(&target), options).on_event(events.on_event());
+    let summary = run.await.unwrap();
+    assert_eq!(events.lines(), ["- a", "! a/b", "+ d"]);
+    assert!(events.message("a/b").contains("is a file"), "{}", events.message("a/b"));
+    assert_eq!((summary.counts.failed, summary.counts.kept), (1, 1));
+    assert_eq!(text(&target, "a").await, "a file");
+}
+
+#[tokio::test]
 async fn nothing_below_a_directory_that_the_destination_cannot_read_is_created() {
     let source = memory(&[("a", "1"), ("b/1", "2"), ("c", "3")]).await;
     let inner = memory(&[("b/2", "hidden"), ("d", "extra")]).await;

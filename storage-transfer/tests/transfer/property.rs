@@ -69,7 +69,7 @@ impl Model {
         model.extras(source, target, options);
         if options.dry_run {
             model.target = target.clone();
-            (model.counts.deleted, model.counts.kept) = (0, 0);
+            model.counts.deleted = 0;
         }
         model
     }
@@ -80,9 +80,9 @@ impl Model {
             _ => text.len() == old.len(),
         };
         match options.existing {
-            Existing::Ignore => self.counts.same += 1,
+            Existing::Ignore => self.counts.left += 1,
             _ if is_same => self.counts.same += 1,
-            Existing::Update => self.counts.same += 1,
+            Existing::Update => self.counts.left += 1,
             Existing::Immutable => self.counts.failed += 1,
             _ => {
                 self.counts.changed += 1;
@@ -98,9 +98,11 @@ impl Model {
         let Some(delete) = options.delete.filter(|_| !extras.is_empty()) else { return };
         if source.is_empty() && !options.allow_empty_source {
             self.refused = Some(Refusal::EmptySource);
+            self.counts.kept = self.counts.extra;
         } else if delete.max.is_some_and(|max| !max.allows(self.counts.extra, target.len() as u64))
         {
             self.refused = Some(Refusal::TooManyExtras(self.counts.extra));
+            self.counts.kept = self.counts.extra;
         } else if self.counts.failed > 0 {
             // All keys are in one range.
             self.counts.kept = self.counts.extra;
