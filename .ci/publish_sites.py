@@ -32,8 +32,6 @@ from publish_places import Directory, Nginx, S3, Served
 MAX_PAGES = 6
 # Files of a kind differ little, and curl starts a process for each.
 MAX_FILES = 60
-# A configuration file has at least one storage; the variable STORAGE_SITE_URL names the other one.
-UNUSED = '[storages.unused]\ndriver = "memory"\n'
 # A debug build takes seconds for brotli of 100 kB, so a slice has few such files.
 BROTLI = ["**"] if os.environ.get("ALL_FILES") else ["index.html", "*.min.js"]
 ENCODINGS = 'encodings = ["gzip"]\n' + "".join(
@@ -115,7 +113,7 @@ class Work:
     def publish(self, site, place, base, encodings):
         """Publishes twice. The second publish has nothing to do. Returns the manifest."""
         configuration = self.directory / "publish.toml"
-        configuration.write_text(f'{UNUSED}[publish]\nbase_path = "{base}"\n{encodings}')
+        configuration.write_text(f'[publish]\nbase_path = "{base}"\n{encodings}')
         environment = self.environment | {"STORAGE_SITE_URL": place.url()}
         publish = [self.command, "--config", configuration, "publish", "--json", site, "site:"]
 
