@@ -22,7 +22,7 @@ s3:
     cargo test -p storage-s3
 
 # Run the tests that take too long for CI.
-prove: garage stress many-keys transfer tus gallery
+prove: garage stress many-keys transfer publish tus gallery
 
 # List, move and delete a million objects with the command, in bounded memory.
 many-keys keys="1000000":
@@ -36,6 +36,24 @@ transfer keys="1000000" mib="5120" kills="100":
     python3 .ci/transfer_jobs.py target/release/anystorage-generated \
         --keys {{keys}} --large {{mib}} --small 10000 --kills {{kills}}
     python3 .ci/transfer_jobs.py target/release/anystorage-generated --proofs parallel,slurm,node
+
+# Kill publishes at every write, crawl sites while they are published, let publishers race, and open
+# real sites in a browser.
+publish rounds="50":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release -p anystorage-cli
+    cargo build --release -p storage-publish --example serve_release
+    directory=$(mktemp -d)
+    trap 'storage-s3/servers/radosgw down "$directory/radosgw"' EXIT
+    storage-s3/servers/radosgw up "$directory/radosgw" >"$directory/environment"
+    (
+        source "$directory/environment"
+        python3 .ci/publish_proofs.py target/release/anystorage \
+            target/release/examples/serve_release --rounds {{rounds}}
+    )
+    ALL_FILES=yes bash storage-publish/sites/run target/release/anystorage \
+        target/release/examples/serve_release
 
 # Test `anystorage serve --uploads` with real clients, and with 200 uploads at once.
 tus:

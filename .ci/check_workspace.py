@@ -26,6 +26,7 @@ ALLOWED_DEPENDENCIES = {
     "storage-axum": {"storage-core", "storage-serve"},
     "storage-mirror": {"storage-core", "storage-serve"},
     "storage-transfer": {"storage-core"},
+    "storage-publish": {"storage-core", "storage-serve"},
     "anystorage": {
         "storage-core",
         "storage-fs",
@@ -33,6 +34,7 @@ ALLOWED_DEPENDENCIES = {
         "storage-http",
         "storage-http-cache",
         "storage-mirror",
+        "storage-publish",
         "storage-serve",
         "storage-transfer",
     },
@@ -48,6 +50,7 @@ ALLOWED_DEPENDENCIES = {
     "avatars-axum": {"anystorage", "avatars", "storage-actix", "storage-axum"},
     "daily-tasks": {"anystorage", "storage-axum"},
     "gallery": {"anystorage", "storage-axum"},
+    "static-site": {"anystorage"},
     "custom-driver": {"storage-core"},
     "public-api": set(),
     # The command with a driver for tests.
@@ -168,6 +171,7 @@ def may_use_in_tests(name, used):
         "storage-http",
         "storage-http-cache",
         "storage-mirror",
+        "storage-publish",
         "storage-serve",
         "storage-transfer",
     }

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     cat, check, completions, config, cp, drivers, du, exists, get, ls, manual, meta, mirror, mv,
-    put, rm, serve, stat, sync, transfer, uploads, url,
+    publish, put, releases, rm, rollback, serve, stat, sync, transfer, uploads, url,
 };
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::{Resolver, Setup};
@@ -27,7 +27,7 @@ use crate::verbosity::VerbosityArgs;
     max_term_width = 100,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 75 run again (sync, \
-                  check).",
+                  check, publish).",
     after_long_help = "\
 Examples:
   anystorage ls -lH media:avatars/
@@ -35,6 +35,7 @@ Examples:
   anystorage cp -r media: s3://example-backup/media
   anystorage sync --delete media: s3://example-backup/media
   anystorage url --expires 15m media:avatars/ada.png
+  anystorage publish ./dist site:
   anystorage serve ./public
 
 The configuration file has one table for each storage:
@@ -44,7 +45,7 @@ The configuration file has one table for each storage:
   region = \"eu-west-1\"
 
 Keys may be patterns: anystorage cp --help. Exit codes: 0 success, 1 failure, 2 wrong usage or
-configuration; of sync and check also 75: run again."
+configuration; of sync, check and publish also 75: run again."
 )]
 pub(crate) struct Cli {
     /// Configuration file; defaults to the one that STORAGE_CONFIG names
@@ -64,6 +65,8 @@ enum Command {
     Verb(Verb),
     Sync(Box<sync::Args>),
     Check(check::Args),
+    Publish(publish::Args),
+    Rollback(rollback::Args),
     #[command(subcommand)]
     Transfer(Box<transfer::Command>),
     Drivers(drivers::Args),
@@ -91,6 +94,7 @@ enum Verb {
     Meta(meta::Command),
     #[command(subcommand)]
     Uploads(uploads::Command),
+    Releases(releases::Args),
     #[command(subcommand)]
     Config(config::Command),
 }
@@ -113,6 +117,16 @@ impl Cli {
                 self.verbosity.init_log();
                 let stop = Stop::new();
                 run_until_stopped(&stop, check::run(args, setup, &stop))
+            }
+            Command::Publish(args) => {
+                self.verbosity.init_log();
+                let stop = Stop::new();
+                run_until_stopped(&stop, publish::run(args, setup, &stop))
+            }
+            Command::Rollback(args) => {
+                self.verbosity.init_log();
+                let stop = Stop::new();
+                run_until_stopped(&stop, rollback::run(args, setup, &stop))
             }
             Command::Transfer(command) => {
                 self.verbosity.init_log();
@@ -137,7 +151,11 @@ impl Cli {
 impl Verb {
     async fn run(self, setup: Setup) -> Result<ExitStatus, Failure> {
         let exists = matches!(self, Self::Exists(_));
-        let mut resolver = Resolver::new(setup)?;
+        let mut resolver = match self {
+            // It shares its configuration file with `publish`, which may define no storages.
+            Self::Releases(_) => Resolver::without_storages(setup),
+            _ => Resolver::new(setup)?,
+        };
         let outcome = match self {
             Self::Ls(args) => ls::run(args, &mut resolver).await,
             Self::Du(args) => du::run(args, &mut resolver).await,
@@ -152,6 +170,7 @@ impl Verb {
             Self::Url(args) => url::run(args, &mut resolver).await,
             Self::Meta(meta::Command::Set(args)) => meta::set(args, &mut resolver).await,
             Self::Uploads(command) => uploads::run(command, &mut resolver).await,
+            Self::Releases(args) => releases::run(args, &mut resolver).await,
             Self::Config(config::Command::Check(args)) => config::check(&args, &mut resolver).await,
         };
         // `exists` exits with 1 if the object does not exist, so errors need another code.

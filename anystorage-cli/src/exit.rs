@@ -17,7 +17,8 @@ pub(crate) enum ExitStatus {
     Failed = 1,
     /// The command line or the configuration is wrong. For `exists`: any error.
     Usage = 2,
-    /// For `sync` and `check`: interrupted, or a service is unavailable. Run the command again.
+    /// For transfers and publishing: interrupted, or a service is unavailable. Run the command
+    /// again.
     RunAgain = 75,
     /// Ctrl-C interrupted the command. The code is the one that a shell reports.
     Interrupted = 130,

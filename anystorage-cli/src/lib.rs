@@ -34,12 +34,15 @@ mod headers;
 mod links;
 mod location;
 mod metadata;
+mod mirror_client;
 mod move_check;
 mod moves;
 mod output;
 mod pattern;
 mod place;
 mod progress;
+mod publishing;
+mod purging;
 mod resolver;
 mod server;
 mod signals;
@@ -66,7 +69,7 @@ use crate::exit::{ExitStatus, Failure};
 /// one line on standard error. It may end the process instead of returning after a second signal.
 ///
 /// Returns the exit code: 0 success, 1 failure, 2 wrong usage or configuration, 75 run again (only
-/// transfers), 130 or 143 after Ctrl-C or SIGTERM.
+/// transfers and publishing), 130 or 143 after Ctrl-C or SIGTERM.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {

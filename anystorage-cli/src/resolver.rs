@@ -40,6 +40,7 @@ pub(crate) struct Setup {
 pub(crate) struct Resolver {
     loader: Loader,
     registry: Registry,
+    config: Option<PathBuf>,
     /// Read when the first location names a storage, because other locations do not need it.
     definitions: Option<Definitions>,
     named: Vec<(String, Storage)>,
@@ -51,25 +52,39 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// Fails if the setup names a configuration file that cannot be read.
     pub(crate) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { registry, config } = setup;
-        let named = config.is_some();
-        let environment = config.map_or_else(Environment::process, |file| {
-            Environment::process().with("STORAGE_CONFIG", file)
-        });
-        let loader = Loader::new().with_registry(registry.clone()).with_environment(environment);
-        let mut resolver = Self {
-            loader,
-            registry,
-            definitions: None,
-            named: Vec::new(),
-            rooted: Vec::new(),
-            last_followed: None,
-        };
+        let named = setup.config.is_some();
+        let mut resolver = Self::without_storages(setup);
         // A missing file is an error even if no location needs it.
         if named {
             resolver.definitions()?;
         }
         Ok(resolver)
+    }
+
+    /// Returns a resolver for a configuration file that may define no storages. The file is read
+    /// when a location needs it.
+    pub(crate) fn without_storages(setup: Setup) -> Self {
+        let Setup { registry, config } = setup;
+        let variable = || std::env::var_os("STORAGE_CONFIG").filter(|file| !file.is_empty());
+        let file = config.clone().or_else(|| variable().map(PathBuf::from));
+        let environment = config.map_or_else(Environment::process, |file| {
+            Environment::process().with("STORAGE_CONFIG", file)
+        });
+        let loader = Loader::new().with_registry(registry.clone()).with_environment(environment);
+        Self {
+            loader,
+            registry,
+            config: file,
+            definitions: None,
+            named: Vec::new(),
+            rooted: Vec::new(),
+            last_followed: None,
+        }
+    }
+
+    /// Returns the configuration file: that of the setup, or the one that `STORAGE_CONFIG` names.
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// Finds the storage of a location.

@@ -82,7 +82,7 @@ impl VerbosityArgs {
 }
 
 /// The crates of this workspace. A target matches all modules below it.
-const OUR_TARGETS: [&str; 10] = [
+const OUR_TARGETS: [&str; 11] = [
     "anystorage",
     "storage_client",
     "storage_core",
@@ -90,6 +90,7 @@ const OUR_TARGETS: [&str; 10] = [
     "storage_http",
     "storage_http_cache",
     "storage_mirror",
+    "storage_publish",
     "storage_s3",
     "storage_serve",
     "storage_transfer",

@@ -108,9 +108,12 @@
 //! | `serve` | serving a storage over HTTP; module `serve` |
 //! | `uploads` | resumable uploads into a storage; module `serve::uploads` |
 //! | `mirror` | the mirror server; module `mirror`; [`Loader::mirror_file`] reads its configuration |
+//! | `publish` | static files of a website with hashed names, in the right order; module `publish` |
+//! | `publish-zstd` | for `publish`: the encoding zstd |
 //! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
 //! | `inventory` | S3 Inventory in CSV as a source of keys, for `transfer` |
 //! | `inventory-parquet` | S3 Inventory in Parquet, too |
+//! | `publish-askama`, `publish-minijinja`, `publish-tera` | names of published files in templates of these engines; module `publish::templates` |
 //! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
 //! | `checksums` (default) | computing and verifying checksums |
@@ -133,6 +136,8 @@ mod loader;
 #[cfg(feature = "mirror")]
 mod mirror_setup;
 pub mod prelude;
+#[cfg(feature = "publish")]
+pub mod publish;
 mod storages;
 mod toml_text;
 #[cfg(feature = "transfer")]

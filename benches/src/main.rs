@@ -8,7 +8,8 @@
 //! `cargo run --release -- fs` runs all file system workloads, and `--only save` some of them.
 //! `on-image` beside this directory runs them on a new file system with or without a journal.
 //! `memory` measures peak memory, with a separate process for each case. `mirror` compares the
-//! mirror server with nginx. `s3` measures the S3 driver on a running server.
+//! mirror server with nginx. `s3` measures the S3 driver on a running server. `publish`
+//! measures the names of published files.
 
 mod file_system;
 mod fs;
@@ -17,6 +18,7 @@ mod memory;
 mod mirror;
 mod paired;
 mod peers;
+mod publish;
 mod s3;
 
 use std::path::PathBuf;
@@ -53,6 +55,12 @@ enum Benchmark {
     /// One case of `memory`.
     #[command(hide = true)]
     MemoryCase { case: String },
+    /// The names of published files in an application.
+    Publish {
+        /// How many times all names are looked up in each way.
+        #[arg(long, default_value_t = 9)]
+        rounds: usize,
+    },
     /// The S3 driver.
     S3(s3::Arguments),
     /// One case of the peak memory of `s3`.
@@ -73,6 +81,7 @@ fn main() -> peers::Result<()> {
         Benchmark::Mirror(what) => what.run(&runtime, &arguments.dir),
         Benchmark::MirrorServer(server) => server.run(),
         Benchmark::MemoryCase { case } => runtime.block_on(memory::case(&arguments.dir, &case)),
+        Benchmark::Publish { rounds } => runtime.block_on(publish::run(rounds.max(1))),
         Benchmark::S3(what) => what.run(&runtime, &arguments.dir),
         Benchmark::S3MemoryCase(case) => runtime.block_on(case.run(&arguments.dir)),
         Benchmark::S3Repeat(repeat) => repeat.run(),

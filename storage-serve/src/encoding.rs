@@ -84,7 +84,7 @@ pub(crate) fn is_encoded(encoding: Option<&str>) -> bool {
 }
 
 /// Returns whether a request explicitly accepts all encodings of a list.
-fn is_accepted(encodings: &str, headers: &HeaderMap) -> bool {
+pub(crate) fn is_accepted(encodings: &str, headers: &HeaderMap) -> bool {
     encodings.split(',').map(str::trim).all(|encoding| accepts(encoding, headers).unwrap_or(false))
 }
 

@@ -1,6 +1,8 @@
 //! [`key_from_path`]: converts the path of a request to a key. [`is_upload_state`]: the objects that
 //! no server shows.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use storage_core::{Error, ErrorKind, Key, Result};
 
@@ -24,6 +26,14 @@ const UPLOADS_DIRECTORY: &str = ".uploads";
 /// # Ok::<(), storage_core::Error>(())
 /// ```
 pub fn key_from_path(path: &str) -> Result<Key> {
+    Key::new(path_text(path)?)
+}
+
+/// Converts the path of a request to text: removes the first `/` and decodes percent escapes once.
+///
+/// # Errors
+/// `InvalidKey` if the path is not well encoded, or is that of the state of an upload.
+pub(crate) fn path_text(path: &str) -> Result<Cow<'_, str>> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let invalid = |reason| Error::new(ErrorKind::InvalidKey, reason);
     if !is_well_encoded(path) {
@@ -34,7 +44,7 @@ pub fn key_from_path(path: &str) -> Result<Key> {
     if is_upload_state(&text) {
         return Err(invalid("the path is that of the state of an upload"));
     }
-    Key::new(text)
+    Ok(text)
 }
 
 /// Returns whether a key or a prefix belongs to the state of unfinished uploads, which contains

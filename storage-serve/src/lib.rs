@@ -80,6 +80,7 @@
 //! | `cors.rs` | pages of other origins |
 //! | `form/`, `file_name.rs` | uploads by HTML forms (feature `form`); file names in headers |
 //! | `uploads/` | resumable uploads (feature `uploads`) |
+//! | `website/` | [`Website`](website::Website): pages of a website, with precompressed forms |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -113,6 +114,7 @@ mod source;
 #[cfg(feature = "uploads")]
 pub mod uploads;
 mod user_metadata;
+pub mod website;
 
 pub use active_content::{ActiveContent, is_active_content};
 pub use body::ResponseBody;
@@ -142,6 +144,10 @@ pub mod internal {
     pub use crate::responder::Responder;
     pub use crate::responses::{Decision, decide};
     pub use crate::source::Source;
+    pub use crate::website::expected::ExpectedSource;
+    pub use crate::website::requests::{
+        accepted_form, directory_redirect, missing_headers, path_of, set_missing, vary_by_encoding,
+    };
 
     /// Responses by status.
     pub mod responses {

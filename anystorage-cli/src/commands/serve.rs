@@ -3,6 +3,7 @@
 use std::env::VarError;
 use std::net::SocketAddr;
 
+use anystorage::publish::ServedRelease;
 use anystorage::serve::Cors;
 use anystorage::signed_url::SigningKey;
 use anystorage::{Error, ErrorKind, Storage};
@@ -25,6 +26,9 @@ const KEY_VARIABLE: &str = "ANYSTORAGE_UPLOADS_KEY";
 /// protects browsers from untrusted files. The server is read-only without --writable and
 /// --uploads. It has no TLS and no password. -v logs the requests.
 ///
+/// With --website, it serves the current release of what `anystorage publish` published: pages for
+/// directories, the best encoding that the browser accepts, and 404.html for what is missing.
+///
 /// With --uploads, it receives resumable uploads with the protocol tus 1.0 at /uploads. The key of
 /// an object is the client's file name, made safe and unique. Unfinished uploads are in the
 /// storage, below .uploads/, and survive a restart. Any number of servers may receive the uploads
@@ -34,6 +38,7 @@ const KEY_VARIABLE: &str = "ANYSTORAGE_UPLOADS_KEY";
 Examples:
   anystorage serve ./public                        serve a local directory
   anystorage serve media:avatars --listen :9000    serve a directory of a storage
+  anystorage serve prod:www --website              serve a published website, as visitors see it
   anystorage serve --writable ./in                 accept PUT and DELETE, too
   curl -T a.png http://127.0.0.1:8080/a.png        save an object with --writable
   anystorage serve media:inbox --uploads           a tus server at http://127.0.0.1:8080/uploads
@@ -55,6 +60,9 @@ pub(crate) struct Args {
     /// Accept PUT and DELETE
     #[arg(long)]
     writable: bool,
+    /// Serve the website that `anystorage publish` published to this place
+    #[arg(long, conflicts_with_all = ["writable", "uploads"])]
+    website: bool,
     /// Receive resumable uploads with the protocol tus 1.0 at /uploads
     #[arg(long)]
     uploads: bool,
@@ -79,12 +87,22 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         true => Some(uploads(&args, &directory, &storage, resolver).await?),
         false => None,
     };
+    let website = match args.website {
+        true => {
+            let release = ServedRelease::load(&storage).await;
+            Some(release.map_err(|error| directory.failure(&error))?)
+        }
+        false => None,
+    };
     let shown = args.listen.to_string();
     let failure = |error: std::io::Error| Failure::local(&shown, &error.into());
     let listener = TcpListener::bind(args.listen).await.map_err(failure)?;
     let address = listener.local_addr().map_err(failure)?;
     let mut site = Site::new(storage, directory.to_string(), address, args.writable)
         .map_err(|error| directory.failure(&error))?;
+    if let Some(release) = website {
+        site = site.with_website(release);
+    }
     if let Some(uploads) = &uploads {
         site = site.with_uploads(uploads.service().clone(), args.cors_origin);
     }

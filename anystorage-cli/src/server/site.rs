@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anystorage::internal::escape_invisible;
+use anystorage::publish::ServedRelease;
 use anystorage::serve::internal::{key_from_path, method_not_allowed, responses, text_response};
 use anystorage::serve::uploads::Uploads;
+use anystorage::serve::website::Website;
 use anystorage::serve::{ActiveContent, ResponseBody, Serve, error_response};
 use anystorage::signed_url::SigningKey;
 use anystorage::{ErrorKind, Key, LinkBase, Result, Storage, UrlMethod, UrlOptions, keys};
@@ -35,6 +37,8 @@ pub(crate) struct Site {
     /// Accepts uploads with a link of this key, which only this process knows.
     writes: Option<(Serve, SigningKey)>,
     uploads: Option<Uploads>,
+    /// The pages of a published website, in place of objects and directories.
+    website: Option<Website>,
     /// The origins whose pages may upload, as a browser writes them, or `*`.
     upload_origins: Vec<String>,
     /// What precedes a key in the title of a page: `media:`.
@@ -66,10 +70,17 @@ impl Site {
             reads,
             writes,
             uploads: None,
+            website: None,
             upload_origins: Vec::new(),
             title,
             is_loopback,
         })
+    }
+
+    /// Serves the pages of a release in place of objects and directories.
+    pub(crate) fn with_website(mut self, release: ServedRelease) -> Self {
+        self.website = Some(Website::new(self.storage.clone(), release));
+        self
     }
 
     /// Receives resumable uploads below the path of a service, also from pages of these origins.
@@ -141,6 +152,9 @@ impl Site {
     }
 
     async fn serve(&self, head: Parts, body: Incoming) -> Result<Response<ResponseBody>> {
+        if let Some(website) = &self.website {
+            return Ok(website.handle(Request::from_parts(head, body)).await);
+        }
         match (&head.method, &self.writes) {
             (&Method::GET | &Method::HEAD, _) => self.read(head).await,
             (&Method::PUT, Some((serve, key))) => self.upload(serve, key, head, body).await,

@@ -22,6 +22,9 @@ mod moving;
 mod operators;
 mod patterns;
 mod pipes;
+mod publish;
+mod publish_config;
+mod publish_s3;
 mod reading;
 mod recursion;
 mod s3;
@@ -34,6 +37,7 @@ mod unfinished;
 mod usage;
 mod verbosity;
 mod verifying;
+mod website;
 mod writing;
 
 // The S3 server of the tests of storage-s3. It imports the module `requests` from its parent.

@@ -12,7 +12,7 @@ use crate::support::{Run, Sandbox, run};
 
 /// A sandbox with a bucket, as the storage `bucket` of its configuration and as a URL.
 pub(crate) struct S3 {
-    sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
     bucket: Bucket,
 }
 
@@ -63,7 +63,7 @@ impl S3 {
         self.feed(&["put", "-", location], text.as_bytes()).done();
     }
 
-    fn requests(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn requests(&self) -> BTreeMap<&'static str, usize> {
         self.bucket.requests().take()
     }
 }

@@ -80,6 +80,14 @@ storage_core::options! {
         /// background.
         #[serde(default)]
         pub redirect_on_miss: bool => "boolean", default false;
+        /// Whether the mirror serves the website that was published to origin: its pages and files,
+        /// in the best encoding, and nothing else.
+        ///
+        /// The program has to pass the paths of the website ([`Server::bind_website`]).
+        ///
+        /// [`Server::bind_website`]: crate::Server::bind_website
+        #[serde(default)]
+        pub website: bool => "boolean", default false;
         /// The address and port of the admin routes: purges, metrics and status.
         pub admin_listen: Option<SocketAddr> => "address", otherwise "`listen`";
         /// The token of the admin routes: at least 16 visible ASCII characters, 6 of them
@@ -283,11 +291,36 @@ impl MirrorConfig {
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
             return bad("allow: is empty, so no object would be served; leave it out for all keys");
         }
+        self.check_website()?;
         self.price()?;
         self.signing_key()?;
         self.freshness()?;
         self.cors()?;
         Ok(self)
+    }
+
+    /// Refuses options that have no meaning for the pages of a website.
+    fn check_website(&self) -> Result<()> {
+        let unusable = [
+            ("allow", self.allow.is_some(), "the release decides what is served"),
+            ("signing_key", self.signing_key.is_some(), "the pages of a website are public"),
+            ("redirect_on_miss", self.redirect_on_miss, "pages have other paths at origin"),
+        ];
+        if !self.website {
+            return Ok(());
+        }
+        if let Some((option, _, reason)) = unusable.into_iter().find(|(_, is_set, _)| *is_set) {
+            return Err(Error::config(format!(
+                "{option}: cannot be used with website, because {reason}; leave it out"
+            )));
+        }
+        if self.admin_token.is_some() && self.admin_listen.is_none() {
+            return Err(Error::config(
+                "website: set admin_listen too, because pages may have the names of admin routes; \
+                 or leave out admin_token",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the first option that differs and cannot change while a server runs.
@@ -304,6 +337,7 @@ impl MirrorConfig {
             ("negative_ttl", self.negative_ttl != other.negative_ttl),
             ("stale_if_error", self.stale_if_error != other.stale_if_error),
             ("stale_while_revalidate", self.stale_while_revalidate != other.stale_while_revalidate),
+            ("website", self.website != other.website),
             ("analytics_days", self.analytics_days != other.analytics_days),
             ("workers", self.workers != other.workers),
             ("max_connections", self.max_connections != other.max_connections),

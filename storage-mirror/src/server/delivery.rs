@@ -9,8 +9,10 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use storage_core::{Error, ErrorKind, Key, Link, Result};
 use storage_serve::internal::{
-    HeaderOverrides, Responder, Source, error_response_unlogged, responses, text_response,
+    ExpectedSource, HeaderOverrides, Responder, Source, error_response_unlogged, responses,
+    text_response,
 };
+use storage_serve::website::Expected;
 use storage_serve::{ActiveContent, ResponseBody};
 
 use super::config::MirrorConfig;
@@ -46,6 +48,8 @@ pub(super) struct ObjectRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     pub(super) key: &'a Key,
+    /// For a form of a page: how its object is recognised. Any other object counts as missing.
+    pub(super) expected: Option<Expected>,
     pub(super) overrides: HeaderOverrides,
     /// When the signed link expires that admitted the request. `None` if all clients may read.
     pub(super) link_ends: Option<SystemTime>,
@@ -59,10 +63,15 @@ impl Delivery {
         let mut exact_reader = Responder::default();
         exact_reader.headers.active_content = ActiveContent::Inline;
         exact_reader.headers.user_metadata = true;
+        let mut reader = Responder::default();
+        if config.website {
+            // The owner of the website has written its scripts and documents.
+            reader.headers.active_content = ActiveContent::Inline;
+        }
         Self {
             engine: engine.clone(),
             records: Arc::clone(records),
-            reader: Responder::default(),
+            reader,
             exact_reader,
             redirect_on_miss: config.redirect_on_miss,
         }
@@ -146,6 +155,7 @@ impl Delivery {
     ) -> Result<Response<ResponseBody>> {
         let reader = if request.has_token { &self.exact_reader } else { &self.reader };
         let overrides = request.overrides.clone();
+        let source = &ExpectedSource::new(source.clone(), request.expected.clone());
         let mut response =
             reader.respond(source, request.method, request.headers, request.key, overrides).await?;
         let headers = response.headers_mut();

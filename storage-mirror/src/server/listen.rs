@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::{Domain, Protocol, Socket, Type};
 use storage_core::{Error, ErrorKind, Result, Storage};
+use storage_serve::website::Paths;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -86,11 +87,44 @@ impl Server {
     /// `Conflict` if another mirror uses the directory, and with the error of the operating system
     /// if the directory or a socket cannot be opened.
     pub fn bind(config: MirrorConfig, origin: Storage) -> Result<Self> {
+        if config.website {
+            return Err(Error::config(
+                "website: this program serves objects only; use `anystorage mirror`, or \
+                 Server::bind_website",
+            ));
+        }
+        Self::bind_with(config, origin, None)
+    }
+
+    /// Opens the cache directory and the sockets of a mirror that serves a website, as
+    /// [`bind`](Self::bind) does. `paths` says which objects of origin the website has; the type
+    /// `ServedRelease` of the crate `storage-publish` reads them from the current release. The
+    /// option [`website`](MirrorConfig::website) counts as set.
+    ///
+    /// The public routes are the paths of the website and `/healthz`. Each precompressed form has
+    /// its own entry in the cache, its own ETag and its own ranges.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_website(
+        mut config: MirrorConfig,
+        origin: Storage,
+        paths: impl Paths,
+    ) -> Result<Self> {
+        config.website = true;
+        Self::bind_with(config, origin, Some(Arc::new(paths)))
+    }
+
+    fn bind_with(
+        config: MirrorConfig,
+        origin: Storage,
+        website: Option<Arc<dyn Paths>>,
+    ) -> Result<Self> {
         let config = config.validated()?;
         let engine = Engine::open(&config.cache_dir, origin, config.engine_options()?)?;
         // The engine is opened first because it locks the directory.
         let records = Records::open(&config)?;
-        let site = Site::new(&config, engine, records)?;
+        let site = Site::new(&config, engine, records, website)?;
         let workers = config
             .workers
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -210,7 +244,7 @@ impl Handle {
     /// the `access_log` cannot be opened, or if an option differs that cannot change while the
     /// server runs: `listen`, `admin_listen`, `cache_dir`, `max_size`, `max_object_size`, `memory`,
     /// `index_memory`, `ttl`, `negative_ttl`, `stale_if_error`, `stale_while_revalidate`,
-    /// `analytics_days`, `workers` or `max_connections`.
+    /// `website`, `analytics_days`, `workers` or `max_connections`.
     pub fn reload(&self, config: MirrorConfig) -> Result<()> {
         let config = config.validated()?;
         let mut present = self.config.write().unwrap_or_else(PoisonError::into_inner);
@@ -219,8 +253,10 @@ impl Handle {
                 "option {option}: cannot change while the mirror runs; restart it"
             )));
         }
-        let (engine, records) = (self.site().engine.clone(), Arc::clone(&self.site().records));
-        let site = Arc::new(Site::new(&config, engine, Arc::clone(&records))?);
+        let present_site = self.site();
+        let (engine, website) = (present_site.engine.clone(), present_site.website.clone());
+        let records = Arc::clone(&present_site.records);
+        let site = Arc::new(Site::new(&config, engine, Arc::clone(&records), website)?);
         records.open_log(config.access_log.as_deref())?;
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
         *present = config;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `listen`, `clients`, `paced` | sockets, threads and shutdown; connections per client; slow clients |
 //! | `site` | the routes, and the access to them |
+//! | `website` | the paths of a website, if the mirror serves one |
 //! | `delivery`, `sources` | responses for objects, and the bytes that they read |
 //! | `admin`, `status`, `metrics`, `prefetch` | responses for operators |
 //! | `responses` | responses that several routes share |
@@ -35,6 +36,7 @@ mod site;
 mod sources;
 mod status;
 mod utc;
+mod website;
 
 pub use analytics::{Day, ExportFormat, export};
 pub use check::check;

@@ -12,6 +12,8 @@
 //! | `GET /healthz` | whether the server responds |
 //!
 //! A key whose first segment is the name of a route is served below `/download/` only.
+//!
+//! A mirror of a website has its paths in place of all public routes but `/healthz`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use storage_serve::internal::{
     CorsExchange, HeaderOverrides, READING, key_from_path, method_not_allowed, reject_malformed,
     responses, text_response,
 };
+use storage_serve::website::Paths;
 use storage_serve::{Cors, ResponseBody, error_response};
 
 use super::admin::Admin;
@@ -44,11 +47,11 @@ pub(crate) enum Listener {
 }
 
 /// Responds to the requests of a mirror.
-#[derive(Debug)]
 pub(crate) struct Site {
     pub(super) engine: Engine,
     pub(super) records: Arc<Records>,
-    delivery: Delivery,
+    pub(super) website: Option<Arc<dyn Paths>>,
+    pub(super) delivery: Delivery,
     allow: Option<Vec<String>>,
     trusted_proxies: Vec<IpAddr>,
     max_connections_per_client: usize,
@@ -105,8 +108,10 @@ impl Site {
         config: &MirrorConfig,
         engine: Engine,
         records: Arc<Records>,
+        website: Option<Arc<dyn Paths>>,
     ) -> Result<Self> {
         Ok(Self {
+            website,
             delivery: Delivery::new(config, &engine, &records),
             allow: config.allow.clone(),
             trusted_proxies: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
@@ -153,7 +158,8 @@ impl Site {
     /// access to the admin routes.
     fn cors(&self, listener: Listener, head: &Parts) -> Option<&Cors> {
         let is_public = listener == Listener::Public
-            && matches!(Route::parse(head.uri.path()), Route::Object(_) | Route::Verify(_));
+            && (self.website.is_some()
+                || matches!(Route::parse(head.uri.path()), Route::Object(_) | Route::Verify(_)));
         self.cors.as_ref().filter(|_| is_public)
     }
 
@@ -168,6 +174,12 @@ impl Site {
         let admin =
             self.admin.as_ref().filter(|_| listener == Listener::Admin || self.admin_is_public);
         let query = uri.query().unwrap_or_default();
+        if let Some(website) = &self.website
+            && listener == Listener::Public
+            && route != Route::Health
+        {
+            return self.page(&**website, head, record).await;
+        }
         match (route, admin) {
             (Route::Health, _) => health(method),
             (Route::Object(path), _) if listener == Listener::Public => {
@@ -209,7 +221,9 @@ impl Site {
             self.signing_key.is_some().then(|| grant.expires_at.unwrap_or(SystemTime::UNIX_EPOCH));
         let overrides = HeaderOverrides::from(grant);
         let has_token = self.admin.as_ref().is_some_and(|admin| admin.has_bearer_token(headers));
-        let request = ObjectRequest { method, headers, key: &key, overrides, link_ends, has_token };
+        let expected = None;
+        let request =
+            ObjectRequest { method, headers, key: &key, expected, overrides, link_ends, has_token };
         let (response, outcome) = self.delivery.respond(request).await;
         record.set_object(key, outcome);
         response

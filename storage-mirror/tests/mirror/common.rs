@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use storage_core::{Driver, Memory, Storage};
 use storage_mirror::{Handle, MirrorConfig, Server};
+use storage_serve::website::Paths;
 use storage_testkit::faults::Faults;
 use tempfile::TempDir;
 
@@ -51,7 +52,19 @@ impl Mirror {
 
     /// Starts a mirror on a directory that outlives it.
     pub(crate) fn at(cache: &std::path::Path, origin: Storage, options: serde_json::Value) -> Self {
-        let server = Server::bind(config(cache, options), origin).unwrap();
+        Self::run(Server::bind(config(cache, options), origin).unwrap())
+    }
+
+    /// Starts a mirror of a website, without admin routes.
+    pub(crate) fn of_website(origin: Storage, paths: impl Paths) -> Self {
+        let cache = TempDir::new().unwrap();
+        let config = config(cache.path(), serde_json::json!({ "admin_token": null }));
+        let mut mirror = Self::run(Server::bind_website(config, origin, paths).unwrap());
+        mirror._cache = Some(cache);
+        mirror
+    }
+
+    fn run(server: Server) -> Self {
         let url = format!("http://{}", server.local_addr());
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().unwrap());

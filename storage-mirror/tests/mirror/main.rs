@@ -11,3 +11,4 @@ mod lifecycle;
 mod origin;
 mod records;
 mod routes;
+mod website;

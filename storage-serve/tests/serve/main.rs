@@ -21,4 +21,5 @@ mod servers;
 mod storage_links;
 mod uploads;
 mod versions;
+mod website;
 mod wire;

@@ -35,6 +35,7 @@ const CRATES: &[&str] = &[
     "storage-s3",
     "storage-serve",
     "storage-testkit",
+    "storage-publish",
     "storage-transfer",
 ];
 

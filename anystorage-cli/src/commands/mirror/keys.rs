@@ -7,8 +7,8 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
-use super::client::Client;
 use crate::exit::Failure;
+use crate::mirror_client::Client;
 use crate::verbosity::note;
 
 /// The keys that a command handles.

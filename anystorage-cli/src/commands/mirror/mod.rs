@@ -3,11 +3,9 @@
 //! | module | job |
 //! |---|---|
 //! | `server`, `notify` | the server itself; reporting its state to systemd |
-//! | `client` | requests to the admin routes of a running mirror |
 //! | `keys` | the keys that an operator names |
 //! | `purge`, `prefetch`, `status` | the commands for operators |
 
-mod client;
 mod keys;
 mod notify;
 mod prefetch;

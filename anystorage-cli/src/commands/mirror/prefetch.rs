@@ -6,9 +6,9 @@ use anystorage::{Error, ErrorKind, Key};
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::client::{Client, MirrorArgs, PREFETCH_WAIT};
 use super::keys::{self, KeyArgs};
 use crate::exit::{ExitStatus, Failure, print_line};
+use crate::mirror_client::{Client, MirrorArgs, PREFETCH_WAIT};
 use crate::output::Output;
 
 /// The maximum number of attempts for a key, a second apart, while the mirror has too many fetches.

@@ -4,9 +4,9 @@ use anystorage::Key;
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::client::{Client, MirrorArgs};
 use super::keys::KeyArgs;
 use crate::exit::{ExitStatus, Failure, print_line};
+use crate::mirror_client::{Client, MirrorArgs};
 use crate::output::Output;
 
 /// How many requests are sent at a time.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anystorage::mirror::{Handle, Server, check, export};
+use anystorage::publish::ServedRelease;
 use anystorage::{Loader, MirrorSetup, Registry};
 
 use super::{Args, notify};
@@ -33,7 +34,13 @@ pub(super) fn run(
             .map_err(|error| Failure::local("standard output", &error.into()))?;
         return Ok(ExitStatus::Success);
     }
-    let server = Server::bind(config, origin).map_err(failure)?;
+    let server = if config.website {
+        let release = ServedRelease::on_demand(&origin);
+        Server::bind_website(config, origin, release)
+    } else {
+        Server::bind(config, origin)
+    };
+    let server = server.map_err(failure)?;
     handle_signals(server.handle(), loader, path.to_owned())
         .map_err(|error| Failure::local("signals", &error.into()))?;
     let (listen, admin) = (server.local_addr(), server.admin_addr());

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::client::{Client, MirrorArgs};
 use crate::exit::{ExitStatus, Failure};
+use crate::mirror_client::{Client, MirrorArgs};
 use crate::output::Output;
 use crate::sizes;
 

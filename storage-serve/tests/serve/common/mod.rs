@@ -10,11 +10,11 @@ use std::time::Duration;
 use async_compression::tokio::bufread::{GzipEncoder, ZlibEncoder};
 use bytes::Bytes;
 use http::request::Builder;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use storage_core::signed_url::SigningKey;
 use storage_core::{Key, Memory, Storage, UrlOptions};
-use storage_serve::Serve;
+use storage_serve::{ResponseBody, Serve};
 use tokio::io::AsyncReadExt;
 
 /// Reports a skipped test on the real standard error, so that the capture of test output does not
@@ -51,14 +51,22 @@ pub(crate) async fn send<B: storage_serve::RequestBody>(
     request: Request<B>,
 ) -> TestResponse {
     let method = request.method().clone();
-    let (head, body) = serve.handle(request).await.into_parts();
+    read(&method, serve.handle(request).await).await
+}
+
+/// Reads a response.
+///
+/// # Panics
+/// If the body fails, or its length differs from `Content-Length`.
+pub(crate) async fn read(method: &Method, response: Response<ResponseBody>) -> TestResponse {
+    let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let response = TestResponse { status: head.status, headers: head.headers, body };
     let has_none =
         response.status == StatusCode::NOT_MODIFIED || response.status == StatusCode::NO_CONTENT;
     assert!(!(has_none && response.headers.contains_key("content-length")), "{response:?}");
-    assert!(!(has_none || method == Method::HEAD) || response.body.is_empty(), "{response:?}");
-    if method != Method::HEAD
+    assert!(!(has_none || *method == Method::HEAD) || response.body.is_empty(), "{response:?}");
+    if *method != Method::HEAD
         && let Some(length) = response.headers.get("content-length")
     {
         assert_eq!(length, &response.body.len().to_string(), "{response:?}");

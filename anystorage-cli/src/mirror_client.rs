@@ -23,14 +23,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time limit for a response. A mirror waits for at most 30 seconds by [`PREFETCH_WAIT`].
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a response to a prefetch may wait for the object, in seconds.
-pub(super) const PREFETCH_WAIT: u64 = 30;
+pub(crate) const PREFETCH_WAIT: u64 = 30;
 /// Upper bound for the document of a response.
 const MAX_DOCUMENT_BYTES: usize = 16 << 20;
 
 /// The mirror that the command sends requests to.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct MirrorArgs {
+pub(crate) struct MirrorArgs {
     /// The mirror's configuration file, for its address and its admin_token
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -42,27 +42,49 @@ pub(super) struct MirrorArgs {
 
 /// Sends requests to one mirror.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Secret,
 }
 
 impl Client {
-    pub(super) fn new(args: &MirrorArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(args: &MirrorArgs) -> Result<Self, Failure> {
         let (base, token) = match (&args.config, &args.url) {
             (Some(file), _) => from_file(file)?,
             (None, Some(url)) => from_url(url)?,
             (None, None) => return Err(Failure::usage("add --config FILE or --url URL")),
         };
+        Self::with_token(base, token)
+    }
+
+    /// Returns a client of the mirror at a URL. The token is the value of
+    /// `ANYSTORAGE_MIRROR_TOKEN`.
+    pub(crate) fn of_url(url: &Url) -> Result<Self, Failure> {
+        let (base, token) = from_url(url)?;
+        Self::with_token(base, token)
+    }
+
+    /// Returns a client of the mirror with these admin routes.
+    pub(crate) fn with_token(base: Url, token: Secret) -> Result<Self, Failure> {
         let http =
             ClientConfig::new(CONNECT_TIMEOUT).build_for(base.host_str().unwrap_or_default());
         let http = http.map_err(|error| Failure::at(&without_secrets(base.clone()), &error))?;
         Ok(Self { http, base, token })
     }
 
+    /// Returns the URL of the mirror for messages.
+    pub(crate) fn shown(&self) -> Url {
+        without_secrets(self.base.clone())
+    }
+
+    /// Removes one object from the cache.
+    pub(crate) async fn purge(&self, key: &Key) -> Result<(), Error> {
+        self.try_send(Method::POST, self.route("purge", Some(key))).await.map(drop)
+    }
+
     /// Returns the URL of a route, or of a key below a route.
-    pub(super) fn route(&self, name: &str, key: Option<&Key>) -> Url {
+    pub(crate) fn route(&self, name: &str, key: Option<&Key>) -> Url {
         let mut url = self.base.clone();
         // A URL that `from_url` has accepted has path segments.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -76,11 +98,11 @@ impl Client {
         })
     }
 
-    pub(super) async fn get(&self, url: Url) -> Result<Value, Failure> {
+    pub(crate) async fn get(&self, url: Url) -> Result<Value, Failure> {
         self.send(Method::GET, url).await
     }
 
-    pub(super) async fn post(&self, url: Url) -> Result<Value, Failure> {
+    pub(crate) async fn post(&self, url: Url) -> Result<Value, Failure> {
         self.send(Method::POST, url).await
     }
 

@@ -1,0 +1,3 @@
+import { sum } from "./sum.js";
+
+self.onmessage = (event) => self.postMessage(sum(event.data));

@@ -1,0 +1,75 @@
+//! Refuses files whose names a bundler has hashed, but whose bytes differ from those of an earlier
+//! release.
+
+use std::collections::BTreeMap;
+
+use storage_core::{Error, ErrorKind, Result, Storage};
+
+use super::before::Before;
+use super::digest::Sha256;
+use super::draft::Draft;
+use super::manifest::Manifest;
+use crate::site::Naming;
+
+/// How many files an error names.
+const MAX_NAMED: usize = 5;
+
+/// Checks the files whose names a bundler has hashed. Reads manifests of releases before the
+/// current one only for names that the destination has and the current release lacks.
+///
+/// # Errors
+/// `Integrity` if an earlier release has other bytes under one of the names. Browsers keep them, so
+/// the name must never get other ones.
+pub(crate) async fn check_bundled(
+    destination: &Storage,
+    before: &Before,
+    drafts: &[Draft<'_>],
+) -> Result<()> {
+    let is_new = |draft: &&Draft<'_>| draft.asset.naming == Naming::Bundled && draft.last.is_none();
+    let hash = |draft: &Draft<'_>| (draft.asset.name.clone(), Sha256(draft.asset.sha256));
+    let mut unknown: BTreeMap<String, Sha256> = drafts.iter().filter(is_new).map(hash).collect();
+    if let Some(last) = &before.last {
+        compare(last, &mut unknown)?;
+    }
+    unknown.retain(|name, _| before.found.contains(name));
+    for previous in &before.read.pointer.previous {
+        if unknown.is_empty() {
+            break;
+        }
+        if let Some(manifest) = Manifest::read_if_any(destination, &previous.release).await? {
+            compare(&manifest, &mut unknown)?;
+        }
+    }
+    Ok(())
+}
+
+/// Compares names with those of a release, and removes what is equal.
+fn compare(manifest: &Manifest, unknown: &mut BTreeMap<String, Sha256>) -> Result<()> {
+    let mut differing = Vec::new();
+    for entry in manifest.entries.values() {
+        match unknown.get(&entry.name) {
+            Some(sha256) if *sha256 != entry.sha256 => differing.push(entry.name.as_str()),
+            Some(_) => drop(unknown.remove(&entry.name)),
+            None => {}
+        }
+    }
+    match differing.first() {
+        None => Ok(()),
+        Some(first) => Err(refused(first, &differing, &manifest.release)),
+    }
+}
+
+fn refused(first: &str, differing: &[&str], release: &str) -> Error {
+    let named: Vec<_> = differing.iter().take(MAX_NAMED).map(|name| format!("{name:?}")).collect();
+    let others = match differing.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "{}{others}: the release {release} has other bytes under this name, which browsers keep \
+         because a bundler has hashed it; nothing was changed: build the site again with hashes of \
+         the content, or publish the file under a hash of its own with bundled_names = [\"!/{first}\"]",
+        named.join(", "),
+    );
+    Error::new(ErrorKind::Integrity, message)
+}

@@ -1,0 +1,266 @@
+//! [`Placer`]: stores the files of a release before any page names them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use storage_core::{
+    ETag, Error, ErrorKind, Metadata, Payload, Result, SaveMode, SaveOptions, Storage,
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::copy::replace_headers;
+use super::digest::Sha256;
+use super::draft::{Action, Draft};
+use super::encoder::{Encoder, changed};
+use super::encodings::Encoding;
+use super::listing::Listing;
+use super::manifest::{EncodedBody, ManifestEntry, Sibling, encoded_metadata};
+use super::verify::{Wanted, verify};
+use crate::site::{Asset, Content};
+
+/// The memory for uploads that run at a time, in KiB.
+const UPLOAD_BUDGET: u32 = 48 * 1024;
+
+/// The share of one upload in KiB: at least its buffers, at most the parts of a large object.
+const MIN_SHARE: u64 = 256;
+const MAX_SHARE: u64 = 16 * 1024;
+
+/// Stores the files of a release.
+#[derive(Debug)]
+pub(crate) struct Placer<'a> {
+    destination: &'a Storage,
+    found: &'a Listing,
+    encoder: Encoder,
+    budget: Semaphore,
+    pub(crate) tally: Tally,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) uploaded: AtomicU64,
+    pub(crate) uploaded_bytes: AtomicU64,
+    pub(crate) headers: AtomicU64,
+    pub(crate) unchanged: AtomicU64,
+}
+
+/// Where the bytes of an object come from.
+enum Source<'s> {
+    Asset(&'s Asset),
+    Encoded(Bytes),
+}
+
+impl<'a> Placer<'a> {
+    pub(crate) fn new(destination: &'a Storage, found: &'a Listing) -> Self {
+        Self {
+            destination,
+            found,
+            encoder: Encoder::new(),
+            budget: Semaphore::new(UPLOAD_BUDGET as usize),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Stores one file and its siblings. Returns the path and the entry for the manifest.
+    ///
+    /// # Errors
+    /// `Integrity` if the file changed since the site was read, or if an object with other bytes
+    /// has the name; errors of the storage.
+    pub(crate) async fn place(&self, draft: &Draft<'_>) -> Result<(String, ManifestEntry)> {
+        let mut entry = draft.entry.clone();
+        if draft.is_unchanged(self.found) {
+            self.tally.unchanged.fetch_add(1, Ordering::Relaxed);
+        }
+        self.place_object(draft, &mut entry).await?;
+        for encoding in &draft.siblings {
+            self.place_sibling(draft, *encoding, &mut entry).await?;
+        }
+        Ok((draft.asset.path.clone(), entry))
+    }
+
+    async fn place_object(&self, draft: &Draft<'_>, entry: &mut ManifestEntry) -> Result<()> {
+        let Some(last) = draft.last.filter(|_| draft.action != Action::Place) else {
+            return self.store_object(draft, entry).await;
+        };
+        entry.body.clone_from(&last.body);
+        entry.without_gain.extend(draft.body.filter(|body| last.without_gain.contains(body)));
+        if draft.action == Action::Keep {
+            entry.etag.clone_from(&last.etag);
+            entry.stored.clone_from(&last.stored);
+            return Ok(());
+        }
+        let (from, to) = (last.object_key(), entry.object_key());
+        let metadata = entry.object_metadata();
+        entry.etag = self.replace_headers(from, last.etag.as_ref(), to, metadata).await?;
+        Ok(())
+    }
+
+    async fn store_object(&self, draft: &Draft<'_>, entry: &mut ManifestEntry) -> Result<()> {
+        let mut source = Source::Asset(draft.asset);
+        if let Some(encoding) = draft.body {
+            match self.encoder.encode(draft.asset, encoding).await? {
+                None => {
+                    entry.without_gain.insert(encoding);
+                }
+                Some(bytes) => {
+                    let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+                    entry.body = Some(EncodedBody { encoding, size, sha256 });
+                    source = Source::Encoded(bytes);
+                }
+            }
+        }
+        let wanted = Wanted {
+            key: entry.object_key(),
+            size: entry.object_size(),
+            sha256: entry.object_sha256(),
+            metadata: &entry.object_metadata(),
+        };
+        entry.etag = match self.create(wanted, &source).await? {
+            Some(etag) => etag,
+            None => verify(self.destination, wanted).await?,
+        };
+        Ok(())
+    }
+
+    async fn place_sibling(
+        &self,
+        draft: &Draft<'_>,
+        encoding: Encoding,
+        entry: &mut ManifestEntry,
+    ) -> Result<()> {
+        let known = draft.last.and_then(|last| last.encodings.get(&encoding));
+        let placed = match (draft.sibling_action(encoding, self.found), known) {
+            (None, _) => None,
+            (Some(Action::Keep), Some(known)) => Some(known.clone()),
+            (Some(Action::ReplaceHeaders), Some(known)) => {
+                let name = draft.sibling_key(encoding);
+                let metadata = encoded_metadata(&entry.metadata, encoding, entry.sha256);
+                let etag = known.etag.as_ref();
+                let etag = self.replace_headers(&known.name, etag, &name, metadata).await?;
+                Some(Sibling { name, etag, ..known.clone() })
+            }
+            _ => self.store_sibling(draft, encoding, entry).await?,
+        };
+        match placed {
+            Some(sibling) => drop(entry.encodings.insert(encoding, sibling)),
+            None => drop(entry.without_gain.insert(encoding)),
+        }
+        Ok(())
+    }
+
+    /// Returns `None` if the encoding is without gain.
+    async fn store_sibling(
+        &self,
+        draft: &Draft<'_>,
+        encoding: Encoding,
+        entry: &ManifestEntry,
+    ) -> Result<Option<Sibling>> {
+        let Some(bytes) = self.encoder.encode(draft.asset, encoding).await? else {
+            return Ok(None);
+        };
+        let metadata = encoded_metadata(&entry.metadata, encoding, entry.sha256);
+        let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+        let name = draft.sibling_key(encoding);
+        let wanted = Wanted { key: &name, size, sha256, metadata: &metadata };
+        let source = Source::Encoded(bytes);
+        let etag = match self.create(wanted, &source).await? {
+            Some(etag) => etag,
+            None => match verify(self.destination, wanted).await {
+                // Another version of the compressor made it, or it is torn.
+                Err(error) if error.kind() == ErrorKind::Integrity => {
+                    self.save(wanted, &source, SaveMode::Overwrite).await?
+                }
+                verified => verified?,
+            },
+        };
+        Ok(Some(Sibling { name, size, sha256, etag }))
+    }
+
+    async fn replace_headers(
+        &self,
+        from: &str,
+        etag: Option<&ETag>,
+        to: &str,
+        metadata: Metadata,
+    ) -> Result<Option<ETag>> {
+        self.tally.headers.fetch_add(1, Ordering::Relaxed);
+        replace_headers(self.destination, from, etag, to, metadata).await
+    }
+
+    /// Creates an object, and returns its ETag. Returns `None` if there is one already.
+    async fn create(
+        &self,
+        wanted: Wanted<'_>,
+        source: &Source<'_>,
+    ) -> Result<Option<Option<ETag>>> {
+        if self.found.contains(wanted.key) {
+            return Ok(None);
+        }
+        match self.save(wanted, source, SaveMode::CreateNew).await {
+            Ok(etag) => Ok(Some(etag)),
+            Err(error) if error.is_already_exists() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn save(
+        &self,
+        wanted: Wanted<'_>,
+        source: &Source<'_>,
+        mode: SaveMode,
+    ) -> Result<Option<ETag>> {
+        let _share = self.share(wanted.size).await?;
+        let payload = source.payload(wanted.size).await?;
+        let payload = payload.with_expected_checksum(wanted.sha256.checksum()?);
+        let options = SaveOptions::new().mode(mode).metadata(wanted.metadata.clone());
+        let saved = self.destination.save_with(wanted.key, payload, options).await;
+        let meta = saved.map_err(|error| source.explain(error))?;
+        self.tally.uploaded.fetch_add(1, Ordering::Relaxed);
+        self.tally.uploaded_bytes.fetch_add(wanted.size, Ordering::Relaxed);
+        Ok(meta.etag)
+    }
+
+    async fn share(&self, size: u64) -> Result<SemaphorePermit<'_>> {
+        let kib = (size / 1024).clamp(MIN_SHARE, MAX_SHARE);
+        let permits = u32::try_from(kib).unwrap_or(UPLOAD_BUDGET);
+        let share = self.budget.acquire_many(permits).await;
+        share.map_err(|error| Error::unexpected("uploading was stopped", error))
+    }
+}
+
+impl Source<'_> {
+    async fn payload(&self, size: u64) -> Result<Payload> {
+        match self {
+            Self::Encoded(bytes) => Ok(Payload::from_bytes(bytes.clone())),
+            Self::Asset(Asset { content, path, .. }) => match content {
+                Content::Rewritten(bytes) => Ok(Payload::from_bytes(bytes.clone())),
+                Content::File(file) => payload_of_file(file, path, size).await,
+                Content::Spooled(file) => payload_of_file(file.path(), path, size).await,
+            },
+        }
+    }
+
+    /// Names the file whose bytes are not those that were hashed.
+    fn explain(&self, error: Error) -> Error {
+        match self {
+            Self::Asset(asset) if error.kind() == ErrorKind::Integrity => {
+                changed(&asset.path).with_source(error)
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Opens the file with the bytes of the asset with this path.
+async fn payload_of_file(file: &Path, path: &str, size: u64) -> Result<Payload> {
+    let opened = Payload::from_file(file).await;
+    let payload = opened.map_err(|error| match error.is_not_found() {
+        true => changed(path),
+        false => error.with_context(&file.display().to_string()),
+    })?;
+    match payload.size() == Some(size) {
+        true => Ok(payload),
+        false => Err(changed(path)),
+    }
+}

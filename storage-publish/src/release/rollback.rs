@@ -1,0 +1,199 @@
+//! [`rollback`]: makes an earlier release current again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use storage_core::internal::floor_to_second;
+use storage_core::{Error, ErrorKind, Result, Storage};
+
+use super::claim::{Claim, check_unclaimed};
+use super::cleanup::Due;
+use super::copy::copy;
+use super::layout::check_release_id;
+use super::listing::Listing;
+use super::manifest::{Manifest, ManifestEntry, encoded_metadata};
+use super::options::PublishOptions;
+use super::pages::{self, Shown};
+use super::pointer::{Pointer, PointerStore};
+use super::publish::{BETWEEN_PAGES, NOTHING_CHANGED, PAGES_AFTER_STOP, finish};
+use crate::site::Naming;
+
+/// How many missing objects an error names.
+const MAX_NAMED: usize = 5;
+
+/// What a rollback did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RolledBack {
+    /// The id of the current release.
+    pub release: String,
+    /// The number of pages and other fixed names that were written.
+    pub pages: u64,
+    /// The number of objects of old releases that were deleted.
+    pub deleted: u64,
+    /// The error of the purge. The release is current nevertheless, and the next publish purges
+    /// again.
+    pub purge_error: Option<Error>,
+    /// The error of the clean-up. The release is current nevertheless, and the next publish cleans
+    /// up again.
+    pub cleanup_error: Option<Error>,
+}
+
+/// Makes an earlier release of the destination current again: checks that all its objects exist,
+/// writes its pages under their plain names, and switches the pointer.
+///
+/// Without an id, it is the release before the current one; if a publish ended between two pages,
+/// it is the current one, whose pages are restored.
+///
+/// Dropping the future leaves the destination as a crash does: the claim stays until it expires.
+///
+/// # Errors
+/// - `NotFound` if there is no such release, or if one of its objects is missing. Nothing was
+///   changed.
+/// - `Conflict`, which is retryable, if another publisher has claimed the destination, or if the
+///   rollback was stopped.
+/// - `Unsupported` and errors of the storage as for [`publish`](super::publish).
+pub async fn rollback(
+    destination: &Storage,
+    release: Option<&str>,
+    options: &PublishOptions,
+) -> Result<RolledBack> {
+    let store = PointerStore::new(destination)?;
+    let read = store.read().await?;
+    check_unclaimed(&read.pointer, options)?;
+    let release = choose(&read.pointer, release)?;
+    let target = Manifest::read(destination, &release).await?;
+    let checked = check_objects(destination, &target);
+    options.stop.limit(Duration::ZERO, NOTHING_CHANGED, checked).await?;
+    let ended = match read.pointer.current_release() {
+        Some(current) if current != release => Manifest::read_if_any(destination, current).await?,
+        _ => None,
+    };
+    let claim = Claim::take(&store, &read, options, None).await?;
+    let work = restore(destination, options, &claim, &target, ended.as_ref());
+    let done = claim.while_held(work).await;
+    if done.is_err() {
+        claim.release_after_failure(|_| {}).await;
+    }
+    done
+}
+
+fn choose(pointer: &Pointer, release: Option<&str>) -> Result<String> {
+    let current = pointer.current_release();
+    let previous = pointer.previous.iter();
+    let chosen = match release {
+        Some(release) => {
+            check_release_id(release)?;
+            let is_listed = |other: &str| other == release;
+            let mut known = current.into_iter().chain(previous.map(|previous| &*previous.release));
+            known.find(|known| is_listed(known))
+        }
+        None if pointer.switching.is_some() && current.is_some() => current,
+        None => previous
+            .filter(|previous| !previous.abandoned)
+            .map(|previous| previous.release.as_str())
+            .next(),
+    };
+    chosen.map(str::to_owned).ok_or_else(|| {
+        let message = match release {
+            Some(release) => format!(
+                "there is no release {release:?} here: `anystorage releases` lists those that can \
+                 be restored"
+            ),
+            None => "there is no earlier release here to roll back to".to_owned(),
+        };
+        Error::new(ErrorKind::NotFound, message)
+    })
+}
+
+/// Fails with `NotFound` if an object of the release is missing or has another size.
+async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
+    let wanted: HashSet<String> = target.owned_objects().map(|(key, ..)| key.to_owned()).collect();
+    let found = Listing::of(destination, &wanted).await?;
+    let missing: Vec<&str> = target
+        .owned_objects()
+        .filter(|(key, size, _)| !found.has(key, *size, None))
+        .map(|(key, ..)| key)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let named = missing.iter().take(MAX_NAMED).map(|key| format!("{key:?}"));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "the release {:?} lacks {} of its objects, such as {named}; nothing was changed: choose \
+         another release, or publish the site again",
+        target.release,
+        missing.len()
+    );
+    Err(Error::new(ErrorKind::NotFound, message))
+}
+
+/// Restores the headers of the names with a hash that the ended release has with other headers.
+async fn restore_headers(
+    destination: &Storage,
+    options: &PublishOptions,
+    target: &Manifest,
+    ended: Option<&Manifest>,
+) -> Result<()> {
+    let is_changed = |(path, entry): &(&String, &ManifestEntry)| {
+        let other = ended.and_then(|ended| ended.entries.get(*path));
+        let other = other.filter(|other| other.name == entry.name);
+        entry.naming != Naming::Fixed && other.is_some_and(|other| other.metadata != entry.metadata)
+    };
+    let changed: Vec<&ManifestEntry> =
+        target.entries.iter().filter(is_changed).map(|(_, entry)| entry).collect();
+    let changed = &changed;
+    stream::iter(0..changed.len())
+        .map(move |index| restore_headers_of(destination, changed[index]))
+        .buffer_unordered(options.concurrency)
+        .try_collect()
+        .await
+}
+
+async fn restore_headers_of(destination: &Storage, entry: &ManifestEntry) -> Result<()> {
+    let metadata = entry.object_metadata();
+    copy(destination, &entry.name, None, &entry.name, Some(metadata)).await?;
+    for (encoding, sibling) in &entry.encodings {
+        let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
+        copy(destination, &sibling.name, None, &sibling.name, Some(metadata)).await?;
+    }
+    Ok(())
+}
+
+async fn restore(
+    destination: &Storage,
+    options: &PublishOptions,
+    claim: &Claim<'_>,
+    target: &Manifest,
+    ended: Option<&Manifest>,
+) -> Result<RolledBack> {
+    let release = target.release.clone();
+    claim.update(|pointer| pointer.switching = Some(release)).await?;
+    let shown: Vec<_> = target.fixed().map(|entry| Shown { level: 0, entry }).collect();
+    let work = async {
+        restore_headers(destination, options, target, ended).await?;
+        pages::show(destination, &shown, options.concurrency).await
+    };
+    options.stop.limit(PAGES_AFTER_STOP, BETWEEN_PAGES, work).await?;
+    let now = floor_to_second(options.now());
+    let leaves_pages = pages::leaves_pages(ended, target);
+    claim
+        .update(|pointer| {
+            pointer.switch(&target.release, now, leaves_pages);
+            pointer.purge_pending |= options.purge.is_some();
+            if options.purge.is_none() && Due::of(pointer, options).is_empty() {
+                pointer.claim = None;
+            }
+        })
+        .await?;
+    let finished = finish(destination, options, claim, Some(target), ended).await;
+    Ok(RolledBack {
+        release: target.release.clone(),
+        pages: shown.len() as u64,
+        deleted: finished.deleted,
+        purge_error: finished.purge_error,
+        cleanup_error: finished.cleanup_error,
+    })
+}

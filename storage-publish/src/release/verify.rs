@@ -1,0 +1,74 @@
+//! Compares an object that exists already with the one that a release needs.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use storage_core::{
+    ChecksumAlgorithm, ETag, Error, ErrorKind, Hasher, Metadata, ObjectMeta, Result, Storage,
+};
+
+use super::copy::replace_headers;
+use super::digest::Sha256;
+
+/// An object that a release needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'o> {
+    pub(crate) key: &'o str,
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256,
+    pub(crate) metadata: &'o Metadata,
+}
+
+/// Checks that the object has the wanted bytes, and gives it the wanted headers. Returns its ETag.
+///
+/// # Errors
+/// `Integrity` if it has other bytes: it was cut off, or another program stored it.
+pub(crate) async fn verify(destination: &Storage, wanted: Wanted<'_>) -> Result<Option<ETag>> {
+    let meta = destination.stat(wanted.key).await?;
+    if meta.size != wanted.size || hash(destination, &meta).await? != wanted.sha256 {
+        let message = "an object with other bytes has this name, although the name contains a hash \
+                       of the bytes: it was cut off, or another program stored it; delete it, then \
+                       publish again";
+        return Err(Error::new(ErrorKind::Integrity, message).with_key(wanted.key));
+    }
+    if meta.metadata == *wanted.metadata {
+        return Ok(meta.etag);
+    }
+    let metadata = wanted.metadata.clone();
+    replace_headers(destination, wanted.key, meta.etag.as_ref(), wanted.key, metadata).await
+}
+
+/// Returns whether the object has one of these sizes and hashes.
+pub(crate) async fn has_bytes_of(
+    destination: &Storage,
+    key: &str,
+    versions: &[(u64, Sha256)],
+) -> Result<bool> {
+    let meta = match destination.stat(key).await {
+        Ok(meta) => meta,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if !versions.iter().any(|(size, _)| *size == meta.size) {
+        return Ok(false);
+    }
+    let hash = hash(destination, &meta).await?;
+    Ok(versions.contains(&(meta.size, hash)))
+}
+
+/// Returns the hash that the storage computed when the object was saved, else that of its bytes.
+async fn hash(destination: &Storage, meta: &ObjectMeta) -> Result<Sha256> {
+    if let Some(known) = meta.checksums.get(ChecksumAlgorithm::Sha256) {
+        return known.to_hex().parse();
+    }
+    let mut open = destination.open(&meta.key);
+    if let Some(etag) = meta.strong_etag() {
+        open = open.if_match(etag.clone());
+    }
+    let mut hasher = Hasher::new(ChecksumAlgorithm::Sha256);
+    let mut chunks = open.await?.into_stream();
+    while let Some(chunk) = chunks.try_next().await? {
+        let chunk: Bytes = chunk;
+        hasher.update(&chunk);
+    }
+    hasher.finish().to_hex().parse()
+}

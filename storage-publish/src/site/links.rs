@@ -1,0 +1,239 @@
+//! What one file says about others: references that can be rewritten, and files that must keep
+//! their names.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+
+use storage_core::{Error, ErrorKind, Result};
+
+use super::options::SiteOptions;
+use super::patterns::Patterns;
+use super::problems::Problem;
+use super::read;
+use super::resolve::{Base, Resolver, Target, insertion_point, path_range};
+use super::scan::{self, Decoded, Language, Role, Scan};
+use super::source_map::{Place, places};
+use super::walk::Source;
+
+/// A reference that can be rewritten: the place at which the hash of the target is inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Link {
+    pub(crate) at: usize,
+    pub(crate) target: usize,
+}
+
+/// An `integrity` of another file.
+#[derive(Clone, Debug)]
+pub(crate) struct IntegrityOf {
+    pub(crate) range: Range<usize>,
+    pub(crate) value: String,
+    pub(crate) target: usize,
+}
+
+/// What a file says about others, and its hash.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Links {
+    pub(crate) sha256: [u8; 32],
+    pub(crate) size: u64,
+    /// Sorted by place.
+    pub(crate) links: Vec<Link>,
+    pub(crate) integrity: Vec<IntegrityOf>,
+    /// Files that are mentioned in a way that cannot be rewritten.
+    pub(crate) mentions: BTreeSet<usize>,
+    /// Beginnings of paths that a program completes.
+    pub(crate) prefixes: BTreeSet<String>,
+    /// The source map of the file, and the places of `links`, in which columns move.
+    pub(crate) source_map: Option<usize>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Finds what files say about others.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    resolver: Resolver<'a>,
+    names: HashSet<&'a str>,
+    /// The files with each last segment of a path.
+    files_by_name: HashMap<&'a str, Vec<usize>>,
+    ignore: Patterns,
+    verbatim: Patterns,
+    max_text_bytes: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(sources: &'a [Source], options: &SiteOptions) -> Result<Self> {
+        let paths = || sources.iter().map(|source| source.path.as_str());
+        let mut files_by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for (file, path) in paths().enumerate() {
+            files_by_name.entry(last_segment(path)).or_default().push(file);
+        }
+        let ignored = options.ignore_references.iter().map(String::as_str);
+        let verbatim = options.verbatim.iter().map(String::as_str);
+        Ok(Self {
+            resolver: Resolver::new(&options.base_path, paths()),
+            names: paths().map(last_segment).collect(),
+            files_by_name,
+            ignore: Patterns::new("ignore_references", ignored)?,
+            verbatim: Patterns::new("verbatim", verbatim)?,
+            max_text_bytes: options.max_text_bytes,
+        })
+    }
+
+    /// Reads a file and returns what it says about others. A file without a language is only
+    /// hashed, in parts.
+    pub(crate) fn read(&self, source: &Source) -> Result<Links> {
+        let language = Language::of(&source.path);
+        let Some(language) = language.filter(|_| !self.verbatim.matches(&source.path)) else {
+            return hashed(source);
+        };
+        match read::read(source, self.max_text_bytes)? {
+            Some(bytes) => Ok(self.links(source, language, &bytes)),
+            None if language.only_mentions() => hashed(source),
+            None => Err(self.too_large(source)),
+        }
+    }
+
+    fn too_large(&self, source: &Source) -> Error {
+        let message = format!(
+            "the file is larger than {} bytes, so that its references are not read: raise \
+             `max_text_bytes`, or name the file in `verbatim`",
+            self.max_text_bytes
+        );
+        Error::new(ErrorKind::TooLarge, message).with_key(&source.path)
+    }
+
+    fn links(&self, source: &Source, language: Language, bytes: &[u8]) -> Links {
+        let mut scan = Scan::new(&self.names);
+        scan::read(language, bytes, &mut scan);
+        let page = self.resolver.base_of(&source.path);
+        let base = match &scan.base {
+            Some(href) => self.resolver.base_from(&page, href),
+            None => page,
+        };
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let links = Links { sha256: read::sha256(bytes), size, ..Links::default() };
+        let mut file = FileLinks { reader: self, source, bytes, base, links };
+        for (at, message) in std::mem::take(&mut scan.problems) {
+            file.links.problems.push(Problem::at(&source.path, bytes, at, message));
+        }
+        for reference in &scan.references {
+            file.reference(&reference.url, reference.role);
+        }
+        for integrity in &scan.integrity {
+            file.integrity(&integrity.value, &integrity.url);
+        }
+        file.finish()
+    }
+}
+
+fn last_segment(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn hashed(source: &Source) -> Result<Links> {
+    let (sha256, size) = read::hash(source)?;
+    Ok(Links { sha256, size, ..Links::default() })
+}
+
+struct FileLinks<'a, 'b> {
+    reader: &'a Reader<'b>,
+    source: &'a Source,
+    bytes: &'a [u8],
+    base: Base,
+    links: Links,
+}
+
+impl FileLinks<'_, '_> {
+    fn reference(&mut self, url: &Decoded, role: Role) {
+        match role {
+            Role::Prefix => {
+                let prefix = self.reader.resolver.prefix(&self.base, &url.text);
+                self.links.prefixes.extend(prefix);
+            }
+            Role::Mention => self.mention(url),
+            Role::Asset | Role::Link | Role::SourceMap => self.link(url, role),
+        }
+    }
+
+    /// Keeps the names of files that a text may name: relative to the file, to the site's root, or
+    /// to any directory, because a program may put a directory before the text.
+    fn mention(&mut self, url: &Decoded) {
+        let path = url.text[path_range(&url.text)].trim_start_matches("./");
+        let path = path.trim_start_matches("../");
+        for file in self.reader.files_by_name.get(last_segment(path)).into_iter().flatten() {
+            let found = self.reader.resolver.path(*file).strip_suffix(path);
+            if found.is_some_and(|before| before.is_empty() || before.ends_with('/')) {
+                self.links.mentions.insert(*file);
+            }
+        }
+        let resolver = &self.reader.resolver;
+        for base in [&self.base, &resolver.base_of("")] {
+            if let Target::File(target) = resolver.resolve(base, &url.text).target {
+                self.links.mentions.insert(target);
+            }
+        }
+    }
+
+    fn link(&mut self, url: &Decoded, role: Role) {
+        let resolved = self.reader.resolver.resolve(&self.base, &url.text);
+        match resolved.target {
+            Target::File(target) if resolved.has_host => {
+                self.links.mentions.insert(target);
+            }
+            Target::File(target) => self.link_to(url, role, target),
+            Target::Missing(path) if !resolved.has_host => self.missing(url, role, &path),
+            Target::Missing(_) | Target::Outside | Target::Directory => {}
+        }
+    }
+
+    fn link_to(&mut self, url: &Decoded, role: Role, target: usize) {
+        let path = self.reader.resolver.path(target);
+        let at = insertion_point(&url.text, path).and_then(|index| url.offset(index));
+        match at {
+            Some(at) => self.links.links.push(Link { at, target }),
+            // The reference is written in a way in which nothing can be inserted.
+            None => {
+                self.links.mentions.insert(target);
+            }
+        }
+        if role == Role::SourceMap {
+            self.links.source_map = Some(target);
+        }
+    }
+
+    fn missing(&mut self, url: &Decoded, role: Role, path: &str) {
+        let is_link = role == Role::Link;
+        if is_link || self.reader.ignore.matches(path) {
+            return;
+        }
+        let message = format!("`{}` names no file of the site", url.text.trim());
+        let problem = Problem::at(&self.source.path, self.bytes, url.start(), message);
+        match role {
+            // Only the tools of developers load it, and packages often come without it.
+            Role::SourceMap => self.links.warnings.push(problem),
+            _ => self.links.problems.push(problem),
+        }
+    }
+
+    fn integrity(&mut self, value: &Decoded, url: &Decoded) {
+        let resolved = self.reader.resolver.resolve(&self.base, &url.text);
+        let (Target::File(target), false) = (resolved.target, resolved.has_host) else { return };
+        let (Some(start), Some(end)) = (value.offset(0), value.offset(value.text.len())) else {
+            return;
+        };
+        let value = value.text.clone();
+        self.links.integrity.push(IntegrityOf { range: start..end, value, target });
+    }
+
+    fn finish(mut self) -> Links {
+        let links = &mut self.links;
+        links.links.sort_unstable();
+        links.links.dedup();
+        if links.source_map.is_some() {
+            let offsets: Vec<_> = links.links.iter().map(|link| link.at).collect();
+            links.places = places(self.bytes, &offsets);
+        }
+        self.links
+    }
+}

@@ -1,0 +1,108 @@
+//! What tokenizers find in a file: references and mentions of other files.
+
+use std::collections::HashSet;
+
+use super::decoded::Decoded;
+
+/// What a reference means for the file that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The reference must name a file.
+    Asset,
+    /// The reference may be a route of the application, which no file has.
+    Link,
+    /// The file may be missing, because only the tools of developers load it.
+    SourceMap,
+    /// The text may be a name that a program uses at run time. The file keeps its name.
+    Mention,
+    /// A program completes the text at run time. Files with this beginning keep their names.
+    Prefix,
+}
+
+/// A reference of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    pub(crate) url: Decoded,
+    pub(crate) role: Role,
+}
+
+/// An `integrity` of a file that the same element refers to.
+#[derive(Clone, Debug)]
+pub(crate) struct Integrity {
+    pub(crate) value: Decoded,
+    pub(crate) url: Decoded,
+}
+
+/// What the tokenizers found in a file.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    pub(crate) references: Vec<Reference>,
+    pub(crate) integrity: Vec<Integrity>,
+    /// The value of `<base href>`.
+    pub(crate) base: Option<String>,
+    /// Places that a tokenizer could not read, and why.
+    pub(crate) problems: Vec<(usize, String)>,
+    /// The last segments of the paths of all files. A text that ends in another one is no mention.
+    names: &'a HashSet<&'a str>,
+    mentioned: HashSet<String>,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(names: &'a HashSet<&'a str>) -> Self {
+        Self {
+            references: Vec::new(),
+            integrity: Vec::new(),
+            base: None,
+            problems: Vec::new(),
+            names,
+            mentioned: HashSet::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, url: Option<Decoded>, role: Role) {
+        if let Some(url) = url {
+            self.references.push(Reference { url, role });
+        }
+    }
+
+    /// Adds a text if it may name a file.
+    pub(super) fn mention(&mut self, url: Option<Decoded>) {
+        let Some(url) = url else { return };
+        let path = url.text.split(['?', '#']).next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let is_name = self.names.contains(name) || name.contains('%');
+        if is_name && self.mentioned.insert(url.text.clone()) {
+            self.add(Some(url), Role::Mention);
+        }
+    }
+
+    /// Reads a part of a file that has another language, and whose places are those of `outer`.
+    pub(super) fn read_within(&mut self, outer: &Decoded, read: impl FnOnce(&[u8], &mut Scan<'_>)) {
+        let mut inner = Scan::new(self.names);
+        read(outer.text.as_bytes(), &mut inner);
+        for reference in inner.references {
+            self.references.push(Reference { url: reference.url.within(outer), ..reference });
+        }
+        for integrity in inner.integrity {
+            let Integrity { value, url } = integrity;
+            let (value, url) = (value.within(outer), url.within(outer));
+            self.integrity.push(Integrity { value, url });
+        }
+        let place = |at: usize| outer.offset(at).unwrap_or(outer.start());
+        self.problems.extend(inner.problems.into_iter().map(|(at, text)| (place(at), text)));
+    }
+
+    /// Reads a part of a file that stands in it as it is, from `start`.
+    pub(super) fn read_part(&mut self, part: &[u8], start: usize, read: fn(&[u8], &mut Scan<'_>)) {
+        let mut inner = Scan::new(self.names);
+        read(part, &mut inner);
+        for reference in inner.references {
+            self.references.push(Reference { url: reference.url.shifted(start), ..reference });
+        }
+        for Integrity { value, url } in inner.integrity {
+            let (value, url) = (value.shifted(start), url.shifted(start));
+            self.integrity.push(Integrity { value, url });
+        }
+        self.problems.extend(inner.problems.into_iter().map(|(at, text)| (start + at, text)));
+    }
+}
