@@ -5,8 +5,8 @@ Usage: python3 .ci/publish_proofs.py COMMAND SERVER [--proofs kills,load,race] [
        [--rounds N] [--publishes N] [--seed S]
 
 COMMAND is `anystorage`, and SERVER the example `serve_release` of storage-publish. Each proof runs
-on a local directory, and on the S3 server that the variables of `storage-s3/servers/radosgw up`
-name. It prints one line of figures:
+on a local directory, and kills and race also on the S3 server that the variables of
+`storage-s3/servers/radosgw up` name. It prints one line of figures:
 
 - kills: a publish dies by SIGKILL before its write 1, 1 + N, 1 + 2 N, and so on, or after a write
   whose response it does not see. On S3 a write is a request that a proxy counts; on a local

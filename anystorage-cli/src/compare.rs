@@ -42,6 +42,15 @@ fn with_slash(mut text: String) -> String {
     text
 }
 
+/// Whether a place is in the file system, and contains a local directory or is inside of it.
+pub(crate) fn overlaps_directory(place: &Place, directory: &Path) -> bool {
+    if place.storage.info().name != "fs" {
+        return false;
+    }
+    let (place, directory) = (with_slash(absolute(place)), with_slash(canonical(directory)));
+    place.starts_with(&directory) || directory.starts_with(&place)
+}
+
 /// Returns the paths of two places in a comparable form, or `None` if their storages differ.
 fn comparable_paths(a: &Place, b: &Place) -> Option<(String, String)> {
     if same_storage(&a.storage, &b.storage) {
@@ -52,6 +61,7 @@ fn comparable_paths(a: &Place, b: &Place) -> Option<(String, String)> {
     (same_driver && a.storage.info().name != "memory").then(|| (absolute(a), absolute(b)))
 }
 
+/// Returns the path of a place in the file system or at its service.
 fn absolute(place: &Place) -> String {
     let info = place.storage.info();
     let location = if info.name == "fs" {

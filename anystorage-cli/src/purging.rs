@@ -58,22 +58,25 @@ impl MirrorPurge {
         Ok((!names.is_empty()).then_some(purge))
     }
 
-    /// Purges keys at one mirror, and returns the first error.
+    /// Purges keys at one mirror, up to the first error: the claim is held meanwhile, and a mirror
+    /// that does not respond must not hold it for each key.
     async fn purge_one(&self, mirror: &Client, keys: &[String]) -> Result<(), Error> {
         let keys = keys.iter().map(|key| Key::new(format!("{}{key}", self.prefix)));
         let keys: Vec<Key> = keys.collect::<Result<_, _>>()?;
         // By number: a closure that takes a reference would make the future not `Send`.
         let requested = &keys;
         let results = stream::iter(0..keys.len()).map(move |index| mirror.purge(&requested[index]));
-        let results: Vec<_> = results.buffer_unordered(CONCURRENCY).collect().await;
-        let failed = results.iter().filter(|result| result.is_err()).count();
-        match results.into_iter().find_map(Result::err) {
-            None => Ok(()),
-            Some(first) => {
-                let context = format!("{}: {failed} of {} keys", mirror.shown(), keys.len());
-                Err(first.with_context(&context))
-            }
+        let mut results = results.buffer_unordered(CONCURRENCY);
+        let mut purged = 0;
+        while let Some(result) = results.next().await {
+            result.map_err(|error| {
+                let keys = keys.len();
+                let context = format!("{}: after {purged} of {keys} keys", mirror.shown());
+                error.with_context(&context)
+            })?;
+            purged += 1;
         }
+        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ fn the_example_of_the_configuration_has_every_key() {
 #[test]
 fn the_example_of_a_manifest_is_read() {
     let manifest = Manifest::from_json(blocks("json")[0].as_bytes()).unwrap();
-    assert_eq!(manifest.entries.len(), 2);
+    assert_eq!(manifest.entries.len(), 3);
 }
 
 #[tokio::test]
@@ -51,6 +51,6 @@ async fn the_example_of_a_pointer_is_read() {
     storage.save(POINTER_KEY, blocks("json")[1]).await.unwrap();
     let releases = releases(&storage).await.unwrap();
     assert_eq!(releases.claim.unwrap().publisher, "ada@laptop");
-    assert_eq!(releases.previous.len(), 1);
+    assert_eq!(releases.previous.len(), 2);
     assert!(releases.switching.is_some());
 }

@@ -6,8 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use storage_core::{ErrorKind, Memory, Storage};
+use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_publish::{PublishConfig, PublishOptions, publish, releases, rollback};
+use storage_testkit::faults::Faults;
 
 async fn published(clock: &Clock, versions: &[&str]) -> (Storage, Vec<String>) {
     let (storage, mut ids) = (Memory::storage(), Vec::new());
@@ -139,4 +140,47 @@ async fn a_rollback_restores_the_headers_that_a_rule_changed() {
     }
     let page = storage.stat("index.html").await.unwrap().metadata;
     assert_eq!(page.cache_control.as_deref(), Some("no-cache"));
+}
+
+#[tokio::test]
+async fn a_rollback_restores_headers_that_a_later_release_no_longer_has() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let (plain, changed) = (clock.options(), with_max_age(&clock));
+    let first = publish(&site("v1"), &storage, &plain).await.unwrap().release;
+    publish(&site("v1"), &storage, &changed).await.unwrap();
+    publish(&site("v2"), &storage, &plain).await.unwrap();
+    rollback(&storage, Some(&first), &plain).await.unwrap();
+    assert_has_immutable_style(&storage).await;
+}
+
+#[tokio::test]
+async fn the_headers_that_a_failed_publish_has_changed_are_restored_by_the_next() {
+    let (faults, clock) = (Faults::new(), Clock::new());
+    let storage = faults.in_memory();
+    publish(&site("v1"), &storage, &clock.options()).await.unwrap();
+    // The first save is that of the claim, and the second that of the manifest.
+    let failing = faults.on(Operation::Save).call(2).fail(ErrorKind::Unexpected);
+    publish(&site("v1"), &storage, &with_max_age(&clock)).await.unwrap_err();
+    assert_eq!(failing.fired(), 1);
+    faults.clear();
+    let style = name_of(&site("v1"), "css/app.css").to_owned();
+    let metadata = storage.stat(style.as_str()).await.unwrap().metadata;
+    assert_eq!(metadata.cache_control.as_deref(), Some("max-age=60"));
+
+    publish(&site("v1"), &storage, &clock.options()).await.unwrap();
+    assert_has_immutable_style(&storage).await;
+    let again = publish(&site("v1"), &storage, &clock.options()).await.unwrap();
+    assert!(!again.is_new);
+}
+
+fn with_max_age(clock: &Clock) -> PublishOptions {
+    let rule = "[[rules]]\nmatch = \"*\"\ncache_control = \"max-age=60\"";
+    let config: PublishConfig = toml::from_str(rule).unwrap();
+    clock.with(PublishOptions::from_config(&config).unwrap())
+}
+
+async fn assert_has_immutable_style(storage: &Storage) {
+    let style = name_of(&site("v1"), "css/app.css").to_owned();
+    let metadata = storage.stat(style.as_str()).await.unwrap().metadata;
+    assert_eq!(metadata.cache_control.as_deref(), Some("public, max-age=31536000, immutable"));
 }

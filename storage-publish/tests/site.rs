@@ -427,7 +427,7 @@ async fn a_text_above_the_limit_is_an_error_that_names_the_options() {
     options.max_text_bytes = 10;
     let error = try_build(&[("a.css", "a{color:red}")], options.clone()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::TooLarge, Some("a.css")));
-    assert!(error.message().contains("`max_text_bytes`"), "{error}");
+    assert!(error.message().contains("max_text_bytes`"), "{error}");
     // Data and images are not limited.
     try_build(&[("a.json", "[1, 2, 3, 4, 5]"), ("b.png", "12345678901")], options).await.unwrap();
 }
@@ -452,4 +452,14 @@ async fn the_result_is_the_same_every_time() {
         built.site.assets.iter().map(|asset| asset.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&first), names(&second));
+}
+
+#[tokio::test]
+async fn an_import_of_any_file_is_a_warning_because_all_files_keep_their_names() {
+    let files = [("app.js", "import(`./${name}.js`);"), ("a.css", "a{}"), ("b/c.js", "1")];
+    let built = build(&files).await;
+    assert_eq!((built.name("a.css"), built.name("b/c.js")), ("a.css", "b/c.js"));
+    let [warning] = &*built.site.warnings else { panic!("{:?}", built.site.warnings) };
+    assert_eq!((warning.path.as_str(), warning.line), ("app.js", 1));
+    assert!(warning.message.contains("all files keep their names"), "{}", warning.message);
 }

@@ -8,6 +8,7 @@ use anystorage::publish::{self, Problems, PublishPlan, Published, Site, SiteOpti
 use anystorage::transfer::Stop;
 use serde_json::json;
 
+use crate::compare::overlaps_directory;
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::location::Location;
 use crate::output::Output;
@@ -63,6 +64,11 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let mut resolver = Resolver::without_storages(setup);
     let section = Section::read(&resolver, args.config_section.as_deref())?;
     let (place, destination) = publishing::destination(&mut resolver, &args.destination)?;
+    if overlaps_directory(&place, &args.directory) {
+        let line = "DIR and DEST contain each other, so that the published files would be read as \
+                    files of the site, or replace them; nothing was changed";
+        return Err(Failure::usage(format!("{place}: {line}")));
+    }
     let mut options = section.options(&mut resolver, &place, stop)?;
     if let Some(keep) = args.keep {
         options = options.keep(keep);

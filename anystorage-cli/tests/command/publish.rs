@@ -286,3 +286,17 @@ fn files_of_other_programs_stay_in_the_destination() {
         assert_eq!(sandbox.cat(&format!("media:www/{key}")), "foreign");
     }
 }
+
+#[test]
+fn a_publish_into_its_own_files_is_refused() {
+    let sandbox = sandbox();
+    let page = sandbox.read("dist/index.html");
+    for (directory, destination) in
+        [("dist", "./dist"), ("dist", "./dist/public"), ("dist/css", "./dist"), (".", "media:www")]
+    {
+        let err = sandbox.run(&["publish", directory, destination]).failed(2);
+        assert!(err.contains("contain each other"), "{err}");
+    }
+    assert_eq!(sandbox.read("dist/index.html"), page);
+    sandbox.run(&["publish", "dist", "./dist2"]).done();
+}

@@ -99,6 +99,23 @@ fn a_changed_rule_replaces_headers_by_copies_and_uploads_no_file() {
     assert!(s3.run(&["stat", "bucket:www/robots.txt"]).done().contains("expires: "));
 }
 
+/// S3 keeps the ETag of an object whose headers a copy onto itself replaces.
+#[test]
+fn headers_that_a_publish_changed_and_then_failed_are_restored_by_the_next() {
+    let s3 = bucket("");
+    publish(&s3);
+    let style = format!("bucket:{}", s3.run(&["ls", "-r", "bucket:www/css/"]).done().trim_end());
+    s3.run(&["meta", "set", "--cache-control", "max-age=60", &style]).done();
+    let pointer = "bucket:www/.anystorage-publish/current.json";
+    let text = s3.run(&["cat", pointer]).done();
+    s3.sandbox.write("pointer.json", text.replacen('{', "{\"check_headers\": true,", 1));
+    s3.run(&["put", "./pointer.json", pointer]).done();
+
+    assert_eq!(publish(&s3)["uploaded"], 0);
+    assert!(s3.run(&["stat", &style]).done().contains("immutable"));
+    assert_eq!(publish(&s3)["new"], false);
+}
+
 #[test]
 fn a_bare_bucket_has_one_encoding_under_the_plain_name_if_a_rule_says_so() {
     let s3 = bucket("[[publish.rules]]\nmatch = '*.{css,html}'\nencoding = 'gzip'");

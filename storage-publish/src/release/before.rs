@@ -3,7 +3,7 @@
 use storage_core::{Result, Storage};
 
 use super::claim::check_unclaimed;
-use super::draft::{Draft, Known, check_site, wanted_keys};
+use super::draft::{Baseline, Draft, check_site, wanted_keys};
 use super::layout::new_release_id;
 use super::listing::Listing;
 use super::manifest::Manifest;
@@ -51,8 +51,12 @@ impl Before {
         Ok(Self { store, read, last, found, release })
     }
 
-    pub(crate) fn known(&self) -> Known<'_> {
-        Known { last: self.last.as_ref(), found: &self.found }
+    pub(crate) fn baseline(&self) -> Baseline<'_> {
+        Baseline {
+            last: self.last.as_ref(),
+            found: &self.found,
+            may_have_other_headers: self.read.pointer.may_have_other_headers(),
+        }
     }
 
     /// Returns whether a publish or a rollback ended between two pages, so that no plain name of a

@@ -48,9 +48,12 @@ pub(crate) enum Action {
 
 /// What the drafts are compared with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known<'a> {
+pub(crate) struct Baseline<'a> {
     pub(crate) last: Option<&'a Manifest>,
     pub(crate) found: &'a Listing,
+    /// Whether names with a hash may have other headers than those of the last release. Then each
+    /// is compared with the object itself.
+    pub(crate) may_have_other_headers: bool,
 }
 
 /// Returns the keys that concern a site: those that it may get, and those of the last release.
@@ -101,7 +104,7 @@ pub(crate) fn check_site(site: &Site) -> Result<()> {
 pub(crate) async fn drafts<'a>(
     site: &'a Site,
     release: &str,
-    known: Known<'a>,
+    baseline: Baseline<'a>,
     options: &PublishOptions,
 ) -> Result<Vec<Draft<'a>>> {
     let names: HashSet<&str> = site.assets.iter().map(|asset| asset.name.as_str()).collect();
@@ -109,7 +112,7 @@ pub(crate) async fn drafts<'a>(
     let names = &names;
     // By number: a closure that takes a reference would make the future of a publish not `Send`.
     stream::iter(0..site.assets.len())
-        .map(move |index| draft(&site.assets[index], release, names, known, options, now))
+        .map(move |index| draft(&site.assets[index], release, names, baseline, options, now))
         .buffered(CONCURRENT_READS)
         .try_collect()
         .await
@@ -119,7 +122,7 @@ async fn draft<'a>(
     asset: &'a Asset,
     release: &str,
     names: &HashSet<&str>,
-    known: Known<'a>,
+    baseline: Baseline<'a>,
     options: &PublishOptions,
     now: SystemTime,
 ) -> Result<Draft<'a>> {
@@ -142,7 +145,7 @@ async fn draft<'a>(
         last: None,
         action: Action::Place,
     };
-    draft.compare(known, now);
+    draft.compare(baseline, now);
     Ok(draft)
 }
 
@@ -173,13 +176,14 @@ fn new_entry(
 
 impl<'a> Draft<'a> {
     /// Compares with the last release and the destination.
-    fn compare(&mut self, known: Known<'a>, now: SystemTime) {
-        let last = known.last.and_then(|last| last.entries.get(&self.asset.path));
-        self.last = last.filter(|last| self.has_same_bytes(last));
+    fn compare(&mut self, baseline: Baseline<'a>, now: SystemTime) {
+        let last = baseline.last.and_then(|last| last.entries.get(&self.asset.path));
+        let is_certain = !baseline.may_have_other_headers || self.asset.naming == Naming::Fixed;
+        self.last = last.filter(|last| is_certain && self.has_same_bytes(last));
         self.entry.metadata.expires =
             self.entry.expires_after.and_then(|after| expires(after, last, now));
         let Some(last) = self.last else { return };
-        if !known.found.has(last.object_key(), last.object_size(), last.etag.as_ref()) {
+        if !baseline.found.has(last.object_key(), last.object_size(), last.etag.as_ref()) {
             return;
         }
         self.action = match last.metadata == self.entry.metadata {

@@ -299,6 +299,16 @@ mod tests {
 
     use super::*;
 
+    /// The names of all keys are a promise.
+    #[test]
+    fn the_example_of_the_manual_is_written_as_it_is_read() {
+        let page = include_str!("../../../docs/publish.md");
+        let example = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+        let example: serde_json::Value = serde_json::from_str(example).unwrap();
+        let read: Manifest = serde_json::from_value(example.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), example);
+    }
+
     fn entry(name: &str, naming: Naming) -> ManifestEntry {
         ManifestEntry {
             name: name.to_owned(),

@@ -10,7 +10,7 @@ use super::manifest::Manifest;
 use super::options::PublishOptions;
 use super::pages::leaves_pages;
 use super::publish::compare;
-use crate::site::Site;
+use crate::site::{Naming, Site};
 
 /// What a publish would do. The keys are those below the destination.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,11 +62,14 @@ impl PublishPlan {
         match draft.action {
             Action::Keep => {}
             Action::ReplaceHeaders => self.headers.push(key()),
+            // It is there, and is compared.
+            Action::Place if is_there(before, draft, draft.entry.object_key()) => {}
             Action::Place => self.uploads.push((key(), draft.asset.size)),
         }
         for encoding in &draft.siblings {
             let sibling = format!("{}{}", key(), encoding.suffix());
             match draft.sibling_action(*encoding, &before.found) {
+                Some(Action::Place) if is_there(before, draft, &sibling) => {}
                 Some(Action::Place) => self.encodings.push(sibling),
                 Some(Action::ReplaceHeaders) => self.headers.push(sibling),
                 Some(Action::Keep) | None => {}
@@ -76,6 +79,11 @@ impl PublishPlan {
             self.pages.push(key());
         }
     }
+}
+
+/// Returns whether the destination has this object, whose name has a hash.
+fn is_there(before: &Before, draft: &Draft<'_>, key: &str) -> bool {
+    draft.asset.naming != Naming::Fixed && before.found.contains(key)
 }
 
 async fn deletions(

@@ -32,6 +32,9 @@ pub(crate) struct Pointer {
     /// Whether mirrors may have pages of an earlier release.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) purge_pending: bool,
+    /// Whether a publish that did not complete may have changed headers of names with a hash.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) check_headers: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) claim: Option<ClaimRecord>,
 }
@@ -93,6 +96,7 @@ impl Default for Pointer {
             previous: Vec::new(),
             switching: None,
             purge_pending: false,
+            check_headers: false,
             claim: None,
         }
     }
@@ -108,8 +112,16 @@ impl Pointer {
         self.claim.as_ref().filter(|claim| claim.expires > now)
     }
 
+    /// Returns whether the headers of names with a hash may differ from those of the current
+    /// release, because another publish or a rollback did not complete.
+    pub(crate) fn may_have_other_headers(&self) -> bool {
+        let has_claimed = self.claim.as_ref().is_some_and(|claim| claim.release.is_some());
+        self.check_headers || self.switching.is_some() || has_claimed
+    }
+
     /// Adds a release that did not become current, unless it is known.
     pub(crate) fn abandon(&mut self, release: &str, now: SystemTime) {
+        self.check_headers = true;
         let leaves_pages = self.switching.as_deref() == Some(release);
         let is_known = self.current_release() == Some(release)
             || self.previous.iter().any(|previous| previous.release == release);
@@ -126,6 +138,7 @@ impl Pointer {
     /// Makes a release current.
     pub(crate) fn switch(&mut self, release: &str, now: SystemTime, leaves_pages: bool) {
         self.switching = None;
+        self.check_headers = false;
         if self.current_release() == Some(release) {
             return;
         }
@@ -261,6 +274,16 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// The names of all keys are a promise.
+    #[test]
+    fn the_example_of_the_manual_is_written_as_it_is_read() {
+        let page = include_str!("../../../docs/publish.md");
+        let example = page.split("```json\n").nth(2).unwrap().split("```").next().unwrap();
+        let example: serde_json::Value = serde_json::from_str(example).unwrap();
+        let read: Pointer = serde_json::from_value(example.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), example);
     }
 
     #[test]

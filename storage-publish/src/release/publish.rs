@@ -132,7 +132,7 @@ pub(crate) async fn compare<'a>(
     before: &'a Before,
     options: &PublishOptions,
 ) -> Result<Vec<Draft<'a>>> {
-    let drafts = drafts(site, &before.release, before.known(), options).await?;
+    let drafts = drafts(site, &before.release, before.baseline(), options).await?;
     check_bundled(destination, before, &drafts).await?;
     Ok(drafts)
 }
@@ -292,6 +292,7 @@ pub(crate) async fn finish(
     if let (true, Some(purge)) = (pointer.purge_pending, &options.purge) {
         let pages = current.into_iter().chain(last).flat_map(Manifest::fixed);
         let mut keys: BTreeSet<String> = pages.map(|entry| entry.name.clone()).collect();
+        keys.extend(current.zip(last).into_iter().flat_map(with_other_headers));
         // A mirror that serves the current release reads the pointer.
         keys.insert(POINTER_KEY.to_owned());
         let keys: Vec<String> = keys.into_iter().collect();
@@ -319,6 +320,20 @@ pub(crate) async fn finish(
         claim.release_after_failure(|_| {}).await;
     }
     finished
+}
+
+/// Returns the names with a hash that two releases have with different headers, and their siblings.
+fn with_other_headers((current, last): (&Manifest, &Manifest)) -> Vec<String> {
+    let has_changed = |(path, entry): &(&String, &ManifestEntry)| {
+        let other = last.entries.get(*path).filter(|other| other.name == entry.name);
+        entry.naming != Naming::Fixed && other.is_some_and(|other| other.metadata != entry.metadata)
+    };
+    let changed = current.entries.iter().filter(has_changed).map(|(_, entry)| entry);
+    let names = changed.flat_map(|entry| {
+        let siblings = entry.encodings.values().map(|sibling| sibling.name.clone());
+        siblings.chain([entry.name.clone()])
+    });
+    names.collect()
 }
 
 async fn clean_up(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::internal::floor_to_second;
-use storage_core::{Error, ErrorKind, Result, Storage};
+use storage_core::{Error, ErrorKind, Metadata, Result, Storage};
 
 use super::claim::{Claim, check_unclaimed};
 use super::cleanup::Due;
@@ -130,36 +130,37 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
-/// Restores the headers of the names with a hash that the ended release has with other headers.
+/// Restores the headers of names with a hash. Looks at each object, because any release since then
+/// may have changed them, also one that did not complete.
 async fn restore_headers(
     destination: &Storage,
     options: &PublishOptions,
     target: &Manifest,
-    ended: Option<&Manifest>,
 ) -> Result<()> {
-    let is_changed = |(path, entry): &(&String, &ManifestEntry)| {
-        let other = ended.and_then(|ended| ended.entries.get(*path));
-        let other = other.filter(|other| other.name == entry.name);
-        entry.naming != Naming::Fixed && other.is_some_and(|other| other.metadata != entry.metadata)
-    };
-    let changed: Vec<&ManifestEntry> =
-        target.entries.iter().filter(is_changed).map(|(_, entry)| entry).collect();
-    let changed = &changed;
-    stream::iter(0..changed.len())
-        .map(move |index| restore_headers_of(destination, changed[index]))
+    let hashed: Vec<&ManifestEntry> =
+        target.entries.values().filter(|entry| entry.naming != Naming::Fixed).collect();
+    let hashed = &hashed;
+    stream::iter(0..hashed.len())
+        .map(move |index| restore_headers_of(destination, hashed[index]))
         .buffer_unordered(options.concurrency)
         .try_collect()
         .await
 }
 
 async fn restore_headers_of(destination: &Storage, entry: &ManifestEntry) -> Result<()> {
-    let metadata = entry.object_metadata();
-    copy(destination, &entry.name, None, &entry.name, Some(metadata)).await?;
+    restore_object(destination, &entry.name, entry.object_metadata()).await?;
     for (encoding, sibling) in &entry.encodings {
         let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
-        copy(destination, &sibling.name, None, &sibling.name, Some(metadata)).await?;
+        restore_object(destination, &sibling.name, metadata).await?;
     }
     Ok(())
+}
+
+async fn restore_object(destination: &Storage, key: &str, wanted: Metadata) -> Result<()> {
+    match destination.stat(key).await?.metadata == wanted {
+        true => Ok(()),
+        false => copy(destination, key, None, key, Some(wanted)).await,
+    }
 }
 
 async fn restore(
@@ -173,7 +174,7 @@ async fn restore(
     claim.update(|pointer| pointer.switching = Some(release)).await?;
     let shown: Vec<_> = target.fixed().map(|entry| Shown { level: 0, entry }).collect();
     let work = async {
-        restore_headers(destination, options, target, ended).await?;
+        restore_headers(destination, options, target).await?;
         pages::show(destination, &shown, options.concurrency).await
     };
     options.stop.limit(PAGES_AFTER_STOP, BETWEEN_PAGES, work).await?;

@@ -96,8 +96,8 @@ impl<'a> Reader<'a> {
 
     fn too_large(&self, source: &Source) -> Error {
         let message = format!(
-            "the file is larger than {} bytes, so that its references are not read: raise \
-             `max_text_bytes`, or name the file in `verbatim`",
+            "the file is larger than {} bytes, so that its references are not read: name \
+             it in `verbatim` to publish it as it is, or raise `SiteOptions::max_text_bytes`",
             self.max_text_bytes
         );
         Error::new(ErrorKind::TooLarge, message).with_key(&source.path)
@@ -149,6 +149,9 @@ impl FileLinks<'_, '_> {
         match role {
             Role::Prefix => {
                 let prefix = self.reader.resolver.prefix(&self.base, &url.text);
+                if prefix.as_deref() == Some("") {
+                    self.warn_of_any_name(url);
+                }
                 self.links.prefixes.extend(prefix);
             }
             Role::Mention => self.mention(url),
@@ -200,6 +203,15 @@ impl FileLinks<'_, '_> {
         if role == Role::SourceMap {
             self.links.source_map = Some(target);
         }
+    }
+
+    fn warn_of_any_name(&mut self, url: &Decoded) {
+        let message = "the program completes this name, which may be that of any file, so all \
+                       files keep their names: move what it imports into a directory, or name this \
+                       file in `verbatim`";
+        let message = message.to_owned();
+        let problem = Problem::at(&self.source.path, self.bytes, url.start(), message);
+        self.links.warnings.push(problem);
     }
 
     fn missing(&mut self, url: &Decoded, role: Role, path: &str) {

@@ -128,11 +128,12 @@ async fn the_records_of_a_pass_are_deleted_in_the_next_one() {
     job.work(&sides.from(), &sides.to()).await.unwrap();
     assert_eq!(failing.fired(), 1);
     let (failed, extras) = (sides.documents("failed/").await, sides.documents("extra/").await);
-    assert_eq!((failed.len(), extras.len()), (1, 1));
+    assert!(!failed.is_empty() && !extras.is_empty());
 
     job.resume().await.unwrap();
     job.work(&sides.from(), &sides.to()).await.unwrap();
 
     assert!(sides.documents("failed/").await.is_empty());
-    assert!(!sides.documents("extra/").await.contains(&extras[0]));
+    let now = sides.documents("extra/").await;
+    assert!(extras.iter().all(|before| !now.contains(before)), "{now:?}");
 }
