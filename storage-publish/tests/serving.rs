@@ -283,3 +283,24 @@ async fn a_destination_without_a_release_is_an_error() {
     let error = ServedRelease::load(&Memory::storage()).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
 }
+
+#[tokio::test]
+async fn a_new_release_costs_the_reads_of_the_pointer_and_of_its_own_manifest() {
+    let (faults, clock) = (Faults::new(), Clock::new());
+    let destination = faults.in_memory();
+    let mut assets = Vec::new();
+    for version in ["1", "2", "3"] {
+        publish(&site(version), &destination, &clock.options()).await.unwrap();
+        let website = website(&destination).await;
+        assets.extend(assets_of(&website, "/").await);
+    }
+    let website = website(&destination).await;
+    publish(&site("4"), &destination, &clock.options()).await.unwrap();
+    let before = faults.calls(Operation::Open);
+    assets.extend(assets_of(&website, "/").await);
+    // The pointer, the manifest and the page.
+    assert_eq!(faults.calls(Operation::Open) - before, 3);
+    for asset in assets {
+        assert_eq!(text(&website, &format!("/{asset}")).await.0, 200, "{asset}");
+    }
+}

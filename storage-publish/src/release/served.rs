@@ -1,6 +1,6 @@
 //! [`ServedRelease`]: the paths of the current release, for the service `Website`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -94,7 +94,16 @@ struct State {
     etag: Option<ETag>,
     /// The releases whose names these are.
     releases: Vec<String>,
-    names: Arc<HashMap<String, Page>>,
+    names: Arc<HashMap<String, Name>>,
+}
+
+/// What is served under a name.
+#[derive(Clone, Debug)]
+struct Name {
+    page: Page,
+    /// The newest release that has the name.
+    release: Arc<str>,
+    is_fixed: bool,
 }
 
 impl ServedRelease {
@@ -189,7 +198,7 @@ impl ServedRelease {
 }
 
 impl State {
-    /// Reads the pointer, and the manifests of its releases if they are others than before.
+    /// Reads the pointer, and the manifests of the releases that were not read before.
     ///
     /// # Errors
     /// `NotModified` if the pointer is still the version of `before`.
@@ -207,13 +216,13 @@ impl State {
         let names = match before {
             // A claim changed the pointer, but no release.
             Some(before) if before.releases == releases => Arc::clone(&before.names),
-            _ => Arc::new(names_of(destination, &releases).await?),
+            _ => Arc::new(names_of(destination, &releases, before).await?),
         };
         Ok(Self { etag: read.etag, releases, names })
     }
 
     fn find(&self, path: &str) -> Found {
-        let page = |name: &str| self.names.get(name).cloned();
+        let page = |name: &str| self.names.get(name).map(|name| name.page.clone());
         let in_directory = |directory: &str| format!("{directory}{INDEX}");
         if path.is_empty() || path.ends_with('/') {
             return found(page(&in_directory(path)), || page(MISSING));
@@ -241,9 +250,18 @@ fn releases_of(pointer: &Pointer) -> Result<Vec<String>> {
     Ok([current].into_iter().chain(previous).map(str::to_owned).collect())
 }
 
-async fn names_of(destination: &Storage, releases: &[String]) -> Result<HashMap<String, Page>> {
+/// Returns the names of the releases. Takes names with a hash from the state before, because they
+/// never change, and reads the manifests of the current release and of new ones.
+async fn names_of(
+    destination: &Storage,
+    releases: &[String],
+    before: Option<&State>,
+) -> Result<HashMap<String, Name>> {
     let mut names = HashMap::new();
     for (position, release) in releases.iter().enumerate() {
+        if position > 0 && before.is_some_and(|before| before.releases.contains(release)) {
+            continue;
+        }
         let manifest = match Manifest::read(destination, release).await {
             Err(error) if position > 0 && is_lost(&error) => {
                 tracing::debug!(%error, release, "an earlier release has no manifest");
@@ -251,13 +269,20 @@ async fn names_of(destination: &Storage, releases: &[String]) -> Result<HashMap<
             }
             manifest => manifest?,
         };
+        let release: Arc<str> = release.as_str().into();
         for entry in manifest.entries.into_values() {
+            let is_fixed = entry.naming == Naming::Fixed;
             // Fixed names of an earlier release are not part of this one.
-            if (position == 0 || entry.naming != Naming::Fixed) && !names.contains_key(&entry.name)
-            {
-                let page = page_of(&entry)?;
-                names.insert(entry.name, page);
+            if (position == 0 || !is_fixed) && !names.contains_key(&entry.name) {
+                let (page, release) = (page_of(&entry)?, Arc::clone(&release));
+                names.insert(entry.name, Name { page, release, is_fixed });
             }
+        }
+    }
+    let listed: HashSet<&str> = releases.iter().map(String::as_str).collect();
+    for (name, known) in before.iter().flat_map(|before| before.names.iter()) {
+        if !known.is_fixed && listed.contains(&*known.release) && !names.contains_key(name) {
+            names.insert(name.clone(), known.clone());
         }
     }
     Ok(names)
