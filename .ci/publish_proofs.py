@@ -80,6 +80,8 @@ class Bench:
         self.configuration = directory / "publish.toml"
         # Without a grace, a publish also deletes what only the release before needs.
         self.configuration.write_text(
+            # A variable defines the storage.
+            '[storages]\n'
             '[publish]\nkeep_names = ["release.txt"]\nencodings = ["gzip"]\n'
             '[at-once]\nkeep_names = ["release.txt"]\nencodings = ["gzip"]\n'
             'keep = 1\ngrace = "0s"\n'

@@ -113,7 +113,7 @@ class Work:
     def publish(self, site, place, base, encodings):
         """Publishes twice. The second publish has nothing to do. Returns the manifest."""
         configuration = self.directory / "publish.toml"
-        configuration.write_text(f'[publish]\nbase_path = "{base}"\n{encodings}')
+        configuration.write_text(f'[storages]\n[publish]\nbase_path = "{base}"\n{encodings}')
         environment = self.environment | {"STORAGE_SITE_URL": place.url()}
         publish = [self.command, "--config", configuration, "publish", "--json", site, "site:"]
 

@@ -304,3 +304,46 @@ async fn of_two_publishers_at_once_one_wins_at_a_time_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     two_publishers(Storage::new(storage_fs::Fs::builder(directory.path()).build().unwrap())).await;
 }
+
+/// The clock goes on while a machine is suspended; the timer of the renewals does not.
+#[tokio::test]
+async fn a_publisher_that_was_suspended_writes_no_page_after_its_claim_has_expired() {
+    let scene = Scene::new().await;
+    let held = scene.faults.on(Operation::Copy).call(1).hold();
+    let options = scene.options().concurrency(1);
+    let next = next();
+    let publishing = publish(&next, &scene.storage, &options);
+    let suspended = async {
+        held.reached().await;
+        scene.clock.advance(Duration::from_secs(3600));
+        let copies = scene.faults.calls(Operation::Copy);
+        held.release();
+        copies
+    };
+    let (published, copies) = tokio::join!(publishing, suspended);
+    let error = published.unwrap_err();
+    assert!(error.is_retryable() && error.message().contains("claim expired"), "{error}");
+    // The copy that was under way is the last.
+    assert_eq!(scene.faults.calls(Operation::Copy), copies);
+}
+
+#[tokio::test]
+async fn a_publisher_that_was_suspended_deletes_nothing_more_after_its_claim_has_expired() {
+    let scene = Scene::new().await;
+    let ended = releases(&scene.storage).await.unwrap().current.unwrap().release;
+    let options = scene.options().keep(1).grace(Duration::ZERO);
+    let held = scene.faults.on(Operation::Delete).call(1).hold();
+    let next = next();
+    let publishing = publish(&next, &scene.storage, &options);
+    let suspended = async {
+        held.reached().await;
+        scene.clock.advance(Duration::from_secs(3600));
+        held.release();
+    };
+    let (published, ()) = tokio::join!(publishing, suspended);
+    let error = published.unwrap().cleanup_error.unwrap();
+    assert!(error.message().contains("claim expired"), "{error}");
+    // The deletions that were under way are the last: manifests follow after them.
+    let manifest = storage_publish::manifest_key(&ended).unwrap();
+    assert!(scene.storage.exists(manifest.as_str()).await.unwrap());
+}

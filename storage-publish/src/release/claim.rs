@@ -1,6 +1,7 @@
 //! [`Claim`]: the right of one publisher to change the destination, as the pointer records it.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage_core::{Error, ErrorKind, Result, format_time, internal, keys};
 use tokio::sync::Mutex;
@@ -10,6 +11,9 @@ use super::pointer::{ClaimRecord, Pointer, PointerStore, Versioned};
 
 /// How often a change of the pointer is attempted after temporary failures.
 const MAX_ATTEMPTS: u32 = 5;
+
+/// The last part of a claim's time in which nothing is changed any more: a tenth.
+const MARGIN: u32 = 10;
 
 /// The delay before the second attempt. It doubles with each one.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -25,6 +29,8 @@ pub(crate) struct Claim<'a> {
     token: String,
     /// The last version that this publisher wrote.
     last: Mutex<Versioned>,
+    /// When that version expires, in seconds since 1970.
+    expires: AtomicU64,
 }
 
 impl<'a> Claim<'a> {
@@ -53,11 +59,26 @@ impl<'a> Claim<'a> {
             release: release.map(str::to_owned),
             expires: now + options.claim_for,
         });
-        let claim = Self { store: store.clone(), options, token, last: Mutex::new(read.clone()) };
+        let (store, last) = (store.clone(), Mutex::new(read.clone()));
+        let claim = Self { store, options, token, last, expires: AtomicU64::new(0) };
         let mut last = claim.last.lock().await;
         claim.write(&mut last, pointer).await?;
         drop(last);
         Ok(claim)
+    }
+
+    /// Fails with `Conflict` if the claim has expired or is about to. Call it before each change
+    /// that another publisher would not expect: a machine that was suspended goes on where it was,
+    /// and the timer of the renewals has stood still.
+    pub(crate) fn check(&self) -> Result<()> {
+        let margin = self.options.claim_for / MARGIN;
+        let expires = self.expires.load(Ordering::Relaxed);
+        if seconds(self.options.now()).saturating_add(margin.as_secs()) < expires {
+            return Ok(());
+        }
+        let message = "the claim expired while this program did not run, so another publisher may \
+                       be at work: try again";
+        Err(Error::new(ErrorKind::Conflict, message).with_retryable(true))
     }
 
     /// Changes the pointer, and renews the claim.
@@ -141,6 +162,8 @@ impl<'a> Claim<'a> {
                 Err(error) => return Err(error),
             };
             if written.pointer == pointer {
+                let expires = pointer.claim.map(|claim| seconds(claim.expires));
+                self.expires.store(expires.unwrap_or_default(), Ordering::Relaxed);
                 *last = written;
                 return Ok(());
             }
@@ -164,6 +187,10 @@ pub(crate) fn check_unclaimed(pointer: &Pointer, options: &PublishOptions) -> Re
             Err(Error::new(ErrorKind::Conflict, message).with_retryable(true))
         }
     }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn lost(found: &Pointer, token: &str) -> Error {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use storage_core::{Error, Result, Storage};
+use storage_core::{Error, MAX_DELETE_MANY, Result, Storage};
 
+use super::claim::Claim;
 use super::digest::Sha256;
 use super::layout::{RESERVED_PREFIX, release_prefix};
 use super::manifest::Manifest;
@@ -139,7 +140,15 @@ impl Candidates {
 
     /// Deletes the candidates; the manifests of releases last, so that an interrupted clean-up goes
     /// on later. Returns the number of deleted objects.
-    pub(crate) async fn delete(self, destination: &Storage, concurrency: usize) -> Result<u64> {
+    ///
+    /// # Errors
+    /// `Conflict` if the claim has expired; errors of the storage. Some objects may be deleted.
+    pub(crate) async fn delete(
+        self,
+        destination: &Storage,
+        claim: &Claim<'_>,
+        concurrency: usize,
+    ) -> Result<u64> {
         let pages = stream::iter(self.pages)
             .map(|(key, versions)| async move {
                 let is_ours = has_bytes_of(destination, &key, &versions).await?;
@@ -153,8 +162,9 @@ impl Candidates {
             self.owned.into_iter().partition(|key| is_manifest(key));
         let mut deleted = 0;
         for keys in [pages, owned, manifests] {
-            if !keys.is_empty() {
-                deleted += destination.delete_many(stream::iter(keys)).await?;
+            for chunk in keys.chunks(MAX_DELETE_MANY) {
+                claim.check()?;
+                deleted += destination.delete_many(stream::iter(chunk.to_vec())).await?;
             }
         }
         Ok(deleted)

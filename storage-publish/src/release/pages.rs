@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{Result, Storage};
 
+use super::claim::Claim;
 use super::copy::{copy, missing};
 use super::manifest::{Manifest, ManifestEntry};
 
@@ -29,9 +30,10 @@ enum Kind {
 /// then pages, then those that refer to pages. Copies several at a time.
 ///
 /// # Errors
-/// The first error. Some of the names may be written.
+/// The first error; `Conflict` if the claim has expired. Some of the names may be written.
 pub(crate) async fn show(
     destination: &Storage,
+    claim: &Claim<'_>,
     shown: &[Shown<'_>],
     concurrency: usize,
 ) -> Result<()> {
@@ -45,7 +47,7 @@ pub(crate) async fn show(
     for entries in steps.into_values() {
         let entries = &entries;
         stream::iter(0..entries.len())
-            .map(move |index| show_one(destination, entries[index]))
+            .map(move |index| show_one(destination, claim, entries[index]))
             .buffer_unordered(concurrency)
             .try_collect::<()>()
             .await?;
@@ -53,7 +55,8 @@ pub(crate) async fn show(
     Ok(())
 }
 
-async fn show_one(destination: &Storage, entry: &ManifestEntry) -> Result<()> {
+async fn show_one(destination: &Storage, claim: &Claim<'_>, entry: &ManifestEntry) -> Result<()> {
+    claim.check()?;
     let stored = entry.object_key();
     let copied = copy(destination, stored, None, &entry.name, None).await;
     copied.map_err(|error| missing(error, stored))
@@ -69,11 +72,17 @@ impl Kind {
             || name.contains("serviceworker");
         match name.rsplit('.').next() {
             Some("html" | "htm" | "xhtml") => Self::Page,
-            Some("xml" | "rss" | "atom") => Self::Index,
+            Some("rss" | "atom") => Self::Index,
+            Some("xml") if is_feed(&name) => Self::Index,
             _ if is_worker => Self::Index,
             _ => Self::Asset,
         }
     }
+}
+
+/// Whether an XML file is a feed or a site map. Another one may be data of a page.
+fn is_feed(name: &str) -> bool {
+    ["feed", "rss", "atom", "index", "sitemap"].iter().any(|begin| name.starts_with(begin))
 }
 
 /// Returns whether a release has fixed names that the next one lacks.
@@ -96,6 +105,8 @@ mod tests {
             ("sw.js", Kind::Index),
             ("firebase-messaging-sw.js", Kind::Index),
             ("sitemap.xml", Kind::Index),
+            ("sitemap-news.xml", Kind::Index),
+            ("data.xml", Kind::Asset),
         ] {
             assert_eq!(Kind::of(name), kind, "{name}");
         }

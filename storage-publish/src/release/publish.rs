@@ -225,7 +225,7 @@ impl Run<'_> {
         // Also proves that the claim is still valid.
         let release = manifest.release.clone();
         self.claim.update(|pointer| pointer.switching = Some(release)).await?;
-        pages::show(self.destination, &pages, self.options.concurrency).await?;
+        pages::show(self.destination, self.claim, &pages, self.options.concurrency).await?;
         Ok(pages.len() as u64)
     }
 
@@ -300,7 +300,7 @@ pub(crate) async fn finish(
         finished.purge_error = purged.err();
     }
     let due = Due::of(&pointer, options);
-    let cleaned = clean_up(destination, options, &pointer, current, &due);
+    let cleaned = clean_up(destination, options, claim, current, &due);
     let cleaned = options.stop.limit(Duration::ZERO, LEFT, cleaned).await;
     let is_cleaned = cleaned.is_ok();
     match cleaned {
@@ -339,13 +339,17 @@ fn with_other_headers((current, last): (&Manifest, &Manifest)) -> Vec<String> {
 async fn clean_up(
     destination: &Storage,
     options: &PublishOptions,
-    pointer: &Pointer,
+    claim: &Claim<'_>,
     current: Option<&Manifest>,
     due: &Due,
 ) -> Result<u64> {
     if due.is_empty() {
         return Ok(0);
     }
-    let candidates = Candidates::of(destination, pointer, current, due).await?;
-    candidates.delete(destination, options.concurrency).await
+    let pointer = claim.pointer().await;
+    let candidates = Candidates::of(destination, &pointer, current, due).await?;
+    // Another publisher may have taken the claim over since it was renewed, and need what would be
+    // deleted.
+    claim.update(|_| {}).await?;
+    candidates.delete(destination, claim, options.concurrency).await
 }

@@ -135,19 +135,25 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
 async fn restore_headers(
     destination: &Storage,
     options: &PublishOptions,
+    claim: &Claim<'_>,
     target: &Manifest,
 ) -> Result<()> {
     let hashed: Vec<&ManifestEntry> =
         target.entries.values().filter(|entry| entry.naming != Naming::Fixed).collect();
     let hashed = &hashed;
     stream::iter(0..hashed.len())
-        .map(move |index| restore_headers_of(destination, hashed[index]))
+        .map(move |index| restore_headers_of(destination, claim, hashed[index]))
         .buffer_unordered(options.concurrency)
         .try_collect()
         .await
 }
 
-async fn restore_headers_of(destination: &Storage, entry: &ManifestEntry) -> Result<()> {
+async fn restore_headers_of(
+    destination: &Storage,
+    claim: &Claim<'_>,
+    entry: &ManifestEntry,
+) -> Result<()> {
+    claim.check()?;
     restore_object(destination, &entry.name, entry.object_metadata()).await?;
     for (encoding, sibling) in &entry.encodings {
         let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
@@ -174,8 +180,8 @@ async fn restore(
     claim.update(|pointer| pointer.switching = Some(release)).await?;
     let shown: Vec<_> = target.fixed().map(|entry| Shown { level: 0, entry }).collect();
     let work = async {
-        restore_headers(destination, options, target).await?;
-        pages::show(destination, &shown, options.concurrency).await
+        restore_headers(destination, options, claim, target).await?;
+        pages::show(destination, claim, &shown, options.concurrency).await
     };
     options.stop.limit(PAGES_AFTER_STOP, BETWEEN_PAGES, work).await?;
     let now = floor_to_second(options.now());
