@@ -56,3 +56,13 @@ async fn a_bundled_name_with_other_bytes_than_in_an_earlier_release_is_refused()
     publish(&bundled("1", NAME), &storage, &clock.options()).await.unwrap();
     assert_shows(&storage, &bundled("1", NAME)).await;
 }
+
+#[tokio::test]
+async fn a_name_that_a_bundler_has_hashed_gets_no_other_bytes_as_a_fixed_name() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let first = publish(&bundled("1", NAME), &storage, &clock.options()).await.unwrap().release;
+    let fixed = |text: &str| site_of(vec![asset(NAME, NAME, Naming::Fixed, text.as_bytes())]);
+    let error = publish(&fixed("2"), &storage, &clock.options()).await.unwrap_err();
+    assert_refused(&error, &first);
+    assert_shows(&storage, &bundled("1", NAME)).await;
+}

@@ -11,7 +11,7 @@ use storage_core::{Error, ErrorKind, Memory, Operation, Storage, async_trait};
 use storage_publish::testing::{asset, hashed, page};
 use storage_publish::{
     Content, Encoding, Manifest, Naming, PLAIN_SHA256, POINTER_KEY, PublishConfig, PublishOptions,
-    Purge, Site, plan, publish, releases,
+    Purge, Site, plan, publish, releases, rollback,
 };
 use storage_testkit::faults::Faults;
 
@@ -488,4 +488,45 @@ async fn pages_are_written_after_all_assets_and_assets_before_the_manifest() {
     held.release();
     publisher.await.unwrap().unwrap();
     assert_shows(&storage, &site("v1")).await;
+}
+
+#[tokio::test]
+async fn a_rule_for_one_encoding_may_come_and_go() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let style = "body{color:red}".repeat(100);
+    let site = site_of(vec![
+        asset("a.css", "a.3f9a2c0d51b7e844.css", Naming::Hashed, style.as_bytes()),
+        page("index.html", b"a.3f9a2c0d51b7e844.css"),
+    ]);
+    let with = |encoding: &str| {
+        let text = format!("[[rules]]\nmatch = '*.css'\nencoding = '{encoding}'");
+        clock.with(PublishOptions::from_config(&toml::from_str(&text).unwrap()).unwrap())
+    };
+    let encoding = async || {
+        let object = storage.open("a.3f9a2c0d51b7e844.css").await.unwrap();
+        object.meta().metadata.content_encoding.clone()
+    };
+    let plain = publish(&site, &storage, &clock.options()).await.unwrap().release;
+    publish(&site, &storage, &with("gzip")).await.unwrap();
+    assert_eq!(encoding().await.as_deref(), Some("gzip"));
+    publish(&site, &storage, &with("br")).await.unwrap();
+    assert_eq!(encoding().await.as_deref(), Some("br"));
+    // The bytes stay as they are, and the headers say how they are encoded.
+    rollback(&storage, Some(&plain), &clock.options()).await.unwrap();
+    assert_eq!(encoding().await.as_deref(), Some("br"));
+    publish(&site, &storage, &clock.options()).await.unwrap();
+    assert_eq!(encoding().await, None);
+}
+
+#[tokio::test]
+async fn a_sibling_does_not_replace_a_file_of_an_earlier_release() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let (name, own) = ("main.8e0d62a1.js", "main.8e0d62a1.js.gz");
+    let script = "let a = 1;".repeat(100);
+    let script = || asset(name, name, Naming::Bundled, script.as_bytes());
+    let first = site_of(vec![script(), asset(own, own, Naming::Bundled, b"of the bundler")]);
+    publish(&first, &storage, &clock.options()).await.unwrap();
+    let options = PublishOptions::from_config(&toml::from_str("encodings = ['gzip']").unwrap());
+    publish(&site_of(vec![script()]), &storage, &clock.with(options.unwrap())).await.unwrap();
+    assert_eq!(storage.open(own).await.unwrap().bytes().await.unwrap(), "of the bundler");
 }

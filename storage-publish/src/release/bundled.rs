@@ -9,12 +9,13 @@ use super::before::Before;
 use super::digest::Sha256;
 use super::draft::Draft;
 use super::manifest::Manifest;
-use crate::site::Naming;
+use crate::site::{Asset, Naming};
 
 /// How many files an error names.
 const MAX_NAMED: usize = 5;
 
-/// Checks the files whose names a bundler has hashed. Reads manifests of releases before the
+/// Checks the files whose names a bundler has hashed, and fixed names that may have been such names
+/// in an earlier release. Reads manifests of releases before the
 /// current one only for names that the destination has and the current release lacks.
 ///
 /// # Errors
@@ -25,9 +26,21 @@ pub(crate) async fn check_bundled(
     before: &Before,
     drafts: &[Draft<'_>],
 ) -> Result<()> {
-    let is_new = |draft: &&Draft<'_>| draft.asset.naming == Naming::Bundled && draft.last.is_none();
-    let hash = |draft: &Draft<'_>| (draft.asset.name.clone(), Sha256(draft.asset.sha256));
-    let mut unknown: BTreeMap<String, Sha256> = drafts.iter().filter(is_new).map(hash).collect();
+    let was_fixed = |name: &str| {
+        let last = before.last.as_ref();
+        last.is_some_and(|last| last.fixed().any(|entry| entry.name == name))
+    };
+    let is_new = |draft: &&Draft<'_>| match draft.asset.naming {
+        Naming::Hashed => false,
+        Naming::Bundled => draft.last.is_none(),
+        // An earlier release may have the name as one with a hash.
+        Naming::Fixed => before.found.contains(&draft.asset.name) && !was_fixed(&draft.asset.name),
+    };
+    let new = |draft: &Draft<'_>| {
+        let Asset { name, sha256, naming, .. } = draft.asset;
+        (name.clone(), (Sha256(*sha256), *naming))
+    };
+    let mut unknown: BTreeMap<_, _> = drafts.iter().filter(is_new).map(new).collect();
     if let Some(last) = &before.last {
         compare(last, &mut unknown)?;
     }
@@ -44,11 +57,13 @@ pub(crate) async fn check_bundled(
 }
 
 /// Compares names with those of a release, and removes what is equal.
-fn compare(manifest: &Manifest, unknown: &mut BTreeMap<String, Sha256>) -> Result<()> {
+fn compare(manifest: &Manifest, unknown: &mut BTreeMap<String, (Sha256, Naming)>) -> Result<()> {
     let mut differing = Vec::new();
     for entry in manifest.entries.values() {
         match unknown.get(&entry.name) {
-            Some(sha256) if *sha256 != entry.sha256 => differing.push(entry.name.as_str()),
+            // A fixed name may change with each release.
+            Some((_, Naming::Fixed)) if entry.naming == Naming::Fixed => {}
+            Some((sha256, _)) if *sha256 != entry.sha256 => differing.push(entry.name.as_str()),
             Some(_) => drop(unknown.remove(&entry.name)),
             None => {}
         }

@@ -256,7 +256,12 @@ impl ManifestEntry {
 
 /// Returns the metadata of an encoded object, from that of the plain form.
 pub(crate) fn encoded_metadata(plain: &Metadata, encoding: Encoding, sha256: Sha256) -> Metadata {
-    plain.clone().content_encoding(encoding.as_str()).user(PLAIN_SHA256, sha256.to_string())
+    encoded_by(plain, encoding.as_str(), sha256)
+}
+
+/// Returns the metadata of an object in an encoding with this name.
+pub(crate) fn encoded_by(plain: &Metadata, encoding: &str, sha256: Sha256) -> Metadata {
+    plain.clone().content_encoding(encoding).user(PLAIN_SHA256, sha256.to_string())
 }
 
 fn damaged(reason: &str) -> Error {

@@ -16,7 +16,7 @@ use super::encoder::{Encoder, changed};
 use super::encodings::Encoding;
 use super::listing::Listing;
 use super::manifest::{EncodedBody, ManifestEntry, Sibling, encoded_metadata};
-use super::verify::{Wanted, verify};
+use super::verify::{Wanted, form_of, verify};
 use crate::site::{Asset, Content};
 
 /// The memory for uploads that run at a time, in KiB.
@@ -118,7 +118,13 @@ impl<'a> Placer<'a> {
         };
         entry.etag = match self.create(wanted, &source).await? {
             Some(etag) => etag,
-            None => verify(self.destination, wanted).await?,
+            None => match verify(self.destination, wanted).await {
+                Err(error) if error.kind() == ErrorKind::Integrity => {
+                    let replaced = self.replace_form(wanted, &source, entry.sha256).await?;
+                    replaced.ok_or(error)?
+                }
+                verified => verified?,
+            },
         };
         Ok(())
     }
@@ -167,14 +173,33 @@ impl<'a> Placer<'a> {
         let etag = match self.create(wanted, &source).await? {
             Some(etag) => etag,
             None => match verify(self.destination, wanted).await {
-                // Another version of the compressor made it, or it is torn.
                 Err(error) if error.kind() == ErrorKind::Integrity => {
-                    self.save(wanted, &source, SaveMode::Overwrite).await?
+                    match self.replace_form(wanted, &source, entry.sha256).await? {
+                        Some(etag) => etag,
+                        // A file of another release has this name.
+                        None => return Ok(None),
+                    }
                 }
                 verified => verified?,
             },
         };
         Ok(Some(Sibling { name, size, sha256, etag }))
+    }
+
+    /// Replaces an object by the wanted form of the same file: a rule now wants another encoding,
+    /// or another version of the compressor made it. Returns `None` if it is another file.
+    async fn replace_form(
+        &self,
+        wanted: Wanted<'_>,
+        source: &Source<'_>,
+        plain: Sha256,
+    ) -> Result<Option<Option<ETag>>> {
+        let Some(found) = form_of(self.destination, wanted.key, plain).await? else {
+            return Ok(None);
+        };
+        let etag = found.strong_etag().cloned();
+        let mode = etag.map_or(SaveMode::Overwrite, SaveMode::IfMatch);
+        self.save(wanted, source, mode).await.map(Some)
     }
 
     async fn replace_headers(

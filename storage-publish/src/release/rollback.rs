@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::internal::floor_to_second;
-use storage_core::{Error, ErrorKind, Metadata, Result, Storage};
+use storage_core::{Error, ErrorKind, Result, Storage};
 
 use super::claim::{Claim, check_unclaimed};
 use super::cleanup::Due;
 use super::copy::copy;
 use super::layout::check_release_id;
 use super::listing::Listing;
-use super::manifest::{Manifest, ManifestEntry, encoded_metadata};
+use super::manifest::{Manifest, ManifestEntry, encoded_by};
 use super::options::PublishOptions;
 use super::pages::{self, Shown};
 use super::pointer::{Pointer, PointerStore};
 use super::publish::{BETWEEN_PAGES, NOTHING_CHANGED, PAGES_AFTER_STOP, finish};
+use super::rules::PLAIN_SHA256;
+use super::verify::form_of;
 use crate::site::Naming;
 
 /// How many missing objects an error names.
@@ -107,15 +109,21 @@ fn choose(pointer: &Pointer, release: Option<&str>) -> Result<String> {
     })
 }
 
-/// Fails with `NotFound` if an object of the release is missing or has another size.
+/// Fails with `NotFound` if an object of the release is missing, or has a size that is that of no
+/// form of the file. Without its siblings, which are not checked, a file is served plain.
 async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
-    let wanted: HashSet<String> = target.owned_objects().map(|(key, ..)| key.to_owned()).collect();
+    let objects = || target.entries.values();
+    let wanted: HashSet<String> = objects().map(|entry| entry.object_key().to_owned()).collect();
     let found = Listing::of(destination, &wanted).await?;
-    let missing: Vec<&str> = target
-        .owned_objects()
-        .filter(|(key, size, _)| !found.has(key, *size, None))
-        .map(|(key, ..)| key)
-        .collect();
+    let mut missing = Vec::new();
+    for entry in objects() {
+        let key = entry.object_key();
+        if !found.has(key, entry.object_size(), None)
+            && !(found.contains(key) && is_other_form(destination, entry).await?)
+        {
+            missing.push(key);
+        }
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -128,6 +136,12 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
         missing.len()
     );
     Err(Error::new(ErrorKind::NotFound, message))
+}
+
+/// Returns whether a later release has stored the file in another encoding under its name.
+async fn is_other_form(destination: &Storage, entry: &ManifestEntry) -> Result<bool> {
+    Ok(entry.naming != Naming::Fixed
+        && form_of(destination, &entry.name, entry.sha256).await?.is_some())
 }
 
 /// Restores the headers of names with a hash. Looks at each object, because any release since then
@@ -154,16 +168,32 @@ async fn restore_headers_of(
     entry: &ManifestEntry,
 ) -> Result<()> {
     claim.check()?;
-    restore_object(destination, &entry.name, entry.object_metadata()).await?;
-    for (encoding, sibling) in &entry.encodings {
-        let metadata = encoded_metadata(&entry.metadata, *encoding, entry.sha256);
-        restore_object(destination, &sibling.name, metadata).await?;
+    let siblings = entry.encodings.values().map(|sibling| sibling.name.as_str());
+    for key in siblings.chain([entry.name.as_str()]) {
+        restore_headers_of_object(destination, key, entry).await?;
     }
     Ok(())
 }
 
-async fn restore_object(destination: &Storage, key: &str, wanted: Metadata) -> Result<()> {
-    match destination.stat(key).await?.metadata == wanted {
+/// Restores the headers of an object that has a file plain or encoded. Keeps what says how it is
+/// encoded. Leaves a sibling that is gone, or that is another file now.
+async fn restore_headers_of_object(
+    destination: &Storage,
+    key: &str,
+    entry: &ManifestEntry,
+) -> Result<()> {
+    let found = match destination.stat(key).await {
+        Err(error) if error.is_not_found() && key != entry.name => return Ok(()),
+        found => found?.metadata,
+    };
+    let is_encoded =
+        found.user_metadata.get(PLAIN_SHA256).is_some_and(|hash| *hash == entry.sha256.to_string());
+    let wanted = match &found.content_encoding {
+        Some(encoding) if is_encoded => encoded_by(&entry.metadata, encoding, entry.sha256),
+        _ if key == entry.name => entry.metadata.clone(),
+        _ => return Ok(()),
+    };
+    match found == wanted {
         true => Ok(()),
         false => copy(destination, key, None, key, Some(wanted)).await,
     }
