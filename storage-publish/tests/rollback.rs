@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use storage_core::{ErrorKind, Memory, Operation, Storage};
-use storage_publish::{PublishConfig, PublishOptions, publish, releases, rollback};
+use storage_publish::{PublishConfig, PublishOptions, manifest_key, publish, releases, rollback};
 use storage_testkit::faults::Faults;
 
 async fn published(clock: &Clock, versions: &[&str]) -> (Storage, Vec<String>) {
@@ -183,4 +183,19 @@ async fn assert_has_immutable_style(storage: &Storage) {
     let style = name_of(&site("v1"), "css/app.css").to_owned();
     let metadata = storage.stat(style.as_str()).await.unwrap().metadata;
     assert_eq!(metadata.cache_control.as_deref(), Some("public, max-age=31536000, immutable"));
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_of_the_current_release_blocks_neither_a_publish_nor_a_rollback() {
+    let clock = Clock::new();
+    for rolls_back in [true, false] {
+        let (storage, ids) = published(&clock, &["v1", "v2"]).await;
+        let key = manifest_key(&ids[1]).unwrap();
+        storage.save(&key, "{").await.unwrap();
+        match rolls_back {
+            true => drop(rollback(&storage, None, &clock.options()).await.unwrap()),
+            false => drop(publish(&site("v1"), &storage, &clock.options()).await.unwrap()),
+        }
+        assert_shows(&storage, &site("v1")).await;
+    }
 }

@@ -43,7 +43,7 @@ impl Before {
         }
         // Without its manifest, a release is published again as a whole.
         let last = match read.pointer.current_release() {
-            Some(release) => Manifest::read_if_any(destination, release).await?,
+            Some(release) => Manifest::read_if_whole(destination, release).await?,
             None => None,
         };
         let found = Listing::of(destination, &wanted_keys(site, last.as_ref())).await?;

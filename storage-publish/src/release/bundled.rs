@@ -49,7 +49,7 @@ pub(crate) async fn check_bundled(
         if unknown.is_empty() {
             break;
         }
-        if let Some(manifest) = Manifest::read_if_any(destination, &previous.release).await? {
+        if let Some(manifest) = Manifest::read_if_whole(destination, &previous.release).await? {
             compare(&manifest, &mut unknown)?;
         }
     }

@@ -118,7 +118,7 @@ impl Candidates {
     async fn add_dropped(&mut self, destination: &Storage, previous: &Previous) -> Result<()> {
         // A missing manifest was deleted by a clean-up that did not finish, or the publish ended
         // before it was stored.
-        if let Some(manifest) = Manifest::read_if_any(destination, &previous.release).await? {
+        if let Some(manifest) = Manifest::read_if_whole(destination, &previous.release).await? {
             self.owned.extend(owned_keys(&manifest));
             // The pages of an abandoned release were perhaps never written.
             if !previous.abandoned || previous.leaves_pages {

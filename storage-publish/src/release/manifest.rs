@@ -143,10 +143,19 @@ impl Manifest {
         Ok(manifest)
     }
 
-    pub(crate) async fn read_if_any(destination: &Storage, release: &str) -> Result<Option<Self>> {
+    /// Reads a manifest. Returns `None` if it is missing or damaged, for callers that can do without:
+    /// a new release replaces what a damaged one says.
+    pub(crate) async fn read_if_whole(
+        destination: &Storage,
+        release: &str,
+    ) -> Result<Option<Self>> {
         match Self::read(destination, release).await {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                tracing::warn!(%error, release, "a manifest is damaged");
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -397,6 +406,6 @@ mod tests {
         storage.save(manifest_key("r2").unwrap(), json).await.unwrap();
         let error = Manifest::read(&storage, "r2").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity);
-        assert!(Manifest::read_if_any(&storage, "r3").await.unwrap().is_none());
+        assert!(Manifest::read_if_whole(&storage, "r3").await.unwrap().is_none());
     }
 }

@@ -69,7 +69,9 @@ pub async fn rollback(
     let checked = check_objects(destination, &target);
     options.stop.limit(Duration::ZERO, NOTHING_CHANGED, checked).await?;
     let ended = match read.pointer.current_release() {
-        Some(current) if current != release => Manifest::read_if_any(destination, current).await?,
+        Some(current) if current != release => {
+            Manifest::read_if_whole(destination, current).await?
+        }
         _ => None,
     };
     let claim = Claim::take(&store, &read, options, None).await?;
