@@ -463,3 +463,72 @@ async fn an_import_of_any_file_is_a_warning_because_all_files_keep_their_names()
     assert_eq!((warning.path.as_str(), warning.line), ("app.js", 1));
     assert!(warning.message.contains("all files keep their names"), "{}", warning.message);
 }
+
+#[tokio::test]
+async fn names_within_other_text_keep_their_files() {
+    let built = build(&[
+        ("a.js", "e.innerHTML = '<img src=\"img/a.png\">'; f = \"url(/img/b.png) 1x\""),
+        ("b.json", r#"{"html": "<img src=\"img\/c.png\">"}"#),
+        ("index.html", "<script type=text/template><img src=img/d.png></script>"),
+        ("c.xml", "<?xml-stylesheet href='/e.xsl'?><a><![CDATA[<img src='img/f.png'>]]></a>"),
+        ("d.m3u8", "#EXTM3U\nmy video.ts\n"),
+        ("_redirects", "/old /img/g.png 301\n"),
+        ("f.js", "img.src = `${base}/img/h.png`"),
+        ("sub/img/h.png", ""),
+        ("img/a.png", ""),
+        ("img/b.png", ""),
+        ("img/c.png", ""),
+        ("img/d.png", ""),
+        ("e.xsl", ""),
+        ("img/f.png", ""),
+        ("img/g.png", ""),
+        ("img/other.png", ""),
+        ("my video.ts", ""),
+    ])
+    .await;
+    let kept = ["a", "b", "c", "d", "f", "g"].map(|name| format!("img/{name}.png"));
+    for path in kept.iter().map(String::as_str).chain(["e.xsl", "my video.ts", "sub/img/h.png"]) {
+        assert_eq!(built.asset(path).naming, Naming::Fixed, "{path}");
+    }
+    for path in ["img/other.png", "a.js", "d.m3u8"] {
+        assert_eq!(built.asset(path).naming, Naming::Hashed, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn source_maps_and_files_that_are_no_text_mention_nothing() {
+    let directory = directory(&[("a.png", ""), ("b.js.map", r#"{"sources":["a.png"]}"#)]);
+    write(directory.path(), "c.bin", b"a.png \0");
+    write(directory.path(), "d.bin", &[&[b' '; 5000][..], b" a.png \xff"].concat());
+    let site = Site::build(directory.path(), SiteOptions::default()).await.unwrap();
+    let built = Built { site, _directory: directory };
+    assert_eq!(built.asset("a.png").naming, Naming::Hashed);
+}
+
+#[tokio::test]
+async fn a_reference_that_is_no_utf_8_is_a_problem_and_a_link_is_a_warning() {
+    let directory = directory(&[("b.png", "")]);
+    write(directory.path(), "a.css", b"a{}\nb{c:url(\xe9.png)}");
+    write(directory.path(), "a.html", b"<p title='\xe9'><a href='\xe9.pdf'><a href='?\xe9'>");
+    let error = Site::build(directory.path(), SiteOptions::default()).await.unwrap_err();
+    let problems = error.source().unwrap().downcast_ref::<Problems>().unwrap().to_string();
+    assert_eq!(problems, "a.css:2:9: `\u{fffd}.png` names no file of the site: it is not UTF-8");
+    fs::remove_file(directory.path().join("a.css")).unwrap();
+    let site = Site::build(directory.path(), SiteOptions::default()).await.unwrap();
+    let warnings: Vec<_> = site.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["a.html:1:23: `\u{fffd}.pdf` names no file of the site: it is not UTF-8"]
+    );
+}
+
+#[tokio::test]
+async fn a_style_that_is_no_utf_8_keeps_the_names_of_its_files() {
+    let directory = directory(&[("b.png", "")]);
+    let page = b"<p style=\"font-family:'\xe9';background:url(b.png)\">";
+    write(directory.path(), "a.html", page);
+    let site = Site::build(directory.path(), SiteOptions::default()).await.unwrap();
+    let built = Built { site, _directory: directory };
+    assert_eq!(built.name("b.png"), "b.png");
+    assert_eq!(built.bytes("a.html"), page);
+}

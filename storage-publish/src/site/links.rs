@@ -1,7 +1,7 @@
 //! What one file says about others: references that can be rewritten, and files that must keep
 //! their names.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 use storage_core::{Error, ErrorKind, Result};
@@ -54,8 +54,9 @@ pub(crate) struct Links {
 pub(crate) struct Reader<'a> {
     resolver: Resolver<'a>,
     names: HashSet<&'a str>,
-    /// The files with each last segment of a path.
-    files_by_name: HashMap<&'a str, Vec<usize>>,
+    /// All files, in the order of their paths read from the end.
+    by_end: Vec<usize>,
+    keep_mentioned: bool,
     ignore: Patterns,
     verbatim: Patterns,
     max_text_bytes: u64,
@@ -64,34 +65,55 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) fn new(sources: &'a [Source], options: &SiteOptions) -> Result<Self> {
         let paths = || sources.iter().map(|source| source.path.as_str());
-        let mut files_by_name: HashMap<_, Vec<_>> = HashMap::new();
-        for (file, path) in paths().enumerate() {
-            files_by_name.entry(last_segment(path)).or_default().push(file);
-        }
+        let reversed = |file: &usize| sources[*file].path.bytes().rev();
+        let mut by_end: Vec<_> = (0..sources.len()).collect();
+        by_end.sort_unstable_by(|a, b| reversed(a).cmp(reversed(b)));
         let ignored = options.ignore_references.iter().map(String::as_str);
         let verbatim = options.verbatim.iter().map(String::as_str);
         Ok(Self {
             resolver: Resolver::new(&options.base_path, paths()),
             names: paths().map(last_segment).collect(),
-            files_by_name,
+            by_end,
+            keep_mentioned: options.keep_mentioned,
             ignore: Patterns::new("ignore_references", ignored)?,
             verbatim: Patterns::new("verbatim", verbatim)?,
             max_text_bytes: options.max_text_bytes,
         })
     }
 
-    /// Reads a file and returns what it says about others. A file without a language is only
-    /// hashed, in parts.
+    /// Reads a file and returns what it says about others. A file that is no text is only hashed,
+    /// in parts.
     pub(crate) fn read(&self, source: &Source) -> Result<Links> {
-        let language = Language::of(&source.path);
-        let Some(language) = language.filter(|_| !self.verbatim.matches(&source.path)) else {
+        if self.verbatim.matches(&source.path) {
             return hashed(source);
+        }
+        let language = match Language::of(&source.path) {
+            Some(language) => language,
+            None if self.may_mention(source)? => Language::Text,
+            None => return hashed(source),
         };
         match read::read(source, self.max_text_bytes)? {
             Some(bytes) => Ok(self.links(source, language, &bytes)),
             None if language.only_mentions() => hashed(source),
             None => Err(self.too_large(source)),
         }
+    }
+
+    /// Returns whether a file without a language may name others. A source map names the files
+    /// from which a bundler made one, and only the tools of developers read it.
+    fn may_mention(&self, source: &Source) -> Result<bool> {
+        let is_map = source.path.to_ascii_lowercase().ends_with(".map");
+        Ok(self.keep_mentioned && !is_map && read::begins_as_text(source)?)
+    }
+
+    /// Returns the files below any directory whose paths end in this path.
+    fn files_that_end_in(&self, path: &str) -> impl Iterator<Item = usize> {
+        let end = format!("/{path}");
+        let path_of = |file: usize| self.resolver.path(file);
+        let is_before = |file: &usize| path_of(*file).bytes().rev().lt(end.bytes().rev());
+        let first = self.by_end.partition_point(is_before);
+        let found = self.by_end[first..].iter().copied();
+        found.take_while(move |file| path_of(*file).ends_with(&end))
     }
 
     fn too_large(&self, source: &Source) -> Error {
@@ -113,10 +135,9 @@ impl<'a> Reader<'a> {
         };
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let links = Links { sha256: read::sha256(bytes), size, ..Links::default() };
-        let mut file = FileLinks { reader: self, source, bytes, base, links };
-        for (at, message) in std::mem::take(&mut scan.problems) {
-            file.links.problems.push(Problem::at(&source.path, bytes, at, message));
-        }
+        let problems = std::mem::take(&mut scan.problems);
+        let warnings = Vec::new();
+        let mut file = FileLinks { reader: self, source, bytes, base, links, problems, warnings };
         for reference in &scan.references {
             file.reference(&reference.url, reference.role);
         }
@@ -142,6 +163,9 @@ struct FileLinks<'a, 'b> {
     bytes: &'a [u8],
     base: Base,
     links: Links,
+    /// What is wrong, and where in the file.
+    problems: Vec<(usize, String)>,
+    warnings: Vec<(usize, String)>,
 }
 
 impl FileLinks<'_, '_> {
@@ -163,13 +187,9 @@ impl FileLinks<'_, '_> {
     /// to any directory, because a program may put a directory before the text.
     fn mention(&mut self, url: &Decoded) {
         let path = url.text[path_range(&url.text)].trim_start_matches("./");
-        let path = path.trim_start_matches("../");
-        for file in self.reader.files_by_name.get(last_segment(path)).into_iter().flatten() {
-            let found = self.reader.resolver.path(*file).strip_suffix(path);
-            if found.is_some_and(|before| before.is_empty() || before.ends_with('/')) {
-                self.links.mentions.insert(*file);
-            }
-        }
+        let path = path.trim_start_matches("../").trim_start_matches('/');
+        self.links.mentions.extend(self.reader.files_that_end_in(path));
+        self.links.mentions.extend(self.reader.resolver.file(path));
         let resolver = &self.reader.resolver;
         for base in [&self.base, &resolver.base_of("")] {
             if let Target::File(target) = resolver.resolve(base, &url.text).target {
@@ -209,22 +229,22 @@ impl FileLinks<'_, '_> {
         let message = "the program completes this name, which may be that of any file, so all \
                        files keep their names: move what it imports into a directory, or name this \
                        file in `verbatim`";
-        let message = message.to_owned();
-        let problem = Problem::at(&self.source.path, self.bytes, url.start(), message);
-        self.links.warnings.push(problem);
+        self.warnings.push((url.start(), message.to_owned()));
     }
 
     fn missing(&mut self, url: &Decoded, role: Role, path: &str) {
+        let is_utf8 = !path.contains(char::REPLACEMENT_CHARACTER);
         let is_link = role == Role::Link;
-        if is_link || self.reader.ignore.matches(path) {
+        if (is_link && is_utf8) || self.reader.ignore.matches(path) {
             return;
         }
-        let message = format!("`{}` names no file of the site", url.text.trim());
-        let problem = Problem::at(&self.source.path, self.bytes, url.start(), message);
+        let reason = if is_utf8 { "" } else { ": it is not UTF-8" };
+        let message = format!("`{}` names no file of the site{reason}", url.text.trim());
         match role {
-            // Only the tools of developers load it, and packages often come without it.
-            Role::SourceMap => self.links.warnings.push(problem),
-            _ => self.links.problems.push(problem),
+            // Only the tools of developers load it, and packages often come without it. A link may
+            // be a route.
+            Role::SourceMap | Role::Link => self.warnings.push((url.start(), message)),
+            _ => self.problems.push((url.start(), message)),
         }
     }
 
@@ -239,7 +259,10 @@ impl FileLinks<'_, '_> {
     }
 
     fn finish(mut self) -> Links {
+        let describe = |found| Problem::all_at(&self.source.path, self.bytes, found);
         let links = &mut self.links;
+        links.problems = describe(self.problems);
+        links.warnings = describe(self.warnings);
         links.links.sort_unstable();
         links.links.dedup();
         if links.source_map.is_some() {

@@ -31,8 +31,10 @@ pub struct SiteOptions {
     /// `!`, files that do not. Defaults to none.
     pub keep_names: Vec<String>,
     /// Whether a file keeps its name if a text mentions it in a place that is no known reference,
-    /// such as a string of a script, a `data-` attribute, a feed or an absolute URL. Such a text is
-    /// not rewritten, so that it would name no file. Defaults to `true`.
+    /// such as a string of a script, a `data-` attribute, a feed, a play list or an absolute URL.
+    /// Such a text is not rewritten, so that it would name no file. Source maps, files that are not
+    /// UTF-8 and data above [`max_text_bytes`](Self::max_text_bytes) are not searched. Defaults to
+    /// `true`.
     pub keep_mentioned: bool,
     /// Files whose names a bundler has hashed, in addition to those that the default rules
     /// recognise. With `!`, files that the rules recognise by mistake. Defaults to none.
@@ -46,8 +48,8 @@ pub struct SiteOptions {
     /// directory, without `?query` and `#fragment`. Defaults to none.
     pub ignore_references: Vec<String>,
     /// The largest size of a file whose references are read, in bytes. A larger one is an error,
-    /// unless `verbatim` names it. Larger data in JSON or XML is published without a search for
-    /// names in it. Defaults to 32 MiB.
+    /// unless `verbatim` names it. Larger data in JSON or XML, and other texts that are larger, are
+    /// published without a search for names in them. Defaults to 32 MiB.
     pub max_text_bytes: u64,
     /// The number of bytes of rewritten files that stay in memory. More are written to a temporary
     /// directory. Defaults to 32 MiB.

@@ -24,16 +24,24 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Describes what is wrong at this offset of a file.
-    pub(crate) fn at(path: &str, bytes: &[u8], offset: usize, message: String) -> Self {
-        let before = &bytes[..offset.min(bytes.len())];
-        let breaks = before.iter().filter(|byte| **byte == b'\n').count();
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let is_first_byte = |byte: &&u8| !(0x80..0xc0).contains(*byte);
-        let characters = before[line_start..].iter().filter(is_first_byte).count();
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX).saturating_add(1);
-        let (line, column) = (number(breaks), number(characters));
-        Self { path: path.to_owned(), line, column, message }
+    /// Describes what is wrong at offsets of a file, which is read once for all of them.
+    pub(crate) fn all_at(path: &str, bytes: &[u8], mut found: Vec<(usize, String)>) -> Vec<Self> {
+        found.sort();
+        let (mut line, mut column, mut at) = (1, 1, 0);
+        let describe = |(offset, message): (usize, String)| {
+            let offset = offset.min(bytes.len());
+            for byte in &bytes[at..offset] {
+                match byte {
+                    b'\n' => (line, column) = (line + 1, 1),
+                    // A byte of a character after its first one.
+                    0x80..0xc0 => {}
+                    _ => column += 1,
+                }
+            }
+            at = offset;
+            Self { path: path.to_owned(), line, column, message }
+        };
+        found.into_iter().map(describe).collect()
     }
 }
 
@@ -98,8 +106,19 @@ mod tests {
 
     #[test]
     fn a_place_has_a_line_and_a_character() {
-        let problem = Problem::at("a.css", "é\r\néx".as_bytes(), 6, "y".into());
-        assert_eq!(problem.to_string(), "a.css:2:2: y");
+        let found = [(9, "z"), (6, "y"), (2, "x"), (6, "x")];
+        let found = found.map(|(at, message)| (at, message.to_owned())).to_vec();
+        let problems = Problem::all_at("a.css", "é\r\néx".as_bytes(), found);
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["a.css:1:2: x", "a.css:2:2: x", "a.css:2:2: y", "a.css:2:3: z"]);
+    }
+
+    #[test]
+    fn many_problems_of_a_large_file_take_linear_time() {
+        let bytes = vec![b'x'; 1_000_000];
+        let found = (0..bytes.len()).map(|at| (at, String::new())).collect();
+        let problems = Problem::all_at("a.js", &bytes, found);
+        assert_eq!(problems.last().unwrap().column, 1_000_000);
     }
 
     #[test]

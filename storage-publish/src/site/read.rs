@@ -33,6 +33,20 @@ pub(crate) fn read_again(source: &Source, size: u64, sha256: &[u8; 32]) -> Resul
     }
 }
 
+/// Returns whether a file begins as a text in UTF-8 does. Images and the like do not.
+pub(crate) fn begins_as_text(source: &Source) -> Result<bool> {
+    const LENGTH: u64 = 4096;
+    let mut bytes = Vec::new();
+    let read = open(source)?.take(LENGTH).read_to_end(&mut bytes);
+    read.map_err(|error| failed(error, &source.path))?;
+    let is_utf8 = match std::str::from_utf8(&bytes) {
+        Ok(_) => true,
+        // The last character may go on.
+        Err(error) => error.error_len().is_none(),
+    };
+    Ok(is_utf8 && !bytes.contains(&0))
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

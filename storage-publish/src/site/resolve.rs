@@ -63,6 +63,11 @@ impl<'a> Resolver<'a> {
         self.paths.get(file).copied().unwrap_or_default()
     }
 
+    /// Returns the file with a path.
+    pub(crate) fn file(&self, path: &str) -> Option<usize> {
+        self.files.get(path).copied()
+    }
+
     /// Returns the URL of a file, to which its references are relative.
     pub(crate) fn base_of(&self, path: &str) -> Base {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);

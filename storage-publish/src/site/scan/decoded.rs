@@ -20,11 +20,15 @@ enum Offsets {
 }
 
 impl Decoded {
-    /// Returns a text that stands in the file as it is, from `start`. Returns `None` if it is not
-    /// UTF-8.
-    pub(crate) fn plain(bytes: &[u8], start: usize) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?.to_owned();
-        Some(Self { text, offsets: Offsets::From(start) })
+    /// Returns a text that stands in the file as it is, from `start`.
+    ///
+    /// Bytes that are not UTF-8 become U+FFFD, and the places are not known then. So a reference
+    /// with such bytes is not lost: it names no file, which is a problem of its place.
+    pub(crate) fn plain(bytes: &[u8], start: usize) -> Self {
+        match String::from_utf8_lossy(bytes) {
+            Cow::Borrowed(text) => Self { text: text.to_owned(), offsets: Offsets::From(start) },
+            Cow::Owned(text) => Self::without_offsets(text, start),
+        }
     }
 
     /// Returns a text whose places in the file are not known. It begins at `start`.
@@ -120,35 +124,36 @@ impl Decoder {
         }
     }
 
-    /// Ends the text, which is `length` bytes long in the file. Returns `None` if it is not UTF-8.
-    pub(crate) fn finish(mut self, length: usize) -> Option<Decoded> {
+    /// Ends the text, which is `length` bytes long in the file. Bytes that are not UTF-8 are
+    /// treated as by [`Decoded::plain`].
+    pub(crate) fn finish(mut self, length: usize) -> Decoded {
         self.offsets.push(self.start + length);
-        let text = String::from_utf8(self.bytes).ok()?;
-        Some(Decoded { text, offsets: Offsets::Each(self.offsets) })
+        match String::from_utf8(self.bytes) {
+            Ok(text) => Decoded { text, offsets: Offsets::Each(self.offsets) },
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Decoded::without_offsets(text, self.start)
+            }
+        }
     }
 }
 
 /// Decodes the character references of XML and the common ones of HTML.
 ///
 /// Returns the text without places if it contains another one, decoded as `full` if given.
-pub(crate) fn decode_references(raw: &[u8], start: usize, full: Option<&[u8]>) -> Option<Decoded> {
+pub(crate) fn decode_references(raw: &[u8], start: usize, full: Option<&[u8]>) -> Decoded {
     let is_plain = !raw.contains(&b'&') && !raw.contains(&b'\r');
-    if is_plain {
-        let same = full.is_none_or(|full| full == raw);
-        if same {
-            return Decoded::plain(raw, start);
+    let decoded =
+        if is_plain { Decoded::plain(raw, start) } else { decode_known_references(raw, start) };
+    match full {
+        Some(full) if full != decoded.text.as_bytes() => {
+            Decoded::without_offsets(String::from_utf8_lossy(full).into_owned(), start)
         }
-    } else if let Some(decoded) = decode_known_references(raw, start) {
-        let text = Cow::Borrowed(decoded.text.as_bytes());
-        if full.is_none_or(|full| full == &*text) {
-            return Some(decoded);
-        }
+        _ => decoded,
     }
-    let text = String::from_utf8(full?.to_vec()).ok()?;
-    Some(Decoded::without_offsets(text, start))
 }
 
-fn decode_known_references(raw: &[u8], start: usize) -> Option<Decoded> {
+fn decode_known_references(raw: &[u8], start: usize) -> Decoded {
     let mut decoder = Decoder::new(start);
     let mut at = 0;
     while at < raw.len() {
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_character_reference_keeps_the_places_of_what_follows() {
-        let decoded = decode_references(b"a&amp;b&#x2e;png", 10, None).unwrap();
+        let decoded = decode_references(b"a&amp;b&#x2e;png", 10, None);
         assert_eq!(decoded.text, "a&b.png");
         assert_eq!(decoded.offset(2), Some(16));
         assert_eq!(decoded.offset(3), Some(17));
@@ -211,19 +216,26 @@ mod tests {
 
     #[test]
     fn a_reference_of_an_unknown_name_leaves_the_places_unknown() {
-        let decoded = decode_references(b"&eacute;.png", 5, Some("é.png".as_bytes())).unwrap();
+        let decoded = decode_references(b"&eacute;.png", 5, Some("é.png".as_bytes()));
         assert_eq!((decoded.text.as_str(), decoded.offset(0)), ("é.png", None));
     }
 
     #[test]
     fn a_text_in_a_text_has_the_places_of_the_file() {
-        let outer = decode_references(b"url(&quot;x.png&quot;)", 100, None).unwrap();
-        let inner = Decoded::plain(&outer.text.as_bytes()[5..10], 5).unwrap().within(&outer);
+        let outer = decode_references(b"url(&quot;x.png&quot;)", 100, None);
+        let inner = Decoded::plain(&outer.text.as_bytes()[5..10], 5).within(&outer);
         assert_eq!((inner.text.as_str(), inner.offset(0)), ("x.png", Some(110)));
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_are_no_text() {
-        assert!(Decoded::plain(b"\xff.png", 0).is_none());
+    fn a_text_that_is_no_utf_8_has_no_places_but_a_beginning() {
+        for decoded in [
+            Decoded::plain(b"\xff.png", 7),
+            decode_references(b"\xff&#46;png", 7, None),
+            decode_references(b"\xff.png", 7, Some(b"\xff.png")),
+        ] {
+            assert_eq!((decoded.text.as_str(), decoded.offset(0)), ("\u{fffd}.png", None));
+            assert_eq!(decoded.start(), 7);
+        }
     }
 }

@@ -106,20 +106,6 @@ pub(crate) fn read_attribute(place: Place<'_>, value: Decoded, scan: &mut Scan<'
             }
         }
         Value::Css => scan.read_within(&value, css::scan),
-        Value::Text => mention_words(&value, scan),
-    }
-}
-
-/// Adds the words of a text that may be names of files: `data-srcset`, or `5; url=page.html`.
-fn mention_words(value: &Decoded, scan: &mut Scan<'_>) {
-    // A name with spaces is found as the whole text.
-    scan.mention(Some(value.clone()));
-    let is_border = |byte: char| byte.is_ascii_whitespace() || ",;='\"".contains(byte);
-    let mut start = 0;
-    for word in value.text.split(is_border) {
-        if word.len() < value.text.len() && word.contains('.') {
-            scan.mention(value.slice(start..start + word.len()));
-        }
-        start += word.len() + 1;
+        Value::Text => scan.mention_words(&value),
     }
 }

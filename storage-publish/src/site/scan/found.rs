@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use percent_encoding::percent_decode_str;
+
 use super::decoded::Decoded;
+use super::words::parts;
 
 /// What a reference means for the file that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub(crate) struct Scan<'a> {
     pub(crate) problems: Vec<(usize, String)>,
     /// The last segments of the paths of all files. A text that ends in another one is no mention.
     names: &'a HashSet<&'a str>,
+    /// The paths of the mentions, so that each is one reference.
     mentioned: HashSet<String>,
 }
 
@@ -66,14 +70,41 @@ impl<'a> Scan<'a> {
     }
 
     /// Adds a text if it may name a file.
-    pub(super) fn mention(&mut self, url: Option<Decoded>) {
-        let Some(url) = url else { return };
-        let path = url.text.split(['?', '#']).next().unwrap_or_default();
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let is_name = self.names.contains(name) || name.contains('%');
-        if is_name && self.mentioned.insert(url.text.clone()) {
-            self.add(Some(url), Role::Mention);
+    pub(super) fn mention(&mut self, url: &Decoded) {
+        if self.is_new_mention(&url.text) {
+            self.add(Some(url.clone()), Role::Mention);
         }
+    }
+
+    /// Adds the parts of a text that may name files, such as the URLs of
+    /// `<img srcset="a.png 1x, b.png 2x">`, and the text as a whole.
+    pub(super) fn mention_words(&mut self, text: &Decoded) {
+        self.mention_parts(text);
+        // `img\/a.png` is JSON within another text.
+        if text.text.contains("\\/") {
+            let plain = text.text.replace("\\/", "/");
+            self.mention_parts(&Decoded::without_offsets(plain, text.start()));
+        }
+    }
+
+    fn mention_parts(&mut self, text: &Decoded) {
+        self.mention(text);
+        for range in parts(&text.text) {
+            if self.is_new_mention(&text.text[range.clone()]) {
+                self.add(text.slice(range), Role::Mention);
+            }
+        }
+    }
+
+    /// Returns whether a text ends in the name of a file and was not found before.
+    fn is_new_mention(&mut self, url: &str) -> bool {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let is_name = self.names.contains(name) || {
+            let decoded = name.contains('%').then(|| percent_decode_str(name).decode_utf8());
+            decoded.is_some_and(|decoded| decoded.is_ok_and(|name| self.names.contains(&*name)))
+        };
+        is_name && self.mentioned.insert(path.to_owned())
     }
 
     /// Reads a part of a file that has another language, and whose places are those of `outer`.

@@ -1,6 +1,7 @@
 //! References of HTML pages, with the style sheets, scripts and import maps within them.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
@@ -9,7 +10,7 @@ use html5gum::{Span, State, Tokenizer};
 use super::decoded::{Decoded, decode_references};
 use super::elements::{Place, read_attribute};
 use super::found::{Integrity, Scan};
-use super::{css, javascript, json, manifest};
+use super::{css, javascript, json, manifest, words};
 
 /// Finds the references of an HTML page.
 pub(crate) fn scan(bytes: &[u8], scan: &mut Scan<'_>) {
@@ -65,7 +66,7 @@ impl Tag {
             CallbackEvent::AttributeValue { value } => {
                 if let Some((_, found)) = self.attributes.last_mut() {
                     let raw = bytes.get(span.start..span.end).unwrap_or_default();
-                    *found = decode_references(raw, span.start, Some(value));
+                    *found = Some(decode_references(raw, span.start, Some(value)));
                 }
             }
             CallbackEvent::CloseStartTag { self_closing } => {
@@ -168,8 +169,9 @@ impl Page<'_, '_, '_> {
         let meta = ["property", "name", "itemprop"].map(|name| tag.text(name));
         let meta = meta.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
         let rel = tag.text("rel");
-        for (index, (name, value)) in tag.attributes.iter().enumerate() {
-            let is_first = tag.attributes[..index].iter().all(|(before, _)| before != name);
+        let mut names = HashSet::new();
+        for (name, value) in &tag.attributes {
+            let is_first = names.insert(name);
             let Some(value) = value.clone().filter(|_| is_first) else { continue };
             let place = Place { element: &tag.name, attribute: name, rel, meta, is_svg };
             read_attribute(place, value, self.scan);
@@ -206,7 +208,7 @@ fn embedded_language(tag: &Tag) -> Option<Read> {
                     Some(javascript::scan)
                 }
                 // A template, or the data of a program.
-                _ => None,
+                _ => Some(words::scan),
             }
         }
         _ => None,

@@ -28,7 +28,7 @@ pub(crate) fn scan(bytes: &[u8], scan: &mut Scan<'_>) {
             manifest.pages(value);
             // The file of a service worker keeps its name.
             let source = document.get(value, "src").and_then(|value| document.string(value));
-            manifest.scan.mention(source);
+            source.iter().for_each(|source| manifest.scan.mention(source));
         }
     }
     if scan.references.is_empty() {

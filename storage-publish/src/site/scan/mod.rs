@@ -1,6 +1,7 @@
 //! Finds the references in the text of a file, by a tokenizer for each language.
 //!
-//! A tokenizer reads bytes and returns places in the file. Bytes that are no UTF-8 are skipped.
+//! A tokenizer reads bytes and returns places in the file. Bytes that are not UTF-8 are read as
+//! U+FFFD, so that a reference with them names no file.
 
 mod css;
 mod decoded;
@@ -12,6 +13,7 @@ mod json;
 mod manifest;
 mod srcset;
 mod tokens;
+mod words;
 mod xml;
 
 pub(crate) use decoded::Decoded;
@@ -30,10 +32,13 @@ pub(crate) enum Language {
     WebManifest,
     /// Data, in which only mentions are found.
     Json,
+    /// Any other text, in which only mentions are found: a play list, or a file of redirects.
+    Text,
 }
 
 impl Language {
-    /// Returns the language of a file by its name, or `None` if it has no references.
+    /// Returns the language of a file by its name, or `None` if it has no references. Such a file
+    /// may be a [`Text`](Self::Text).
     pub(crate) fn of(path: &str) -> Option<Self> {
         let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
         if name == "manifest.json" {
@@ -44,9 +49,9 @@ impl Language {
             "js" | "mjs" | "cjs" => Self::JavaScript,
             "html" | "htm" | "xhtml" => Self::Html,
             "svg" => Self::Svg,
-            "xml" | "rss" | "atom" => Self::Xml,
+            "xml" | "rss" | "atom" | "xsl" | "xslt" | "mpd" => Self::Xml,
             "webmanifest" => Self::WebManifest,
-            "json" | "jsonld" => Self::Json,
+            "json" | "jsonld" | "gltf" | "geojson" => Self::Json,
             _ => return None,
         })
     }
@@ -54,7 +59,7 @@ impl Language {
     /// Returns whether a file may be published without its references being read, because it only
     /// mentions other files.
     pub(crate) fn only_mentions(self) -> bool {
-        matches!(self, Self::Xml | Self::Json)
+        matches!(self, Self::Xml | Self::Json | Self::Text)
     }
 }
 
@@ -71,6 +76,7 @@ pub(crate) fn read(language: Language, bytes: &[u8], scan: &mut Scan<'_>) {
         Language::Xml => xml::scan_mentions(bytes, scan),
         Language::WebManifest => manifest::scan(bytes, scan),
         Language::Json => json::scan_mentions(bytes, scan),
+        Language::Text => words::scan(bytes, scan),
     }
 }
 
@@ -91,7 +97,9 @@ pub(crate) mod tests {
         read(language, bytes, &mut scan);
         let line = |reference: &Reference| {
             let text = &reference.url.text;
-            for (index, byte) in text.bytes().enumerate() {
+            // A text that is not UTF-8 and a mention with further escapes have no places.
+            let has_places = !text.contains('\u{fffd}') && reference.role != Role::Mention;
+            for (index, byte) in text.bytes().enumerate().filter(|_| has_places) {
                 let offset = reference.url.offset(index).unwrap();
                 let escaped = matches!(bytes[offset], b'\\' | b'&');
                 assert!(escaped || bytes[offset] == byte, "{text} at {offset}");
@@ -101,7 +109,7 @@ pub(crate) mod tests {
         scan.references.iter().map(line).collect()
     }
 
-    const LANGUAGES: [Language; 7] = [
+    const LANGUAGES: [Language; 8] = [
         Language::Css,
         Language::JavaScript,
         Language::Html,
@@ -109,6 +117,7 @@ pub(crate) mod tests {
         Language::Xml,
         Language::WebManifest,
         Language::Json,
+        Language::Text,
     ];
 
     /// Reads a text in every language, and checks that each place is one of the text.

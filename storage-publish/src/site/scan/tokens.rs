@@ -13,7 +13,7 @@ pub(crate) fn source_map_url(comment: &[u8], start: usize) -> Option<Decoded> {
     if url.is_empty() || url.iter().any(u8::is_ascii_whitespace) {
         return None;
     }
-    Decoded::plain(url, from)
+    Some(Decoded::plain(url, from))
 }
 
 /// Returns the number of bytes of white space of JavaScript at the beginning that are not ASCII.

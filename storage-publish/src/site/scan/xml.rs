@@ -38,21 +38,34 @@ pub(crate) fn scan_svg(bytes: &[u8], scan: &mut Scan<'_>) {
 
 /// Finds the texts of a feed or other XML that may be names of files.
 pub(crate) fn scan_mentions(bytes: &[u8], scan: &mut Scan<'_>) {
-    let result = read_events(bytes, |event, range| match event {
-        Event::Start(tag) | Event::Empty(tag) => {
-            for attribute in tag.attributes().with_checks(false).flatten() {
-                let place = place_of(&attribute.value, bytes).unwrap_or(range.start);
-                scan.mention(decode_references(&attribute.value, place, None));
+    let mut text_start = 0;
+    let result = read_events(bytes, |event, range| {
+        // These are parts of one text.
+        if matches!(event, Event::Text(_) | Event::GeneralRef(_)) {
+            return;
+        }
+        mention_text(&bytes[text_start..range.start], text_start, scan);
+        text_start = range.end;
+        match event {
+            Event::Start(tag) | Event::Empty(tag) => {
+                for attribute in tag.attributes().with_checks(false).flatten() {
+                    let place = place_of(&attribute.value, bytes).unwrap_or(range.start);
+                    scan.mention_words(&decode_references(&attribute.value, place, None));
+                }
             }
+            Event::PI(instruction) => mention_text(instruction.content(), range.start, scan),
+            Event::CData(data) => scan.mention_words(&Decoded::plain(data, range.start)),
+            _ => {}
         }
-        Event::Text(text) => {
-            let start = range.start + (text.len() - text.trim_ascii_start().len());
-            scan.mention(decode_references(text.trim_ascii(), start, None));
-        }
-        _ => {}
     });
-    // XML that is not well-formed has no references that could break.
+    // XML that is not well-formed is a text from there on.
     let _ = result;
+    mention_text(&bytes[text_start..], text_start, scan);
+}
+
+fn mention_text(text: &[u8], start: usize, scan: &mut Scan<'_>) {
+    let before = text.len() - text.trim_ascii_start().len();
+    scan.mention_words(&decode_references(text.trim_ascii(), start + before, None));
 }
 
 /// Calls `read` with each event and its place. Returns where and why the text is not well-formed.
@@ -95,7 +108,7 @@ fn element(tag: &BytesStart<'_>, bytes: &[u8], scan: &mut Scan<'_>) {
         }
         let name = if name.ends_with(":href") { "href" } else { name };
         let Some(start) = place_of(&attribute.value, bytes) else { continue };
-        let Some(value) = decode_references(&attribute.value, start, None) else { continue };
+        let value = decode_references(&attribute.value, start, None);
         let place = Place { element, attribute: name, rel: "", meta: "", is_svg: true };
         read_attribute(place, value, scan);
     }
@@ -117,9 +130,7 @@ fn embedded(text: &[u8], start: usize, scan: &mut Scan<'_>, read: fn(&[u8], &mut
             scan.read_part(inner, start + before, read);
         }
         None if text.contains(&b'&') => {
-            if let Some(decoded) = decode_references(text, start, None) {
-                scan.read_within(&decoded, read);
-            }
+            scan.read_within(&decode_references(text, start, None), read);
         }
         None => scan.read_part(text, start, read),
     }
@@ -132,7 +143,7 @@ fn pseudo_attribute(content: &[u8], bytes: &[u8]) -> Option<Decoded> {
     let value = &content[at + 1..];
     let length = value.iter().position(|byte| *byte == quote)?;
     let value = &value[..length];
-    decode_references(value, place_of(value, bytes)?, None)
+    Some(decode_references(value, place_of(value, bytes)?, None))
 }
 
 #[cfg(test)]
@@ -178,7 +189,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf_8_do_not_disturb_what_follows() {
         let text = b"<svg><g id='\xff'/><image href='\xff.png'/><image href='a.png'/></svg>";
-        assert_eq!(found_in(Language::Svg, text), ["Asset a.png"]);
+        assert_eq!(found_in(Language::Svg, text), ["Asset \u{fffd}.png", "Asset a.png"]);
     }
 
     #[test]
@@ -194,5 +205,21 @@ mod tests {
         let text = "<feed><link href='https://example.com/img/a.png'/><url> b.pdf\n</url></feed>";
         let found = found_with(Language::Xml, text.as_bytes(), &["a.png", "b.pdf"]);
         assert_eq!(found, ["Mention https://example.com/img/a.png", "Mention b.pdf"]);
+    }
+
+    #[test]
+    fn other_xml_has_mentions_in_instructions_sections_and_escaped_html() {
+        let text = "<?xml-stylesheet href=\"/a.xsl\"?><feed><![CDATA[<img src=\"x/b.png\">]]>
+            <c>&lt;img src=\"d&amp;e.png\" /&gt;</c><g h='f.png 1x, g.png 2x'/></feed>";
+        let names = ["a.xsl", "b.png", "d&e.png", "f.png", "g.png"];
+        let expected = ["/a.xsl", "x/b.png", "d&e.png", "f.png", "g.png"];
+        let found = found_with(Language::Xml, text.as_bytes(), &names);
+        assert_eq!(found, expected.map(|url| format!("Mention {url}")));
+    }
+
+    #[test]
+    fn xml_that_is_not_well_formed_has_mentions() {
+        let found = found_with(Language::Xml, b"<a>x/a.png</a><!-- > b.png", &["a.png", "b.png"]);
+        assert_eq!(found, ["Mention x/a.png", "Mention b.png"]);
     }
 }

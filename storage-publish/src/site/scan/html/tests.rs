@@ -139,6 +139,20 @@ fn other_attributes_and_data_have_mentions() {
 }
 
 #[test]
+fn scripts_of_another_type_have_mentions() {
+    let text = "<script type=text/template><img src=\"x/a.png\"></script>
+        <script type=text/x-config>image = b.png</script>";
+    let found = found_with(Language::Html, text.as_bytes(), &["a.png", "b.png"]);
+    assert_eq!(found, ["Mention x/a.png", "Mention b.png"]);
+}
+
+#[test]
+fn many_attributes_take_linear_time() {
+    let names: String = (0..200_000).map(|index| format!(" a{index}=x")).collect();
+    assert_eq!(found(&format!("<img{names} src=a.png>")), ["Asset a.png"]);
+}
+
+#[test]
 fn the_first_of_two_equal_attributes_counts() {
     assert_eq!(found("<img src=a.png src=b.png>"), ["Asset a.png"]);
 }
@@ -148,7 +162,8 @@ fn unusual_bytes_do_not_move_the_places() {
     let text =
         b"\xef\xbb\xbf<p title='\xff\r\n\r\0'>\xc3\xa9\xff\r<img alt=\"\xe2\x82\" src=a.png>\0\r\n\
         <img alt='\0' src=\"b.png\"><img src='\xff.png'>";
-    assert_eq!(found_in(Language::Html, text), ["Asset a.png", "Asset b.png"]);
+    let expected = ["Asset a.png", "Asset b.png", "Asset \u{fffd}.png"];
+    assert_eq!(found_in(Language::Html, text), expected);
 }
 
 #[test]

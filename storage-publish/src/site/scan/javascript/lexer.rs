@@ -76,12 +76,23 @@ pub(super) struct Lexer<'a> {
     brackets: Vec<Bracket>,
     before: Before,
     line_start: bool,
+    /// Where the line of the last regular expression without end ends.
+    unended: usize,
+    /// Before this place, no regular expression begins in that line.
+    no_regex_before: usize,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let brackets = Vec::new();
-        Self { bytes, at: 0, brackets, before: Before::Statement, line_start: true }
+        Self {
+            bytes,
+            at: 0,
+            brackets: Vec::new(),
+            before: Before::Statement,
+            line_start: true,
+            unended: 0,
+            no_regex_before: 0,
+        }
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
@@ -170,26 +181,45 @@ impl<'a> Lexer<'a> {
 
     /// Reads a regular expression. Returns `None` if its line does not end it: then `/` divides.
     fn regex(&mut self) -> Option<Kind> {
-        let mut at = self.at + 1;
-        let mut in_class = false;
-        loop {
-            match self.bytes.get(at)? {
-                b'\\' => at += 1,
-                b'\n' | b'\r' => return None,
-                b'[' => in_class = true,
-                b']' => in_class = false,
-                b'/' if !in_class => break,
-                _ => {}
-            }
-            at += 1;
-        }
-        at += 1;
+        let mut at = self.end_of_regex()? + 1;
         while self.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric) {
             at += 1;
         }
         self.at = at;
         self.before = Before::Value;
         Some(Kind::Regex)
+    }
+
+    /// Returns where the `/` at the end of a regular expression is.
+    ///
+    /// If an attempt before read this part of the line without finding an end, each `/` from here
+    /// on is escaped or in a class. An attempt that meets `[` or `]` goes on as the one before did,
+    /// and so it has no end either. Thus each byte is read twice at most.
+    fn end_of_regex(&mut self) -> Option<usize> {
+        if self.at < self.no_regex_before {
+            return None;
+        }
+        let was_read = self.at < self.unended;
+        let mut at = self.at + 1;
+        let mut in_class = false;
+        loop {
+            match self.bytes.get(at) {
+                Some(b'/') if !in_class => return Some(at),
+                Some(b'[' | b']') | Some(b'\n' | b'\r') | None if was_read => {
+                    self.no_regex_before = at;
+                    return None;
+                }
+                Some(b'\n' | b'\r') | None => {
+                    self.unended = at;
+                    return None;
+                }
+                Some(b'\\') => at += 1,
+                Some(b'[') => in_class = true,
+                Some(b']') => in_class = false,
+                Some(_) => {}
+            }
+            at += 1;
+        }
     }
 
     fn number(&mut self) -> Kind {
@@ -459,6 +489,26 @@ mod tests {
                 proptest::prop_assert!(token.range.end <= bytes.len());
                 end = token.range.end;
             }
+        }
+    }
+
+    /// Reads a text without what an attempt to read a regular expression has found.
+    fn tokens_without_memory(text: &str) -> Vec<Token> {
+        let mut lexer = Lexer::new(text.as_bytes());
+        let next = || {
+            (lexer.unended, lexer.no_regex_before) = (0, 0);
+            lexer.next()
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn attempts_to_read_regular_expressions_do_not_change_the_tokens(
+            text in r"[/\[\]\\=a'`(\n]{0,40}",
+        ) {
+            let tokens: Vec<_> = Lexer::new(text.as_bytes()).collect();
+            assert_eq!(tokens, tokens_without_memory(&text));
         }
     }
 }

@@ -123,8 +123,10 @@ impl Scanner<'_, '_, '_> {
     }
 
     fn mention(&mut self, token: &Token) {
-        let value = self.value(token);
-        self.scan.mention(value);
+        // A value with a malformed escape is read as it is.
+        let raw = || Decoded::plain(self.text(token), token.range.start);
+        let value = self.value(token).unwrap_or_else(raw);
+        self.scan.mention_words(&value);
     }
 
     /// Reads what follows `import`.
@@ -197,7 +199,7 @@ impl Scanner<'_, '_, '_> {
         self.skip(1);
         match self.value(&token) {
             Some(value) if accepts(&value) => self.scan.add(Some(value), role),
-            value => self.scan.mention(value),
+            _ => self.mention(&token),
         }
     }
 
@@ -258,9 +260,10 @@ impl Scanner<'_, '_, '_> {
 pub(super) fn scan_strings(bytes: &[u8], scan: &mut Scan<'_>) {
     let strings = Lexer::new(bytes).filter(|token| token.kind == Kind::String);
     for token in strings {
-        let text = &bytes[token.range.clone()];
+        let (text, start) = (&bytes[token.range.clone()], token.range.start);
         if let [b'"', value @ .., b'"'] = text {
-            scan.mention(unescape(value, token.range.start + 1));
+            let raw = || Decoded::plain(value, start + 1);
+            scan.mention_words(&unescape(value, start + 1).unwrap_or_else(raw));
         }
     }
 }

@@ -105,6 +105,42 @@ fn strings_that_are_names_of_files_are_mentions() {
 }
 
 #[test]
+fn names_within_strings_and_templates_are_mentions() {
+    let text = r#"e.innerHTML = '<img src="img/a.png">'; f = "background:url(img/b.png)";
+        g.srcset = "c.png 1x, d.png 2x"; h = `<img src='${base}/e.png'><img src="f.png">`;
+        i = "{\"j\":\"k\\/g.png\"}"; l = "\01 h.png""#;
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| format!("{name}.png"));
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let expected =
+        ["img/a.png", "img/b.png", "c.png", "d.png", "/e.png", "f.png", "/g.png", "k/g.png"];
+    let found = found_with(Language::JavaScript, text.as_bytes(), &names);
+    let expected = expected.iter().chain(&["h.png"]).map(|url| format!("Mention {url}"));
+    assert_eq!(found, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn names_within_strings_of_data_are_mentions() {
+    let text = r#"{"html": "<img src=\"img\/a.png\">", "b": "see b.png"}"#;
+    let found = found_with(Language::Json, text.as_bytes(), &["a.png", "b.png"]);
+    assert_eq!(found, ["Mention img/a.png", "Mention b.png"]);
+}
+
+#[test]
+fn unfinished_regular_expressions_take_linear_time() {
+    for part in ["/[", "/\\/", "/[/]", "[/x", "=/[a"] {
+        found(&part.repeat(500_000));
+    }
+    let text = "/[".repeat(500_000) + "\nimport './a.js'";
+    assert_eq!(found(&text), ["Asset ./a.js"]);
+}
+
+#[test]
+fn a_regular_expression_after_one_that_does_not_end_is_found() {
+    // The first one has no end. The quote within the second one begins no string.
+    assert_eq!(found("(/[ (/\"/);import('./a.js')\n"), ["Asset ./a.js"]);
+}
+
+#[test]
 fn escapes_and_the_byte_order_mark_are_read() {
     let text = "\u{feff}import '.\\x2fa.js';\u{a0}import './\\u{e9}.js'\u{2028}import'./b.js'";
     assert_eq!(found(text), ["Asset ./a.js", "Asset ./é.js", "Asset ./b.js"]);
@@ -113,7 +149,8 @@ fn escapes_and_the_byte_order_mark_are_read() {
 #[test]
 fn bytes_that_are_no_utf_8_do_not_disturb_what_follows() {
     let text = b"x='\xff\xfe';import './a\xff.js';import './b.js'";
-    assert_eq!(found_in(Language::JavaScript, text), ["Asset ./b.js"]);
+    let expected = ["Asset ./a\u{fffd}.js", "Asset ./b.js"];
+    assert_eq!(found_in(Language::JavaScript, text), expected);
 }
 
 #[test]

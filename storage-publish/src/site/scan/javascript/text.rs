@@ -3,10 +3,10 @@
 use super::super::decoded::{Decoded, Decoder};
 
 /// Resolves the escapes of a string or a template, without its quotes: ECMAScript 2025, section
-/// 12.9.4. Returns `None` if the value is no Unicode text.
+/// 12.9.4. Returns `None` if an escape is malformed.
 pub(in super::super) fn unescape(raw: &[u8], start: usize) -> Option<Decoded> {
     if !raw.contains(&b'\\') {
-        return Decoded::plain(raw, start);
+        return Some(Decoded::plain(raw, start));
     }
     let mut decoder = Decoder::new(start);
     let mut at = 0;
@@ -22,7 +22,7 @@ pub(in super::super) fn unescape(raw: &[u8], start: usize) -> Option<Decoded> {
         }
         at += length;
     }
-    decoder.finish(raw.len())
+    Some(decoder.finish(raw.len()))
 }
 
 /// Returns the character of an escape, which a line continuation lacks, and the escape's length.
