@@ -143,8 +143,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads a manifest. Returns `None` if it is missing or damaged, for callers that can do without:
-    /// a new release replaces what a damaged one says.
+    /// Reads a manifest. Returns `None` if it is missing or damaged, for callers that can do
+    /// without: a new release replaces what a damaged one says.
     pub(crate) async fn read_if_whole(
         destination: &Storage,
         release: &str,

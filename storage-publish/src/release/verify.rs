@@ -38,8 +38,8 @@ pub(crate) async fn verify(destination: &Storage, wanted: Wanted<'_>) -> Result<
     replace_headers(destination, wanted.key, meta.etag.as_ref(), wanted.key, metadata).await
 }
 
-/// Returns the object if it is a form of the file with this hash: its plain bytes, or an encoding of
-/// them that a publish has stored.
+/// Returns the object if it is a form of the file with this hash: its plain bytes, or an encoding
+/// of them that a publish has stored.
 pub(crate) async fn form_of(
     destination: &Storage,
     key: &str,
