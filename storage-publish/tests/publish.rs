@@ -438,6 +438,52 @@ async fn mirrors_are_purged_after_the_switch_and_again_after_a_failure() {
     assert_eq!(mirror.0.lock().unwrap().1.len(), 2);
 }
 
+fn without_about(version: &str) -> Site {
+    let mut site = site(version);
+    site.assets.retain(|asset| asset.path != "about.html");
+    site
+}
+
+#[tokio::test]
+async fn mirrors_are_purged_of_pages_of_all_listed_releases_after_a_failed_purge() {
+    let (storage, clock, mirror) = (Memory::storage(), Clock::new(), Mirror::default());
+    let options = clock.options().purge(mirror.clone());
+    publish(&site("v1"), &storage, &options).await.unwrap();
+    mirror.0.lock().unwrap().0 = 1;
+    let failed = publish(&without_about("v2"), &storage, &options).await.unwrap();
+    assert!(failed.purge_error.is_some());
+    // Neither this release nor the one before has the page.
+    publish(&without_about("v3"), &storage, &options).await.unwrap();
+    let purged = mirror.0.lock().unwrap().1.pop().unwrap();
+    assert!(purged.contains(&"about.html".to_owned()), "{purged:?}");
+    publish(&without_about("v4"), &storage, &options).await.unwrap();
+    let purged = mirror.0.lock().unwrap().1.pop().unwrap();
+    assert!(!purged.contains(&"about.html".to_owned()), "{purged:?}");
+}
+
+#[tokio::test]
+async fn mirrors_are_purged_of_deleted_pages_and_again_after_a_failure() {
+    let (storage, clock, mirror) = (Memory::storage(), Clock::new(), Mirror::default());
+    let options = clock.options().keep(1).grace(day()).purge(mirror.clone());
+    for site in [site("v1"), without_about("v2")] {
+        publish(&site, &storage, &options).await.unwrap();
+    }
+    clock.advance(2 * day());
+    mirror.0.lock().unwrap().0 = 1;
+    let failed = publish(&without_about("v2"), &storage, &options).await.unwrap();
+    assert_eq!(failed.purge_error.unwrap().kind(), ErrorKind::Timeout);
+    assert!(failed.cleanup_error.is_none() && !storage.exists("about.html").await.unwrap());
+    let purged = mirror.0.lock().unwrap().1.pop().unwrap();
+    assert_eq!(purged, ["about.html"]);
+    // Only the release past its grace names the page.
+    let again = publish(&without_about("v2"), &storage, &options).await.unwrap();
+    assert!(again.purge_error.is_none());
+    let purged = mirror.0.lock().unwrap().1.pop().unwrap();
+    assert!(purged.contains(&"about.html".to_owned()), "{purged:?}");
+    assert!(releases(&storage).await.unwrap().previous.is_empty());
+    assert!(!pointer(&storage).await.contains("purge_pending"));
+}
+
 #[tokio::test]
 async fn a_plan_states_uploads_headers_pages_and_deletions_and_writes_nothing() {
     let (faults, clock) = (Faults::new(), Clock::new());
@@ -529,4 +575,21 @@ async fn a_sibling_does_not_replace_a_file_of_an_earlier_release() {
     let options = PublishOptions::from_config(&toml::from_str("encodings = ['gzip']").unwrap());
     publish(&site_of(vec![script()]), &storage, &clock.with(options.unwrap())).await.unwrap();
     assert_eq!(storage.open(own).await.unwrap().bytes().await.unwrap(), "of the bundler");
+}
+
+#[tokio::test]
+async fn a_sibling_changes_no_headers_of_an_equal_file_of_an_earlier_release() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let (name, own) = ("main.8e0d62a1.js", "main.8e0d62a1.js.gz");
+    let script = "let a = 1;".repeat(100);
+    let script = || asset(name, name, Naming::Bundled, script.as_bytes());
+    let gzip = options(&clock, "encodings = [\"gzip\"]");
+    let elsewhere = Memory::storage();
+    publish(&site_of(vec![script()]), &elsewhere, &gzip).await.unwrap();
+    let equal = elsewhere.open(own).await.unwrap().bytes().await.unwrap();
+    let first = site_of(vec![script(), asset(own, own, Naming::Bundled, &equal)]);
+    publish(&first, &storage, &clock.options()).await.unwrap();
+    publish(&site_of(vec![script()]), &storage, &gzip).await.unwrap();
+    let metadata = storage.stat(own).await.unwrap().metadata;
+    assert_eq!(metadata.content_encoding, None);
 }

@@ -199,3 +199,20 @@ async fn a_damaged_manifest_of_the_current_release_blocks_neither_a_publish_nor_
         assert_shows(&storage, &site("v1")).await;
     }
 }
+
+#[tokio::test]
+async fn a_rollback_restores_the_encoding_of_an_object_that_lost_its_user_metadata() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let rule = "[[rules]]\nmatch = \"*.css\"\nencoding = \"gzip\"";
+    let config: PublishConfig = toml::from_str(rule).unwrap();
+    let options = clock.with(PublishOptions::from_config(&config).unwrap());
+    for version in ["v1", "v2"] {
+        publish(&site(version), &storage, &options).await.unwrap();
+    }
+    let style = name_of(&site("v1"), "css/app.css").to_owned();
+    let encoded = storage.open(&*style).await.unwrap().bytes().await.unwrap();
+    storage.save(&*style, encoded).await.unwrap();
+    rollback(&storage, None, &options).await.unwrap();
+    let metadata = storage.stat(&*style).await.unwrap().metadata;
+    assert_eq!(metadata.content_encoding.as_deref(), Some("gzip"));
+}

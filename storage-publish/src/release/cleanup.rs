@@ -138,18 +138,17 @@ impl Candidates {
         }
     }
 
-    /// Deletes the candidates; the manifests of releases last, so that an interrupted clean-up goes
-    /// on later. Returns the number of deleted objects.
+    /// Deletes the plain names of pages, and returns them.
     ///
     /// # Errors
     /// `Conflict` if the claim has expired; errors of the storage. Some objects may be deleted.
-    pub(crate) async fn delete(
-        self,
+    pub(crate) async fn delete_pages(
+        &mut self,
         destination: &Storage,
         claim: &Claim<'_>,
         concurrency: usize,
-    ) -> Result<u64> {
-        let pages = stream::iter(self.pages)
+    ) -> Result<Vec<String>> {
+        let pages = stream::iter(std::mem::take(&mut self.pages))
             .map(|(key, versions)| async move {
                 let is_ours = has_bytes_of(destination, &key, &versions).await?;
                 Ok::<_, Error>(is_ours.then_some(key))
@@ -158,17 +157,38 @@ impl Candidates {
             .try_filter_map(|key| std::future::ready(Ok(key)))
             .try_collect::<Vec<_>>()
             .await?;
+        delete(destination, claim, &pages).await?;
+        Ok(pages)
+    }
+
+    /// Deletes the other candidates; the manifests of releases last or not at all, so that an
+    /// unfinished clean-up goes on later. Returns the number of deleted objects.
+    ///
+    /// # Errors
+    /// As [`delete_pages`](Self::delete_pages).
+    pub(crate) async fn delete_owned(
+        self,
+        destination: &Storage,
+        claim: &Claim<'_>,
+        with_manifests: bool,
+    ) -> Result<u64> {
         let (manifests, owned): (Vec<_>, Vec<_>) =
             self.owned.into_iter().partition(|key| is_manifest(key));
-        let mut deleted = 0;
-        for keys in [pages, owned, manifests] {
-            for chunk in keys.chunks(MAX_DELETE_MANY) {
-                claim.check()?;
-                deleted += destination.delete_many(stream::iter(chunk.to_vec())).await?;
-            }
+        let mut deleted = delete(destination, claim, &owned).await?;
+        if with_manifests {
+            deleted += delete(destination, claim, &manifests).await?;
         }
         Ok(deleted)
     }
+}
+
+async fn delete(destination: &Storage, claim: &Claim<'_>, keys: &[String]) -> Result<u64> {
+    let mut deleted = 0;
+    for chunk in keys.chunks(MAX_DELETE_MANY) {
+        claim.check()?;
+        deleted += destination.delete_many(stream::iter(chunk.to_vec())).await?;
+    }
+    Ok(deleted)
 }
 
 fn owned_keys(manifest: &Manifest) -> impl Iterator<Item = String> {

@@ -1,5 +1,6 @@
 //! [`Placer`]: stores the files of a release before any page names them.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,15 +8,17 @@ use bytes::Bytes;
 use storage_core::{
     ETag, Error, ErrorKind, Metadata, Payload, Result, SaveMode, SaveOptions, Storage,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use super::before::Before;
 use super::copy::replace_headers;
 use super::digest::Sha256;
 use super::draft::{Action, Draft};
 use super::encoder::{Encoder, changed};
 use super::encodings::Encoding;
 use super::listing::Listing;
-use super::manifest::{EncodedBody, ManifestEntry, Sibling, encoded_metadata};
+use super::manifest::{EncodedBody, Manifest, ManifestEntry, Sibling, encoded_metadata};
+use super::rules::PLAIN_SHA256;
 use super::verify::{Wanted, form_of, verify};
 use crate::site::{Asset, Content};
 
@@ -30,7 +33,10 @@ const MAX_SHARE: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Placer<'a> {
     destination: &'a Storage,
+    before: &'a Before,
     found: &'a Listing,
+    /// The files of the releases before whose names are like those of siblings.
+    like_siblings: OnceCell<HashSet<String>>,
     encoder: Encoder,
     budget: Semaphore,
     pub(crate) tally: Tally,
@@ -52,10 +58,12 @@ enum Source<'s> {
 }
 
 impl<'a> Placer<'a> {
-    pub(crate) fn new(destination: &'a Storage, found: &'a Listing) -> Self {
+    pub(crate) fn new(destination: &'a Storage, before: &'a Before) -> Self {
         Self {
             destination,
-            found,
+            before,
+            found: &before.found,
+            like_siblings: OnceCell::new(),
             encoder: Encoder::new(),
             budget: Semaphore::new(UPLOAD_BUDGET as usize),
             tally: Tally::default(),
@@ -120,7 +128,8 @@ impl<'a> Placer<'a> {
             Some(etag) => etag,
             None => match verify(self.destination, wanted).await {
                 Err(error) if error.kind() == ErrorKind::Integrity => {
-                    let replaced = self.replace_form(wanted, &source, entry.sha256).await?;
+                    let replaced =
+                        self.replace_form(wanted, &source, (entry.size, entry.sha256)).await?;
                     replaced.ok_or(error)?
                 }
                 verified => verified?,
@@ -155,7 +164,7 @@ impl<'a> Placer<'a> {
         Ok(())
     }
 
-    /// Returns `None` if the encoding is without gain.
+    /// Returns `None` if the encoding is without gain, or a file of another release has the name.
     async fn store_sibling(
         &self,
         draft: &Draft<'_>,
@@ -172,11 +181,12 @@ impl<'a> Placer<'a> {
         let source = Source::Encoded(bytes);
         let etag = match self.create(wanted, &source).await? {
             Some(etag) => etag,
+            None if self.is_file(wanted.key).await? => return Ok(None),
             None => match verify(self.destination, wanted).await {
                 Err(error) if error.kind() == ErrorKind::Integrity => {
-                    match self.replace_form(wanted, &source, entry.sha256).await? {
+                    match self.replace_form(wanted, &source, (entry.size, entry.sha256)).await? {
                         Some(etag) => etag,
-                        // A file of another release has this name.
+                        // Another program stored it.
                         None => return Ok(None),
                     }
                 }
@@ -186,13 +196,24 @@ impl<'a> Placer<'a> {
         Ok(Some(Sibling { name, size, sha256, etag }))
     }
 
+    /// Returns whether a listed release has a file of its own under the name of a sibling. Reads the
+    /// manifests once, and only if an object does not say that it is a sibling.
+    async fn is_file(&self, key: &str) -> Result<bool> {
+        let metadata = self.destination.stat(key).await?.metadata;
+        if metadata.user_metadata.contains_key(PLAIN_SHA256) {
+            return Ok(false);
+        }
+        let read = || like_siblings(self.destination, self.before);
+        Ok(self.like_siblings.get_or_try_init(read).await?.contains(key))
+    }
+
     /// Replaces an object by the wanted form of the same file: a rule now wants another encoding,
     /// or another version of the compressor made it. Returns `None` if it is another file.
     async fn replace_form(
         &self,
         wanted: Wanted<'_>,
         source: &Source<'_>,
-        plain: Sha256,
+        plain: (u64, Sha256),
     ) -> Result<Option<Option<ETag>>> {
         let Some(found) = form_of(self.destination, wanted.key, plain).await? else {
             return Ok(None);
@@ -252,6 +273,20 @@ impl<'a> Placer<'a> {
         let share = self.budget.acquire_many(permits).await;
         share.map_err(|error| Error::unexpected("uploading was stopped", error))
     }
+}
+
+async fn like_siblings(destination: &Storage, before: &Before) -> Result<HashSet<String>> {
+    let is_like = |name: &&str| Encoding::ALL.iter().any(|other| name.ends_with(other.suffix()));
+    let own = |manifest: &Manifest| -> Vec<String> {
+        let names = manifest.entries.values().map(ManifestEntry::object_key);
+        names.filter(is_like).map(str::to_owned).collect()
+    };
+    let mut found: HashSet<String> = before.last.iter().flat_map(own).collect();
+    for previous in &before.read.pointer.previous {
+        let manifest = Manifest::read_if_whole(destination, &previous.release).await?;
+        found.extend(manifest.iter().flat_map(own));
+    }
+    Ok(found)
 }
 
 impl Source<'_> {

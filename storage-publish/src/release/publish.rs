@@ -1,6 +1,6 @@
 //! [`publish`]: makes a site the current release of a destination.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use super::bundled::check_bundled;
 use super::claim::Claim;
 use super::cleanup::{Candidates, Due};
 use super::draft::{Draft, drafts};
-use super::layout::{POINTER_KEY, manifest_key};
+use super::layout::manifest_key;
 use super::manifest::{Manifest, ManifestEntry};
 use super::options::PublishOptions;
 use super::pages::{self, Shown};
 use super::place::{Placer, Tally};
 use super::pointer::Pointer;
+use super::purge::purge;
 use crate::site::{Naming, Site};
 
 /// How long pages may be written after the publish was stopped.
@@ -161,7 +162,7 @@ impl Run<'_> {
             let published = unchanged(self.before, self.drafts);
             return Ok(self.finish(published, self.before.last.as_ref()).await);
         }
-        let placer = Placer::new(self.destination, &self.before.found);
+        let placer = Placer::new(self.destination, self.before);
         let stored = self.store(&placer);
         let stop = &self.options.stop;
         let manifest = stop.limit(Duration::ZERO, NOTHING_CHANGED, stored).await?;
@@ -247,7 +248,8 @@ impl Run<'_> {
 
     /// Purges and cleans up. The release is current already, so failures do not end the run.
     async fn finish(&self, mut published: Published, manifest: Option<&Manifest>) -> Published {
-        let last = self.before.last.as_ref();
+        let pointer = &self.before.read.pointer;
+        let last = Last::new(pointer, self.before.last.as_ref());
         let finished = finish(self.destination, self.options, self.claim, manifest, last).await;
         published.deleted = finished.deleted;
         published.purge_error = finished.purge_error;
@@ -268,12 +270,29 @@ fn published(release: &str, tally: &Tally) -> Published {
     }
 }
 
+/// The release before a switch, of which mirrors may have pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Last<'m> {
+    pub(crate) manifest: Option<&'m Manifest>,
+    /// Whether mirrors have pages of no release before.
+    is_certain: bool,
+}
+
+impl<'m> Last<'m> {
+    /// Takes the pointer before the switch.
+    pub(crate) fn new(pointer: &Pointer, manifest: Option<&'m Manifest>) -> Self {
+        Self { manifest, is_certain: !pointer.purge_pending && pointer.switching.is_none() }
+    }
+}
+
 /// What followed a switch.
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
     pub(crate) deleted: u64,
     pub(crate) purge_error: Option<Error>,
     pub(crate) cleanup_error: Option<Error>,
+    /// Whether mirrors may have pages that only due releases name, so that these stay listed.
+    has_unpurged: bool,
 }
 
 /// Purges the mirrors, deletes what is past its grace, and gives the claim back.
@@ -282,35 +301,28 @@ pub(crate) async fn finish(
     options: &PublishOptions,
     claim: &Claim<'_>,
     current: Option<&Manifest>,
-    last: Option<&Manifest>,
+    last: Last<'_>,
 ) -> Finished {
     let pointer = claim.pointer().await;
     let mut finished = Finished::default();
     if pointer.claim.is_none() {
         return finished;
     }
-    if let (true, Some(purge)) = (pointer.purge_pending, &options.purge) {
-        let pages = current.into_iter().chain(last).flat_map(Manifest::fixed);
-        let mut keys: BTreeSet<String> = pages.map(|entry| entry.name.clone()).collect();
-        keys.extend(current.zip(last).into_iter().flat_map(with_other_headers));
-        // A mirror that serves the current release reads the pointer.
-        keys.insert(POINTER_KEY.to_owned());
-        let keys: Vec<String> = keys.into_iter().collect();
-        let purged = options.stop.limit(Duration::ZERO, LEFT, purge.purge(&keys)).await;
-        finished.purge_error = purged.err();
+    if let (true, Some(mirrors)) = (pointer.purge_pending, &options.purge) {
+        let listed = if last.is_certain { &[][..] } else { &pointer.previous };
+        let purged = purge(&**mirrors, destination, current, last.manifest, listed);
+        finished.purge_error = options.stop.limit(Duration::ZERO, LEFT, purged).await.err();
     }
     let due = Due::of(&pointer, options);
-    let cleaned = clean_up(destination, options, claim, current, &due);
+    let cleaned = clean_up(destination, options, claim, current, &due, &mut finished);
     let cleaned = options.stop.limit(Duration::ZERO, LEFT, cleaned).await;
-    let is_cleaned = cleaned.is_ok();
-    match cleaned {
-        Ok(deleted) => finished.deleted = deleted,
-        Err(error) => finished.cleanup_error = Some(error),
-    }
-    let is_purged = options.purge.is_some() && finished.purge_error.is_none();
+    finished.cleanup_error = cleaned.err();
+    let is_purged =
+        options.purge.is_some() && finished.purge_error.is_none() && !finished.has_unpurged;
+    let is_done = finished.cleanup_error.is_none() && !finished.has_unpurged;
     let released = claim.release(|pointer| {
         pointer.purge_pending &= !is_purged;
-        if is_cleaned {
+        if is_done {
             due.forget(pointer);
         }
     });
@@ -322,34 +334,34 @@ pub(crate) async fn finish(
     finished
 }
 
-/// Returns the names with a hash that two releases have with different headers, and their siblings.
-fn with_other_headers((current, last): (&Manifest, &Manifest)) -> Vec<String> {
-    let has_changed = |(path, entry): &(&String, &ManifestEntry)| {
-        let other = last.entries.get(*path).filter(|other| other.name == entry.name);
-        entry.naming != Naming::Fixed && other.is_some_and(|other| other.metadata != entry.metadata)
-    };
-    let changed = current.entries.iter().filter(has_changed).map(|(_, entry)| entry);
-    let names = changed.flat_map(|entry| {
-        let siblings = entry.encodings.values().map(|sibling| sibling.name.clone());
-        siblings.chain([entry.name.clone()])
-    });
-    names.collect()
-}
-
 async fn clean_up(
     destination: &Storage,
     options: &PublishOptions,
     claim: &Claim<'_>,
     current: Option<&Manifest>,
     due: &Due,
-) -> Result<u64> {
+    finished: &mut Finished,
+) -> Result<()> {
     if due.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let pointer = claim.pointer().await;
-    let candidates = Candidates::of(destination, &pointer, current, due).await?;
+    let mut candidates = Candidates::of(destination, &pointer, current, due).await?;
     // Another publisher may have taken the claim over since it was renewed, and need what would be
     // deleted.
-    claim.update(|_| {}).await?;
-    candidates.delete(destination, claim, options.concurrency).await
+    let mirrors = options.purge.as_ref().filter(|_| !candidates.pages.is_empty());
+    claim.update(|pointer| pointer.purge_pending |= mirrors.is_some()).await?;
+    finished.has_unpurged = mirrors.is_some();
+    let pages = candidates.delete_pages(destination, claim, options.concurrency).await?;
+    finished.deleted += pages.len() as u64;
+    if let (Some(mirrors), None) = (mirrors, &finished.purge_error) {
+        if !pages.is_empty() {
+            finished.purge_error = mirrors.purge(&pages).await.err();
+        }
+        finished.has_unpurged = finished.purge_error.is_some();
+    }
+    // The manifests name the pages that the next publish purges.
+    let with_manifests = !finished.has_unpurged;
+    finished.deleted += candidates.delete_owned(destination, claim, with_manifests).await?;
+    Ok(())
 }

@@ -16,7 +16,7 @@ use super::manifest::{Manifest, ManifestEntry, encoded_by};
 use super::options::PublishOptions;
 use super::pages::{self, Shown};
 use super::pointer::{Pointer, PointerStore};
-use super::publish::{BETWEEN_PAGES, NOTHING_CHANGED, PAGES_AFTER_STOP, finish};
+use super::publish::{BETWEEN_PAGES, Last, NOTHING_CHANGED, PAGES_AFTER_STOP, finish};
 use super::rules::PLAIN_SHA256;
 use super::verify::form_of;
 use crate::site::Naming;
@@ -75,7 +75,8 @@ pub async fn rollback(
         _ => None,
     };
     let claim = Claim::take(&store, &read, options, None).await?;
-    let work = restore(destination, options, &claim, &target, ended.as_ref());
+    let ended = Last::new(&read.pointer, ended.as_ref());
+    let work = restore(destination, options, &claim, &target, ended);
     let done = claim.while_held(work).await;
     if done.is_err() {
         claim.release_after_failure(|_| {}).await;
@@ -143,7 +144,7 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
 /// Returns whether a later release has stored the file in another encoding under its name.
 async fn is_other_form(destination: &Storage, entry: &ManifestEntry) -> Result<bool> {
     Ok(entry.naming != Naming::Fixed
-        && form_of(destination, &entry.name, entry.sha256).await?.is_some())
+        && form_of(destination, &entry.name, (entry.size, entry.sha256)).await?.is_some())
 }
 
 /// Restores the headers of names with a hash. Looks at each object, because any release since then
@@ -184,14 +185,16 @@ async fn restore_headers_of_object(
     key: &str,
     entry: &ManifestEntry,
 ) -> Result<()> {
-    let found = match destination.stat(key).await {
+    let (size, found) = match destination.stat(key).await {
         Err(error) if error.is_not_found() && key != entry.name => return Ok(()),
-        found => found?.metadata,
+        found => found.map(|meta| (meta.size, meta.metadata))?,
     };
     let is_encoded =
         found.user_metadata.get(PLAIN_SHA256).is_some_and(|hash| *hash == entry.sha256.to_string());
     let wanted = match &found.content_encoding {
         Some(encoding) if is_encoded => encoded_by(&entry.metadata, encoding, entry.sha256),
+        // Another program may have copied the object without its user metadata.
+        _ if key == entry.name && size == entry.object_size() => entry.object_metadata(),
         _ if key == entry.name => entry.metadata.clone(),
         _ => return Ok(()),
     };
@@ -206,7 +209,7 @@ async fn restore(
     options: &PublishOptions,
     claim: &Claim<'_>,
     target: &Manifest,
-    ended: Option<&Manifest>,
+    ended: Last<'_>,
 ) -> Result<RolledBack> {
     let release = target.release.clone();
     claim.update(|pointer| pointer.switching = Some(release)).await?;
@@ -217,7 +220,7 @@ async fn restore(
     };
     options.stop.limit(PAGES_AFTER_STOP, BETWEEN_PAGES, work).await?;
     let now = floor_to_second(options.now());
-    let leaves_pages = pages::leaves_pages(ended, target);
+    let leaves_pages = pages::leaves_pages(ended.manifest, target);
     claim
         .update(|pointer| {
             pointer.switch(&target.release, now, leaves_pages);

@@ -38,17 +38,17 @@ pub(crate) async fn verify(destination: &Storage, wanted: Wanted<'_>) -> Result<
     replace_headers(destination, wanted.key, meta.etag.as_ref(), wanted.key, metadata).await
 }
 
-/// Returns the object if it is a form of the file with this hash: its plain bytes, or an encoding
-/// of them that a publish has stored.
+/// Returns the object if it is a form of the file with this size and hash: its plain bytes, or an
+/// encoding of them that a publish has stored.
 pub(crate) async fn form_of(
     destination: &Storage,
     key: &str,
-    sha256: Sha256,
+    (size, sha256): (u64, Sha256),
 ) -> Result<Option<ObjectMeta>> {
     let meta = destination.stat(key).await?;
     let is_form = match meta.metadata.user_metadata.get(PLAIN_SHA256) {
         Some(plain) => *plain == sha256.to_string(),
-        None => hash(destination, &meta).await? == sha256,
+        None => meta.size == size && hash(destination, &meta).await? == sha256,
     };
     Ok(is_form.then_some(meta))
 }
