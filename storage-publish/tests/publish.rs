@@ -402,6 +402,27 @@ async fn nothing_is_deleted_while_the_manifest_of_a_kept_release_is_missing() {
     assert_shows(&storage, &site("v3")).await;
 }
 
+#[tokio::test]
+async fn a_damaged_manifest_stops_deletions_only_while_its_release_is_kept() {
+    for (keep, is_kept) in [(2, true), (1, false)] {
+        let (storage, clock) = (Memory::storage(), Clock::new());
+        let options = clock.options().keep(keep).grace(Duration::ZERO);
+        for version in ["v1", "v2"] {
+            publish(&site(version), &storage, &options).await.unwrap();
+        }
+        let second = releases(&storage).await.unwrap().current.unwrap().release;
+        let key = storage_publish::manifest_key(&second).unwrap();
+        storage.save(&key, "{").await.unwrap();
+        let published = publish(&site("v3"), &storage, &options).await.unwrap();
+        let kind = published.cleanup_error.map(|error| error.kind());
+        assert_eq!(kind, is_kept.then_some(ErrorKind::Integrity));
+        assert_eq!(storage.exists(&key).await.unwrap(), is_kept);
+        let style = name_of(&site("v1"), "css/app.css").to_owned();
+        assert_eq!(storage.exists(&*style).await.unwrap(), is_kept);
+        assert_shows(&storage, &site("v3")).await;
+    }
+}
+
 /// Records the purged keys, and fails as often as wanted.
 #[derive(Clone, Default)]
 struct Mirror(Arc<Mutex<(usize, Vec<Vec<String>>)>>);

@@ -164,7 +164,8 @@ impl<'a> Placer<'a> {
         Ok(())
     }
 
-    /// Returns `None` if the encoding is without gain, or a file of another release has the name.
+    /// Returns `None` if the encoding is without gain, or if a file of another release has the
+    /// name.
     async fn store_sibling(
         &self,
         draft: &Draft<'_>,
@@ -196,8 +197,8 @@ impl<'a> Placer<'a> {
         Ok(Some(Sibling { name, size, sha256, etag }))
     }
 
-    /// Returns whether a listed release has a file of its own under the name of a sibling. Reads the
-    /// manifests once, and only if an object does not say that it is a sibling.
+    /// Returns whether a listed release has a file of its own under the name of a sibling. Reads
+    /// the manifests once, and only if an object does not say that it is a sibling.
     async fn is_file(&self, key: &str) -> Result<bool> {
         let metadata = self.destination.stat(key).await?.metadata;
         if metadata.user_metadata.contains_key(PLAIN_SHA256) {
