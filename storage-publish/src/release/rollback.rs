@@ -121,9 +121,9 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
     let mut missing = Vec::new();
     for entry in objects() {
         let key = entry.object_key();
-        if !found.has(key, entry.object_size(), None)
-            && !(found.contains(key) && is_other_form(destination, entry).await?)
-        {
+        let is_there = found.has(key, entry.object_size(), None)
+            || (found.contains(key) && is_other_form(destination, entry).await?);
+        if !is_there {
             missing.push(key);
         }
     }
