@@ -151,7 +151,7 @@ async fn copy_once(
     };
     let response = s3.client.document(&request).await;
     let copied = response.and_then(|response| {
-        let _: xml::CopyResult = xml::read_success("CopyObjectResult", &response.body)
+        let _: xml::Stored = xml::read_success("CopyObjectResult", &response.body)
             .map_err(|error| error.with_context("the copy may have been made"))?;
         Ok(response.headers)
     });
@@ -383,7 +383,7 @@ fn range_copies(
                     .headers(headers)
                     .allow_slow_response();
                 let response = remote.client.document(&request).await.map_err(part_error)?;
-                let copied: xml::CopyResult = xml::read_success("CopyPartResult", &response.body)?;
+                let copied: xml::Stored = xml::read_success("CopyPartResult", &response.body)?;
                 Ok(SentPart { number, len: end - start, etag: copied.etag, checksum: None })
             })
         })

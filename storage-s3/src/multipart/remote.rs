@@ -111,7 +111,7 @@ impl RemoteUpload {
                 .header(CHECKSUM_TYPE, HeaderValue::from_static("FULL_OBJECT"));
         }
         let response = self.client.document(&request).await?;
-        let completed: xml::CompletedUpload =
+        let completed: xml::Stored =
             xml::read_success("CompleteMultipartUploadResult", &response.body)
                 .map_err(|error| error.with_context("the object may have been stored"))?;
         Ok(parse_etag(&completed.etag))

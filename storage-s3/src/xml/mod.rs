@@ -125,37 +125,19 @@ pub(crate) fn complete_upload(parts: &[CompletedPart]) -> Bytes {
     })
 }
 
-/// The response to `CompleteMultipartUpload`.
+/// The response to `CompleteMultipartUpload`, `CopyObject` and `UploadPartCopy`.
 #[derive(Debug)]
-pub(crate) struct CompletedUpload {
+pub(crate) struct Stored {
     pub(crate) etag: String,
 }
 
-impl FromElement for CompletedUpload {
+impl FromElement for Stored {
     fn from_element(element: &Element) -> Option<Self> {
         Some(Self { etag: element.text("ETag") })
     }
 }
 
-impl SuccessDocument for CompletedUpload {
-    fn shows_success(&self) -> bool {
-        !self.etag.is_empty()
-    }
-}
-
-/// The response to `CopyObject` and `UploadPartCopy`.
-#[derive(Debug)]
-pub(crate) struct CopyResult {
-    pub(crate) etag: String,
-}
-
-impl FromElement for CopyResult {
-    fn from_element(element: &Element) -> Option<Self> {
-        Some(Self { etag: element.text("ETag") })
-    }
-}
-
-impl SuccessDocument for CopyResult {
+impl SuccessDocument for Stored {
     fn shows_success(&self) -> bool {
         !self.etag.is_empty()
     }
@@ -463,9 +445,8 @@ mod tests {
 
     #[test]
     fn a_document_with_another_root_is_accepted_if_it_shows_success() {
-        let completed = |body: &str| {
-            read_success::<CompletedUpload>("CompleteMultipartUploadResult", body.as_bytes())
-        };
+        let completed =
+            |body: &str| read_success::<Stored>("CompleteMultipartUploadResult", body.as_bytes());
         let named =
             "<CompleteMultipartUploadResponse><ETag>e-2</ETag></CompleteMultipartUploadResponse>";
         assert_eq!(completed(named).unwrap().etag, "e-2");
@@ -495,7 +476,7 @@ mod tests {
             .is_ok()
         );
         assert!(
-            read_success::<CopyResult>(
+            read_success::<Stored>(
                 "CopyObjectResult",
                 b"<CopyObjectResponse><ETag>e</ETag></CopyObjectResponse>"
             )
