@@ -37,7 +37,8 @@
 //! - HTML: `src`, `href`, `srcset`, `imagesrcset`, `poster`, `data`, `background`, `<base href>`,
 //!   style sheets, scripts and import maps in the page, images of `<meta>`, and `integrity`.
 //! - SVG: `href`, `xlink:href`, style sheets, scripts, `url()` in attributes, `<?xml-stylesheet?>`.
-//! - Web manifests: `icons`, `screenshots`, shortcuts, `start_url`.
+//! - Web manifests: `icons`, `screenshots`, `start_url`, and those of shortcuts, widgets, tabs and
+//!   translations.
 //!
 //! For all of them:
 //!
@@ -47,9 +48,10 @@
 //!   [`ignore_references`](SiteOptions::ignore_references) matches it. A link to a page that no
 //!   file has is not, because it may be a route. A missing source map is a
 //!   [warning](Site::warnings).
-//! - `integrity` is computed again if the file is rewritten.
+//! - `integrity` must fit the file as it is in the directory, and is computed again if the file is
+//!   rewritten. So are the hashes in the `<meta http-equiv="Content-Security-Policy">` of a page.
 //! - Columns of source maps move with the names that are inserted before them. An index of maps
-//!   (`sections`) stays as it is.
+//!   (`sections`) and a map within its file (`data:`) stay as they are.
 //! - The `srcdoc` of a frame, event handlers such as `onclick`, and templates in scripts are not
 //!   read.
 //!

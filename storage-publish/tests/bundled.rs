@@ -66,3 +66,14 @@ async fn a_name_that_a_bundler_has_hashed_gets_no_other_bytes_as_a_fixed_name() 
     assert_refused(&error, &first);
     assert_shows(&storage, &bundled("1", NAME)).await;
 }
+
+#[tokio::test]
+async fn a_bundled_name_gets_no_other_bytes_after_a_release_with_equal_bytes_as_a_fixed_name() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let first = publish(&bundled("1", NAME), &storage, &clock.options()).await.unwrap().release;
+    let fixed = |text: &str| site_of(vec![asset(NAME, NAME, Naming::Fixed, text.as_bytes())]);
+    publish(&fixed("1"), &storage, &clock.options()).await.unwrap();
+    let error = publish(&fixed("2"), &storage, &clock.options()).await.unwrap_err();
+    assert_refused(&error, &first);
+    assert_eq!(text(&storage, NAME).await, "1");
+}

@@ -54,6 +54,25 @@ async fn a_published_site_is_current_with_its_headers() {
 }
 
 #[tokio::test]
+async fn each_object_that_is_stored_is_reported_with_its_size() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let stored: Arc<Mutex<Vec<(String, u64)>>> = Arc::default();
+    let options = |text: &str| {
+        let stored = Arc::clone(&stored);
+        let report = move |key: &str, size| stored.lock().unwrap().push((key.to_owned(), size));
+        options(&clock, text).on_stored(report)
+    };
+    let site = site("v1");
+    let published = publish(&site, &storage, &options("encodings = [\"gzip\"]")).await.unwrap();
+    let stored = std::mem::take(&mut *stored.lock().unwrap());
+    assert_eq!(stored.len() as u64, published.uploaded);
+    assert_eq!(stored.iter().map(|(_, size)| size).sum::<u64>(), published.uploaded_bytes);
+    let style = name_of(&site, "css/app.css");
+    assert!(stored.iter().any(|(key, _)| key == style), "{stored:?}");
+    assert!(stored.iter().any(|(key, _)| key == &format!("{style}.gz")), "{stored:?}");
+}
+
+#[tokio::test]
 async fn a_site_below_a_prefix_leaves_other_keys_alone() {
     let bucket = Memory::storage();
     bucket.save("other.txt", "mine").await.unwrap();

@@ -31,6 +31,14 @@ async fn try_build(files: &[(&str, &str)], options: SiteOptions) -> Result<Site>
     Site::build(directory.path(), options).await
 }
 
+fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(bytes)))
+}
+
+fn sha384(bytes: impl AsRef<[u8]>) -> String {
+    format!("sha384-{}", STANDARD.encode(Sha384::digest(bytes)))
+}
+
 /// A site whose directory still exists.
 struct Built {
     site: Site,
@@ -245,42 +253,108 @@ async fn columns_of_a_source_map_move_with_the_names() {
 
 #[tokio::test]
 async fn integrity_is_that_of_the_final_bytes() {
-    let old = "sha384-old sha256-old";
+    let style = "a{b:url(c.png)}";
+    let (style_384, style_256) = (sha384(style), sha256(style));
+    let script = sha384("1");
     let page = format!(
-        "<link rel=stylesheet href=a.css integrity='{old}'>\
-         <script src=b.js integrity='{old}'></script>"
+        "<link rel=stylesheet href=a.css integrity='{style_384} {style_256}'>\
+         <script src=b.js integrity='{script}?x'></script>"
     );
     let built =
-        build(&[("index.html", &page), ("a.css", "a{b:url(c.png)}"), ("b.js", "1"), ("c.png", "")])
-            .await;
+        build(&[("index.html", &page), ("a.css", style), ("b.js", "1"), ("c.png", "")]).await;
     let bytes = built.bytes("a.css");
-    let sha384 = STANDARD.encode(Sha384::digest(&bytes));
-    let sha256 = STANDARD.encode(Sha256::digest(&bytes));
     let text = built.text("index.html");
-    assert!(text.contains(&format!("integrity='sha384-{sha384} sha256-{sha256}'")), "{text}");
+    assert!(text.contains(&format!("integrity='{} {}'", sha384(&bytes), sha256(&bytes))), "{text}");
     // The bytes of the script are those of the file.
-    assert!(text.contains(&format!("{} integrity='{old}'", built.name("b.js"))), "{text}");
+    assert!(text.contains(&format!("{} integrity='{script}?x'", built.name("b.js"))), "{text}");
+}
+
+#[tokio::test]
+async fn an_integrity_that_does_not_fit_the_file_is_an_error_with_the_right_value() {
+    let page = format!(
+        "<p>\n<script src=a.js integrity='{} sha384-AAAA'></script>\
+         <script type=importmap>{{\"integrity\": {{\"/b.js\": \"sha256-AAAA\"}}}}</script>\
+         <script src=c.js integrity='md5-AAAA'></script>",
+        sha256("1")
+    );
+    let files =
+        [("index.html", page.as_str()), ("a.js", "1"), ("b.js", "import './a.js'"), ("c.js", "")];
+    let error = try_build(&files, SiteOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let problems = error.source().unwrap().to_string();
+    let expected = [
+        format!(
+            "index.html:2:29: `integrity` does not fit the file `a.js`, whose value is `{}`",
+            sha384("1")
+        ),
+        format!(
+            "`integrity` does not fit the file `b.js`, whose value is `{}`",
+            sha256("import './a.js'")
+        ),
+    ];
+    assert_eq!(problems.lines().count(), 2, "{problems}");
+    for expected in expected {
+        assert!(problems.contains(&expected), "{problems}");
+    }
+
+    let mut ignored = SiteOptions::default();
+    ignored.ignore_references = vec!["/*.js".into()];
+    assert!(try_build(&files, ignored).await.is_ok());
+}
+
+#[tokio::test]
+async fn hashes_in_the_policy_of_a_page_change_with_its_scripts_and_styles() {
+    let (style, script, file) = ("a{b:url(c.png)}\r\n", "import './d.js'", "import './d.js';");
+    let page = |policy: &str, style: &str, script: &str, source: &str, integrity: &str| {
+        format!(
+            "<meta http-equiv=content-security-policy content=\"{policy}\">\
+             <style>{style}</style><script type=module>{script}</script>\
+             <script type=module src={source} integrity={integrity}></script><script>1</script>"
+        )
+    };
+    let policy = |style: &str, script: &str, integrity: &str| {
+        format!(
+            "default-src 'self'; style-src '{}'; script-src '{}' '{}' '{integrity}'",
+            sha256(style.replace("\r\n", "\n")),
+            sha384(script),
+            sha256("1"),
+        )
+    };
+    let old = sha256(file);
+    let files = [
+        ("index.html", page(&policy(style, script, &old), style, script, "e.js", &old)),
+        ("c.png", String::new()),
+        ("d.js", String::new()),
+        ("e.js", file.to_owned()),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let built = build(&files).await;
+    let style = style.replace("c.png", built.name("c.png"));
+    let script = script.replace("d.js", built.name("d.js"));
+    let new = sha256(built.bytes("e.js"));
+    assert_ne!(old, new);
+    let expected = page(&policy(&style, &script, &new), &style, &script, built.name("e.js"), &new);
+    assert_eq!(built.text("index.html"), expected);
 }
 
 #[tokio::test]
 async fn an_import_map_leads_to_the_hashed_modules() {
+    let script = "import 'lib/x.js'; import '../lib/y.js'; import './z.js'";
+    let page = r#"<script type="importmap">{"imports": {"app": "./js/app.js", "lib/": "./lib/"},
+        "integrity": {"./js/app.js": "OLD"}}</script>"#;
     let built = build(&[
-        (
-            "index.html",
-            r#"<script type="importmap">{"imports": {"app": "./js/app.js", "lib/": "./lib/"},
-            "integrity": {"./js/app.js": "sha256-x"}}</script>"#,
-        ),
-        ("js/app.js", "import 'lib/x.js'; import '../lib/y.js'; import './z.js'"),
+        ("index.html", &page.replace("OLD", &sha256(script))),
+        ("js/app.js", script),
         ("js/z.js", ""),
         ("lib/x.js", ""),
         ("lib/y.js", ""),
     ])
     .await;
     let app = built.name("js/app.js");
-    let sha256 = STANDARD.encode(Sha256::digest(built.bytes("js/app.js")));
+    let integrity = sha256(built.bytes("js/app.js"));
     let text = built.text("index.html");
     assert!(text.contains(&format!(r#""app": "./{app}""#)), "{text}");
-    assert!(text.contains(&format!(r#""./{app}": "sha256-{sha256}""#)), "{text}");
+    assert!(text.contains(&format!(r#""./{app}": "{integrity}""#)), "{text}");
     // Modules below a directory of the map are named at run time.
     assert_eq!(built.name("lib/x.js"), "lib/x.js");
     assert_eq!(built.name("lib/y.js"), "lib/y.js");

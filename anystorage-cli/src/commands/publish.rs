@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anystorage::publish::{self, Problems, PublishPlan, Published, Site, SiteOptions};
+use anystorage::publish::{
+    self, Problems, PublishOptions, PublishPlan, Published, Site, SiteOptions,
+};
 use anystorage::transfer::Stop;
 use serde_json::json;
 
@@ -12,6 +14,7 @@ use crate::compare::overlaps_directory;
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::location::Location;
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::publishing::{self, Section};
 use crate::resolver::{Resolver, Setup};
 use crate::{sizes, verbosity};
@@ -85,12 +88,25 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         output.flush()?;
         return Ok(ExitStatus::Success);
     }
+    let progress = Progress::keys();
+    let options = shown(options, &progress);
     let published = publish::publish(&site, &destination, &options).await;
+    progress.clear();
     let published = published.map_err(|error| publishing::failure(&place, &error))?;
     write(&mut output, &published, args.json)?;
     output.flush()?;
     let (purge, cleanup) = (published.purge_error, published.cleanup_error);
     Ok(publishing::report_leftovers(&place, stop, purge, cleanup))
+}
+
+/// Shows each object that is stored.
+fn shown(options: PublishOptions, progress: &Progress) -> PublishOptions {
+    let Some(on_bytes) = progress.on_bytes() else { return options };
+    let progress = progress.clone();
+    options.on_stored(move |key, size| {
+        progress.count_key(key, None);
+        on_bytes(size);
+    })
 }
 
 /// Reads the directory. Prints each problem of its files, and warnings.

@@ -9,14 +9,14 @@ use super::before::Before;
 use super::digest::Sha256;
 use super::draft::Draft;
 use super::manifest::Manifest;
-use crate::site::{Asset, Naming};
+use crate::site::{Asset, Naming, is_bundled};
 
 /// How many files an error names.
 const MAX_NAMED: usize = 5;
 
 /// Checks the files whose names a bundler has hashed, and fixed names that may have been such names
-/// in an earlier release. Reads manifests of releases before the
-/// current one only for names that the destination has and the current release lacks.
+/// in an earlier release. Reads manifests of releases before the current one only for names that
+/// the destination has, and that the current release lacks or has as fixed names that look hashed.
 ///
 /// # Errors
 /// `Integrity` if an earlier release has other bytes under one of the names. Browsers keep them, so
@@ -34,7 +34,10 @@ pub(crate) async fn check_bundled(
         Naming::Hashed => false,
         Naming::Bundled => draft.last.is_none(),
         // An earlier release may have the name as one with a hash.
-        Naming::Fixed => before.found.contains(&draft.asset.name) && !was_fixed(&draft.asset.name),
+        Naming::Fixed => {
+            let name = &draft.asset.name;
+            before.found.contains(name) && (is_bundled(name) || !was_fixed(name))
+        }
     };
     let new = |draft: &Draft<'_>| {
         let Asset { name, sha256, naming, .. } = draft.asset;

@@ -1,4 +1,4 @@
-//! [`Encoder`]: compresses files on the blocking pool, in parallel and in bounded memory.
+//! [`Encoder`]: compresses files on the blocking pool, one for each processor at a time.
 
 use std::path::Path;
 use std::thread;
@@ -11,23 +11,16 @@ use super::digest::Sha256;
 use super::encodings::{Encoding, is_worthwhile};
 use crate::site::{Asset, Content};
 
-/// The memory for files that are compressed at a time, in KiB. One large file may need more.
-const BUDGET: u32 = 64 * 1024;
-
-/// The largest window of a compressor in bytes.
-const MAX_WINDOW: u64 = 4 * 1024 * 1024;
-
 /// Compresses files.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     threads: Semaphore,
-    memory: Semaphore,
 }
 
 impl Encoder {
     pub(crate) fn new() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { threads: Semaphore::new(threads), memory: Semaphore::new(BUDGET as usize) }
+        Self { threads: Semaphore::new(threads) }
     }
 
     /// Returns the encoded bytes of a file, or `None` if they are not smaller than 95 % of the
@@ -36,9 +29,9 @@ impl Encoder {
     /// # Errors
     /// `Integrity` if the file changed since the site was read, and errors of reading it.
     pub(crate) async fn encode(&self, asset: &Asset, encoding: Encoding) -> Result<Option<Bytes>> {
-        let closed = |error| Error::unexpected("compressing was stopped", error);
-        let _memory = self.memory.acquire_many(share(asset.size)).await.map_err(closed)?;
-        let _thread = self.threads.acquire().await.map_err(closed)?;
+        let thread = self.threads.acquire().await;
+        let _thread =
+            thread.map_err(|error| Error::unexpected("compressing was stopped", error))?;
         let (path, content) = (asset.path.clone(), asset.content.clone());
         let sha256 = Sha256(asset.sha256);
         let encoded = tokio::task::spawn_blocking(move || {
@@ -52,13 +45,6 @@ impl Encoder {
         });
         encoded.await.map_err(|join| Error::unexpected("compressing did not finish", join))?
     }
-}
-
-/// Returns the memory that compressing a file takes, in KiB.
-fn share(size: u64) -> u32 {
-    let window = size.checked_next_power_of_two().unwrap_or(MAX_WINDOW).min(MAX_WINDOW);
-    let kib = (window.saturating_mul(8).saturating_add(size.saturating_mul(2))) / 1024 + 512;
-    u32::try_from(kib).unwrap_or(BUDGET).min(BUDGET)
 }
 
 fn read(content: Content) -> Result<Bytes> {

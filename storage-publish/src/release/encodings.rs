@@ -10,6 +10,10 @@ use storage_core::{Error, Result};
 /// The largest share of the plain size that a precompressed form may have, in percent.
 const MAX_PERCENT: u64 = 95;
 
+/// The largest window of a compressor, as a power of two: 2 MiB. A larger one makes few files
+/// smaller, and a compressor allocates many times its window.
+const MAX_WINDOW_LOG: u32 = 21;
+
 /// The largest file in bytes that is compressed. It is held in memory meanwhile.
 pub(crate) const MAX_ENCODED_FILE: u64 = 32 * 1024 * 1024;
 
@@ -69,6 +73,17 @@ impl Encoding {
         )))
     }
 
+    /// Returns how much memory in bytes compressing a file of this size takes, beside the plain and
+    /// the encoded bytes. Measured with the compressors that this crate uses.
+    pub(crate) fn working_memory(self, size: u64) -> u64 {
+        let window = 1 << window_log(size);
+        match self {
+            Self::Gzip => 1024 * 1024,
+            Self::Brotli => 32 * window,
+            Self::Zstd => 16 * window,
+        }
+    }
+
     /// Compresses bytes. Blocks for a time that grows with their number.
     ///
     /// # Errors
@@ -123,6 +138,11 @@ pub(crate) fn is_compressible(content_type: &str) -> bool {
     }
 }
 
+/// Returns the window for a file of this size as a power of two: at least 64 KiB.
+fn window_log(size: u64) -> u32 {
+    (u64::BITS - size.leading_zeros()).clamp(16, MAX_WINDOW_LOG)
+}
+
 fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(9));
     encoder.write_all(plain)?;
@@ -131,11 +151,9 @@ fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
 
 #[cfg(feature = "brotli")]
 fn brotli(plain: &[u8]) -> Result<Vec<u8>> {
-    // A window of the file's size: the compressor allocates in proportion to the window.
-    let bits = usize::BITS - plain.len().leading_zeros();
     let params = brotli::enc::BrotliEncoderParams {
         quality: 11,
-        lgwin: i32::try_from(bits.clamp(16, 22)).unwrap_or(22),
+        lgwin: window_log(plain.len() as u64).cast_signed(),
         size_hint: plain.len(),
         ..Default::default()
     };
@@ -149,10 +167,16 @@ fn brotli(_plain: &[u8]) -> Result<Vec<u8>> {
     Err(Error::unsupported("this program is built without brotli"))
 }
 
-/// Level 19 has the largest window that browsers must support: 8 MiB (RFC 9659, section 3).
+/// Level 19 with smaller tables. Browsers must support a window of 8 MiB (RFC 9659, section 3).
 #[cfg(feature = "zstd")]
 fn zstd(plain: &[u8]) -> Result<Vec<u8>> {
-    Ok(zstd::bulk::compress(plain, 19)?)
+    use zstd::zstd_safe::CParameter::{ChainLog, HashLog, WindowLog};
+    let mut compressor = zstd::bulk::Compressor::new(19)?;
+    let tables = [ChainLog(MAX_WINDOW_LOG + 1), HashLog(MAX_WINDOW_LOG)];
+    for parameter in [WindowLog(MAX_WINDOW_LOG + 1)].into_iter().chain(tables) {
+        compressor.set_parameter(parameter)?;
+    }
+    Ok(compressor.compress(plain)?)
 }
 
 #[cfg(not(feature = "zstd"))]

@@ -15,8 +15,14 @@ use super::stop::Stop;
 /// time, so clocks that differ by less than two thirds of it do no harm.
 const DEFAULT_CLAIM: Duration = Duration::from_secs(15 * 60);
 
+/// The longest claim. It ends before the end of the times that `SystemTime` can represent.
+const MAX_CLAIM: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The number of requests at a time by default.
 const DEFAULT_CONCURRENCY: usize = 32;
+
+/// A function that receives the key and the size of an object that was stored.
+pub(crate) type OnStored = Arc<dyn Fn(&str, u64) + Send + Sync>;
 
 /// How a site is published, and how long old releases are kept.
 ///
@@ -41,6 +47,7 @@ pub struct PublishOptions {
     pub(crate) claim_for: Duration,
     pub(crate) concurrency: usize,
     pub(crate) stop: Stop,
+    pub(crate) on_stored: Option<OnStored>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
@@ -55,6 +62,7 @@ impl Default for PublishOptions {
             claim_for: DEFAULT_CLAIM,
             concurrency: DEFAULT_CONCURRENCY,
             stop: Stop::default(),
+            on_stored: None,
             clock: Arc::new(SystemTime::now),
         }
     }
@@ -113,11 +121,11 @@ impl PublishOptions {
         self
     }
 
-    /// Sets how long a claim is valid after it was renewed, at least one second. After a crash,
-    /// other publishers have to wait that long. Defaults to 15 minutes.
+    /// Sets how long a claim is valid after it was renewed, from one second to one day. After a
+    /// crash, other publishers have to wait that long. Defaults to 15 minutes.
     #[must_use]
     pub fn claim_for(mut self, time: Duration) -> Self {
-        self.claim_for = time.max(Duration::from_secs(1));
+        self.claim_for = time.clamp(Duration::from_secs(1), MAX_CLAIM);
         self
     }
 
@@ -125,6 +133,14 @@ impl PublishOptions {
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests.max(1);
+        self
+    }
+
+    /// Calls a function with the key and the size in bytes of each object that a publish has
+    /// stored: files and their siblings, in no order. It must not block. Defaults to none.
+    #[must_use]
+    pub fn on_stored(mut self, function: impl Fn(&str, u64) + Send + Sync + 'static) -> Self {
+        self.on_stored = Some(Arc::new(function));
         self
     }
 

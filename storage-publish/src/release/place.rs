@@ -18,19 +18,21 @@ use super::encoder::{Encoder, changed};
 use super::encodings::Encoding;
 use super::listing::Listing;
 use super::manifest::{EncodedBody, Manifest, ManifestEntry, Sibling, encoded_metadata};
+use super::options::{OnStored, PublishOptions};
 use super::rules::PLAIN_SHA256;
 use super::verify::{Wanted, form_of, verify};
 use crate::site::{Asset, Content};
 
-/// The memory for uploads that run at a time, in KiB.
-const UPLOAD_BUDGET: u32 = 48 * 1024;
+/// The memory for files that are compressed or uploaded at a time, in KiB. A large file may need
+/// more, and is then alone.
+const BUDGET: u32 = 96 * 1024;
 
-/// The share of one upload in KiB: at least its buffers, at most the parts of a large object.
-const MIN_SHARE: u64 = 256;
-const MAX_SHARE: u64 = 16 * 1024;
+/// The smallest share of one upload in KiB: its buffers.
+const MIN_SHARE: u32 = 256;
+/// The largest share of a file that is read while it is uploaded: the parts of a large object.
+const MAX_SHARE_OF_FILE: u32 = 16 * 1024;
 
 /// Stores the files of a release.
-#[derive(Debug)]
 pub(crate) struct Placer<'a> {
     destination: &'a Storage,
     before: &'a Before,
@@ -39,6 +41,7 @@ pub(crate) struct Placer<'a> {
     like_siblings: OnceCell<HashSet<String>>,
     encoder: Encoder,
     budget: Semaphore,
+    on_stored: Option<&'a OnStored>,
     pub(crate) tally: Tally,
 }
 
@@ -58,14 +61,19 @@ enum Source<'s> {
 }
 
 impl<'a> Placer<'a> {
-    pub(crate) fn new(destination: &'a Storage, before: &'a Before) -> Self {
+    pub(crate) fn new(
+        destination: &'a Storage,
+        before: &'a Before,
+        options: &'a PublishOptions,
+    ) -> Self {
         Self {
             destination,
             before,
             found: &before.found,
             like_siblings: OnceCell::new(),
             encoder: Encoder::new(),
-            budget: Semaphore::new(UPLOAD_BUDGET as usize),
+            budget: Semaphore::new(BUDGET as usize),
+            on_stored: options.on_stored.as_ref(),
             tally: Tally::default(),
         }
     }
@@ -106,8 +114,12 @@ impl<'a> Placer<'a> {
 
     async fn store_object(&self, draft: &Draft<'_>, entry: &mut ManifestEntry) -> Result<()> {
         let mut source = Source::Asset(draft.asset);
+        let (encoded, _share) = match draft.body {
+            Some(encoding) => self.encoded(draft.asset, encoding).await?,
+            None => (None, self.share(upload_share(draft.asset.size)).await?),
+        };
         if let Some(encoding) = draft.body {
-            match self.encoder.encode(draft.asset, encoding).await? {
+            match encoded {
                 None => {
                     entry.without_gain.insert(encoding);
                 }
@@ -172,9 +184,8 @@ impl<'a> Placer<'a> {
         encoding: Encoding,
         entry: &ManifestEntry,
     ) -> Result<Option<Sibling>> {
-        let Some(bytes) = self.encoder.encode(draft.asset, encoding).await? else {
-            return Ok(None);
-        };
+        let (encoded, _share) = self.encoded(draft.asset, encoding).await?;
+        let Some(bytes) = encoded else { return Ok(None) };
         let metadata = encoded_metadata(&entry.metadata, encoding, entry.sha256);
         let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
         let name = draft.sibling_key(encoding);
@@ -257,7 +268,6 @@ impl<'a> Placer<'a> {
         source: &Source<'_>,
         mode: SaveMode,
     ) -> Result<Option<ETag>> {
-        let _share = self.share(wanted.size).await?;
         let payload = source.payload(wanted.size).await?;
         let payload = payload.with_expected_checksum(wanted.sha256.checksum()?);
         let options = SaveOptions::new().mode(mode).metadata(wanted.metadata.clone());
@@ -265,15 +275,40 @@ impl<'a> Placer<'a> {
         let meta = saved.map_err(|error| source.explain(error))?;
         self.tally.uploaded.fetch_add(1, Ordering::Relaxed);
         self.tally.uploaded_bytes.fetch_add(wanted.size, Ordering::Relaxed);
+        if let Some(on_stored) = self.on_stored {
+            on_stored(wanted.key, wanted.size);
+        }
         Ok(meta.etag)
     }
 
-    async fn share(&self, size: u64) -> Result<SemaphorePermit<'_>> {
-        let kib = (size / 1024).clamp(MIN_SHARE, MAX_SHARE);
-        let permits = u32::try_from(kib).unwrap_or(UPLOAD_BUDGET);
-        let share = self.budget.acquire_many(permits).await;
+    /// Returns the encoded bytes of a file, and the memory that they take until they are stored.
+    /// Takes all that is needed at once, so that no two files wait for each other.
+    async fn encoded(
+        &self,
+        asset: &Asset,
+        encoding: Encoding,
+    ) -> Result<(Option<Bytes>, SemaphorePermit<'_>)> {
+        let kept = kib(asset.size).clamp(MIN_SHARE, BUDGET);
+        let working = kib(asset.size.saturating_add(encoding.working_memory(asset.size)));
+        let mut share = self.share(working.saturating_add(kept)).await?;
+        let encoded = self.encoder.encode(asset, encoding).await?;
+        drop(share.split(share.num_permits() - kept as usize));
+        Ok((encoded, share))
+    }
+
+    async fn share(&self, kib: u32) -> Result<SemaphorePermit<'_>> {
+        let share = self.budget.acquire_many(kib.min(BUDGET)).await;
         share.map_err(|error| Error::unexpected("uploading was stopped", error))
     }
+}
+
+/// Returns the share of a file that is read while it is uploaded.
+fn upload_share(size: u64) -> u32 {
+    kib(size).clamp(MIN_SHARE, MAX_SHARE_OF_FILE)
+}
+
+fn kib(size: u64) -> u32 {
+    u32::try_from(size / 1024).unwrap_or(BUDGET)
 }
 
 async fn like_siblings(destination: &Storage, before: &Before) -> Result<HashSet<String>> {

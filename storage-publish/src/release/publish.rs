@@ -162,7 +162,7 @@ impl Run<'_> {
             let published = unchanged(self.before, self.drafts);
             return Ok(self.finish(published, self.before.last.as_ref()).await);
         }
-        let placer = Placer::new(self.destination, self.before);
+        let placer = Placer::new(self.destination, self.before, self.options);
         let stored = self.store(&placer);
         let stop = &self.options.stop;
         let manifest = stop.limit(Duration::ZERO, NOTHING_CHANGED, stored).await?;

@@ -11,6 +11,7 @@ use storage_core::{Error, ErrorKind, Key, Result};
 use super::Site;
 use super::asset::{Asset, Naming};
 use super::graph::groups;
+use super::integrity;
 use super::links::{Links, Reader};
 use super::naming::{NamingRules, hashed_path};
 use super::options::SiteOptions;
@@ -70,9 +71,12 @@ fn check(stopped: &AtomicBool) -> Result<()> {
 fn build(directory: &Path, options: &SiteOptions, stopped: &AtomicBool) -> Result<Site> {
     let rules = NamingRules::new(options)?;
     let sources = walk(directory, options)?;
-    let mut links = read_all(&sources, &Reader::new(&sources, options)?, stopped)?;
-    let problems = links.iter_mut().flat_map(|file| std::mem::take(&mut file.problems));
-    Problems::check(problems.collect())?;
+    let reader = Reader::new(&sources, options)?;
+    let mut links = read_all(&sources, &reader, stopped)?;
+    let mut problems: Vec<_> =
+        links.iter_mut().flat_map(|file| std::mem::take(&mut file.problems)).collect();
+    problems.extend(integrity::problems(&sources, &links, |path| reader.is_ignored(path))?);
+    Problems::check(problems)?;
     let mut warnings: Vec<_> =
         links.iter_mut().flat_map(|file| std::mem::take(&mut file.warnings)).collect();
     warnings.sort();

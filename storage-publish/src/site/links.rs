@@ -8,6 +8,7 @@ use storage_core::{Error, ErrorKind, Result};
 
 use super::options::SiteOptions;
 use super::patterns::Patterns;
+use super::policy::Policy;
 use super::problems::Problem;
 use super::read;
 use super::resolve::{Base, Resolver, Target, insertion_point, path_range};
@@ -38,6 +39,7 @@ pub(crate) struct Links {
     /// Sorted by place.
     pub(crate) links: Vec<Link>,
     pub(crate) integrity: Vec<IntegrityOf>,
+    pub(crate) policy: Policy,
     /// Files that are mentioned in a way that cannot be rewritten.
     pub(crate) mentions: BTreeSet<usize>,
     /// Beginnings of paths that a program completes.
@@ -106,6 +108,11 @@ impl<'a> Reader<'a> {
         Ok(self.keep_mentioned && !is_map && read::begins_as_text(source)?)
     }
 
+    /// Returns whether references of the file with this path are ignored if they are wrong.
+    pub(crate) fn is_ignored(&self, path: &str) -> bool {
+        self.ignore.matches(path)
+    }
+
     /// Returns the files below any directory whose paths end in this path.
     fn files_that_end_in(&self, path: &str) -> impl Iterator<Item = usize> {
         let end = format!("/{path}");
@@ -134,7 +141,8 @@ impl<'a> Reader<'a> {
             None => page,
         };
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let links = Links { sha256: read::sha256(bytes), size, ..Links::default() };
+        let (sha256, policy) = (read::sha256(bytes), Policy::of(&scan));
+        let links = Links { sha256, size, policy, ..Links::default() };
         let problems = std::mem::take(&mut scan.problems);
         let warnings = Vec::new();
         let mut file = FileLinks { reader: self, source, bytes, base, links, problems, warnings };
@@ -235,7 +243,7 @@ impl FileLinks<'_, '_> {
     fn missing(&mut self, url: &Decoded, role: Role, path: &str) {
         let is_utf8 = !path.contains(char::REPLACEMENT_CHARACTER);
         let is_link = role == Role::Link;
-        if (is_link && is_utf8) || self.reader.ignore.matches(path) {
+        if (is_link && is_utf8) || self.reader.is_ignored(path) {
             return;
         }
         let reason = if is_utf8 { "" } else { ": it is not UTF-8" };

@@ -4,10 +4,12 @@ mod asset;
 mod build;
 mod bundled;
 mod graph;
+mod integrity;
 mod links;
 mod naming;
 mod options;
 mod patterns;
+mod policy;
 mod problems;
 mod read;
 mod render;
@@ -17,6 +19,8 @@ mod source_map;
 mod splice;
 mod spool;
 mod walk;
+
+pub(crate) use bundled::is_bundled;
 
 pub use asset::{Asset, Content, Naming, SpooledFile};
 pub use options::SiteOptions;

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
 use storage_core::Result;
 use storage_core::internal::hex;
 
 use super::asset::{Content, Naming};
 use super::graph::groups;
+use super::integrity::{self, Algorithm};
 use super::links::{IntegrityOf, Links};
 use super::naming::HASH_DIGITS;
 use super::read;
@@ -41,7 +40,7 @@ pub(crate) struct Renderer<'a> {
     /// The file whose columns a source map describes.
     files_of_maps: HashMap<usize, usize>,
     rendered: Vec<Option<Rendered>>,
-    integrity: HashMap<(usize, &'static str), String>,
+    integrity: HashMap<(usize, Algorithm), String>,
     spool: Spool,
 }
 
@@ -186,14 +185,24 @@ impl<'a> Renderer<'a> {
                 edits.push(Edit::insert(link.at, format!(".{hash}")));
             }
         }
-        for integrity in &links.integrity {
-            edits.extend(self.integrity_edit(integrity)?);
+        for declared in &links.integrity {
+            if let Some(value) = self.renewed_integrity(declared)? {
+                edits.extend(links.policy.renewed_integrity(&declared.value, &value));
+                edits.push(Edit::replace(declared.range.clone(), value));
+            }
         }
-        let bytes = if edits.is_empty() { None } else { Some(splice(&self.read(file)?, edits)) };
+        let bytes = if edits.is_empty() { None } else { Some(self.spliced(file, edits)?) };
         match self.files_of_maps.get(&file) {
             Some(of) if bytes.is_none() => self.moved_map(file, *of),
             _ => Ok(bytes),
         }
+    }
+
+    fn spliced(&self, file: usize, mut edits: Vec<Edit>) -> Result<Vec<u8>> {
+        let bytes = self.read(file)?;
+        let renewed = self.links[file].policy.renewed_texts(&bytes, &edits);
+        edits.extend(renewed);
+        Ok(splice(&bytes, edits))
     }
 
     /// Returns the source map with the columns of its file as it is published, or `None` if it
@@ -213,20 +222,14 @@ impl<'a> Renderer<'a> {
     }
 
     /// Returns the integrity of the final bytes, if they differ from those of the file.
-    fn integrity_edit(&mut self, integrity: &IntegrityOf) -> Result<Option<Edit>> {
-        let target = integrity.target;
+    fn renewed_integrity(&mut self, declared: &IntegrityOf) -> Result<Option<String>> {
+        let target = declared.target;
         let Some(rendered) = &self.rendered[target] else { return Ok(None) };
         if rendered.sha256 == self.links[target].sha256 {
             return Ok(None);
         }
         let mut values: Vec<String> = Vec::new();
-        for word in integrity.value.split_ascii_whitespace() {
-            let algorithm = ["sha256", "sha384", "sha512"].into_iter().find(|algorithm| {
-                let start = word.get(..algorithm.len());
-                start.is_some_and(|start| start.eq_ignore_ascii_case(algorithm))
-                    && word[algorithm.len()..].starts_with('-')
-            });
-            let Some(algorithm) = algorithm else { continue };
+        for (algorithm, _) in integrity::parse(&declared.value) {
             let value = self.integrity(target, algorithm)?;
             if !values.contains(&value) {
                 values.push(value);
@@ -236,34 +239,21 @@ impl<'a> Renderer<'a> {
         if values.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Edit::replace(integrity.range.clone(), values.join(" "))))
+        Ok(Some(values.join(" ")))
     }
 
-    fn integrity(&mut self, file: usize, algorithm: &'static str) -> Result<String> {
+    fn integrity(&mut self, file: usize, algorithm: Algorithm) -> Result<String> {
         if let Some(known) = self.integrity.get(&(file, algorithm)) {
             return Ok(known.clone());
         }
-        let digest = match algorithm {
-            "sha256" => self.digest::<Sha256>(file)?,
-            "sha384" => self.digest::<Sha384>(file)?,
-            _ => self.digest::<Sha512>(file)?,
+        let Some(rendered) = &self.rendered[file] else { return Ok(String::new()) };
+        let value = match (&rendered.content, rendered.content.path()) {
+            (_, Some(location)) => algorithm.of_file(&self.sources[file].path, location)?,
+            (Content::Rewritten(bytes), None) => algorithm.of_bytes(bytes),
+            (_, None) => return Ok(String::new()),
         };
-        let value = format!("{algorithm}-{}", STANDARD.encode(digest));
         self.integrity.insert((file, algorithm), value.clone());
         Ok(value)
-    }
-
-    fn digest<D: Digest>(&self, file: usize) -> Result<Vec<u8>> {
-        let Some(rendered) = &self.rendered[file] else { return Ok(Vec::new()) };
-        match (&rendered.content, rendered.content.path()) {
-            (Content::Rewritten(bytes), _) => Ok(D::digest(bytes).to_vec()),
-            (_, Some(location)) => {
-                let path = self.sources[file].path.clone();
-                let source = Source { path, location: location.to_owned() };
-                Ok(read::hash_as::<D>(&source)?.0)
-            }
-            (_, None) => Ok(Vec::new()),
-        }
     }
 }
 

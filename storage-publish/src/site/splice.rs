@@ -40,9 +40,25 @@ pub(crate) fn splice(bytes: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
     result
 }
 
+/// Returns a part of the bytes with the edits within it.
+pub(crate) fn splice_part(bytes: &[u8], part: Range<usize>, edits: &[Edit]) -> Vec<u8> {
+    let is_within = |edit: &&Edit| part.start <= edit.start && edit.end <= part.end;
+    let moved = edits.iter().filter(is_within).map(|edit| {
+        let range = edit.start - part.start..edit.end - part.start;
+        Edit::replace(range, edit.text.clone())
+    });
+    splice(bytes.get(part.clone()).unwrap_or_default(), moved.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_has_the_edits_within_it() {
+        let edits = [Edit::insert(1, "-".into()), Edit::insert(3, "+".into())];
+        assert_eq!(splice_part(b"abcdef", 2..5, &edits), b"c+de");
+    }
 
     #[test]
     fn edits_replace_and_insert() {

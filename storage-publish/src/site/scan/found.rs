@@ -1,6 +1,7 @@
 //! What tokenizers find in a file: references and mentions of other files.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use percent_encoding::percent_decode_str;
 
@@ -41,6 +42,10 @@ pub(crate) struct Integrity {
 pub(crate) struct Scan<'a> {
     pub(crate) references: Vec<Reference>,
     pub(crate) integrity: Vec<Integrity>,
+    /// The values of `<meta http-equiv="Content-Security-Policy">`.
+    pub(crate) policies: Vec<Decoded>,
+    /// Where the texts of scripts and style sheets are in a page.
+    pub(crate) texts: Vec<Range<usize>>,
     /// The value of `<base href>`.
     pub(crate) base: Option<String>,
     /// Places that a tokenizer could not read, and why.
@@ -56,6 +61,8 @@ impl<'a> Scan<'a> {
         Self {
             references: Vec::new(),
             integrity: Vec::new(),
+            policies: Vec::new(),
+            texts: Vec::new(),
             base: None,
             problems: Vec::new(),
             names,

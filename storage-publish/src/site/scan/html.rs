@@ -12,6 +12,9 @@ use super::elements::{Place, read_attribute};
 use super::found::{Integrity, Scan};
 use super::{css, javascript, json, manifest, words};
 
+/// The header that a `<meta>` of this name stands for.
+const POLICY: &str = "content-security-policy";
+
 /// Finds the references of an HTML page.
 pub(crate) fn scan(bytes: &[u8], scan: &mut Scan<'_>) {
     let mut page = Page { bytes, foreign: Vec::new(), embedded: None, scan };
@@ -155,6 +158,7 @@ impl Page<'_, '_, '_> {
         if let Some((_, start, read)) = self.embedded.take()
             && let Some(text) = self.bytes.get(start..end)
         {
+            self.scan.texts.push(start..end);
             self.scan.read_part(text, start, read);
         }
     }
@@ -177,6 +181,9 @@ impl Page<'_, '_, '_> {
             read_attribute(place, value, self.scan);
         }
         self.integrity(tag);
+        if tag.name == "meta" && tag.text("http-equiv").eq_ignore_ascii_case(POLICY) {
+            self.scan.policies.extend(tag.attribute("content").cloned());
+        }
     }
 
     fn integrity(&mut self, tag: &Tag) {

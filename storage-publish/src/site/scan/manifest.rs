@@ -8,29 +8,14 @@ use super::json::{Document, scan_mentions};
 /// Finds the references of a web application manifest.
 ///
 /// Icons and screenshots are files. `start_url` and the like are pages. A document without any of
-/// them is the manifest of something else: its strings are mentions.
+/// them is the manifest of something else: its strings are mentions. The members are those of the
+/// W3C's Web Application Manifest and of its registry of extensions.
 pub(crate) fn scan(bytes: &[u8], scan: &mut Scan<'_>) {
     let (document, root) = match Document::parse(bytes) {
         Ok(parsed) => parsed,
         Err(problem) => return scan.problems.push(problem),
     };
-    let mut manifest = Manifest { document, scan };
-    manifest.images(root);
-    for member in ["shortcuts", "file_handlers", "widgets"] {
-        for item in manifest.items(root, member) {
-            manifest.images(item);
-            manifest.pages(item);
-        }
-    }
-    manifest.pages(root);
-    for member in ["share_target", "serviceworker"] {
-        if let Some(value) = document.get(root, member) {
-            manifest.pages(value);
-            // The file of a service worker keeps its name.
-            let source = document.get(value, "src").and_then(|value| document.string(value));
-            source.iter().for_each(|source| manifest.scan.mention(source));
-        }
-    }
+    Manifest { document, scan }.members(root);
     if scan.references.is_empty() {
         scan_mentions(bytes, scan);
     }
@@ -42,6 +27,29 @@ struct Manifest<'a, 'b, 'c> {
 }
 
 impl<'a> Manifest<'a, '_, '_> {
+    /// Reads the members of the manifest, of its parts, and of its translations.
+    fn members(&mut self, value: &'a RawValue) {
+        self.images(value);
+        self.pages(value);
+        for member in ["shortcuts", "file_handlers", "protocol_handlers", "widgets"] {
+            self.items(value, member).into_iter().for_each(|item| self.members(item));
+        }
+        for member in ["share_target", "tab_strip", "home_tab"] {
+            self.document.get(value, member).into_iter().for_each(|part| self.members(part));
+        }
+        if let Some(translations) = self.document.get(value, "translations") {
+            let translations = self.document.entries(translations);
+            translations.into_iter().for_each(|(_, translation)| self.members(translation));
+        }
+        if let Some(worker) = self.document.get(value, "serviceworker") {
+            self.pages(worker);
+            // The file of a service worker keeps its name.
+            let source = self.document.get(worker, "src");
+            let source = source.and_then(|value| self.document.string(value));
+            source.iter().for_each(|source| self.scan.mention(source));
+        }
+    }
+
     fn items(&self, value: &'a RawValue, member: &str) -> Vec<&'a RawValue> {
         let array = self.document.get(value, member);
         array.map(|array| self.document.items(array)).unwrap_or_default()
@@ -57,8 +65,9 @@ impl<'a> Manifest<'a, '_, '_> {
         }
     }
 
+    /// Pages, and the template and the data of a widget, which may be computed by a server.
     fn pages(&mut self, value: &'a RawValue) {
-        for member in ["start_url", "url", "action"] {
+        for member in ["start_url", "url", "action", "ms_ac_template", "data"] {
             let page = self.document.get(value, member);
             let url = page.and_then(|value| self.document.string(value));
             self.scan.add(url, Role::Link);
@@ -117,9 +126,24 @@ mod tests {
             \"screenshots\": [{\"src\": \"b.png\"}], \"shortcuts\": [{\"url\": \"/new\",\
             \"icons\": [{\"src\": \"\\u0063.png\"}]}], \"share_target\": {\"action\": \"s\"}}";
         let found = found_in(Language::WebManifest, text.as_bytes());
-        let expected = ["Asset icons/a.png", "Asset b.png", "Asset c.png"];
-        let pages = ["Link /new", "Link /?x", "Link s"];
-        assert_eq!(found, expected.into_iter().chain(pages).collect::<Vec<_>>());
+        let expected =
+            ["Asset icons/a.png", "Asset b.png", "Link /?x", "Asset c.png", "Link /new", "Link s"];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_manifest_refers_to_files_of_widgets_tabs_and_translations() {
+        let text = br#"{"widgets": [{"ms_ac_template": "w.json", "data": "/d", "icons": [
+            {"src": "w.png"}]}], "tab_strip": {"home_tab": {"icons": [{"src": "t.png"}]}},
+            "protocol_handlers": [{"url": "/open?u=%s"}],
+            "translations": {"de": {"shortcuts": [{"icons": [{"src": "de.png"}]}]}}}"#;
+        let found = found_in(Language::WebManifest, text);
+        let links = ["Link w.json", "Link /d", "Link /open?u=%s"];
+        let images = ["Asset w.png", "Asset t.png", "Asset de.png"];
+        for expected in links.iter().chain(&images) {
+            assert!(found.iter().any(|found| found == expected), "{expected}: {found:?}");
+        }
+        assert_eq!(found.len(), links.len() + images.len());
     }
 
     #[test]
