@@ -187,7 +187,7 @@ impl Pass {
                 self.unknown(side, &name, &error);
                 Ok(())
             }
-            Step::Missing(name) => {
+            Step::Missing(name) if self.shared.admits(&name) => {
                 let error = Error::new(ErrorKind::NotFound, "neither side has this key");
                 self.emit(&name, Outcome::Unknown, None, Some(&error));
                 self.note(Counts { vanished: 1, ..Counts::default() }.into());
