@@ -183,6 +183,17 @@ fn a_secret_in_an_argument_of_a_job_is_refused_and_not_shown() {
 }
 
 #[test]
+fn a_plan_has_1_to_10000_shards() {
+    let sandbox = filled(1);
+    for shards in ["0", "10001"] {
+        let plan = ["transfer", "plan", "--job", "./state", "--shards", shards];
+        let err = sandbox.run(&[&plan[..], &["media:", "backup:"]].concat()).failed(2);
+        assert!(err.contains("choose 1 to 10000"), "{err}");
+    }
+    assert!(!sandbox.exists("state"));
+}
+
+#[test]
 fn the_state_of_a_job_in_memory_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "1");

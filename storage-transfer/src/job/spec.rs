@@ -47,10 +47,13 @@ pub struct JobSpec {
     /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease: Option<u64>,
+    /// A job is none, and its document does not say so.
+    #[serde(skip)]
+    pub(crate) dry_run: bool,
 }
 
 impl JobSpec {
-    /// Creates a specification. A dry run is no job: [`SyncOptions::dry_run`] is not stored.
+    /// Creates a specification. A dry run is no job: a plan with [`SyncOptions::dry_run`] fails.
     #[must_use]
     pub fn new(source: &str, target: &str, options: &SyncOptions) -> Self {
         Self {
@@ -66,6 +69,7 @@ impl JobSpec {
             drop_lost_metadata: options.lost_metadata == LostMetadata::DropAndReport,
             allow_empty_source: options.allow_empty_source,
             lease: None,
+            dry_run: options.dry_run,
         }
     }
 
