@@ -573,6 +573,28 @@ fn a_report_contains_each_key_and_the_failed_ones_can_be_fed_back() {
 }
 
 #[test]
+fn the_report_of_a_dry_run_is_that_of_the_run_also_with_a_summary_in_json() {
+    let sandbox = sandbox(&["a", "b", "c"]);
+    for (key, text) in [("b", "other"), ("c", "c"), ("d", "extra")] {
+        sandbox.put(&format!("backup:{key}"), text);
+    }
+    let reported = |options: &[&str]| {
+        let common = ["--delete", "--json", "--report", "report"];
+        let run = sync(&sandbox, &[&common, options].concat());
+        ended(&run, 0);
+        assert_eq!(out(&run).lines().count(), 1, "{}", out(&run));
+        let mut lines: Vec<_> = sandbox.read("report").lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let predicted = reported(&["--dry-run"]);
+    assert_eq!(backup(&sandbox), "b\nc\nd\n");
+    assert_eq!(predicted.len(), 4, "{predicted:?}");
+    assert_eq!(reported(&[]), predicted);
+    assert_eq!(backup(&sandbox), "a\nb\nc\n");
+}
+
+#[test]
 fn a_list_of_keys_is_not_overwritten_by_the_failed_ones() {
     let sandbox = sandbox(&["a"]);
     sandbox.write("list", "a\n");

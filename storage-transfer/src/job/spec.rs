@@ -107,8 +107,9 @@ impl JobSpec {
         let mut options = SyncOptions::new();
         options.comparison = self.comparison;
         options.existing = self.existing;
-        options.filter =
-            Filter::builder().rules_from(&self.filter.join("\n"), "the job").build()?;
+        // After an empty line, no rule is taken for one with a byte order mark before it.
+        let rules = format!("\n{}", self.filter.join("\n"));
+        options.filter = Filter::builder().rules_from(&rules, "the job").build()?;
         options.delete = self.delete.then_some(DeleteExtras { max: self.max_delete });
         options.backup.clone_from(&self.backup);
         let rules = self.headers.iter();
@@ -171,6 +172,7 @@ mod tests {
         options.headers = vec![HeaderRule::new("*.css", "Cache-Control", "no-cache").unwrap()];
         options.backup = Some("old".to_owned());
         options.comparison = Comparison::Checksum;
+        options.filter = Filter::builder().exclude("\u{feff}a").include("#b ").build().unwrap();
         JobSpec::new("media:", "backup:", &options)
     }
 
