@@ -184,6 +184,21 @@ class Bench:
             fail(f"the job is not done: {status['state']}, {status['counts']}")
         self.check_target(keys)
 
+        self.check_state()
+
+    def check_state(self):
+        """Fails if the documents of the job contain an address of a storage."""
+        storages = {name: url for name, url in self.environment.items()
+                    if name.startswith("STORAGE_")}
+        documents = [path for path in (self.directory / "state/job").rglob("*") if path.is_file()]
+        if not documents:
+            fail("the job has no documents")
+        for path in documents:
+            text = path.read_text()
+            for name, url in storages.items():
+                if url in text or str(self.directory) in text:
+                    fail(f"{path} contains {name}, or a directory of a storage")
+
     def check_target(self, objects):
         """Fails unless the destination has the bytes of the source, and nothing else."""
         ended = self.run("check", "source:", "target:", "--download", "--json")

@@ -103,6 +103,20 @@ pub(crate) fn find_special_files(root: PathBuf) -> mpsc::Receiver<SpecialFile> {
     receiver
 }
 
+/// Returns the special file that a name below a directory leads to: itself, or what is in the place
+/// of a directory above it. The result has this name.
+pub(crate) fn special_file_at(root: &Path, name: &str) -> Option<SpecialFile> {
+    let mut path = root.to_owned();
+    for part in name.split('/') {
+        path.push(part);
+        let file_type = path.symlink_metadata().ok()?.file_type();
+        if !file_type.is_file() && !file_type.is_dir() {
+            return Some(SpecialFile { name: name.to_owned(), kind: kind(&path, file_type) });
+        }
+    }
+    None
+}
+
 fn is_reserved(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().eq_ignore_ascii_case(RESERVED)
 }
@@ -120,11 +134,14 @@ fn special(root: &Path, entry: &DirEntry) -> Option<SpecialFile> {
             kind: SpecialKind::InvalidName,
         });
     };
-    let kind = match file_type.is_symlink() {
-        true => SpecialKind::Symlink(resolve(entry.path())),
+    Some(SpecialFile { name: names.join("/"), kind: kind(entry.path(), file_type) })
+}
+
+fn kind(path: &Path, file_type: FileType) -> SpecialKind {
+    match file_type.is_symlink() {
+        true => SpecialKind::Symlink(resolve(path)),
         false => SpecialKind::Other(describe(file_type)),
-    };
-    Some(SpecialFile { name: names.join("/"), kind })
+    }
 }
 
 fn resolve(link: &Path) -> io::Result<LinkTarget> {

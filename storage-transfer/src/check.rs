@@ -252,7 +252,7 @@ impl Check {
                         counts.count(Verdict::Unknown);
                         shared.emit(&name, Verdict::Unknown, Some(&error));
                     }
-                    Some(Step::Missing(name)) => {
+                    Some(Step::Missing(name)) if filter.admits(&name) => {
                         let error = Error::new(ErrorKind::NotFound, "neither side has this key");
                         counts.count(Verdict::Unknown);
                         shared.emit(&name, Verdict::Unknown, Some(&error));

@@ -12,7 +12,7 @@ use crate::syncing::filters::FilterArgs;
 use crate::syncing::keys::KeyArgs;
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
 use crate::syncing::sides::{OrderArgs, Sides};
-use crate::syncing::specials::Specials;
+use crate::syncing::specials::{self, Specials};
 use crate::syncing::summary::CheckResult;
 
 /// Compare two directories, and change nothing
@@ -74,8 +74,17 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let sides = Sides::resolve(&mut resolver, locations, Purpose::Existing)?;
     let sides = sides.with_unsorted(&args.order.unsorted);
     let filter = args.filters.build()?;
-    let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
+    let read_files: Vec<_> = args.keys.file().into_iter().chain(args.filters.files()).collect();
+    let recorder = Recorder::new(&sides, &args.records, &read_files, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
+    let (shared, skips) = (Arc::clone(&recorder), args.skip_links);
+    let keys = keys.map(|keys| {
+        specials::out_of_list(keys, &sides, &filter, move |special| {
+            if !skips {
+                shared.special('?', special, "compared");
+            }
+        })
+    });
     if let Some(directory) = sides.local_source()
         && !args.skip_links
         && !args.keys.is_set()

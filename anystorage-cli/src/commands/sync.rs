@@ -1,5 +1,6 @@
 //! `sync`: makes a directory have what another one has.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anystorage::transfer::{
@@ -12,11 +13,11 @@ use crate::location::Location;
 use crate::resolver::{Purpose, Resolver, Setup};
 use crate::syncing::inventory::SourceInventory;
 use crate::syncing::job::{self, JobArgs};
-use crate::syncing::keys::KeyArgs;
+use crate::syncing::keys::{KeyArgs, SortedKeys};
 use crate::syncing::options::{CompareBy, LimitArgs, OptionArgs};
 use crate::syncing::recorder::{Item, RecordArgs, Recorder};
 use crate::syncing::sides::{OrderArgs, Sides};
-use crate::syncing::specials::Specials;
+use crate::syncing::specials::{self, Specials};
 use crate::syncing::summary::SyncResult;
 
 /// Copy what a directory lacks or has differently, and with --delete remove what is extra
@@ -102,8 +103,9 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         Some(manifest) => Some(SourceInventory::open(&mut resolver, manifest, &sides).await?),
         None => None,
     };
-    let recorder = Recorder::new(&sides, &args.records, &args.keys, stop)?;
+    let recorder = Recorder::new(&sides, &args.records, &args.read_files(), stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
+    let keys = keys.map(|keys| args.keys_without_specials(keys, &sides, &filter, &recorder));
     let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;
     let mut sync = args.engine(&sides, filter, deletes);
     if let Some(keys) = keys {
@@ -146,15 +148,16 @@ async fn run_job(
     (at, filter): (&Location, Filter),
     stop: &Stop,
 ) -> Result<ExitStatus, Failure> {
-    job::refuse_specials(sides, &filter, args.what.delete).await?;
+    job::refuse_specials(sides, &filter, args.what.delete.then_some(job::WOULD_DELETE)).await?;
     let reported = filter.clone();
     let at = job::directory(resolver, at)?;
     let options = args.what.options(filter, args.what.delete);
-    let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let source = job::name(&args.source, &sides.source)?;
+    let spec = JobSpec::new(&source, &job::name(&args.target, &sides.target)?, &options);
     let spec = args.job.lease.apply(spec);
     let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
     job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
-    let recorder = Recorder::new(sides, &args.records, &args.keys, stop)?;
+    let recorder = Recorder::new(sides, &args.records, &args.read_files(), stop)?;
     // With deletions, a source that has any was refused above.
     let reports = !args.skip_links && !args.what.delete;
     if let Some(directory) = sides.local_source().filter(|_| reports) {
@@ -183,6 +186,28 @@ pub(crate) fn engine_failure(sides: &Sides, error: &Error) -> Failure {
 }
 
 impl Args {
+    /// Returns the files that the options read.
+    fn read_files(&self) -> Vec<&Path> {
+        self.keys.file().into_iter().chain(self.what.filters.files()).collect()
+    }
+
+    /// Takes the symlinks and special files of a local source out of a list of keys, and reports
+    /// them. What the destination has under their names is neither an extra nor deleted.
+    fn keys_without_specials(
+        &self,
+        keys: SortedKeys,
+        sides: &Sides,
+        filter: &Filter,
+        recorder: &Arc<Recorder>,
+    ) -> SortedKeys {
+        let (recorder, skips) = (Arc::clone(recorder), self.skip_links);
+        specials::out_of_list(keys, sides, filter, move |special| {
+            if !skips {
+                recorder.special('!', special, "copied");
+            }
+        })
+    }
+
     /// Reports the symlinks and special files of a local source. Returns a filter that leaves out
     /// their names, so that what the destination has there is not deleted, and whether anything may
     /// be deleted.
@@ -192,8 +217,9 @@ impl Args {
         filter: Filter,
         recorder: &Arc<Recorder>,
     ) -> Result<(Filter, bool), Failure> {
-        let reports = !self.skip_links && !self.keys.is_set() && self.inventory.is_none();
-        let Some(directory) = sides.local_source().filter(|_| reports || self.what.delete) else {
+        let reports = !self.skip_links && self.inventory.is_none();
+        let is_searched = !self.keys.is_set() && (reports || self.what.delete);
+        let Some(directory) = sides.local_source().filter(|_| is_searched) else {
             return Ok((filter, self.what.delete));
         };
         let specials = Specials::find(directory, &filter, |special| {

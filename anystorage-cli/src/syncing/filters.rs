@@ -1,7 +1,7 @@
 //! The options `--include`, `--exclude` and `--filter-from`: one list of rules, in the order of the
 //! command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anystorage::Error;
 use anystorage::transfer::{Filter, FilterBuilder};
@@ -23,6 +23,14 @@ enum FilterRule {
 }
 
 impl FilterArgs {
+    /// Returns the files of rules.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.rules.iter().filter_map(|rule| match rule {
+            FilterRule::From(path) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
     /// Reads the files, and returns a builder with all rules.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use anystorage::transfer::{
     server_side,
 };
 use anystorage::{Error, ErrorKind};
+use url::Url;
 
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
@@ -37,7 +38,7 @@ pub(crate) struct JobLocation {
 pub(crate) struct JobArgs {
     /// How long a part of the job belongs to a worker that no longer stores its state; kept in the
     /// job, which never shortens it [default: 60s]
-    #[arg(long, value_name = "TIME", value_parser = lease)]
+    #[arg(long, value_name = "TIME", requires = "job", value_parser = lease)]
     lease: Option<Duration>,
 }
 
@@ -135,23 +136,58 @@ fn refuse_inside(place: &Place, sides: &Sides) -> Result<(), Failure> {
 }
 
 /// Returns the name by which any worker finds a directory. A local path is absolute.
-pub(crate) fn name(place: &Place) -> String {
+///
+/// # Errors
+/// A usage error for a URL with options. They may be private, so the state contains none, and
+/// workers would find another storage.
+pub(crate) fn name(location: &Location, place: &Place) -> Result<String, Failure> {
+    if has_options(location, place) {
+        return Err(Failure::usage(format!(
+            "{place}: a job stores no options of a URL, so its workers would find another \
+             storage: name the storage in the configuration"
+        )));
+    }
     if place.local {
         let path = Path::new(&place.storage.info().location).join(&place.text);
         let absolute = std::path::absolute(&path).unwrap_or(path);
-        return absolute.display().to_string();
+        return Ok(absolute.display().to_string());
     }
-    place.to_string()
+    Ok(match (location, Url::parse(&place.label)) {
+        (Location::Url(_), Ok(mut url)) => {
+            // This encodes `?` and `#`, but takes `%` for the beginning of an encoded byte.
+            url.set_path(&format!("/{}", place.text.replace('%', "%25")));
+            url.into()
+        }
+        _ => place.to_string(),
+    })
 }
 
-/// Fails if a local source has symlinks or special files and extras are deleted: they are no
-/// objects, so what the destination has under their names would be deleted.
+/// Whether a location is a URL with a query.
+fn has_options(location: &Location, place: &Place) -> bool {
+    match location {
+        Location::Url(text) => text.contains('?'),
+        // The key in a storage of the configuration is the text itself. Otherwise it is a URL, such
+        // as `memory:?prefix=a`.
+        Location::Named { key, .. } => {
+            key.trim_end_matches('/') != place.text.trim_end_matches('/')
+        }
+        _ => false,
+    }
+}
+
+/// Why a job with deletions refuses symlinks and special files: they are no objects.
+pub(crate) const WOULD_DELETE: &str = "--exclude it, or a job with --delete would delete what the \
+                                       destination has under its name";
+/// Why a plan refuses them: no worker would report what it leaves out.
+pub(crate) const WOULD_LEAVE_OUT: &str = "no worker would copy it: --exclude it, or --skip-links";
+
+/// Fails for this reason if a local source has symlinks or special files.
 pub(crate) async fn refuse_specials(
     sides: &Sides,
     filter: &Filter,
-    deletes: bool,
+    reason: Option<&str>,
 ) -> Result<(), Failure> {
-    let Some(directory) = sides.local_source().filter(|_| deletes) else { return Ok(()) };
+    let (Some(directory), Some(reason)) = (sides.local_source(), reason) else { return Ok(()) };
     let mut first = None;
     Specials::find(directory, filter, |special| {
         first.get_or_insert_with(|| special.name.clone());
@@ -160,8 +196,7 @@ pub(crate) async fn refuse_specials(
     match first {
         None => Ok(()),
         Some(name) => Err(Failure::usage(format!(
-            "{}{name}: a symlink or special file: --exclude it, or a job with --delete would \
-             delete what the destination has under its name",
+            "{}{name}: a symlink or special file: {reason}",
             sides.source
         ))),
     }
@@ -206,4 +241,47 @@ pub(crate) fn report(
         own_failures,
     };
     result.report(finished, json)
+}
+
+#[cfg(test)]
+mod tests {
+    use anystorage::Memory;
+    use percent_encoding::percent_decode_str;
+
+    use super::*;
+
+    fn place(label: &str, text: &str) -> Place {
+        let (label, text) = (label.to_owned(), text.to_owned());
+        Place { storage: Memory::storage(), label, text, local: false }
+    }
+
+    fn url(text: &str) -> Location {
+        Location::Url(text.to_owned())
+    }
+
+    #[test]
+    fn the_name_of_a_url_is_read_as_the_same_directory() {
+        for text in ["", "a/", "a b/", "50%/", "a%2Fb/", "why?/", "c#/", "\u{e9}/e\u{301}/", "a+b/"]
+        {
+            let name = name(&url("s3://bucket/"), &place("s3://bucket/", text)).unwrap();
+            let read = Url::parse(&name).unwrap();
+            assert_eq!((read.query(), read.fragment()), (None, None), "{name}");
+            let path = read.path().strip_prefix('/').unwrap();
+            assert_eq!(percent_decode_str(path).decode_utf8().unwrap(), text);
+        }
+        let named = Location::Named { name: "media".to_owned(), key: "50%?".to_owned() };
+        assert_eq!(name(&named, &place("media:", "50%?/")).unwrap(), "media:50%?/");
+    }
+
+    #[test]
+    fn a_url_with_options_has_no_name() {
+        let named = Location::Named { name: "memory".to_owned(), key: "?prefix=a".to_owned() };
+        for (location, place) in [
+            (url("s3://bucket/a?endpoint=https://s3.example.com"), place("s3://bucket/", "a/")),
+            (url("file:///a?durable=false"), place("file:///a/", "")),
+            (named, place("memory:", "")),
+        ] {
+            assert!(name(&location, &place).is_err(), "{location}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) struct OptionArgs {
     #[arg(long, value_name = "PREFIX", value_parser = backup)]
     pub(crate) backup: Option<String>,
     /// Delete although the source has no objects
-    #[arg(long)]
+    #[arg(long, requires = "delete")]
     pub(crate) allow_empty_source: bool,
     /// How objects are compared: listing, size, mtime, etag or checksum
     #[arg(
@@ -87,8 +87,8 @@ impl OptionArgs {
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(multiple = false)]
 pub(crate) struct ExistingArgs {
-    /// Copy what is missing, and leave what exists as it is
-    #[arg(long)]
+    /// Copy what is missing, and leave what exists as it is, without a comparison
+    #[arg(long, conflicts_with = "compare")]
     ignore_existing: bool,
     /// Leave objects of the destination that are newer than those of the source
     #[arg(long)]

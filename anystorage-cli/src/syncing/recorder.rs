@@ -14,7 +14,6 @@ use crate::exit::Failure;
 use crate::links::SpecialFile;
 use crate::metadata::is_refused_field;
 use crate::progress::Progress;
-use crate::syncing::keys::KeyArgs;
 use crate::syncing::line_file::{Line, LineFile, is_same_file};
 use crate::syncing::sides::Sides;
 use crate::syncing::specials;
@@ -53,15 +52,16 @@ impl RecordArgs {
     ///
     /// # Errors
     /// A usage error if a file cannot be created, or if another option names the same file.
-    fn create(&self, keys: &KeyArgs) -> Result<[Option<LineFile>; 2], Failure> {
+    fn create(&self, read_files: &[&Path]) -> Result<[Option<LineFile>; 2], Failure> {
         let (report, failed) = (self.report.as_deref(), self.failed.as_deref());
-        let pairs = [(report, failed), (report, keys.file()), (failed, keys.file())];
-        for (a, b) in pairs.into_iter().filter_map(|(a, b)| a.zip(b)) {
-            if is_same_file(a, b) {
+        let written: Vec<_> = report.into_iter().chain(failed).collect();
+        for (number, file) in written.iter().enumerate() {
+            let mut others = written[number + 1..].iter().chain(read_files);
+            if others.any(|other| is_same_file(file, other)) {
                 return Err(Failure::usage(format!(
-                    "{}: two of the options --report, --failed and --keys-from name this file; \
-                     name another one",
-                    a.display()
+                    "{}: two of the options --report, --failed, --keys-from and --filter-from \
+                     name this file; name another one",
+                    file.display()
                 )));
             }
         }
@@ -99,14 +99,15 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Creates the files of the options. `stop` ends the run if nothing reads standard output.
+    /// Creates the files of the options, which must be none of those that other options read.
+    /// `stop` ends the run if nothing reads standard output.
     pub(crate) fn new(
         sides: &Sides,
         args: &RecordArgs,
-        keys: &KeyArgs,
+        read_files: &[&Path],
         stop: &Stop,
     ) -> Result<Arc<Self>, Failure> {
-        let [report, failed] = args.create(keys)?;
+        let [report, failed] = args.create(read_files)?;
         Ok(Arc::new(Self {
             sides: sides.clone(),
             report,

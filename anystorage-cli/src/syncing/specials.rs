@@ -2,11 +2,15 @@
 //! nothing that the destination has under their names is deleted.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anystorage::transfer::{Filter, FilterBuilder};
 use anystorage::{Error, ErrorKind, Key};
+use futures_util::StreamExt;
 
-use crate::links::{SpecialFile, SpecialKind, find_special_files};
+use crate::links::{SpecialFile, SpecialKind, find_special_files, special_file_at};
+use crate::syncing::keys::SortedKeys;
+use crate::syncing::sides::Sides;
 
 /// How many names are kept from deletion. With more of them nothing is deleted.
 const MAX_KEPT: usize = 1000;
@@ -49,6 +53,34 @@ impl Specials {
             .iter()
             .fold(filter, |filter, name| filter.exclude(format!("/{}", literal_pattern(name))))
     }
+}
+
+/// Takes the special files of a local source, and names below them, out of a list of keys. Calls a
+/// function with each of them that the filter admits.
+pub(crate) fn out_of_list(
+    keys: SortedKeys,
+    sides: &Sides,
+    filter: &Filter,
+    report: impl FnMut(&SpecialFile) + Send + 'static,
+) -> SortedKeys {
+    let Some(root) = sides.local_source() else { return keys };
+    let (filter, report) = (filter.clone(), Arc::new(Mutex::new(report)));
+    let kept = keys.filter_map(move |item| {
+        let (root, filter, report) = (root.clone(), filter.clone(), Arc::clone(&report));
+        async move {
+            let name = match &item {
+                Ok(key) if filter.admits(key.as_str()) => key.to_string(),
+                _ => return Some(item),
+            };
+            let look = tokio::task::spawn_blocking(move || special_file_at(&root, &name));
+            // Without a result the engine looks up the key.
+            let Ok(Some(special)) = look.await else { return Some(item) };
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            report(&special);
+            None
+        }
+    });
+    kept.boxed()
 }
 
 /// Returns the pattern that matches exactly this text.

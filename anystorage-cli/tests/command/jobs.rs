@@ -136,6 +136,64 @@ fn a_symlink_of_the_source_is_a_failure_and_a_job_with_deletions_is_refused() {
 }
 
 #[test]
+fn a_symlink_of_the_source_is_refused_by_a_plan_unless_it_is_left_out() {
+    let sandbox = filled(3);
+    std::os::unix::fs::symlink("nowhere", sandbox.path("media/link")).unwrap();
+    let plan = |options: &[&str]| {
+        let plan = ["transfer", "plan", "--job", "./state"];
+        sandbox.run(&[&plan[..], options, &["media:", "backup:"]].concat())
+    };
+    for (options, advice) in
+        [(&[][..], "--skip-links"), (&["--delete", "--skip-links"], "--exclude")]
+    {
+        let err = plan(options).failed(2);
+        assert!(err.contains("media:link: a symlink") && err.contains(advice), "{err}");
+    }
+    plan(&["--skip-links"]).done();
+    sandbox.run(&["transfer", "work", "-q", "--job", "./state"]).done();
+}
+
+#[test]
+fn a_secret_in_an_argument_of_a_job_is_refused_and_not_shown() {
+    let sandbox = filled(1);
+    let secret = "CANARY-6f1e-0123456789abcdef0123";
+    let urls = [
+        format!("s3://ada:{secret}@bucket/x"),
+        format!("s3://bucket/x?secret_access_key={secret}"),
+        format!(
+            "file://{}?public_url=https://a/&signing_key={secret}",
+            sandbox.path("x").display()
+        ),
+    ];
+    for url in &urls {
+        for arguments in [
+            ["sync", "--job", url, "media:", "backup:"],
+            ["sync", "--job", "./state", "media:", url],
+            ["sync", "--job", "./state", url, "backup:"],
+        ] {
+            let err = sandbox.run(&arguments).failed(2);
+            assert!(!err.contains("CANARY"), "{err}");
+            let plan = [&["transfer", "plan"], &arguments[1..]].concat();
+            let err = sandbox.run(&plan).failed(2);
+            assert!(!err.contains("CANARY"), "{err}");
+        }
+        assert!(!sandbox.run(&["transfer", "work", "--job", url]).failed(2).contains("CANARY"));
+    }
+    assert!(!sandbox.exists("state") && !sandbox.exists("x"));
+}
+
+#[test]
+fn a_plan_has_1_to_10000_shards() {
+    let sandbox = filled(1);
+    for shards in ["0", "10001"] {
+        let plan = ["transfer", "plan", "--job", "./state", "--shards", shards];
+        let err = sandbox.run(&[&plan[..], &["media:", "backup:"]].concat()).failed(2);
+        assert!(err.contains("choose 1 to 10000"), "{err}");
+    }
+    assert!(!sandbox.exists("state"));
+}
+
+#[test]
 fn the_state_of_a_job_in_memory_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "1");

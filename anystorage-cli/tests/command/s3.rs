@@ -454,6 +454,40 @@ fn sync_and_check_handle_two_directories_of_a_bucket() {
 }
 
 #[test]
+fn a_job_contains_no_secret_and_no_address_and_refuses_a_url_with_options() {
+    let s3 = S3::new();
+    s3.sandbox.write("media/a", "a");
+    let plan = ["transfer", "plan", "--job", "./state"];
+    let error = s3.run(&[&plan[..], &["media:", &s3.url("x")]].concat()).failed(2);
+    assert!(error.contains("name the storage in the configuration"), "{error}");
+    let error = s3.run(&["sync", "--job", "./state", &s3.url("x"), "media:"]).failed(2);
+    assert!(error.contains("name the storage in the configuration"), "{error}");
+    assert!(!s3.sandbox.exists("state"));
+
+    s3.run(&[&plan[..], &["media:", "bucket:x"]].concat()).done();
+    // The worker's arguments name the job alone.
+    let work = ["transfer", "work", "-vv", "--job", "./state"];
+    let mut denied = s3.command(&work);
+    let failed = run(denied.env("THE_SECRET", "CANARY-6f1e-0123456789abcdef"));
+    assert_eq!(failed.code, Some(1), "{}", failed.err);
+    let done = s3.run(&[&work[..], &["--json"]].concat());
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let status = s3.run(&["transfer", "status", "--json", "--job", "./state"]).done();
+    let endpoint = Server::get().endpoint();
+    let mut texts = vec![failed.err, done.err, String::from_utf8(done.out).unwrap(), status];
+    for text in &texts {
+        assert!(!text.contains("CANARY") && !text.contains(SECRET_ACCESS_KEY), "{text}");
+    }
+    texts = s3.sandbox.files("state");
+    assert!(texts.len() >= 2, "{texts:?}");
+    for text in texts {
+        for hidden in ["CANARY", SECRET_ACCESS_KEY, ACCESS_KEY_ID, endpoint.as_str()] {
+            assert!(!text.contains(hidden), "{hidden}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_first_copy_by_an_inventory_sends_no_listing_of_the_source_and_honours_its_prefix() {
     let s3 = S3::new();
     let config = s3.sandbox.read("storages.toml");

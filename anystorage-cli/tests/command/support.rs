@@ -65,6 +65,25 @@ impl Sandbox {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// Reads all files below a local directory.
+    pub(crate) fn files(&self, directory: &str) -> Vec<String> {
+        let (mut texts, mut left) = (Vec::new(), vec![self.path(directory)]);
+        while let Some(path) = left.pop() {
+            match path.is_dir() {
+                true => {
+                    left.extend(
+                        std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()),
+                    );
+                }
+                false => {
+                    texts
+                        .push(String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned());
+                }
+            }
+        }
+        texts
+    }
+
     pub(crate) fn exists(&self, name: &str) -> bool {
         self.path(name).symlink_metadata().is_ok()
     }

@@ -374,6 +374,140 @@ fn options_that_exclude_each_other_or_need_another_are_usage_errors() {
 }
 
 #[test]
+fn an_option_that_another_one_would_disable_is_refused() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:b", "x");
+    sandbox.write("list", "a\n");
+    for (options, parts) in [
+        (&["--dry-run", "--job", "./state"][..], ["--dry-run", "--job"]),
+        (&["--keys-from", "list", "--job", "./state"], ["--keys-from", "--job"]),
+        (&["--unsorted", "source", "--job", "./state"], ["--unsorted", "--job"]),
+        (&["--inventory", "media:m", "--job", "./state"], ["--inventory", "--job"]),
+        (&["--inventory", "media:m", "--delete"], ["--inventory", "--delete"]),
+        (&["--inventory", "media:m", "--keys-from", "list"], ["--inventory", "--keys-from"]),
+        (&["--lease", "90s"], ["not provided", "--job"]),
+        (&["--max-delete", "1"], ["not provided", "--delete"]),
+        (&["--allow-empty-source"], ["not provided", "--delete"]),
+        (&["--ignore-existing", "--compare", "checksum"], ["--ignore-existing", "--compare"]),
+        (&["--ignore-existing", "--update"], ["--ignore-existing", "--update"]),
+        (&["--ignore-existing", "--immutable"], ["--ignore-existing", "--immutable"]),
+        (&["--update", "--immutable"], ["--update", "--immutable"]),
+        (&["--report", "x", "--failed", "x"], ["x: ", "--report"]),
+        (&["--keys-from", "list", "--report", "list"], ["list: ", "--keys-from"]),
+        (&["--filter-from", "list", "--failed", "./list"], ["list: ", "--filter-from"]),
+    ] {
+        let err = sync(&sandbox, options).failed(2);
+        assert!(parts.iter().all(|part| err.contains(part)), "{options:?}: {err}");
+    }
+    for options in [["--checksum", "--download"], ["--filter-from=list", "--report=list"]] {
+        sandbox.run(&[&["check"], &options[..], &["media:", "backup:"]].concat()).failed(2);
+    }
+    assert_eq!((sandbox.read("list"), backup(&sandbox)), ("a\n".to_owned(), "b\n".to_owned()));
+    assert!(!sandbox.exists("state") && !sandbox.exists("x"));
+}
+
+#[test]
+fn no_option_disables_a_dry_run_or_the_deletion_of_extras() {
+    let sandbox = sandbox(&["a", "new"]);
+    sandbox.write("list", "a\nextra\nnew\n");
+    sandbox.write("rules", "other\n");
+    for options in [
+        &[][..],
+        &["--ignore-existing"],
+        &["--update"],
+        &["--immutable"],
+        &["--compare=size"],
+        &["--compare=mtime"],
+        &["--compare=checksum"],
+        &["--set-header=*:Cache-Control=no-cache", "--metadata=drop"],
+        &["--backup=old"],
+        &["--max-delete=1", "--allow-empty-source"],
+        &["--filter-from=rules", "--exclude=other"],
+        &["--keys-from=list"],
+        &["--unsorted=source", "--unsorted=destination"],
+        &["--bandwidth=1MiB", "--requests=1000", "--concurrency=1"],
+        &["--report=report", "--failed=failed", "--json"],
+        &["--skip-links"],
+    ] {
+        std::fs::remove_dir_all(sandbox.path("backup")).unwrap_or_default();
+        for key in ["a", "extra"] {
+            sandbox.write(&format!("backup/{key}"), key);
+        }
+        ended(&sync(&sandbox, &[&["-n", "--delete"], options].concat()), 0);
+        let is_unchanged = sandbox.exists("backup/extra") && !sandbox.exists("backup/new");
+        assert!(is_unchanged, "{options:?}");
+        ended(&sync(&sandbox, &[&["--delete"], options].concat()), 0);
+        assert!(!sandbox.exists("backup/extra") && sandbox.exists("backup/new"), "{options:?}");
+        assert_eq!(sandbox.read("backup/a"), "a", "{options:?}");
+    }
+    sandbox.write("backup/extra", "x");
+    ended(&sync(&sandbox, &["--delete", "--job", "./state"]), 0);
+    assert!(!sandbox.exists("backup/extra"));
+}
+
+#[test]
+fn a_backup_needs_no_deletions() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.put("backup:a", "old a");
+    sandbox.put("backup:extra", "x");
+    ended(&sync(&sandbox, &["--backup", "old", "--immutable"]), 1);
+    assert_eq!(backup(&sandbox), "a\nextra\n");
+    ended(&sync(&sandbox, &["--backup", "old"]), 0);
+    assert_eq!(backup(&sandbox), "a\nextra\nold/a\n");
+    assert_eq!(sandbox.cat("backup:old/a"), "old a");
+}
+
+#[test]
+fn filters_limit_a_list_of_keys() {
+    let sandbox = sandbox(&["a", "b.tmp"]);
+    sandbox.write("list", "a\nb.tmp\ngone.tmp\n");
+    for command in [&["sync"][..], &["check", "--checksum"]] {
+        let options = ["-q", "--keys-from=list", "--exclude=*.tmp", "media:", "backup:"];
+        sandbox.run(&[command, &options].concat()).done();
+    }
+    assert_eq!(backup(&sandbox), "a\n");
+}
+
+#[test]
+fn a_symlink_in_a_list_of_keys_fails_and_what_the_destination_has_there_is_kept() {
+    let sandbox = sandbox(&["a"]);
+    symlink("elsewhere", sandbox.path("media/photos")).unwrap();
+    for key in ["photos/1", "photos/2"] {
+        sandbox.put(&format!("backup:{key}"), "x");
+    }
+    sandbox.write("list", "a\nphotos/1\nphotos\n");
+    for options in [&[][..], &["--delete"]] {
+        let options = [&["--keys-from=list", "--failed=failed"], options].concat();
+        let run = sync(&sandbox, &options);
+        assert!(ended(&run, 1).contains("2 failed"), "{}", run.err);
+        assert!(run.err.contains("media:photos/1: a symlink, not copied"), "{}", run.err);
+        assert_eq!(sandbox.read("failed").lines().count(), 2);
+    }
+    let checked = ["check", "-q", "--checksum", "--keys-from=list", "media:", "backup:"];
+    let run = sandbox.run(&checked);
+    assert!(ended(&run, 1).contains("media:photos: a symlink, not compared"), "{}", run.err);
+    ended(&sync(&sandbox, &["--keys-from=list", "--delete", "--skip-links"]), 0);
+    assert_eq!(backup(&sandbox), "a\nphotos/1\nphotos/2\n");
+}
+
+#[test]
+fn each_of_many_failures_is_counted_and_recorded() {
+    let sandbox = Sandbox::new();
+    for number in 0..100 {
+        sandbox.write(&format!("media/{number}"), "x");
+        if number % 2 == 0 {
+            // A directory where the object has to be.
+            sandbox.write(&format!("backup/{number}/x"), "x");
+        }
+    }
+    let run = sync(&sandbox, &["--failed", "failed"]);
+    let err = ended(&run, 1);
+    assert!(err.contains("50 copied (50 new, ") && err.contains(", 50 failed"), "{err}");
+    assert_eq!(err.lines().filter(|line| line.contains("media:")).count(), 50, "{err}");
+    assert_eq!(sandbox.read("failed").lines().count(), 50);
+}
+
+#[test]
 fn set_header_changes_the_copies_of_matching_keys() {
     let sandbox = sandbox(&["a.css", "x/b.css", "c.txt"]);
     ended(
@@ -436,6 +570,28 @@ fn a_report_contains_each_key_and_the_failed_ones_can_be_fed_back() {
     let run = sync(&sandbox, &["--keys-from", "failed", "--failed", "again"]);
     assert!(ended(&run, 0).starts_with("anystorage: 1 copied (1 new, 0 changed, 1 B), 0 same"));
     assert_eq!((sandbox.read("again"), backup(&sandbox)), (String::new(), "a\nb\nc\n".to_owned()));
+}
+
+#[test]
+fn the_report_of_a_dry_run_is_that_of_the_run_also_with_a_summary_in_json() {
+    let sandbox = sandbox(&["a", "b", "c"]);
+    for (key, text) in [("b", "other"), ("c", "c"), ("d", "extra")] {
+        sandbox.put(&format!("backup:{key}"), text);
+    }
+    let reported = |options: &[&str]| {
+        let common = ["--delete", "--json", "--report", "report"];
+        let run = sync(&sandbox, &[&common, options].concat());
+        ended(&run, 0);
+        assert_eq!(out(&run).lines().count(), 1, "{}", out(&run));
+        let mut lines: Vec<_> = sandbox.read("report").lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let predicted = reported(&["--dry-run"]);
+    assert_eq!(backup(&sandbox), "b\nc\nd\n");
+    assert_eq!(predicted.len(), 4, "{predicted:?}");
+    assert_eq!(reported(&[]), predicted);
+    assert_eq!(backup(&sandbox), "a\nb\nc\n");
 }
 
 #[test]

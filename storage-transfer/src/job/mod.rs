@@ -88,7 +88,8 @@ impl Job {
     /// # Errors
     /// - `Conflict` if there is a job of another specification.
     /// - `Unsupported` if the storage of the job has no conditional saves.
-    /// - `InvalidInput` if the number of shards is 0 or more than 10,000.
+    /// - `InvalidInput` if the number of shards is 0 or more than 10,000, or if the options are
+    ///   those of a dry run.
     /// - Errors of the listing and of the storage. Call it again.
     pub async fn plan(
         at: &Directory,
@@ -126,6 +127,10 @@ impl Job {
         };
         if !(1..=MAX_SHARDS).contains(&shards) {
             let message = format!("{shards} shards: choose 1 to {MAX_SHARDS}");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if spec.dry_run {
+            let message = "a job changes the destination: make a dry run with sync";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let job = Self { store: Store::new(at)? };

@@ -47,10 +47,13 @@ pub struct JobSpec {
     /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease: Option<u64>,
+    /// A job is none, and its document does not say so.
+    #[serde(skip)]
+    pub(crate) dry_run: bool,
 }
 
 impl JobSpec {
-    /// Creates a specification. A dry run is no job: [`SyncOptions::dry_run`] is not stored.
+    /// Creates a specification. A dry run is no job: a plan with [`SyncOptions::dry_run`] fails.
     #[must_use]
     pub fn new(source: &str, target: &str, options: &SyncOptions) -> Self {
         Self {
@@ -66,6 +69,7 @@ impl JobSpec {
             drop_lost_metadata: options.lost_metadata == LostMetadata::DropAndReport,
             allow_empty_source: options.allow_empty_source,
             lease: None,
+            dry_run: options.dry_run,
         }
     }
 
@@ -103,8 +107,9 @@ impl JobSpec {
         let mut options = SyncOptions::new();
         options.comparison = self.comparison;
         options.existing = self.existing;
-        options.filter =
-            Filter::builder().rules_from(&self.filter.join("\n"), "the job").build()?;
+        // After an empty line, no rule is taken for one with a byte order mark before it.
+        let rules = format!("\n{}", self.filter.join("\n"));
+        options.filter = Filter::builder().rules_from(&rules, "the job").build()?;
         options.delete = self.delete.then_some(DeleteExtras { max: self.max_delete });
         options.backup.clone_from(&self.backup);
         let rules = self.headers.iter();
@@ -167,6 +172,7 @@ mod tests {
         options.headers = vec![HeaderRule::new("*.css", "Cache-Control", "no-cache").unwrap()];
         options.backup = Some("old".to_owned());
         options.comparison = Comparison::Checksum;
+        options.filter = Filter::builder().exclude("\u{feff}a").include("#b ").build().unwrap();
         JobSpec::new("media:", "backup:", &options)
     }
 

@@ -21,7 +21,8 @@ pub struct SyncOptions {
     /// Whether objects that the source lacks are deleted. Defaults to `None`: they stay.
     pub delete: Option<DeleteExtras>,
     /// The directory below that of the destination into which objects are moved before they are
-    /// replaced or deleted. It is not compared. Defaults to `None`: nothing is kept.
+    /// replaced or deleted. It is not compared. An object of the source below this name is a
+    /// failure, unless the filter excludes it. Defaults to `None`: nothing is kept.
     pub backup: Option<String>,
     /// Metadata that copies get in place of that of their source. The last rule that matches wins
     /// for each field.

@@ -183,11 +183,21 @@ impl Pass {
     async fn step(&mut self, step: Step) -> Result<()> {
         match step {
             Step::Pair(pair) if self.shared.admits(pair.name()) => self.pair(pair).await,
+            Step::Pair(pair) if self.shared.is_kept_out_by_backup(&pair) => {
+                let counts = Counts::default();
+                self.fail(
+                    &pair,
+                    counts,
+                    "not copied, because the destination has its backups \
+                    under this name: exclude it, or choose another backup directory",
+                )
+                .await
+            }
             Step::Unknown(side, name, error) if self.shared.may_admit_at(&name) => {
                 self.unknown(side, &name, &error);
                 Ok(())
             }
-            Step::Missing(name) => {
+            Step::Missing(name) if self.shared.admits(&name) => {
                 let error = Error::new(ErrorKind::NotFound, "neither side has this key");
                 self.emit(&name, Outcome::Unknown, None, Some(&error));
                 self.note(Counts { vanished: 1, ..Counts::default() }.into());
@@ -219,7 +229,9 @@ impl Pass {
             return self.settle(pair.name(), Entry { counts, extra, ..Entry::default() }).await;
         }
         if pair.target.is_none() && self.unknown_target.contains(pair.name()) {
-            return self.fail(range, &pair, counts).await;
+            self.failed_ranges.insert(range);
+            let message = "not copied, because this part of the destination could not be listed";
+            return self.fail(&pair, counts, message).await;
         }
         match act::decide(&self.shared, &pair) {
             settled @ (Decision::Same(_) | Decision::Left) => {
@@ -261,15 +273,11 @@ impl Pass {
         });
     }
 
-    /// Counts a key that cannot be copied, because this part of the destination is unknown.
-    async fn fail(&mut self, range: u64, pair: &Pair, mut counts: Counts) -> Result<()> {
-        let error = Error::new(
-            ErrorKind::Conflict,
-            "not copied, because this part of the destination could not be listed",
-        );
+    /// Counts a key that cannot be copied for this reason.
+    async fn fail(&mut self, pair: &Pair, mut counts: Counts, message: &'static str) -> Result<()> {
+        let error = Error::new(ErrorKind::Conflict, message);
         let size = pair.source.as_ref().map(|source| source.size);
         self.emit(pair.name(), Outcome::Failed, size, Some(&error));
-        self.failed_ranges.insert(range);
         counts.failed = 1;
         let failed = Some(FailedKey::new(pair.name(), &error));
         self.settle(pair.name(), Entry { counts, failed, ..Entry::default() }).await

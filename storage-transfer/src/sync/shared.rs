@@ -90,6 +90,12 @@ impl Shared {
             && self.options.filter.admits(name)
     }
 
+    /// Returns whether an object of the source takes no part only because its name is below the
+    /// backup directory.
+    pub(crate) fn is_kept_out_by_backup(&self, pair: &Pair) -> bool {
+        pair.source.is_some() && self.options.filter.admits(pair.name())
+    }
+
     /// Returns whether an unknown name, or a key below it, may take part.
     pub(crate) fn may_admit_at(&self, name: &str) -> bool {
         self.backup.as_deref().is_none_or(|backup| !name.starts_with(backup))

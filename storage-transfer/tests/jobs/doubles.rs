@@ -1,12 +1,14 @@
 //! Layers that behave as some storages do.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    Driver, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectMeta, Prefix, Result, Storage,
-    forward,
+    Driver, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix, Result,
+    SaveOptions, Storage, forward,
 };
 
 /// A layer whose objects have no ETags.
@@ -57,5 +59,64 @@ impl Driver for Unreadable {
     forward! {
         to self.inner: info, innermost, save, open, stat, exists, delete, delete_many,
         delete_folder_marker, copy, rename, url, link_verifier, multipart
+    }
+}
+
+/// A layer whose thread sleeps before the first save of a key.
+struct AsleepBeforeSave {
+    inner: Arc<dyn Driver>,
+    key: String,
+    /// Taken by that save.
+    sleep: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+}
+
+/// The thread that sleeps.
+pub(crate) struct Asleep {
+    reached: Receiver<()>,
+    wake: Sender<()>,
+}
+
+impl Asleep {
+    /// Waits until it sleeps.
+    pub(crate) fn reached(&self) {
+        self.reached.recv().unwrap();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.wake.send(()).unwrap();
+    }
+}
+
+/// Wraps a storage so that the thread of the first save of a key sleeps before it, with all that it
+/// runs.
+pub(crate) fn asleep_before_save(storage: &Storage, key: &str) -> (Storage, Asleep) {
+    let ((reach, reached), (wake, woken)) = (channel(), channel());
+    let sleep = Mutex::new(Some((reach, woken)));
+    let storage = storage.layer(|inner| AsleepBeforeSave { inner, key: key.to_owned(), sleep });
+    (storage, Asleep { reached, wake })
+}
+
+impl fmt::Debug for AsleepBeforeSave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AsleepBeforeSave")
+    }
+}
+
+#[async_trait]
+impl Driver for AsleepBeforeSave {
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        if key.as_str() == self.key {
+            let sleep = self.sleep.lock().unwrap().take();
+            if let Some((reach, woken)) = sleep {
+                reach.send(()).unwrap();
+                woken.recv().unwrap();
+            }
+        }
+        self.inner.save(key, payload, options).await
+    }
+
+    forward! {
+        to self.inner: info, innermost, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use storage_core::{ErrorKind, Operation};
 use storage_testkit::faults::{Faults, Planned};
-use storage_transfer::{Stop, SyncOptions, WorkEnded};
+use storage_transfer::{JobState, Stop, SyncOptions, WorkEnded};
 
-use crate::doubles::unreadable;
+use crate::doubles::{asleep_before_save, unreadable};
 use crate::support::Sides;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -141,6 +141,85 @@ async fn a_worker_that_is_stopped_stores_its_state_and_the_next_one_need_not_wai
     let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
     assert_eq!((summary.is_done(), summary.counts.source_objects), (true, 4_000));
     assert_eq!((summary.counts.new, summary.counts.same), (4_000, 0));
+    sides.assert_equal().await;
+}
+
+/// A job of one shard with 30 objects, of which one never arrives: its first save is held.
+async fn with_held_object() -> (Sides, storage_transfer::Job, Planned) {
+    let sides = Sides::with_objects(30).await;
+    let faults = Faults::new();
+    let held = faults.on(Operation::Save).of("copy/003/000010").call(1).hold();
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    let job = sides.plan_with_lease(&SyncOptions::new(), 1, HOUR).await;
+    (sides, job, held)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_waits_after_the_end_of_the_listing_is_copied_after_a_kill() {
+    let (sides, job, held) = with_held_object().await;
+    die_after(&sides, &job, 29).await;
+    assert_eq!(held.fired(), 1);
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert!(summary.is_done(), "{summary:?}");
+    assert_eq!(summary.counts.new + summary.counts.same, 30);
+    sides.assert_equal().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_waits_after_the_end_of_the_listing_is_copied_after_a_stop() {
+    let (sides, job, held) = with_held_object().await;
+    let (stop, events) = (Stop::new(), AtomicU64::new(0));
+    let stopping = stop.clone();
+    let work = job.work(&sides.from(), &sides.to()).stop(stop).on_event(Arc::new(move |_| {
+        if events.fetch_add(1, Ordering::Relaxed) + 1 == 29 {
+            stopping.stop();
+        }
+    }));
+    assert!(matches!(work.await.unwrap().ended, WorkEnded::Interrupted));
+    let status = job.status().await.unwrap();
+    assert_eq!((held.fired(), status.state), (1, JobState::Copying));
+    assert!(status.counts.new < 30 && !status.shards[0].is_claimed, "{status:?}");
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert!(summary.is_done(), "{summary:?}");
+    assert_eq!(summary.counts.source_objects, 30);
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_shard_that_runs_twice_at_once_replaces_nothing_newer_and_is_counted_once() {
+    let key = "003/000010";
+    let sides = Sides::with_objects(30).await;
+    // The first worker is a thread that sleeps in the middle of a copy, as a suspended process.
+    let (target, asleep) = asleep_before_save(&sides.target, &format!("copy/{key}"));
+    let first = Sides { target, ..sides.clone() };
+    let job = sides.plan_with_lease(&SyncOptions::new(), 1, Duration::from_millis(50)).await;
+    let first = std::thread::spawn({
+        let job = job.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let work = async { job.work(&first.from(), &first.to()).await };
+            runtime.unwrap().block_on(work)
+        }
+    });
+    asleep.reached();
+    sides.source.save(key, "newer").await.unwrap();
+    let second = job.work(&sides.from(), &sides.to()).index(1, 2).await.unwrap();
+    assert!(second.is_done(), "{second:?}");
+    asleep.wake();
+    let first = first.join().unwrap().unwrap();
+
+    assert_eq!((first.counts.failed, second.counts.failed), (0, 0));
+    let copied = sides.target.open(format!("copy/{key}")).await.unwrap().text().await.unwrap();
+    assert_eq!(copied, "newer");
+    let status = job.status().await.unwrap();
+    let counts = status.counts;
+    assert_eq!((status.state, counts.source_objects), (JobState::Done, 30));
+    assert_eq!(counts.new + counts.same, 30);
     sides.assert_equal().await;
 }
 

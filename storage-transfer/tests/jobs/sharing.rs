@@ -107,6 +107,15 @@ async fn a_plan_with_other_options_is_refused() {
 }
 
 #[tokio::test]
+async fn a_job_is_no_dry_run() {
+    let sides = Sides::with_objects(1).await;
+    let spec = JobSpec::new("a:", "b:", &SyncOptions::new().dry_run());
+    let error = Job::plan(&sides.at(), spec, (&sides.from(), &sides.to()), 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(sides.documents("").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_job_needs_a_storage_with_conditions() {
     let read_only = Memory::storage().read_only();
     let at = Directory::new(&read_only, "job").unwrap();

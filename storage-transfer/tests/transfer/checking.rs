@@ -100,6 +100,19 @@ async fn equal_sides_are_the_same() {
 }
 
 #[tokio::test]
+async fn headers_alone_are_no_difference_for_a_check() {
+    let (source, target) = (memory(&[]).await, memory(&[]).await);
+    for (storage, cache_control) in [(&source, "no-cache"), (&target, "public")] {
+        let save = storage.save("a", "1").cache_control(cache_control);
+        save.compute_checksum(ChecksumAlgorithm::Sha256).await.unwrap();
+    }
+    for by in ALL {
+        let (summary, verdicts) = checked(&source, &target, by).await;
+        assert_eq!((verdicts, summary.is_same()), (vec!["= a".to_owned()], true), "{by:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_cannot_be_read_is_unknown() {
     let faults = Faults::new();
     let (source, target) = (faults.in_memory(), memory(&[("a", "1"), ("b", "2")]).await);

@@ -48,6 +48,30 @@ async fn a_newer_time_alone_copies_again_unless_checksums_are_compared() {
 }
 
 #[tokio::test]
+async fn headers_alone_are_a_difference_in_no_comparison_and_come_with_a_newer_time() {
+    let (source, target) = (memory(&[]).await, memory(&[]).await);
+    let save = async |storage: &Storage, cache_control: &str| {
+        storage.save("a", "1").cache_control(cache_control).await.unwrap();
+    };
+    let header = async || target.stat("a").await.unwrap().metadata.cache_control.unwrap();
+    save(&source, "no-cache").await;
+    save(&target, "public").await;
+    for comparison in
+        [Comparison::Listing, Comparison::Mtime, Comparison::Size, Comparison::Checksum]
+    {
+        assert_eq!(synced(&source, &target, comparison).await, (1, 0), "{comparison:?}");
+    }
+    assert_eq!(header().await, "public");
+    save(&source, "no-store").await;
+    for comparison in [Comparison::Size, Comparison::Checksum] {
+        assert_eq!(synced(&source, &target, comparison).await, (1, 0), "{comparison:?}");
+    }
+    assert_eq!(header().await, "public");
+    assert_eq!(synced(&source, &target, Comparison::Listing).await, (0, 1));
+    assert_eq!(header().await, "no-store");
+}
+
+#[tokio::test]
 async fn checksums_that_both_sides_have_stored_are_compared_without_reading() {
     let (faults, inner) = (Faults::new(), memory(&[]).await);
     let source = inner.layer(|driver| faults.layer(driver));

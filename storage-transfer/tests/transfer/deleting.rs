@@ -362,6 +362,29 @@ async fn a_backup_directory_that_shares_objects_with_the_source_is_refused() {
 }
 
 #[tokio::test]
+async fn an_object_of_the_source_below_the_name_of_the_backup_directory_is_a_failure() {
+    let source = memory(&[("a", "1"), ("old/a", "2"), ("old/b", "3")]).await;
+    let target = memory(&[("a", "old!"), ("old/b", "a backup"), ("older", "extra")]).await;
+    let mut options = deleting();
+    options.comparison = Comparison::Size;
+    options.backup = Some("old".to_owned());
+    let events = Events::default();
+    let run = sync(&whole(&source), &whole(&target), options.clone()).on_event(events.on_event());
+    let summary = run.await.unwrap();
+    let counts = summary.counts;
+    assert_eq!((counts.changed, counts.failed, counts.source_objects), (1, 2, 1));
+    assert_eq!(events.lines(), ["* a", "! old/a", "! old/b", "- older"]);
+    assert!(events.message("old/b").contains("backups under this name"));
+    assert!(!summary.is_complete());
+    assert_eq!(keys(&target).await, ["a", "old/a", "old/b", "old/older"]);
+    assert_eq!(text(&target, "old/a").await + &text(&target, "old/b").await, "old!a backup");
+
+    options.filter = Filter::builder().exclude("/old/").build().unwrap();
+    let summary = sync(&whole(&source), &whole(&target), options).await.unwrap();
+    assert!(summary.is_complete(), "{summary:?}");
+}
+
+#[tokio::test]
 async fn listed_extras_are_deleted_if_the_source_has_other_objects() {
     let (source, target) = (memory(&[("b", "1")]).await, memory(&[("a", "2"), ("c", "3")]).await);
     let listed = || futures_util::stream::iter([Ok(Key::new("a").unwrap())]).boxed();

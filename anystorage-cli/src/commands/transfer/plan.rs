@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// location of its manifest.json
     #[arg(long, value_name = "LOC")]
     inventory: Option<Location>,
+    /// With a local source: leave out symlinks and special files, which are refused otherwise
+    #[arg(long)]
+    skip_links: bool,
     #[command(flatten)]
     lease: JobArgs,
     #[command(flatten)]
@@ -52,10 +55,16 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let filter = args.what.filters.build()?;
     sides.refuse_overlap(&filter)?;
     sides.refuse_backup(args.what.backup.as_deref(), &filter)?;
-    job::refuse_specials(&sides, &filter, args.what.delete).await?;
+    let reason = match (args.what.delete, args.skip_links) {
+        (true, _) => Some(job::WOULD_DELETE),
+        (false, false) => Some(job::WOULD_LEAVE_OUT),
+        (false, true) => None,
+    };
+    job::refuse_specials(&sides, &filter, reason).await?;
     let at = job::directory(resolver, &args.at.job)?;
     let options = args.what.options(filter, args.what.delete);
-    let spec = JobSpec::new(&job::name(&sides.source), &job::name(&sides.target), &options);
+    let source = job::name(&args.source, &sides.source)?;
+    let spec = JobSpec::new(&source, &job::name(&args.target, &sides.target)?, &options);
     let spec = args.lease.apply(spec);
     let borders = match &args.inventory {
         Some(manifest) => {

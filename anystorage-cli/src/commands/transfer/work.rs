@@ -55,7 +55,8 @@ pub(crate) async fn run(
     let locations = (location(&spec.source)?, location(&spec.target)?);
     let sides = Sides::resolve(resolver, (&locations.0, &locations.1), Purpose::NewDirectory)?;
     let options = spec.options().map_err(|error| job::failure(&at, &error))?;
-    job::refuse_specials(&sides, &options.filter, options.delete.is_some()).await?;
+    let reason = options.delete.is_some().then_some(job::WOULD_DELETE);
+    job::refuse_specials(&sides, &options.filter, reason).await?;
     let progress = Progress::keys();
     let work = job.work(&sides.from, &sides.to).index(args.index, args.of).stop(stop.clone());
     let mut work = job::limited(work, args.limits);
