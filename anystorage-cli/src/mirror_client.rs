@@ -67,8 +67,7 @@ impl Client {
 
     /// Returns a client of the mirror with these admin routes.
     pub(crate) fn with_token(base: Url, token: Secret) -> Result<Self, Failure> {
-        let http =
-            ClientConfig::new(CONNECT_TIMEOUT).build_for(base.host_str().unwrap_or_default());
+        let http = ClientConfig::new(CONNECT_TIMEOUT).build_for(&base);
         let http = http.map_err(|error| Failure::at(&without_secrets(base.clone()), &error))?;
         Ok(Self { http, base, token })
     }

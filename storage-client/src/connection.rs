@@ -1,4 +1,4 @@
-//! [`ClientConfig`]: sets up the HTTP client of a driver.
+//! [`ClientConfig`]: sets up the HTTP client of a driver, for the [`Route`] of its requests.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,6 +15,31 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many headers a response with user metadata may need, because 2 KiB of user metadata can be
 /// hundreds of entries.
 pub const MAX_HEADERS: usize = 1024;
+
+/// How requests reach a server, which decides what a client needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Through the proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+    /// `NO_PROXY`.
+    Proxied,
+    /// Without a proxy, because the host [bypasses proxies](bypasses_proxies).
+    Direct,
+    /// Without a proxy and without TLS: the scheme is `http`. A client for this route reads no root
+    /// certificates, which takes some milliseconds.
+    Plain,
+}
+
+impl Route {
+    /// Returns the route of requests with this scheme and this host.
+    #[must_use]
+    pub fn of(scheme: &str, host: &str) -> Self {
+        match (bypasses_proxies(host), scheme) {
+            (false, _) => Self::Proxied,
+            (true, "http") => Self::Plain,
+            (true, _) => Self::Direct,
+        }
+    }
+}
 
 /// The configuration of an HTTP client that follows no redirection, decodes no body, stores no
 /// cookie and sends no `Referer`. It uses HTTP/1.1 and closes connections that were unused for 15
@@ -43,31 +68,32 @@ impl ClientConfig {
         self
     }
 
-    /// Builds a client for requests to one host. It uses no proxy if the host
-    /// [bypasses proxies](bypasses_proxies), and otherwise as [`build`](Self::build).
+    /// Builds a client for requests to the server of a URL, by their [route](Route::of).
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_for(self, url: &reqwest::Url) -> Result<reqwest::Client> {
+        self.build(Route::of(url.scheme(), url.host_str().unwrap_or_default()))
+    }
+
+    /// Builds a client for a route.
     ///
     /// # Errors
     /// `Unexpected` if TLS cannot be set up, for example because the system has no root
     /// certificates.
-    pub fn build_for(self, host: &str) -> Result<reqwest::Client> {
-        if bypasses_proxies(host) { self.build_direct() } else { self.build() }
-    }
-
-    /// Builds a client that uses the proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY`,
-    /// `ALL_PROXY` and `NO_PROXY`.
-    ///
-    /// # Errors
-    /// As [`build_for`](Self::build_for).
-    pub fn build(self) -> Result<reqwest::Client> {
-        build(tls::configure(self.builder())?)
-    }
-
-    /// Builds a client that uses no proxy.
-    ///
-    /// # Errors
-    /// As [`build_for`](Self::build_for).
-    pub fn build_direct(self) -> Result<reqwest::Client> {
-        build(tls::configure(self.builder().no_proxy())?)
+    pub fn build(self, route: Route) -> Result<reqwest::Client> {
+        let builder = self.builder();
+        let builder = match route {
+            Route::Proxied => tls::configure(builder)?,
+            Route::Direct => tls::configure(builder.no_proxy())?,
+            Route::Plain => tls::without_roots(builder.no_proxy()),
+        };
+        builder.build().map_err(|cause| {
+            Error::unexpected(
+                "the HTTP client could not be built: are the system's root certificates installed?",
+                cause,
+            )
+        })
     }
 
     fn builder(self) -> reqwest::ClientBuilder {
@@ -89,15 +115,6 @@ impl ClientConfig {
             None => builder,
         }
     }
-}
-
-fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
-    builder.build().map_err(|cause| {
-        Error::unexpected(
-            "the HTTP client could not be built: are the system's root certificates installed?",
-            cause,
-        )
-    })
 }
 
 /// Returns whether a host is this machine: `localhost` or a loopback address. A request to it
@@ -149,6 +166,18 @@ mod tests {
         }
         for host in OTHERS {
             assert!(!bypasses_proxies(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_plain_requests_without_a_proxy_need_no_root_certificates() {
+        for host in LOOPBACK.iter().chain(&LINK_LOCAL) {
+            assert_eq!(Route::of("http", host), Route::Plain, "{host}");
+            assert_eq!(Route::of("https", host), Route::Direct, "{host}");
+        }
+        for host in OTHERS {
+            assert_eq!(Route::of("http", host), Route::Proxied, "{host}");
+            assert_eq!(Route::of("https", host), Route::Proxied, "{host}");
         }
     }
 

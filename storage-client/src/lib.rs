@@ -41,7 +41,7 @@ mod tls;
 
 pub use backoff::Backoff;
 pub use conditions::open_headers;
-pub use connection::{ClientConfig, MAX_HEADERS, bypasses_proxies, is_loopback};
+pub use connection::{ClientConfig, MAX_HEADERS, Route, bypasses_proxies, is_loopback};
 pub use errors::{changed_while_read, root_cause, send_error, timeout_error};
 pub use freshness::response_meta;
 pub use headers::{

@@ -54,6 +54,18 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::Clie
     Ok(builder)
 }
 
+/// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
+#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
+pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    builder.tls_certs_only([])
+}
+
+/// Changes nothing: this build has no TLS.
+#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
+pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    builder
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

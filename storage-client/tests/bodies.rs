@@ -29,7 +29,7 @@ fn pattern() -> Bytes {
 }
 
 async fn get(url: Url, range: Option<Range<u64>>, idle_timeout: Duration) -> Result<Response> {
-    let http = ClientConfig::new(GENEROUS).build_for(url.host_str().unwrap())?;
+    let http = ClientConfig::new(GENEROUS).build_for(&url)?;
     let mut request = http.get(url);
     if let Some(range) = range {
         request = request.header("range", ByteRange::from(range).to_string());

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, ring};
-use storage_client::ClientConfig;
+use storage_client::{ClientConfig, Route};
 
 #[test]
 fn a_client_uses_the_cryptography_provider_of_the_process() {
     let config = ClientConfig::new(Duration::from_secs(1));
-    config.build().unwrap();
+    config.build(Route::Proxied).unwrap();
     assert!(CryptoProvider::get_default().is_none(), "a client installs no provider");
     // No connection is possible with this provider, so a client cannot be built with it.
     let useless = CryptoProvider { cipher_suites: Vec::new(), ..ring::default_provider() };
     useless.install_default().unwrap();
-    config.build().unwrap_err();
+    config.build(Route::Proxied).unwrap_err();
 }

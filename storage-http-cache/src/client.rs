@@ -46,6 +46,8 @@ pub(crate) struct Client {
     /// The base of `/verify/` URLs.
     verdicts: Url,
     admin: Url,
+    /// The client for the admin routes, whose server may be another one.
+    admin_http: reqwest::Client,
     /// Whether the mirror itself has the admin routes, so that the token may be sent to it.
     is_its_own_admin: bool,
     /// The value of `Authorization`: `Bearer ...`.
@@ -105,11 +107,16 @@ impl Client {
             Verify::CacheTier => join(&base, "download"),
             Verify::Head | Verify::None => base.clone(),
         };
+        // Uses the default limit of headers, because reserving room for more would slow down the
+        // reads of small objects. A response with more is a failure of the mirror.
+        let config = ClientConfig::new(header_timeout);
+        let http = config.build_for(&base)?;
         Ok(Self {
-            // Uses the default limit of headers, because reserving room for more would slow down
-            // the reads of small objects. A response with more is a failure of the mirror.
-            http: ClientConfig::new(header_timeout)
-                .build_for(base.host_str().unwrap_or_default())?,
+            admin_http: match &admin {
+                Some(admin) => config.build_for(admin)?,
+                None => http.clone(),
+            },
+            http,
             verdicts: join(&base, "verify"),
             is_its_own_admin: admin.is_none(),
             admin: admin.unwrap_or_else(|| base.clone()),
@@ -307,7 +314,7 @@ impl Client {
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
-        let status = self.send(request).await?.status;
+        let status = self.send_by(&self.admin_http, request).await?.status;
         let refused = |kind, option| {
             let message = format!(
                 "{} responds with {}: check the option {option}",
@@ -337,10 +344,18 @@ impl Client {
         signing_key.sign(&base.clone().try_into()?, key, &options)?.url()
     }
 
-    async fn send(&self, mut request: reqwest::Request) -> Result<Response> {
+    async fn send(&self, request: reqwest::Request) -> Result<Response> {
+        self.send_by(&self.http, request).await
+    }
+
+    async fn send_by(
+        &self,
+        http: &reqwest::Client,
+        mut request: reqwest::Request,
+    ) -> Result<Response> {
         request.headers_mut().insert(ACCEPT_ENCODING, AS_STORED);
         let sent_at = Instant::now();
-        let sent = tokio::time::timeout(self.header_timeout, self.http.execute(request));
+        let sent = tokio::time::timeout(self.header_timeout, http.execute(request));
         let Ok(response) = sent.await else { return Err(self.no_response()) };
         let response = response.map_err(|cause| {
             send_error(cause, &self.place(), "option mirror", "option header_timeout")

@@ -204,9 +204,8 @@ impl HttpBuilder {
         check_timeout("header_timeout", self.header_timeout)?;
         check_timeout("idle_timeout", self.idle_timeout)?;
         let public_url = self.public_url.map_or_else(|| base.clone().try_into(), Ok)?;
-        let http = ClientConfig::new(self.header_timeout)
-            .max_headers(MAX_HEADERS)
-            .build_for(base.host_str().unwrap_or_default())?;
+        let http =
+            ClientConfig::new(self.header_timeout).max_headers(MAX_HEADERS).build_for(&base)?;
         Ok(Http::new(Inner {
             writable: self.writable,
             lists: self.webdav.unwrap_or(self.writable),

@@ -268,7 +268,7 @@ impl S3Builder {
 
     pub(crate) fn build_in(self, environment: &Environment) -> Result<S3> {
         let Self { options, public_url, largest_copy } = self;
-        let http = Http::new()?;
+        let http = Http::default();
         let sources = Sources {
             access_key_id: options.access_key_id.clone(),
             secret_access_key: options.secret_access_key.clone(),
@@ -305,7 +305,7 @@ impl S3Builder {
         Ok(S3::new(Inner {
             can_sign: found.provider.is_some(),
             client: Client::new(
-                http.client_for(bucket.host()),
+                http.client_for(bucket.scheme(), bucket.host())?,
                 bucket,
                 region,
                 found.provider,

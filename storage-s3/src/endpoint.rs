@@ -80,6 +80,11 @@ impl Bucket {
         rest.split('/').next().unwrap_or_default()
     }
 
+    /// Returns the scheme of the requests.
+    pub(crate) fn scheme(&self) -> &str {
+        self.base.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
     /// Returns the host that requests are sent to, without a port.
     pub(crate) fn host(&self) -> &str {
         let authority = self.authority();

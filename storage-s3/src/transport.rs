@@ -1,6 +1,7 @@
-//! [`Http`]: the HTTP client for requests to S3 and for requests for credentials.
+//! [`Http`]: the HTTP clients for requests to S3 and for requests for credentials.
 
 use std::iter::successors;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -9,30 +10,43 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
-use storage_client::{ClientConfig, MAX_HEADERS, bypasses_proxies};
+use storage_client::{ClientConfig, MAX_HEADERS, Route};
 use storage_core::{Result, async_trait};
 
 /// How long establishing a connection may take, including TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The HTTP client. Requests to this machine, and to the metadata services of instances and
-/// containers, use no proxy. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Http {
-    client: reqwest::Client,
-    /// Uses no proxy, regardless of the environment.
-    direct: reqwest::Client,
+/// The HTTP clients for requests by each route, each built when the first request needs it.
+/// Requests to this machine, and to the metadata services of instances and containers, use no
+/// proxy. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Http(Arc<Clients>);
+
+#[derive(Debug, Default)]
+struct Clients {
+    proxied: OnceLock<reqwest::Client>,
+    direct: OnceLock<reqwest::Client>,
+    plain: OnceLock<reqwest::Client>,
 }
 
 impl Http {
-    pub(crate) fn new() -> Result<Self> {
-        let config = ClientConfig::new(CONNECT_TIMEOUT).max_headers(MAX_HEADERS);
-        Ok(Self { client: config.build()?, direct: config.build_direct()? })
-    }
-
-    /// Returns the client for requests to a host.
-    pub(crate) fn client_for(&self, host: &str) -> reqwest::Client {
-        if bypasses_proxies(host) { self.direct.clone() } else { self.client.clone() }
+    /// Returns the client for requests with this scheme to this host.
+    ///
+    /// # Errors
+    /// `Unexpected` if TLS cannot be set up, for example because the system has no root
+    /// certificates.
+    pub(crate) fn client_for(&self, scheme: &str, host: &str) -> Result<reqwest::Client> {
+        let route = Route::of(scheme, host);
+        let client = match route {
+            Route::Proxied => &self.0.proxied,
+            Route::Direct => &self.0.direct,
+            Route::Plain => &self.0.plain,
+        };
+        if let Some(client) = client.get() {
+            return Ok(client.clone());
+        }
+        let built = ClientConfig::new(CONNECT_TIMEOUT).max_headers(MAX_HEADERS).build(route)?;
+        Ok(client.get_or_init(|| built).clone())
     }
 }
 
@@ -47,11 +61,9 @@ impl HttpConnector for Http {
 impl HttpService for Http {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         // Credentials of containers and instances must not pass through a proxy.
-        let client = if bypasses_proxies(request.uri().host().unwrap_or_default()) {
-            &self.direct
-        } else {
-            &self.client
-        };
+        let (scheme, host) = (request.uri().scheme_str(), request.uri().host());
+        let client = self.client_for(scheme.unwrap_or_default(), host.unwrap_or_default());
+        let client = client.map_err(|cause| HttpError::new(HttpErrorKind::Unknown, cause))?;
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string().parse::<reqwest::Url>();
         let url = url.map_err(|cause| HttpError::new(HttpErrorKind::Request, cause))?;

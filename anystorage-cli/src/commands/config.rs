@@ -290,7 +290,7 @@ impl Drop for Probe {
 /// Downloads the test object by a link.
 async fn fetch(link: &Link) -> Result<(), Error> {
     let url = link.url()?;
-    let client = ClientConfig::new(LINK_TIMEOUT).build_for(url.host_str().unwrap_or_default())?;
+    let client = ClientConfig::new(LINK_TIMEOUT).build_for(&url)?;
     let failed = |error| send_error(error, "the server of the link", "public_url", "");
     let mut response = client.get(url).timeout(LINK_TIMEOUT).send().await.map_err(failed)?;
     let status = response.status();

@@ -39,7 +39,7 @@ impl LocalClient {
 impl HttpConnector for LocalClient {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         // No proxy is used, because the address is a loopback address.
-        let client = HttpClient::new(crate::transport::Http::new().unwrap());
+        let client = HttpClient::new(crate::transport::Http::default());
         Ok(HttpClient::new(Service { client, recorder: self.clone() }))
     }
 }
