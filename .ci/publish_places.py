@@ -179,8 +179,9 @@ def make_public(environment, endpoint, bucket):
     statement = {
         "Effect": "Allow",
         "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:aws:s3:::{bucket}/*",
+        # Without permission to list, a missing object is a 403.
+        "Action": ["s3:GetObject", "s3:ListBucket"],
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
     }
     body = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
     date = email.utils.formatdate(usegmt=True)

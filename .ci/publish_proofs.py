@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills publishes at every write, crawls a site while it is published, and lets publishers race.
+"""Kills publishes and rollbacks at every write, crawls a site meanwhile, lets publishers race.
 
 Usage: python3 .ci/publish_proofs.py COMMAND SERVER [--proofs kills,load,race] [--every N]
        [--rounds N] [--publishes N] [--seed S]
@@ -8,11 +8,12 @@ COMMAND is `anystorage`, and SERVER the example `serve_release` of storage-publi
 on a local directory, and kills and race also on the S3 server that the variables of
 `storage-s3/servers/radosgw up` name. It prints one line of figures:
 
-- kills: a publish dies by SIGKILL before its write 1, 1 + N, 1 + 2 N, and so on, or after a write
-  whose response it does not see. On S3 a write is a request that a proxy counts; on a local
-  directory it is a call of the system that renames, links or deletes, which Linux lets this program
-  count (seccomp). After each death no page lacks an asset and the current release is whole; then
-  the next publish, a rollback, or a publish of the site before repairs the pages.
+- kills: a publish, and then a rollback, dies by SIGKILL before its write 1, 1 + N, 1 + 2 N, and so
+  on, or after a write whose response it does not see. On S3 a write is a request that a proxy
+  counts; on a local directory it is a call of the system that renames, links or deletes, which
+  Linux lets this program count (seccomp). After each death no page lacks an asset and the current
+  release is whole; then the next publish, a rollback, or a publish of the site before repairs the
+  pages.
 - load: 200 requests a second to nginx, which shows the directory as it is, and 200 to SERVER,
   during PUBLISHES publishes and half as many rollbacks. No page lacks an asset, and all assets of
   a page are of its release. SERVER never goes back to a release that another one has replaced.
@@ -47,6 +48,8 @@ RELEASE = re.compile(r"release (\d+)")
 EXPIRED = "2020-01-01T00:00:00Z"
 RATE = 200
 CRAWLERS = 8
+# With N = 1, each of the ten pages and other fixed names is a write.
+MIN_DEATHS = 12
 
 
 def main():
@@ -127,6 +130,9 @@ class Bench:
         site = self.site(number, files)
         self.run(place, "publish", "--config-section", section, site, "site:")
 
+    def roll_back(self, place, *release, section="publish"):
+        self.run(place, "rollback", "--config-section", section, "site:", *release)
+
     def expire_claim(self, place):
         """Does what time does: the claim of a publisher that died ends."""
         pointer = pointer_of(place)
@@ -136,6 +142,11 @@ class Bench:
         document = self.directory / "pointer.json"
         document.write_text(json.dumps(pointer))
         self.run(place, "put", "--content-type", "application/json", document, f"site:{POINTER}")
+
+
+def only_in(number):
+    """Returns the page that only this release has."""
+    return f"only-{number}.html"
 
 
 def write_site(directory, number, files):
@@ -150,6 +161,7 @@ def write_site(directory, number, files):
         "js/app.js": f'import "./dep.js";\n// {mark}\n',
         "paper.svg": f'<svg xmlns="http://www.w3.org/2000/svg"><!-- {mark} --></svg>\n',
         "about.html": head + '<link rel="stylesheet" href="css/app.css">\n',
+        only_in(number): head + '<link rel="stylesheet" href="css/app.css">\n',
         "release.txt": f"{mark}\n",
     }
     for page in DOCS:
@@ -234,6 +246,9 @@ def check_promises(place):
     """Checks what holds at any time. Returns the releases of the pages and the pointer."""
     pointer = check_current_release(place)
     releases = [page_release(place.get, page) for page in PAGES]
+    # A release may lack these pages, but they never lack an asset.
+    for number in [1, 2]:
+        page_release(place.get, only_in(number))
     if None in releases:
         fail(f"a page is missing: {releases}")
     if not pointer.get("switching") and len(set(releases)) > 1:
@@ -255,58 +270,109 @@ def check_shows(place, numbers):
 
 def kills(bench):
     for place in bench.places():
-        start = time.monotonic()
         killer = FsKiller() if isinstance(place, Directory) else ProxyKiller(place)
         if isinstance(place, Directory) and not killer.works():
             skip("deaths on a local directory, because seccomp_unotify does not work here")
             continue
-        counts = collections.Counter()
         with killer:
-            for number, step in enumerate(range(1, 10_000, bench.arguments.every)):
-                if not kill_at(bench, place.new(), killer, step, number, counts):
-                    break
-            else:
-                fail("the publish does not end")
-        is_complete = bench.arguments.every == 1
-        if counts["deaths"] < 5 or (is_complete and not counts["between pages"]):
-            fail(f"too few deaths: {dict(counts)}")
-        shown = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-        print(f"kills on {place.name}: {shown} ({time.monotonic() - start:.0f} s)", flush=True)
+            for attempt in [PublishAttempt(bench), RollbackAttempt(bench)]:
+                kill_at_writes(bench, place, killer, attempt)
 
 
-def kill_at(bench, place, killer, step, number, counts):
-    """Kills a publish at a write, and repairs its destination. Returns whether it died."""
-    bench.publish(place, 1)
+def kill_at_writes(bench, place, killer, attempt):
+    """Kills a command at its writes, each time at a new destination."""
+    start = time.monotonic()
+    every, counts = bench.arguments.every, collections.Counter()
+    for number, step in enumerate(range(1, 10_000, every)):
+        if not kill_at(bench, place.new(), killer, attempt, step, number, counts):
+            break
+    else:
+        fail(f"the {attempt.name} does not end")
+    if counts["deaths"] < MIN_DEATHS / every or (every == 1 and not counts["between pages"]):
+        fail(f"too few deaths of a {attempt.name}: {dict(counts)}")
+    shown = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    print(f"kills of a {attempt.name} on {place.name}: {shown}"
+          f" ({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def kill_at(bench, place, killer, attempt, step, number, counts):
+    """Kills a command at a write, and repairs its destination. Returns whether it died."""
+    attempt.prepare(place)
     through = killer.through(place)
-    site = bench.site(2)
-    arguments = ["publish", "--config-section", "at-once", site, "site:"]
     # Before the write, or after it without the response.
     when = ["before", "after"][number % 2]
 
     def start(**options):
-        return bench.start(through, *arguments, **options)
+        return bench.start(through, *attempt.command(), **options)
 
     exit, errors = killer.run(start, step, when)
     if exit == 0:
-        check_shows(place, {2})
+        check_shows(place, {attempt.release})
         return False
     if exit != -signal.SIGKILL:
-        fail(f"step {step}: exit code {exit}\n{errors}")
+        fail(f"{attempt.name}, step {step}: exit code {exit}\n{errors}")
     releases, pointer = check_promises(place)
     counts["deaths"] += 1
     counts["between pages"] += len(set(releases)) > 1
     bench.expire_claim(place)
-    repair = number % 3
-    if repair == 0:
-        bench.publish(place, 2)
-        check_shows(place, {2})
-    elif repair == 1 and pointer.get("switching"):
-        bench.run(place, "rollback", "site:")
-        check_shows(place, {1})
-    else:
-        bench.publish(place, 1)
-        check_shows(place, {1})
+    check_shows(place, {attempt.repair(place, number % 3, pointer.get("switching"))})
     return True
+
+
+class PublishAttempt:
+    """A publish of release 2, after that of release 1."""
+
+    name, release = "publish", 2
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def prepare(self, place):
+        self.bench.publish(place, 1)
+
+    def command(self):
+        return ["publish", "--config-section", "at-once", self.bench.site(2), "site:"]
+
+    def repair(self, place, kind, switching):
+        """Repairs the pages in one of three ways. Returns the release that they are of then."""
+        if kind == 0:
+            self.bench.publish(place, 2)
+            return 2
+        if kind == 1 and switching:
+            self.bench.roll_back(place)
+        else:
+            self.bench.publish(place, 1)
+        return 1
+
+
+class RollbackAttempt:
+    """A rollback to release 1, after the publishes of 1 and 2. Deletes what only 2 needs."""
+
+    name, release = "rollback", 1
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def prepare(self, place):
+        self.bench.publish(place, 1, section="publish")
+        self.first = pointer_of(place)["current"]["release"]
+        self.bench.publish(place, 2, section="publish")
+
+    def command(self):
+        return ["rollback", "--config-section", "at-once", "site:"]
+
+    def repair(self, place, kind, switching):
+        """Repairs the pages in one of three ways. Returns the release that they are of then."""
+        if kind == 0:
+            # Named, because it may be current already.
+            self.bench.roll_back(place, self.first, section="at-once")
+            return 1
+        if kind == 1 and switching:
+            # Restores the pages of the current release.
+            self.bench.roll_back(place)
+            return 2
+        self.bench.publish(place, 2)
+        return 2
 
 
 def race(bench):
