@@ -14,9 +14,10 @@ on a local directory, and kills and race also on the S3 server that the variable
   Linux lets this program count (seccomp). After each death no page lacks an asset and the current
   release is whole; then the next publish, a rollback, or a publish of the site before repairs the
   pages.
-- load: 200 requests a second to nginx, which shows the directory as it is, and 200 to SERVER,
-  during PUBLISHES publishes and half as many rollbacks. No page lacks an asset, and all assets of
-  a page are of its release. SERVER never goes back to a release that another one has replaced.
+- load: 200 requests a second to nginx, which shows the directory as it is, 200 to SERVER, and 200
+  to the mirror, which each publish purges, during PUBLISHES publishes and half as many rollbacks.
+  No page lacks an asset, and all assets of a page are of its release. SERVER and the mirror show
+  each release that became current, and never go back to one that another one has replaced.
 - race: two publishers at once, ROUNDS times. One wins or both do in turn, and the destination has
   one whole release.
 """
@@ -37,7 +38,7 @@ import time
 
 sys.dont_write_bytecode = True
 
-from publish_places import Directory, Nginx, S3, Served
+from publish_places import Directory, Mirror, Nginx, S3, Served
 from publish_kills import FsKiller, ProxyKiller
 
 POINTER = ".anystorage-publish/current.json"
@@ -47,7 +48,11 @@ REFERENCE = re.compile(r'(?:href|src)="([^"]+)"|@import "([^"]+)"|url\(([^)]+)\)
 RELEASE = re.compile(r"release (\d+)")
 EXPIRED = "2020-01-01T00:00:00Z"
 RATE = 200
+# The share of the rate that a crawl must reach on average.
+REACHED = 0.9
 CRAWLERS = 8
+# The files that a publish under load has in addition.
+LOADED = 300
 # With N = 1, each of the ten pages and other fixed names is a write.
 MIN_DEATHS = 12
 
@@ -91,7 +96,13 @@ class Bench:
         )
         self.environment = {
             key: value for key, value in os.environ.items() if not key.startswith("STORAGE_")
-        }
+        } | {"ANYSTORAGE_MIRROR_TOKEN": Mirror.TOKEN}
+
+    def purge(self, url):
+        """Adds the section `mirrored`, whose publishes and rollbacks purge a mirror."""
+        with self.configuration.open("a") as file:
+            file.write('[mirrored]\nkeep_names = ["release.txt"]\nencodings = ["gzip"]\n'
+                       f'purge = ["{url}"]\n')
 
     def places(self):
         yield Directory(self.directory / "fs")
@@ -401,32 +412,56 @@ def race(bench):
 
 
 def load(bench):
-    files, publishes = 300, bench.arguments.publishes
-    place = Directory(bench.directory / "load").new()
-    bench.publish(place, 0, files, "publish")
+    publishes, place = bench.arguments.publishes, Directory(bench.directory / "load").new()
+    bench.publish(place, 0, LOADED, "publish")
     # What is current after each step. A crawler sees these in this order, none twice.
     current = [0]
-    with Nginx(place, bench.directory) as bare, Served(bench.arguments.server, place) as served:
-        crawls = [Crawl("nginx", bare, current, False), Crawl("the server", served, current, True)]
+    with (
+        Nginx(place, bench.directory) as bare,
+        Served(bench.arguments.server, place) as served,
+        Mirror(bench.arguments.command, place, bench.directory, bench.environment) as mirror,
+    ):
+        bench.purge(mirror.admin)
+        crawls = [
+            Crawl("nginx", bare, current, False),
+            Crawl("the server", served, current, True),
+            Crawl("the mirror", mirror, current, True),
+        ]
         try:
-            for number in range(1, publishes + 1):
-                # The list has the release before a crawler can see it.
-                current.append(number)
-                bench.publish(place, number, files, "publish")
-                time.sleep(1.5)
-                if number % 2 == 0:
-                    current.append(number - 1)
-                    bench.run(place, "rollback", "site:")
-                    time.sleep(1.5)
+            publish_and_roll_back(bench, place, current)
         finally:
             for crawl in crawls:
                 crawl.stop()
         for crawl in crawls:
             crawl.check()
-            rate = f"{crawl.requests / crawl.seconds:.0f} a second"
-            print(f"load on {crawl.name}: {publishes} publishes,"
-                  f" {len(current) - 1 - publishes} rollbacks, {crawl.requests} requests ({rate}),"
-                  f" {crawl.pages} pages with all assets, releases {crawl.seen()}", flush=True)
+        check_mirror(mirror, len(current) - 1)
+    for crawl in crawls:
+        print(f"load on {crawl.name}: {publishes} publishes,"
+              f" {len(current) - 1 - publishes} rollbacks, {crawl.requests} requests"
+              f" ({crawl.rate():.0f} a second), {crawl.pages} pages with all assets,"
+              f" releases {min(crawl.releases)} to {max(crawl.releases)}", flush=True)
+
+
+def publish_and_roll_back(bench, place, current):
+    """Publishes, and rolls back every other release."""
+    for number in range(1, bench.arguments.publishes + 1):
+        # The list has the release before a crawler can see it.
+        current.append(number)
+        bench.publish(place, number, LOADED, "mirrored")
+        time.sleep(1.5)
+        if number % 2 == 0:
+            current.append(number - 1)
+            bench.roll_back(place, section="mirrored")
+            time.sleep(1.5)
+
+
+def check_mirror(mirror, switches):
+    """Fails unless the mirror has served from its cache, and was purged after each switch."""
+    hits = mirror.metric("hits_total") + mirror.metric("revalidated_total")
+    purges, failed = mirror.metric("purges_total"), mirror.metric("failed_total")
+    if not hits or purges < switches * len(PAGES) or failed:
+        fail(f"the mirror: {hits} hits, {purges} purges after {switches} switches, {failed} failed")
+    print(f"the mirror: {hits} requests served from the cache, {purges} purges", flush=True)
 
 
 class Crawl:
@@ -435,7 +470,7 @@ class Crawl:
     def __init__(self, name, site, current, is_whole):
         self.name, self.site, self.current, self.is_whole = name, site, current, is_whole
         self.requests = self.pages = 0
-        self.failed, self.releases = [], set()
+        self.failed, self.releases, self.positions = [], set(), set()
         self.lock, self.stopped = threading.Lock(), threading.Event()
         self.start = self.next = time.monotonic()
         self.threads = [threading.Thread(target=self.crawl) for _ in range(CRAWLERS)]
@@ -449,10 +484,12 @@ class Crawl:
             with self.lock:
                 self.next = max(self.next + 1 / RATE, time.monotonic() - 1)
                 delay = self.next - time.monotonic()
-                self.requests += 1
             if delay > 0:
                 time.sleep(delay)
-            return get(key)
+            body = get(key)
+            with self.lock:
+                self.requests += 1
+            return body
 
         try:
             while not self.stopped.is_set():
@@ -465,6 +502,8 @@ class Crawl:
                         self.releases.add(release)
                     if self.is_whole:
                         position = self.follow(position, page, release)
+                        with self.lock:
+                            self.positions.add(position)
         except BaseException as error:
             self.failed.append(error)
 
@@ -484,9 +523,14 @@ class Crawl:
     def check(self):
         if self.failed:
             raise self.failed[0]
+        if self.rate() < REACHED * RATE:
+            fail(f"{self.name}: only {self.rate():.0f} requests a second")
+        unseen = set(range(len(self.current))) - self.positions
+        if self.is_whole and unseen:
+            fail(f"{self.name} never showed the numbers {sorted(unseen)} of {self.current}")
 
-    def seen(self):
-        return f"{min(self.releases)} to {max(self.releases)}"
+    def rate(self):
+        return self.requests / self.seconds
 
 
 def skip(what):
