@@ -37,7 +37,7 @@ transfer keys="1000000" mib="5120" kills="100":
         --keys {{keys}} --large {{mib}} --small 10000 --kills {{kills}}
     python3 .ci/transfer_jobs.py target/release/anystorage-generated --proofs parallel,slurm,node
 
-# Kill publishes at every write, crawl sites while they are published, let publishers race, and open
+# Kill publishes and rollbacks at every write, crawl sites meanwhile, let publishers race, and open
 # real sites in a browser.
 publish rounds="50":
     #!/usr/bin/env bash

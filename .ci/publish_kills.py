@@ -1,4 +1,4 @@
-"""Kills a process at one of its writes, for publish_proofs.py."""
+"""Kills a process at one of its writes, or slows it down, for publish_proofs.py."""
 
 import array
 import ctypes
@@ -62,8 +62,11 @@ class FsKiller:
         except (OSError, KeyError, subprocess.SubprocessError):
             return False
 
-    def run(self, start, step, when):
-        """Starts a process, and kills it at its write `step`. Returns exit code and errors."""
+    def run(self, start, step, when, pause=lambda: None):
+        """Starts a process, and kills it at its write `step`. Returns exit code and errors.
+
+        Calls `pause` before each write.
+        """
         ours, theirs = socket.socketpair()
 
         def watch_me():
@@ -75,7 +78,7 @@ class FsKiller:
         ours.close()
         try:
             # A call has ended when the next one is held, so there is no other moment than before.
-            hold(calls, process, step)
+            hold(calls, process, step, pause)
         finally:
             os.close(calls)
         _, errors = process.communicate(timeout=60)
@@ -101,7 +104,7 @@ def listener():
     return descriptor
 
 
-def hold(calls, process, step):
+def hold(calls, process, step, pause):
     """Lets calls go on until the one that is to be the last, and kills the process there."""
     poll = select.poll()
     poll.register(calls, select.POLLIN)
@@ -120,6 +123,7 @@ def hold(calls, process, step):
             if error.errno == errno.ENOENT:
                 continue
             raise
+        pause()
         number += 1
         if number == step:
             process.send_signal(signal.SIGKILL)

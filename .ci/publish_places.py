@@ -1,12 +1,14 @@
 """Destinations of publishes, and servers in front of them, for publish_proofs.py."""
 
 import base64
+import contextlib
 import email.utils
 import hashlib
 import hmac
 import http.client
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import tempfile
@@ -27,6 +29,21 @@ http {{
     scgi_temp_path {directory}/scgi;
     server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}
+"""
+# That of docs/publish.md, with a local directory as origin.
+MIRROR = """
+listen = "127.0.0.1:{port}"
+admin_listen = "127.0.0.1:{admin_port}"
+admin_token = "{token}"
+cache_dir = "{directory}/cache"
+max_size = "1GiB"
+origin = "site"
+website = true
+
+[storages.site]
+driver = "fs"
+root = "{root}"
+read_only = true
 """
 
 
@@ -139,21 +156,47 @@ class Nginx(Server):
         self.scratch = scratch
 
     def __enter__(self):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         directory = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=self.scratch))
         text = NGINX.format(directory=directory, port=port, root=self.place.root)
         (directory / "nginx.conf").write_text(text)
         command = ["nginx", "-c", directory / "nginx.conf", "-p", directory, "-e", "stderr"]
         self.process = subprocess.Popen(command)
         self.base = f"http://127.0.0.1:{port}"
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                return self
-            except ConnectionRefusedError:
-                time.sleep(0.05)
-        raise SystemExit("FAILED: nginx does not start")
+        await_port(port, "nginx")
+        return self
+
+
+class Mirror(Server):
+    """`anystorage mirror` in front of a local directory, where a website was published."""
+
+    TOKEN = "token-of-the-proofs"
+
+    def __init__(self, command, place, scratch, environment):
+        self.command = command
+        self.place = place
+        self.scratch = scratch
+        self.environment = environment
+
+    def __enter__(self):
+        port, admin_port = free_ports(2)
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="mirror-", dir=self.scratch))
+        configuration = directory / "mirror.toml"
+        values = {"port": port, "admin_port": admin_port, "token": self.TOKEN}
+        text = MIRROR.format(directory=directory, root=self.place.root, **values)
+        configuration.write_text(text)
+        command = [self.command, "-q", "mirror", "--config", configuration]
+        self.process = subprocess.Popen(command, env=self.environment)
+        self.base, self.admin = (f"http://127.0.0.1:{of}" for of in (port, admin_port))
+        await_port(port, "the mirror")
+        return self
+
+    def metric(self, name):
+        headers = {"Authorization": f"Bearer {self.TOKEN}"}
+        request = urllib.request.Request(f"{self.admin}/metrics", headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read().decode()
+        return int(re.search(rf"^anystorage_mirror_{name} (\d+)$", text, re.MULTILINE)[1])
 
 
 class Served(Server):
@@ -174,13 +217,34 @@ class Served(Server):
         return self
 
 
+def free_ports(count):
+    """Returns ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [free.getsockname()[1] for free in sockets]
+
+
+def await_port(port, name):
+    """Returns when a server listens."""
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    raise SystemExit(f"FAILED: {name} does not start")
+
+
 def make_public(environment, endpoint, bucket):
     """Lets everyone read the objects of a bucket. Uses signature version 2, which is short."""
     statement = {
         "Effect": "Allow",
         "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:aws:s3:::{bucket}/*",
+        # Without permission to list, a missing object is a 403.
+        "Action": ["s3:GetObject", "s3:ListBucket"],
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
     }
     body = json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
     date = email.utils.formatdate(usegmt=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills publishes at every write, crawls a site while it is published, and lets publishers race.
+"""Kills publishes and rollbacks at every write, crawls a site meanwhile, lets publishers race.
 
 Usage: python3 .ci/publish_proofs.py COMMAND SERVER [--proofs kills,load,race] [--every N]
        [--rounds N] [--publishes N] [--seed S]
@@ -8,14 +8,17 @@ COMMAND is `anystorage`, and SERVER the example `serve_release` of storage-publi
 on a local directory, and kills and race also on the S3 server that the variables of
 `storage-s3/servers/radosgw up` name. It prints one line of figures:
 
-- kills: a publish dies by SIGKILL before its write 1, 1 + N, 1 + 2 N, and so on, or after a write
-  whose response it does not see. On S3 a write is a request that a proxy counts; on a local
-  directory it is a call of the system that renames, links or deletes, which Linux lets this program
-  count (seccomp). After each death no page lacks an asset and the current release is whole; then
-  the next publish, a rollback, or a publish of the site before repairs the pages.
-- load: 200 requests a second to nginx, which shows the directory as it is, and 200 to SERVER,
-  during PUBLISHES publishes and half as many rollbacks. No page lacks an asset, and all assets of
-  a page are of its release. SERVER never goes back to a release that another one has replaced.
+- kills: a publish, and then a rollback, dies by SIGKILL before its write 1, 1 + N, 1 + 2 N, and so
+  on, or after a write whose response it does not see. On S3 a write is a request that a proxy
+  counts; on a local directory it is a call of the system that renames, links or deletes, which
+  Linux lets this program count (seccomp). After each death no page lacks an asset and the current
+  release is whole; then the next publish, a rollback, or a publish of the site before repairs the
+  pages.
+- load: 200 requests a second to nginx, which shows the directory as it is, 200 to SERVER, and 200
+  to the mirror, which each publish purges, during PUBLISHES publishes and half as many rollbacks.
+  No page lacks an asset, and all assets of a page are of its release. SERVER and the mirror show
+  each release that became current, and no page of an earlier one after that. nginx shows such
+  pages, because each write of a page is slowed down, so the crawl notices them.
 - race: two publishers at once, ROUNDS times. One wins or both do in turn, and the destination has
   one whole release.
 """
@@ -36,7 +39,7 @@ import time
 
 sys.dont_write_bytecode = True
 
-from publish_places import Directory, Nginx, S3, Served
+from publish_places import Directory, Mirror, Nginx, S3, Served
 from publish_kills import FsKiller, ProxyKiller
 
 POINTER = ".anystorage-publish/current.json"
@@ -46,7 +49,15 @@ REFERENCE = re.compile(r'(?:href|src)="([^"]+)"|@import "([^"]+)"|url\(([^)]+)\)
 RELEASE = re.compile(r"release (\d+)")
 EXPIRED = "2020-01-01T00:00:00Z"
 RATE = 200
+# The share of the rate that a crawl must reach on average.
+REACHED = 0.9
 CRAWLERS = 8
+# The files that a publish under load has in addition.
+LOADED = 300
+# How many seconds a write takes in addition between two pages under load.
+PAUSE = 0.02
+# With N = 1, each of the ten pages and other fixed names is a write.
+MIN_DEATHS = 12
 
 
 def main():
@@ -88,7 +99,13 @@ class Bench:
         )
         self.environment = {
             key: value for key, value in os.environ.items() if not key.startswith("STORAGE_")
-        }
+        } | {"ANYSTORAGE_MIRROR_TOKEN": Mirror.TOKEN}
+
+    def purge(self, url):
+        """Adds the section `mirrored`, whose publishes and rollbacks purge a mirror."""
+        with self.configuration.open("a") as file:
+            file.write('[mirrored]\nkeep_names = ["release.txt"]\nencodings = ["gzip"]\n'
+                       f'purge = ["{url}"]\n')
 
     def places(self):
         yield Directory(self.directory / "fs")
@@ -127,6 +144,9 @@ class Bench:
         site = self.site(number, files)
         self.run(place, "publish", "--config-section", section, site, "site:")
 
+    def roll_back(self, place, *release, section="publish"):
+        self.run(place, "rollback", "--config-section", section, "site:", *release)
+
     def expire_claim(self, place):
         """Does what time does: the claim of a publisher that died ends."""
         pointer = pointer_of(place)
@@ -136,6 +156,11 @@ class Bench:
         document = self.directory / "pointer.json"
         document.write_text(json.dumps(pointer))
         self.run(place, "put", "--content-type", "application/json", document, f"site:{POINTER}")
+
+
+def only_in(number):
+    """Returns the page that only this release has."""
+    return f"only-{number}.html"
 
 
 def write_site(directory, number, files):
@@ -150,6 +175,7 @@ def write_site(directory, number, files):
         "js/app.js": f'import "./dep.js";\n// {mark}\n',
         "paper.svg": f'<svg xmlns="http://www.w3.org/2000/svg"><!-- {mark} --></svg>\n',
         "about.html": head + '<link rel="stylesheet" href="css/app.css">\n',
+        only_in(number): head + '<link rel="stylesheet" href="css/app.css">\n',
         "release.txt": f"{mark}\n",
     }
     for page in DOCS:
@@ -234,6 +260,9 @@ def check_promises(place):
     """Checks what holds at any time. Returns the releases of the pages and the pointer."""
     pointer = check_current_release(place)
     releases = [page_release(place.get, page) for page in PAGES]
+    # A release may lack these pages, but they never lack an asset.
+    for number in [1, 2]:
+        page_release(place.get, only_in(number))
     if None in releases:
         fail(f"a page is missing: {releases}")
     if not pointer.get("switching") and len(set(releases)) > 1:
@@ -255,58 +284,109 @@ def check_shows(place, numbers):
 
 def kills(bench):
     for place in bench.places():
-        start = time.monotonic()
         killer = FsKiller() if isinstance(place, Directory) else ProxyKiller(place)
         if isinstance(place, Directory) and not killer.works():
             skip("deaths on a local directory, because seccomp_unotify does not work here")
             continue
-        counts = collections.Counter()
         with killer:
-            for number, step in enumerate(range(1, 10_000, bench.arguments.every)):
-                if not kill_at(bench, place.new(), killer, step, number, counts):
-                    break
-            else:
-                fail("the publish does not end")
-        is_complete = bench.arguments.every == 1
-        if counts["deaths"] < 5 or (is_complete and not counts["between pages"]):
-            fail(f"too few deaths: {dict(counts)}")
-        shown = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-        print(f"kills on {place.name}: {shown} ({time.monotonic() - start:.0f} s)", flush=True)
+            for attempt in [PublishAttempt(bench), RollbackAttempt(bench)]:
+                kill_at_writes(bench, place, killer, attempt)
 
 
-def kill_at(bench, place, killer, step, number, counts):
-    """Kills a publish at a write, and repairs its destination. Returns whether it died."""
-    bench.publish(place, 1)
+def kill_at_writes(bench, place, killer, attempt):
+    """Kills a command at its writes, each time at a new destination."""
+    start = time.monotonic()
+    every, counts = bench.arguments.every, collections.Counter()
+    for number, step in enumerate(range(1, 10_000, every)):
+        if not kill_at(bench, place.new(), killer, attempt, step, number, counts):
+            break
+    else:
+        fail(f"the {attempt.name} does not end")
+    if counts["deaths"] < MIN_DEATHS / every or (every == 1 and not counts["between pages"]):
+        fail(f"too few deaths of a {attempt.name}: {dict(counts)}")
+    shown = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    print(f"kills of a {attempt.name} on {place.name}: {shown}"
+          f" ({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def kill_at(bench, place, killer, attempt, step, number, counts):
+    """Kills a command at a write, and repairs its destination. Returns whether it died."""
+    attempt.prepare(place)
     through = killer.through(place)
-    site = bench.site(2)
-    arguments = ["publish", "--config-section", "at-once", site, "site:"]
     # Before the write, or after it without the response.
     when = ["before", "after"][number % 2]
 
     def start(**options):
-        return bench.start(through, *arguments, **options)
+        return bench.start(through, *attempt.command(), **options)
 
     exit, errors = killer.run(start, step, when)
     if exit == 0:
-        check_shows(place, {2})
+        check_shows(place, {attempt.release})
         return False
     if exit != -signal.SIGKILL:
-        fail(f"step {step}: exit code {exit}\n{errors}")
+        fail(f"{attempt.name}, step {step}: exit code {exit}\n{errors}")
     releases, pointer = check_promises(place)
     counts["deaths"] += 1
     counts["between pages"] += len(set(releases)) > 1
     bench.expire_claim(place)
-    repair = number % 3
-    if repair == 0:
-        bench.publish(place, 2)
-        check_shows(place, {2})
-    elif repair == 1 and pointer.get("switching"):
-        bench.run(place, "rollback", "site:")
-        check_shows(place, {1})
-    else:
-        bench.publish(place, 1)
-        check_shows(place, {1})
+    check_shows(place, {attempt.repair(place, number % 3, pointer.get("switching"))})
     return True
+
+
+class PublishAttempt:
+    """A publish of release 2, after that of release 1."""
+
+    name, release = "publish", 2
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def prepare(self, place):
+        self.bench.publish(place, 1)
+
+    def command(self):
+        return ["publish", "--config-section", "at-once", self.bench.site(2), "site:"]
+
+    def repair(self, place, kind, switching):
+        """Repairs the pages in one of three ways. Returns the release that they are of then."""
+        if kind == 0:
+            self.bench.publish(place, 2)
+            return 2
+        if kind == 1 and switching:
+            self.bench.roll_back(place)
+        else:
+            self.bench.publish(place, 1)
+        return 1
+
+
+class RollbackAttempt:
+    """A rollback to release 1, after the publishes of 1 and 2. Deletes what only 2 needs."""
+
+    name, release = "rollback", 1
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def prepare(self, place):
+        self.bench.publish(place, 1, section="publish")
+        self.first = pointer_of(place)["current"]["release"]
+        self.bench.publish(place, 2, section="publish")
+
+    def command(self):
+        return ["rollback", "--config-section", "at-once", "site:"]
+
+    def repair(self, place, kind, switching):
+        """Repairs the pages in one of three ways. Returns the release that they are of then."""
+        if kind == 0:
+            # Named, because it may be current already.
+            self.bench.roll_back(place, self.first, section="at-once")
+            return 1
+        if kind == 1 and switching:
+            # Restores the pages of the current release.
+            self.bench.roll_back(place)
+            return 2
+        self.bench.publish(place, 2)
+        return 2
 
 
 def race(bench):
@@ -335,41 +415,94 @@ def race(bench):
 
 
 def load(bench):
-    files, publishes = 300, bench.arguments.publishes
-    place = Directory(bench.directory / "load").new()
-    bench.publish(place, 0, files, "publish")
+    if not FsKiller().works():
+        skip("publishes under load, because seccomp_unotify does not work here")
+        return
+    publishes, place = bench.arguments.publishes, Directory(bench.directory / "load").new()
+    bench.publish(place, 0, LOADED, "publish")
     # What is current after each step. A crawler sees these in this order, none twice.
     current = [0]
-    with Nginx(place, bench.directory) as bare, Served(bench.arguments.server, place) as served:
-        crawls = [Crawl("nginx", bare, current, False), Crawl("the server", served, current, True)]
+    with (
+        Nginx(place, bench.directory) as bare,
+        Served(bench.arguments.server, place) as served,
+        Mirror(bench.arguments.command, place, bench.directory, bench.environment) as mirror,
+    ):
+        bench.purge(mirror.admin)
+        crawls = [
+            Crawl("nginx", bare, current, False),
+            Crawl("the server", served, current, True),
+            Crawl("the mirror", mirror, current, True),
+        ]
         try:
-            for number in range(1, publishes + 1):
-                # The list has the release before a crawler can see it.
-                current.append(number)
-                bench.publish(place, number, files, "publish")
-                time.sleep(1.5)
-                if number % 2 == 0:
-                    current.append(number - 1)
-                    bench.run(place, "rollback", "site:")
-                    time.sleep(1.5)
+            publish_and_roll_back(bench, place, current)
         finally:
             for crawl in crawls:
                 crawl.stop()
         for crawl in crawls:
             crawl.check()
-            rate = f"{crawl.requests / crawl.seconds:.0f} a second"
-            print(f"load on {crawl.name}: {publishes} publishes,"
-                  f" {len(current) - 1 - publishes} rollbacks, {crawl.requests} requests ({rate}),"
-                  f" {crawl.pages} pages with all assets, releases {crawl.seen()}", flush=True)
+        check_mirror(mirror, len(current) - 1)
+    for crawl in crawls:
+        print(f"load on {crawl.name}: {publishes} publishes,"
+              f" {len(current) - 1 - publishes} rollbacks, {crawl.requests} requests"
+              f" ({crawl.rate():.0f} a second), {crawl.pages} pages with all assets,"
+              f" {crawl.replaced} of them after one of the next release", flush=True)
+
+
+def publish_and_roll_back(bench, place, current):
+    """Publishes, and rolls back every other release."""
+    options = ["--config-section", "mirrored"]
+    for number in range(1, bench.arguments.publishes + 1):
+        # The list has the release before a crawler can see it.
+        current.append(number)
+        run_slowly(bench, place, "publish", *options, bench.site(number, LOADED), "site:")
+        time.sleep(1.5)
+        if number % 2 == 0:
+            current.append(number - 1)
+            run_slowly(bench, place, "rollback", *options, "site:")
+            time.sleep(1.5)
+
+
+def run_slowly(bench, place, *arguments):
+    """Runs a command that writes pages as slowly as to a remote storage, so that some are crawled
+    meanwhile."""
+
+    def pause():
+        if pointer_of(place).get("switching") and is_mixed(place):
+            time.sleep(PAUSE)
+
+    def start(**options):
+        return bench.start(place, *arguments, **options)
+
+    exit, errors = FsKiller().run(start, 0, "before", pause)
+    if exit != 0:
+        fail(f"{arguments[0]} under load: exit code {exit}\n{errors}")
+
+
+def is_mixed(place):
+    """Returns whether the pages are of several releases."""
+    return len({release_in(place.get(page).decode()) for page in PAGES}) > 1
+
+
+def check_mirror(mirror, switches):
+    """Fails unless the mirror has served from its cache, and was purged after each switch."""
+    hits = mirror.metric("hits_total") + mirror.metric("revalidated_total")
+    purges, failed = mirror.metric("purges_total"), mirror.metric("failed_total")
+    if not hits or purges < switches * len(PAGES) or failed:
+        fail(f"the mirror: {hits} hits, {purges} purges after {switches} switches, {failed} failed")
+    print(f"the mirror: {hits} requests served from the cache, {purges} purges", flush=True)
 
 
 class Crawl:
-    """Threads that load pages and all their assets, at `RATE` requests a second together."""
+    """Threads that load pages and all their assets, at `RATE` requests a second together.
+
+    `current` lists the releases that have been current. A site that switches them as a whole shows
+    them in this order; otherwise pages of a release that was replaced are counted.
+    """
 
     def __init__(self, name, site, current, is_whole):
         self.name, self.site, self.current, self.is_whole = name, site, current, is_whole
-        self.requests = self.pages = 0
-        self.failed, self.releases = [], set()
+        self.requests = self.pages = self.replaced = self.position = 0
+        self.failed, self.positions = [], set()
         self.lock, self.stopped = threading.Lock(), threading.Event()
         self.start = self.next = time.monotonic()
         self.threads = [threading.Thread(target=self.crawl) for _ in range(CRAWLERS)]
@@ -377,37 +510,48 @@ class Crawl:
             thread.start()
 
     def crawl(self):
-        get, position = self.site.client(), 0
+        client = self.site.client()
 
-        def paced(key):
+        def get(key):
+            self.pace()
+            # What a response has shown, no request from now on may precede.
+            position = self.position
+            body = client(key)
             with self.lock:
-                self.next = max(self.next + 1 / RATE, time.monotonic() - 1)
-                delay = self.next - time.monotonic()
                 self.requests += 1
-            if delay > 0:
-                time.sleep(delay)
-            return get(key)
+                if key in PAGES and body is not None:
+                    self.follow(position, key, release_in(body.decode()))
+            return body
 
         try:
             while not self.stopped.is_set():
-                for page in PAGES:
-                    release = page_release(paced, page)
-                    if release is None:
+                # In the same order, all threads would load the assets of one page at once.
+                for page in random.sample(PAGES, len(PAGES)):
+                    if page_release(get, page) is None:
                         fail(f"{page} is missing")
                     with self.lock:
                         self.pages += 1
-                        self.releases.add(release)
-                    if self.is_whole:
-                        position = self.follow(position, page, release)
         except BaseException as error:
             self.failed.append(error)
 
+    def pace(self):
+        with self.lock:
+            self.next = max(self.next + 1 / RATE, time.monotonic() - 1)
+            delay = self.next - time.monotonic()
+        if delay > 0:
+            time.sleep(delay)
+
     def follow(self, position, page, release):
-        """Returns the position of the release among those that have been current."""
-        for at in range(position, len(self.current)):
-            if self.current[at] == release:
-                return at
-        fail(f"{page} is of release {release}, after {self.current[:position + 1]}")
+        """Notes the position of a release among those that have been current."""
+        later = range(position, len(self.current))
+        at = next((at for at in later if self.current[at] == release), None)
+        if at is not None:
+            self.positions.add(at)
+            self.position = max(self.position, at)
+        elif self.is_whole:
+            fail(f"{page} is of release {release}, after {self.current[:position + 1]}")
+        else:
+            self.replaced += 1
 
     def stop(self):
         self.stopped.set()
@@ -418,9 +562,17 @@ class Crawl:
     def check(self):
         if self.failed:
             raise self.failed[0]
+        if self.rate() < REACHED * RATE:
+            fail(f"{self.name}: only {self.rate():.0f} requests a second")
+        unseen = set(range(len(self.current))) - self.positions
+        if self.is_whole and unseen:
+            fail(f"{self.name} never showed the numbers {sorted(unseen)} of {self.current}")
+        # The crawl notices a mixed release where there is one.
+        if not self.is_whole and not self.replaced:
+            fail(f"{self.name} showed no page of a release that had been replaced")
 
-    def seen(self):
-        return f"{min(self.releases)} to {max(self.releases)}"
+    def rate(self):
+        return self.requests / self.seconds
 
 
 def skip(what):

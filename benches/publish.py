@@ -14,18 +14,15 @@ import argparse
 import collections
 import os
 import pathlib
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-RADOSGW = ROOT / "storage-s3/servers/radosgw"
-REQUEST = re.compile(rb'beast: .*?"([A-Z]+) (\S+)')
+sys.dont_write_bytecode = True
+
+import measure
+
 BUCKET = "anystorage"
-Run = collections.namedtuple("Run", "wall processor memory requests")
 
 SETTINGS = """
 SECRET_KEY = "not secret"
@@ -49,15 +46,8 @@ def main():
     arguments = parse()
     with tempfile.TemporaryDirectory(prefix="anystorage-publish-", dir=arguments.dir) as path:
         scratch = pathlib.Path(path)
-        up = [RADOSGW, "up", scratch / "radosgw"]
-        started = subprocess.run(up, capture_output=True, text=True)
-        if started.returncode != 0:
-            sys.exit(f"the server did not start:\n{started.stderr}")
-        try:
-            pairs = re.findall(r"^export (\w+)=(.*)$", started.stdout, re.MULTILINE)
-            Bench(arguments, scratch, dict(pairs)).run()
-        finally:
-            subprocess.run([RADOSGW, "down", scratch / "radosgw"], check=True)
+        with measure.radosgw(scratch / "radosgw") as variables:
+            Bench(arguments, scratch, variables).run()
 
 
 def parse():
@@ -97,13 +87,14 @@ class Bench:
         self.arguments = arguments
         self.scratch = scratch
         self.endpoint = variables["STORAGE_S3_TEST_ENDPOINT"]
-        self.log = scratch / "radosgw/client.rgw.log"
         ours = {
             "AWS_DEFAULT_REGION": variables["AWS_REGION"],
             "AWS_EC2_METADATA_DISABLED": "true",
             "PYTHONPATH": str(scratch),
         }
         self.environment = os.environ | variables | ours
+        log = measure.log_of(scratch / "radosgw")
+        self.meter = measure.Meter(scratch, self.environment, log, name_of=name_of)
         self.site = scratch / "site"
         write_site(self.site, arguments.files)
 
@@ -114,14 +105,10 @@ class Bench:
             "aws s3 sync": self.aws,
         }
         runs = collections.defaultdict(list)
-        for number in range(self.arguments.rounds):
-            names = list(programs)
-            turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
-                command = programs[name](f"{name.split()[0]}-{number}")
-                runs[name].append(self.measured(command))
-                print(f"  {name}: {runs[name][-1].wall:.1f} s", file=sys.stderr, flush=True)
-        again = [self.measured(self.anystorage(f"anystorage-{number}")) for number in
+        for number, name in measure.in_turn(list(programs), self.arguments.rounds):
+            runs[name].append(self.meter.run(programs[name](f"{name.split()[0]}-{number}")))
+            measure.progress(name, runs[name][-1])
+        again = [self.meter.run(self.anystorage(f"anystorage-{number}")) for number in
                  range(self.arguments.rounds)]
         self.table({**{name: runs[name] for name in programs}, "anystorage publish, again": again})
 
@@ -146,39 +133,6 @@ class Bench:
         to = f"s3://{BUCKET}/{prefix}"
         return [program, "--endpoint-url", self.endpoint, "s3", "sync", "--quiet", self.site, to]
 
-    def measured(self, command):
-        begin = self.log.stat().st_size
-        start = time.monotonic()
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                list(map(str, command)),
-                cwd=self.scratch,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - start
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode != 0:
-                errors.seek(0)
-                text = errors.read()[-2000:].decode(errors="replace")
-                sys.exit(f"{command[0]}: exit code {process.returncode}\n{text}")
-        processor = usage.ru_utime + usage.ru_stime
-        return Run(wall, processor, usage.ru_maxrss / 1024, self.requests(begin))
-
-    def requests(self, begin):
-        """Counts the requests in the log of the server from a position on."""
-        time.sleep(1)  # The server writes its log from a thread of its own.
-        counts = collections.Counter()
-        with self.log.open("rb") as log:
-            log.seek(begin)
-            for found in filter(None, map(REQUEST.search, log)):
-                method, path = (part.decode() for part in found.groups())
-                counts["list" if "list-type=2" in path else method] += 1
-        return counts
-
     def table(self, runs):
         first = runs["anystorage publish"]
         files, rounds = self.arguments.files, self.arguments.rounds
@@ -187,17 +141,14 @@ class Bench:
               " processor time, peer / anystorage publish | peak memory | requests |")
         print("|-|-|-|-|-|-|")
         for name, of_peer in runs.items():
-            ratios = [peer.wall / mine.wall for mine, peer in zip(first, of_peer)]
-            processor = [peer.processor / mine.processor for mine, peer in zip(first, of_peer)]
-            requests = ", ".join(
-                f"{count} {method}" for method, count in sorted(of_peer[0].requests.items())
-            )
             print(
                 f"| {name} | {statistics.median(run.wall for run in of_peer):.1f} |"
-                f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
-                f" {statistics.median(processor):.2f} |"
-                f" {max(run.memory for run in of_peer):.0f} MiB | {requests} |"
+                f" {measure.spread(first, of_peer)} | {measure.used(first, of_peer)}"
             )
+
+
+def name_of(method, path):
+    return "list" if "list-type=2" in path else method
 
 
 main()

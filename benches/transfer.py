@@ -19,29 +19,23 @@ part `memory` needs `--generated`, the command with the driver of tools/generato
 """
 
 import argparse
-import collections
 import contextlib
 import os
 import pathlib
-import re
 import shlex
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-RADOSGW = ROOT / "storage-s3/servers/radosgw"
+sys.dont_write_bytecode = True
+
+import measure
+
 PARTS = ["small-up", "small-down", "server-side", "large-up", "nothing", "nothing-fs", "memory"]
 KEYS_PER_DIRECTORY = 1000
 SMALL = 4096
-REQUEST = re.compile(rb'beast: .*?"([A-Z]+) ')
-
-Run = collections.namedtuple("Run", "wall processor memory requests")
 
 
 def main():
@@ -92,17 +86,11 @@ def server(scratch, arguments):
         yield dict(os.environ)
         return
     directory = scratch / "radosgw"
-    started = subprocess.run([RADOSGW, "up", directory], capture_output=True, text=True)
-    if started.returncode != 0:
-        sys.exit(f"the server did not start:\n{started.stderr}")
-    try:
-        pairs = re.findall(r"^export (\w+)=(.*)$", started.stdout, re.MULTILINE)
-        arguments.log = directory / "client.rgw.log"
+    with measure.radosgw(directory) as variables:
+        arguments.log = measure.log_of(directory)
         configuration = shlex.quote(str(directory / "ceph.conf"))
         arguments.collect = f"radosgw-admin -c {configuration} gc process --include-all"
-        yield os.environ | dict(pairs)
-    finally:
-        subprocess.run([RADOSGW, "down", directory], check=True)
+        yield os.environ | variables
 
 
 class Bench:
@@ -112,6 +100,7 @@ class Bench:
         self.arguments = arguments
         self.scratch = scratch
         self.environment = environment | self.variables(environment)
+        self.meter = measure.Meter(scratch, self.environment, arguments.log, arguments.timeout)
         self.configuration = scratch / "storages.toml"
         self.buckets = {side: f"transfer-{side}" for side in "ab"}
         self.runs = 0
@@ -162,61 +151,21 @@ class Bench:
         return f"{scheme}{self.buckets[side]}/{name}"
 
     def quietly(self, command):
-        """Runs a command that is not measured."""
-        return self.measured(command, count=False)
-
-    def measured(self, command, count=True):
-        begin = self.arguments.log.stat().st_size if count and self.arguments.log else None
-        start = time.monotonic()
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                list(map(str, command)),
-                cwd=self.scratch,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
-            timer = threading.Timer(self.arguments.timeout, os.kill, [process.pid, signal.SIGKILL])
-            timer.start()
-            _, status, usage = os.wait4(process.pid, 0)
-            timer.cancel()
-            process.returncode = os.waitstatus_to_exitcode(status)
-            wall = time.monotonic() - start
-            if process.returncode != 0:
-                errors.seek(0)
-                shown = " ".join(map(str, command))
-                text = errors.read()[-2000:].decode(errors="replace")
-                sys.exit(f"{shown}: exit code {process.returncode} after {wall:.0f} s\n{text}")
-        processor = usage.ru_utime + usage.ru_stime
-        return Run(wall, processor, usage.ru_maxrss / 1024, self.requests(begin))
-
-    def requests(self, begin):
-        """Counts the requests in the log of the server from a position on, by method."""
-        if begin is None:
-            return collections.Counter()
-        time.sleep(1)  # The server writes its log from a thread of its own.
-        with self.arguments.log.open("rb") as log:
-            log.seek(begin)
-            return collections.Counter(
-                found[1].decode() for line in log if (found := REQUEST.search(line))
-            )
+        """Runs a command whose requests are not counted."""
+        return self.meter.run(command, count=False)
 
     def rounds(self, programs, after=None):
         """Runs each program once in each round. `programs` maps a name to a function that returns
         the command for a path that no other run has."""
-        names = list(programs)
-        runs = {name: [] for name in names}
-        for number in range(self.arguments.rounds):
-            turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
-                self.runs += 1
-                path = f"run-{os.getpid()}-{self.runs}"
-                run = self.measured(programs[name](path))
-                print(f"  {name}: {run.wall:.1f} s", file=sys.stderr, flush=True)
-                runs[name].append(run)
-                if after:
-                    after(path)
+        runs = {name: [] for name in programs}
+        for _, name in measure.in_turn(list(programs), self.arguments.rounds):
+            self.runs += 1
+            path = f"run-{os.getpid()}-{self.runs}"
+            run = self.meter.run(programs[name](path))
+            measure.progress(name, run)
+            runs[name].append(run)
+            if after:
+                after(path)
         return runs
 
     def remove(self, side):
@@ -380,20 +329,11 @@ class Bench:
         )
         print("|-|-|-|-|-|-|")
         for name, of_peer in runs.items():
-            ratios = [peer.wall / mine.wall for mine, peer in zip(first, of_peer)]
-            processor = [peer.processor / mine.processor for mine, peer in zip(first, of_peer)]
-            requests = sorted(of_peer[0].requests.items())
             print(
                 f"| {name} | {statistics.median(amount / run.wall for run in of_peer):.0f} |"
-                f" {spread(ratios)} | {statistics.median(processor):.2f} |"
-                f" {max(run.memory for run in of_peer):.0f} MiB |"
-                f" {', '.join(f'{count} {method}' for method, count in requests) or '-'} |"
+                f" {measure.spread(first, of_peer)} | {measure.used(first, of_peer)}"
             )
         sys.stdout.flush()
-
-
-def spread(ratios):
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 main()

@@ -4,7 +4,10 @@
 // Fails if a request fails, the console has an error, or a site does not work.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -87,15 +90,65 @@ async function opens({ name, where, base, pages }) {
   console.log(`${name} on ${where}: ${pages.length} pages, ${loaded} responses, no error`);
 }
 
-/** A page with a wrong integrity and a missing image has problems, so the others have none. */
+/** What is wrong with a site is a problem, so sites without problems are right. */
 async function aBrokenSiteIsNoticed() {
+  const style = "body { color: red }";
+  const script = "window.ran = true;";
+  const files = {
+    "/wrong.css": ["text/css", style],
+    "/right.css": ["text/css", style],
+    "/wrong.js": ["text/javascript", script],
+    "/right.js": ["text/javascript", script],
+    "/type.css": ["text/plain", style],
+  };
+  files["/"] = [
+    "text/html",
+    `<!DOCTYPE html><link rel="icon" href="data:,">
+    <link rel="stylesheet" href="right.css" integrity="${integrity(style)}">
+    <link rel="stylesheet" href="wrong.css" integrity="${integrity("other bytes")}">
+    <link rel="stylesheet" href="type.css">
+    <script src="right.js" integrity="${integrity(script)}"></script>
+    <script src="wrong.js" integrity="${integrity("other bytes")}"></script>
+    <script>throw new Error("broken")</script>
+    <img src="missing.png">`,
+  ];
+  const server = await serving(files);
   const [page, seen] = await watched();
-  const style = `<link rel="stylesheet" href="data:text/css,a{}" integrity="sha256-x">`;
-  const broken = `<script>throw new Error("broken")</script><img src="http://127.0.0.1:1/x.png">`;
-  await page.setContent(`${style}${broken}`);
-  assert.ok(seen.problems.some((problem) => problem.includes("broken")), seen.problems.join());
-  assert.ok(seen.problems.some((problem) => problem.includes("x.png")), seen.problems.join());
+  try {
+    await page.goto(server.base, { waitUntil: "networkidle0" });
+  } finally {
+    server.close();
+  }
+  const noticed = (...words) =>
+    seen.problems.some((problem) => words.every((word) => problem.includes(word)));
+  const shown = seen.problems.join("\n");
+  assert.ok(noticed("integrity", "/wrong.css"), shown);
+  assert.ok(noticed("integrity", "/wrong.js"), shown);
+  assert.ok(noticed("/type.css", "the type is"), shown);
+  assert.ok(noticed("/missing.png", "404"), shown);
+  assert.ok(noticed("broken"), shown);
+  assert.ok(!noticed("/right."), shown);
   await page.close();
+}
+
+function integrity(text) {
+  return `sha384-${createHash("sha384").update(text).digest("base64")}`;
+}
+
+/** Serves files on loopback: `files` maps a path to a type and a body. */
+async function serving(files) {
+  const server = createServer((request, response) => {
+    const [type, body] = files[request.url] ?? [];
+    response.writeHead(body === undefined ? 404 : 200, { "Content-Type": type ?? "text/plain" });
+    response.end(body ?? "");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { base: `http://127.0.0.1:${server.address().port}/`, close };
 }
 
 function color(page, selector) {
