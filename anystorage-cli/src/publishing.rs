@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anystorage::publish::{PublishConfig, PublishOptions};
+use anystorage::publish::{PublishConfig, PublishOptions, RESERVED_PREFIX};
 use anystorage::transfer::Stop;
 use anystorage::{Error, Storage};
 use serde::Deserialize;
@@ -20,6 +20,11 @@ pub(crate) fn destination(
     location: &Location,
 ) -> Result<(Place, Storage), Failure> {
     let place = resolver.resolve(location, Purpose::NewDirectory)?.directory()?;
+    if format!("/{place}").contains(&format!("/{RESERVED_PREFIX}")) {
+        return Err(Failure::usage(format!(
+            "{place}: a destination cannot be below {RESERVED_PREFIX}, where releases are recorded"
+        )));
+    }
     let storage = match place.text.trim_end_matches('/') {
         "" => place.storage.clone(),
         prefix => place.storage.prefixed(prefix).map_err(|error| place.failure(&error))?,
@@ -33,7 +38,8 @@ pub(crate) fn failure(place: &Place, error: &Error) -> Failure {
     let failure = match error.key() {
         // A release that is missing is no object, so a hint about objects would mislead.
         None if error.is_not_found() => Failure::local(&place.to_string(), error),
-        _ => place.failure(error),
+        None => place.failure(error),
+        Some(key) => Failure::at(&format!("{place}{key}"), error),
     };
     match error.is_retryable() {
         true => failure.with_exit(ExitStatus::RunAgain),

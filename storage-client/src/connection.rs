@@ -86,7 +86,7 @@ impl ClientConfig {
         let builder = match route {
             Route::Proxied => tls::configure(builder)?,
             Route::Direct => tls::configure(builder.no_proxy())?,
-            Route::Plain => tls::without_roots(builder.no_proxy()),
+            Route::Plain => tls::without_roots(builder.no_proxy())?,
         };
         builder.build().map_err(|cause| {
             Error::unexpected(

@@ -27,23 +27,30 @@ pub fn check_tls_support(scheme: &str) -> Result<()> {
 /// Sets the cryptography of a client to the provider of the process, or to ring if there is none.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
 pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+    use rustls_platform_verifier::BuilderVerifierExt;
+
+    let config =
+        with_ring().and_then(BuilderVerifierExt::with_platform_verifier).map_err(unusable)?;
+    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+}
+
+#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
+fn with_ring() -> std::result::Result<Builder, rustls::Error> {
     use std::sync::Arc;
 
     use rustls::crypto::CryptoProvider;
-    use rustls_platform_verifier::BuilderVerifierExt;
 
     let provider = CryptoProvider::get_default()
         .map_or_else(|| Arc::new(rustls::crypto::ring::default_provider()), Arc::clone);
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|cause| {
-            Error::unexpected(
-                "TLS cannot be used: are the system's root certificates installed?",
-                cause,
-            )
-        })?;
-    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+    rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
+type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
+
+#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
+fn unusable(cause: rustls::Error) -> Error {
+    Error::unexpected("TLS cannot be used: are the system's root certificates installed?", cause)
 }
 
 /// Changes nothing: with AWS-LC, `reqwest` itself uses the provider of the process, or AWS-LC if
@@ -55,15 +62,25 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::Clie
 }
 
 /// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
-#[cfg(any(feature = "tls-aws-lc", feature = "tls-ring"))]
-pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
-    builder.tls_certs_only([])
+#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
+pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+    let config = with_ring().map_err(unusable)?;
+    let config = config.with_root_certificates(rustls::RootCertStore::empty());
+    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+}
+
+/// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
+#[cfg(feature = "tls-aws-lc")]
+#[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
+pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+    Ok(builder.tls_certs_only([]))
 }
 
 /// Changes nothing: this build has no TLS.
 #[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
-pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
-    builder
+#[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
+pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+    Ok(builder)
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use storage_client::{ClientConfig, Route};
 #[test]
 fn a_client_uses_the_cryptography_provider_of_the_process() {
     let config = ClientConfig::new(Duration::from_secs(1));
-    config.build(Route::Proxied).unwrap();
+    for route in [Route::Proxied, Route::Direct, Route::Plain] {
+        config.build(route).unwrap();
+    }
     assert!(CryptoProvider::get_default().is_none(), "a client installs no provider");
     // No connection is possible with this provider, so a client cannot be built with it.
     let useless = CryptoProvider { cipher_suites: Vec::new(), ..ring::default_provider() };

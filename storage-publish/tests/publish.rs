@@ -633,3 +633,55 @@ async fn a_sibling_changes_no_headers_of_an_equal_file_of_an_earlier_release() {
     let metadata = storage.stat(own).await.unwrap().metadata;
     assert_eq!(metadata.content_encoding, None);
 }
+
+#[tokio::test]
+async fn a_rule_changes_headers_again_after_a_rollback_restored_them() {
+    let (_directory, destinations) = destinations();
+    for storage in destinations {
+        let (clock, site) = (Clock::new(), site("v1"));
+        let rule =
+            "encodings = [\"gzip\"]\n[[rules]]\nmatch = \"*.css\"\ncache_control = \"max-age=1\"";
+        let plain = || options(&clock, "encodings = [\"gzip\"]");
+        publish(&site, &storage, &plain()).await.unwrap();
+        publish(&site, &storage, &options(&clock, rule)).await.unwrap();
+        rollback(&storage, None, &plain()).await.unwrap();
+        let published = publish(&site, &storage, &options(&clock, rule)).await.unwrap();
+        assert_eq!((published.is_new, published.uploaded), (true, 0));
+        let style = name_of(&site, "css/app.css");
+        for key in [style.to_owned(), format!("{style}.gz")] {
+            let metadata = storage.stat(&key).await.unwrap().metadata;
+            assert_eq!(metadata.cache_control.as_deref(), Some("max-age=1"), "{key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_becomes_a_directory_is_refused_on_a_disk_before_anything_changes() {
+    let (_directory, [_, storage]) = destinations();
+    let clock = Clock::new();
+    let before = site_of(vec![page("index.html", b"v1"), page("team.html", b"v1")]);
+    let after = site_of(vec![page("index.html", b"v2"), page("team.html/index.html", b"v2")]);
+    publish(&before, &storage, &clock.options()).await.unwrap();
+    let error = publish(&after, &storage, &clock.options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("team.html/index.html")));
+    assert!(error.message().contains("nothing visible was changed"), "{error}");
+    assert_eq!(pages(&storage).await, pages_of(&before));
+    assert!(releases(&storage).await.unwrap().switching.is_none());
+
+    // What the message advises.
+    let without = site_of(vec![page("index.html", b"v2")]);
+    let at_once = clock.options().keep(1).grace(Duration::ZERO);
+    publish(&without, &storage, &at_once).await.unwrap();
+    publish(&after, &storage, &clock.options()).await.unwrap();
+    assert_eq!(pages(&storage).await, pages_of(&after));
+}
+
+#[tokio::test]
+async fn a_page_may_become_a_directory_in_a_storage_of_objects() {
+    let (storage, clock) = (Memory::storage(), Clock::new());
+    let before = site_of(vec![page("team.html", b"v1")]);
+    let after = site_of(vec![page("team.html/index.html", b"v2")]);
+    publish(&before, &storage, &clock.options()).await.unwrap();
+    publish(&after, &storage, &clock.options()).await.unwrap();
+    assert_eq!(text(&storage, "team.html/index.html").await, "v2");
+}

@@ -338,6 +338,31 @@ async fn hashes_in_the_policy_of_a_page_change_with_its_scripts_and_styles() {
 }
 
 #[tokio::test]
+async fn a_hash_in_a_policy_becomes_that_of_each_script_that_had_it() {
+    let old = sha256("import './y.js'");
+    let script = |path: &str| format!("<script type=module src={path} integrity={old}></script>");
+    let page = format!(
+        "<meta http-equiv=Content-Security-Policy content=\"script-src '{}' x\">{}{}",
+        old.replace("sha256", "SHA256").replace('+', "-").replace('/', "_"),
+        script("a/x.js"),
+        script("b/x.js")
+    );
+    let built = build(&[
+        ("index.html", &page),
+        ("a/x.js", "import './y.js'"),
+        ("a/y.js", "1"),
+        ("b/x.js", "import './y.js'"),
+        ("b/y.js", "2"),
+    ])
+    .await;
+    let mut hashes = ["a/x.js", "b/x.js"].map(|path| sha256(built.bytes(path)));
+    hashes.sort();
+    let policy = format!("content=\"script-src '{}' '{}' x\"", hashes[0], hashes[1]);
+    let text = built.text("index.html");
+    assert!(text.contains(&policy), "{policy} in {text}");
+}
+
+#[tokio::test]
 async fn an_import_map_leads_to_the_hashed_modules() {
     let script = "import 'lib/x.js'; import '../lib/y.js'; import './z.js'";
     let page = r#"<script type="importmap">{"imports": {"app": "./js/app.js", "lib/": "./lib/"},

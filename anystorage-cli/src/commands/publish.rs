@@ -123,7 +123,8 @@ async fn build(directory: &Path, options: SiteOptions, stop: &Stop) -> Result<Si
     let site = built.map_err(|error| {
         let Some(problems) = error.source().and_then(|source| source.downcast_ref::<Problems>())
         else {
-            return Failure::local(shown, &error);
+            let key = error.key().map(|key| format!("/{key}")).unwrap_or_default();
+            return Failure::local(&format!("{shown}{key}"), &error);
         };
         let problems = problems.all();
         for problem in problems.iter().take(MAX_PROBLEMS) {
@@ -138,6 +139,9 @@ async fn build(directory: &Path, options: SiteOptions, stop: &Stop) -> Result<Si
     })?;
     for warning in &site.warnings {
         verbosity::note(&format!("{shown}/{warning}"));
+    }
+    if site.assets.is_empty() {
+        verbosity::note(&format!("{shown}: there are no files to publish, so the site is empty"));
     }
     Ok(site)
 }

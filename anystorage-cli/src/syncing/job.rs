@@ -154,8 +154,10 @@ pub(crate) fn name(location: &Location, place: &Place) -> Result<String, Failure
     }
     Ok(match (location, Url::parse(&place.label)) {
         (Location::Url(_), Ok(mut url)) => {
-            // This encodes `?` and `#`, but takes `%` for the beginning of an encoded byte.
-            url.set_path(&format!("/{}", place.text.replace('%', "%25")));
+            // This encodes `?` and `#`, but takes `%` for the beginning of an encoded byte, and `\`
+            // for a slash.
+            let text = place.text.replace('%', "%25").replace('\\', "%5C");
+            url.set_path(&format!("/{text}"));
             url.into()
         }
         _ => place.to_string(),
@@ -261,13 +263,25 @@ mod tests {
 
     #[test]
     fn the_name_of_a_url_is_read_as_the_same_directory() {
-        for text in ["", "a/", "a b/", "50%/", "a%2Fb/", "why?/", "c#/", "\u{e9}/e\u{301}/", "a+b/"]
-        {
-            let name = name(&url("s3://bucket/"), &place("s3://bucket/", text)).unwrap();
-            let read = Url::parse(&name).unwrap();
-            assert_eq!((read.query(), read.fragment()), (None, None), "{name}");
-            let path = read.path().strip_prefix('/').unwrap();
-            assert_eq!(percent_decode_str(path).decode_utf8().unwrap(), text);
+        for text in [
+            "",
+            "a/",
+            "a b/",
+            "50%/",
+            "a%2Fb/",
+            "why?/",
+            "c#/",
+            "\u{e9}/e\u{301}/",
+            "a+b/",
+            "a\\b/",
+        ] {
+            for base in ["s3://bucket/", "https://example.com/"] {
+                let name = name(&url(base), &place(base, text)).unwrap();
+                let read = Url::parse(&name).unwrap();
+                assert_eq!((read.query(), read.fragment()), (None, None), "{name}");
+                let path = read.path().strip_prefix('/').unwrap();
+                assert_eq!(percent_decode_str(path).decode_utf8().unwrap(), text);
+            }
         }
         let named = Location::Named { name: "media".to_owned(), key: "50%?".to_owned() };
         assert_eq!(name(&named, &place("media:", "50%?/")).unwrap(), "media:50%?/");

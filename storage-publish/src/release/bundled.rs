@@ -86,7 +86,8 @@ fn refused(first: &str, differing: &[&str], release: &str) -> Error {
     let message = format!(
         "{}{others}: the release {release} has other bytes under this name, which browsers keep \
          because a bundler has hashed it; nothing was changed: build the site again with hashes of \
-         the content, or publish the file under a hash of its own with bundled_names = [\"!/{first}\"]",
+         the content, rename the file, or publish it under a hash of its own with bundled_names = \
+         [\"!/{first}\"]",
         named.join(", "),
     );
     Error::new(ErrorKind::Integrity, message)

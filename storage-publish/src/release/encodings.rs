@@ -10,8 +10,8 @@ use storage_core::{Error, Result};
 /// The largest share of the plain size that a precompressed form may have, in percent.
 const MAX_PERCENT: u64 = 95;
 
-/// The largest window of a compressor, as a power of two: 2 MiB. A larger one makes few files
-/// smaller, and a compressor allocates many times its window.
+/// The largest window of brotli, as a power of two: 2 MiB. That of Zstandard is twice as large. A
+/// larger one makes few files smaller, and a compressor allocates many times its window.
 const MAX_WINDOW_LOG: u32 = 21;
 
 /// The largest file in bytes that is compressed. It is held in memory meanwhile.

@@ -108,7 +108,13 @@ impl<'a> Placer<'a> {
         }
         let (from, to) = (last.object_key(), entry.object_key());
         let metadata = entry.object_metadata();
-        entry.etag = self.replace_headers(from, last.etag.as_ref(), to, metadata).await?;
+        match self.replace_headers(from, last.etag.as_ref(), to, metadata).await? {
+            Some(etag) => entry.etag = etag,
+            None => {
+                (entry.body, entry.without_gain) = Default::default();
+                self.store_object(draft, entry).await?;
+            }
+        }
         Ok(())
     }
 
@@ -164,8 +170,10 @@ impl<'a> Placer<'a> {
                 let name = draft.sibling_key(encoding);
                 let metadata = encoded_metadata(&entry.metadata, encoding, entry.sha256);
                 let etag = known.etag.as_ref();
-                let etag = self.replace_headers(&known.name, etag, &name, metadata).await?;
-                Some(Sibling { name, etag, ..known.clone() })
+                match self.replace_headers(&known.name, etag, &name, metadata).await? {
+                    Some(etag) => Some(Sibling { name, etag, ..known.clone() }),
+                    None => self.store_sibling(draft, encoding, entry).await?,
+                }
             }
             _ => self.store_sibling(draft, encoding, entry).await?,
         };
@@ -235,15 +243,24 @@ impl<'a> Placer<'a> {
         self.save(wanted, source, mode).await.map(Some)
     }
 
+    /// Copies an object with other headers, and returns the ETag of the copy. Returns `None` if the
+    /// object is not the version that the last release recorded: a rollback may have copied it, and
+    /// not every listing has ETags. Its bytes have to be compared then.
     async fn replace_headers(
         &self,
         from: &str,
         etag: Option<&ETag>,
         to: &str,
         metadata: Metadata,
-    ) -> Result<Option<ETag>> {
-        self.tally.headers.fetch_add(1, Ordering::Relaxed);
-        replace_headers(self.destination, from, etag, to, metadata).await
+    ) -> Result<Option<Option<ETag>>> {
+        match replace_headers(self.destination, from, etag, to, metadata).await {
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => Ok(None),
+            replaced => {
+                let etag = replaced?;
+                self.tally.headers.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(etag))
+            }
+        }
     }
 
     /// Creates an object, and returns its ETag. Returns `None` if there is one already.

@@ -75,7 +75,8 @@ fn build(directory: &Path, options: &SiteOptions, stopped: &AtomicBool) -> Resul
     let mut links = read_all(&sources, &reader, stopped)?;
     let mut problems: Vec<_> =
         links.iter_mut().flat_map(|file| std::mem::take(&mut file.problems)).collect();
-    problems.extend(integrity::problems(&sources, &links, |path| reader.is_ignored(path))?);
+    let is_ignored = |path: &str| reader.is_ignored(path);
+    problems.extend(integrity::problems(&sources, &links, is_ignored, || check(stopped))?);
     Problems::check(problems)?;
     let mut warnings: Vec<_> =
         links.iter_mut().flat_map(|file| std::mem::take(&mut file.warnings)).collect();

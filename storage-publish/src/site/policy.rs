@@ -2,86 +2,94 @@
 //! 2.3.1): they name the scripts and style sheets that may run, so they change as those do.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::integrity::{self, Algorithm};
+use super::integrity::{Algorithm, Hash, parse};
 use super::scan::{Decoded, Scan};
 use super::splice::{Edit, splice_part};
-
-/// A hash in a policy: `sha256-` and so on, without the quotes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Hash {
-    range: Range<usize>,
-    algorithm: Algorithm,
-    value: String,
-}
 
 /// The hashes of a page's policies, and the texts of its scripts and style sheets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
-    hashes: Vec<Hash>,
+    /// The places of each hash, without the quotes around it.
+    hashes: BTreeMap<Hash, Vec<Range<usize>>>,
     /// The texts, by their places in the file. Empty if there are no hashes.
     texts: Vec<Range<usize>>,
 }
 
 impl Policy {
     pub(crate) fn of(scan: &Scan<'_>) -> Self {
-        let hashes: Vec<_> = scan.policies.iter().flat_map(hashes_of).collect();
+        let mut hashes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (hash, range) in scan.policies.iter().flat_map(hashes_of) {
+            hashes.entry(hash).or_default().push(range);
+        }
         let texts = if hashes.is_empty() { Vec::new() } else { scan.texts.clone() };
         Self { hashes, texts }
     }
 
-    /// Returns the edits that renew the hashes of texts in which `edits` change something.
-    pub(crate) fn renewed_texts(&self, bytes: &[u8], edits: &[Edit]) -> Vec<Edit> {
-        let mut renewed = Vec::new();
-        for range in &self.texts {
-            let Some(old) = bytes.get(range.clone()) else { continue };
-            let new = splice_part(bytes, range.clone(), edits);
-            if old != new {
-                let (old, new) = (as_hashed(old), as_hashed(&new));
-                let same = |hash: &Hash| hash.algorithm.of_bytes(&old) == hash.value;
-                renewed.extend(self.replaced(same, |algorithm| algorithm.of_bytes(&new)));
+    /// Returns the edits that renew the hashes. `edits` are the other edits of the file, and
+    /// `integrity` has each declared value with the one that replaces it.
+    pub(crate) fn renewed<'i>(
+        &self,
+        bytes: &[u8],
+        edits: &mut [Edit],
+        integrity: impl Iterator<Item = (&'i str, &'i str)>,
+    ) -> Vec<Edit> {
+        if self.hashes.is_empty() {
+            return Vec::new();
+        }
+        edits.sort();
+        // Texts that were equal may differ now, so a hash may become several.
+        let mut renewed: BTreeMap<Hash, BTreeSet<String>> = BTreeMap::new();
+        for (old, new) in self.texts.iter().flat_map(|text| self.text(bytes, text, edits)) {
+            renewed.entry(old).or_default().insert(new);
+        }
+        for (declared, new) in integrity {
+            let values = || new.split_ascii_whitespace();
+            for old in parse(declared).filter(|hash| self.hashes.contains_key(hash)) {
+                let is_same = |word: &&str| parse(word).any(|new| new.algorithm == old.algorithm);
+                let value = values().find(is_same).map(str::to_owned);
+                renewed.entry(old).or_default().extend(value);
             }
         }
-        renewed
+        renewed.iter().flat_map(|(old, values)| self.replaced(old, values)).collect()
     }
 
-    /// Returns the edits that replace a declared `integrity` by that of the final bytes: a policy
-    /// may name the integrity of a script with `src`.
-    pub(crate) fn renewed_integrity(&self, declared: &str, renewed: &str) -> Vec<Edit> {
-        let is_declared = |hash: &Hash| {
-            let mut words = declared.split_ascii_whitespace();
-            words.any(|word| word.split('?').next() == Some(hash.value.as_str()))
+    /// Returns the hashes of a text that the policies have, each with its new value.
+    fn text(&self, bytes: &[u8], text: &Range<usize>, edits: &[Edit]) -> Vec<(Hash, String)> {
+        let Some(old) = bytes.get(text.clone()) else { return Vec::new() };
+        let (old, new) = (as_hashed(old), splice_part(bytes, text.clone(), edits));
+        let new = as_hashed(&new);
+        let algorithms: BTreeSet<_> = self.hashes.keys().map(|hash| hash.algorithm).collect();
+        let renewed = |algorithm: Algorithm| {
+            let old = parse(&algorithm.of_bytes(&old)).next()?;
+            self.hashes.contains_key(&old).then(|| (old, algorithm.of_bytes(&new)))
         };
-        let value = |algorithm| {
-            let found = renewed
-                .split_ascii_whitespace()
-                .find(|word| integrity::parse(word).any(|(found, _)| found == algorithm));
-            found.unwrap_or_default().to_owned()
-        };
-        self.replaced(is_declared, value).collect()
+        algorithms.into_iter().filter_map(renewed).collect()
     }
 
-    fn replaced(
-        &self,
-        is_same: impl Fn(&Hash) -> bool,
-        value: impl Fn(Algorithm) -> String,
-    ) -> impl Iterator<Item = Edit> {
-        let same = self.hashes.iter().filter(move |hash| is_same(hash));
-        same.map(move |hash| Edit::replace(hash.range.clone(), value(hash.algorithm)))
+    fn replaced(&self, old: &Hash, values: &BTreeSet<String>) -> Vec<Edit> {
+        let is_old = |value: &String| parse(value).any(|hash| hash == *old);
+        if values.iter().all(is_old) {
+            return Vec::new();
+        }
+        let text = values.iter().map(String::as_str).collect::<Vec<_>>().join("' '");
+        let places = self.hashes.get(old).into_iter().flatten();
+        places.map(|place| Edit::replace(place.clone(), text.clone())).collect()
     }
 }
 
-/// Returns the hashes of a policy: `'sha256-...'`, in single quotes.
-fn hashes_of(policy: &Decoded) -> Vec<Hash> {
+/// Returns the hashes of a policy with their places: `'sha256-...'`, in single quotes.
+fn hashes_of(policy: &Decoded) -> Vec<(Hash, Range<usize>)> {
     let start_of = |text: &str| text.as_ptr().addr() - policy.text.as_ptr().addr();
     let words = policy.text.split([' ', '\t', '\n', '\x0c', '\r', ';', ',']);
     let hash = |word: &str| {
         let value = word.strip_prefix('\'')?.strip_suffix('\'')?;
-        let (algorithm, _) = integrity::parse(value).next()?;
+        let hash = parse(value).next()?;
         let start = start_of(value);
         let (start, end) = (policy.offset(start)?, policy.offset(start + value.len())?);
-        Some(Hash { range: start..end, algorithm, value: value.to_owned() })
+        Some((hash, start..end))
     };
     words.filter_map(hash).collect()
 }
@@ -112,9 +120,10 @@ mod tests {
         let text =
             "script-src 'self' 'sha256-YQ==' https://x;style-src 'SHA384-b' 'nonce-c' sha512-d";
         let found = hashes_of(&Decoded::plain(text.as_bytes(), 100));
-        let found: Vec<_> =
-            found.iter().map(|hash| (hash.value.as_str(), hash.range.start)).collect();
-        assert_eq!(found, [("sha256-YQ==", 119), ("SHA384-b", 153)]);
+        let places: Vec<_> = found.iter().map(|(_, range)| range.clone()).collect();
+        assert_eq!(places, [119..130, 153..161]);
+        let hashes: Vec<_> = found.into_iter().map(|(hash, _)| hash).collect();
+        assert_eq!(hashes, parse("sha256-YQ sha384-b").collect::<Vec<_>>());
     }
 
     #[test]

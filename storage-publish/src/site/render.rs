@@ -185,22 +185,32 @@ impl<'a> Renderer<'a> {
                 edits.push(Edit::insert(link.at, format!(".{hash}")));
             }
         }
+        let mut integrity = Vec::with_capacity(links.integrity.len());
         for declared in &links.integrity {
-            if let Some(value) = self.renewed_integrity(declared)? {
-                edits.extend(links.policy.renewed_integrity(&declared.value, &value));
-                edits.push(Edit::replace(declared.range.clone(), value));
+            let renewed = self.renewed_integrity(declared)?;
+            if let Some(value) = &renewed {
+                edits.push(Edit::replace(declared.range.clone(), value.clone()));
             }
+            integrity.push(renewed);
         }
-        let bytes = if edits.is_empty() { None } else { Some(self.spliced(file, edits)?) };
+        let bytes =
+            if edits.is_empty() { None } else { Some(self.spliced(file, edits, &integrity)?) };
         match self.files_of_maps.get(&file) {
             Some(of) if bytes.is_none() => self.moved_map(file, *of),
             _ => Ok(bytes),
         }
     }
 
-    fn spliced(&self, file: usize, mut edits: Vec<Edit>) -> Result<Vec<u8>> {
+    fn spliced(
+        &self,
+        file: usize,
+        mut edits: Vec<Edit>,
+        integrity: &[Option<String>],
+    ) -> Result<Vec<u8>> {
         let bytes = self.read(file)?;
-        let renewed = self.links[file].policy.renewed_texts(&bytes, &edits);
+        let declared = self.links[file].integrity.iter().map(|declared| declared.value.as_str());
+        let values = declared.zip(integrity).map(|(old, new)| (old, new.as_deref().unwrap_or(old)));
+        let renewed = self.links[file].policy.renewed(&bytes, &mut edits, values);
         edits.extend(renewed);
         Ok(splice(&bytes, edits))
     }
@@ -229,8 +239,8 @@ impl<'a> Renderer<'a> {
             return Ok(None);
         }
         let mut values: Vec<String> = Vec::new();
-        for (algorithm, _) in integrity::parse(&declared.value) {
-            let value = self.integrity(target, algorithm)?;
+        for hash in integrity::parse(&declared.value) {
+            let value = self.integrity(target, hash.algorithm)?;
             if !values.contains(&value) {
                 values.push(value);
             }

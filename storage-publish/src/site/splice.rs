@@ -40,10 +40,11 @@ pub(crate) fn splice(bytes: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
     result
 }
 
-/// Returns a part of the bytes with the edits within it.
+/// Returns a part of the bytes with the edits within it. The edits are sorted.
 pub(crate) fn splice_part(bytes: &[u8], part: Range<usize>, edits: &[Edit]) -> Vec<u8> {
-    let is_within = |edit: &&Edit| part.start <= edit.start && edit.end <= part.end;
-    let moved = edits.iter().filter(is_within).map(|edit| {
+    let first = edits.partition_point(|edit| edit.start < part.start);
+    let near = edits[first..].iter().take_while(|edit| edit.start <= part.end);
+    let moved = near.filter(|edit| edit.end <= part.end).map(|edit| {
         let range = edit.start - part.start..edit.end - part.start;
         Edit::replace(range, edit.text.clone())
     });

@@ -78,7 +78,7 @@ impl Walk<'_> {
             let message = "this is no regular file: exclude it";
             return Err(Error::new(ErrorKind::InvalidInput, message).with_key(path));
         }
-        Key::new(path.as_str())?;
+        Key::new(path.as_str()).map_err(|error| error.with_key(&path))?;
         self.files.push(Source { path, location: location.to_owned() });
         Ok(())
     }

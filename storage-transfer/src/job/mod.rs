@@ -130,7 +130,7 @@ impl Job {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if spec.dry_run {
-            let message = "a job changes the destination: make a dry run with sync";
+            let message = "a job cannot be a dry run: use a sync without a job";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let job = Self { store: Store::new(at)? };

@@ -47,13 +47,14 @@ pub struct JobSpec {
     /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease: Option<u64>,
-    /// A job is none, and its document does not say so.
+    /// Set for a dry run, which `Job::plan` refuses. Not stored.
     #[serde(skip)]
     pub(crate) dry_run: bool,
 }
 
 impl JobSpec {
-    /// Creates a specification. A dry run is no job: a plan with [`SyncOptions::dry_run`] fails.
+    /// Creates a specification. [`Job::plan`](super::Job::plan) fails if
+    /// [`SyncOptions::dry_run`] is set.
     #[must_use]
     pub fn new(source: &str, target: &str, options: &SyncOptions) -> Self {
         Self {

@@ -107,7 +107,7 @@ async fn a_plan_with_other_options_is_refused() {
 }
 
 #[tokio::test]
-async fn a_job_is_no_dry_run() {
+async fn a_plan_of_a_dry_run_is_refused() {
     let sides = Sides::with_objects(1).await;
     let spec = JobSpec::new("a:", "b:", &SyncOptions::new().dry_run());
     let error = Job::plan(&sides.at(), spec, (&sides.from(), &sides.to()), 1).await.unwrap_err();

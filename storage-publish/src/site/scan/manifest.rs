@@ -5,6 +5,10 @@ use serde_json::value::RawValue;
 use super::found::{Integrity, Role, Scan};
 use super::json::{Document, scan_mentions};
 
+/// How deep the parts of a manifest are: a translation, a shortcut or a tab in it, and what that
+/// contains.
+const MAX_DEPTH: usize = 4;
+
 /// Finds the references of a web application manifest.
 ///
 /// Icons and screenshots are files. `start_url` and the like are pages. A document without any of
@@ -15,7 +19,7 @@ pub(crate) fn scan(bytes: &[u8], scan: &mut Scan<'_>) {
         Ok(parsed) => parsed,
         Err(problem) => return scan.problems.push(problem),
     };
-    Manifest { document, scan }.members(root);
+    Manifest { document, scan }.members(root, MAX_DEPTH);
     if scan.references.is_empty() {
         scan_mentions(bytes, scan);
     }
@@ -28,21 +32,28 @@ struct Manifest<'a, 'b, 'c> {
 
 impl<'a> Manifest<'a, '_, '_> {
     /// Reads the members of the manifest, of its parts, and of its translations.
-    fn members(&mut self, value: &'a RawValue) {
+    fn members(&mut self, value: &'a RawValue, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else { return };
         self.images(value);
-        self.pages(value);
-        for member in ["shortcuts", "file_handlers", "protocol_handlers", "widgets"] {
-            self.items(value, member).into_iter().for_each(|item| self.members(item));
+        self.links(value, &["start_url", "url", "action"]);
+        for item in self.items(value, "widgets") {
+            // A server may compute both.
+            self.links(item, &["ms_ac_template", "data"]);
+            self.members(item, depth);
+        }
+        for member in ["shortcuts", "file_handlers", "protocol_handlers"] {
+            self.items(value, member).into_iter().for_each(|item| self.members(item, depth));
         }
         for member in ["share_target", "tab_strip", "home_tab"] {
-            self.document.get(value, member).into_iter().for_each(|part| self.members(part));
+            let part = self.document.get(value, member);
+            part.into_iter().for_each(|part| self.members(part, depth));
         }
         if let Some(translations) = self.document.get(value, "translations") {
             let translations = self.document.entries(translations);
-            translations.into_iter().for_each(|(_, translation)| self.members(translation));
+            translations.into_iter().for_each(|(_, part)| self.members(part, depth));
         }
         if let Some(worker) = self.document.get(value, "serviceworker") {
-            self.pages(worker);
+            self.links(worker, &["url"]);
             // The file of a service worker keeps its name.
             let source = self.document.get(worker, "src");
             let source = source.and_then(|value| self.document.string(value));
@@ -65,11 +76,10 @@ impl<'a> Manifest<'a, '_, '_> {
         }
     }
 
-    /// Pages, and the template and the data of a widget, which may be computed by a server.
-    fn pages(&mut self, value: &'a RawValue) {
-        for member in ["start_url", "url", "action", "ms_ac_template", "data"] {
-            let page = self.document.get(value, member);
-            let url = page.and_then(|value| self.document.string(value));
+    fn links(&mut self, value: &'a RawValue, members: &[&str]) {
+        for member in members {
+            let link = self.document.get(value, member);
+            let url = link.and_then(|value| self.document.string(value));
             self.scan.add(url, Role::Link);
         }
     }
@@ -148,8 +158,17 @@ mod tests {
 
     #[test]
     fn the_manifest_of_something_else_has_mentions() {
-        let found = found_with(Language::WebManifest, br#"{"a.js": {"file": "b.js"}}"#, &["b.js"]);
-        assert_eq!(found, ["Mention b.js"]);
+        let documents = [r#"{"a.js": {"file": "b.js"}}"#, r#"{"data": "levels/", "b": "b.js"}"#];
+        for text in documents {
+            let found = found_with(Language::WebManifest, text.as_bytes(), &["b.js"]);
+            assert_eq!(found, ["Mention b.js"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_within_manifests_is_read_to_a_bounded_depth() {
+        let deep = r#"{"home_tab":"#.repeat(100_000) + "{}" + &"}".repeat(100_000);
+        assert!(found_in(Language::WebManifest, deep.as_bytes()).is_empty());
     }
 
     #[test]
