@@ -45,7 +45,8 @@ pub struct SiteOptions {
     /// Files whose references are not read. They are published as they are. Defaults to none.
     pub verbatim: Vec<String>,
     /// Paths that references may name although no file has them, or although an `integrity` does
-    /// not fit the file. A path is relative to the directory, without `?query` and `#fragment`. Defaults to none.
+    /// not fit the file. A path is relative to the directory, without `?query` and `#fragment`.
+    /// Defaults to none.
     pub ignore_references: Vec<String>,
     /// The largest size of a file whose references are read, in bytes. A larger one is an error,
     /// unless `verbatim` names it. Larger data in JSON or XML, and other texts that are larger, are
