@@ -20,7 +20,8 @@ pub(crate) fn destination(
     location: &Location,
 ) -> Result<(Place, Storage), Failure> {
     let place = resolver.resolve(location, Purpose::NewDirectory)?.directory()?;
-    if format!("/{place}").contains(&format!("/{RESERVED_PREFIX}")) {
+    let whole = format!("/{}/{}", place.label, place.text);
+    if whole.contains(&format!("/{RESERVED_PREFIX}")) {
         return Err(Failure::usage(format!(
             "{place}: a destination cannot be below {RESERVED_PREFIX}, where releases are recorded"
         )));
@@ -38,12 +39,19 @@ pub(crate) fn failure(place: &Place, error: &Error) -> Failure {
     let failure = match error.key() {
         // A release that is missing is no object, so a hint about objects would mislead.
         None if error.is_not_found() => Failure::local(&place.to_string(), error),
-        None => place.failure(error),
-        Some(key) => Failure::at(&format!("{place}{key}"), error),
+        _ => of_object(place, error),
     };
     match error.is_retryable() {
         true => failure.with_exit(ExitStatus::RunAgain),
         false => failure,
+    }
+}
+
+/// Returns the failure of an object of the destination, if the error names one.
+fn of_object(place: &Place, error: &Error) -> Failure {
+    match error.key() {
+        Some(key) => Failure::at(&format!("{place}{key}"), error),
+        None => place.failure(error),
     }
 }
 
@@ -61,7 +69,7 @@ pub(crate) fn report_leftovers(
     let failed = purge
         .into_iter()
         .chain(cleanup)
-        .map(|error| place.failure(&error).with_hint(AGAIN).with_exit(exit).report());
+        .map(|error| of_object(place, &error).with_hint(AGAIN).with_exit(exit).report());
     failed.fold(ExitStatus::Success, ExitStatus::or)
 }
 

@@ -64,8 +64,9 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::Clie
 /// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
 pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
-    let config = with_ring().map_err(unusable)?;
-    let config = config.with_root_certificates(rustls::RootCertStore::empty());
+    let config = with_ring()
+        .map_err(|cause| Error::unexpected("the cryptography of TLS cannot be used", cause))?
+        .with_root_certificates(rustls::RootCertStore::empty());
     Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
 }
 

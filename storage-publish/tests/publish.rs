@@ -647,6 +647,7 @@ async fn a_rule_changes_headers_again_after_a_rollback_restored_them() {
         rollback(&storage, None, &plain()).await.unwrap();
         let published = publish(&site, &storage, &options(&clock, rule)).await.unwrap();
         assert_eq!((published.is_new, published.uploaded), (true, 0));
+        assert_eq!(published.headers_replaced, 2);
         let style = name_of(&site, "css/app.css");
         for key in [style.to_owned(), format!("{style}.gz")] {
             let metadata = storage.stat(&key).await.unwrap().metadata;
@@ -656,16 +657,24 @@ async fn a_rule_changes_headers_again_after_a_rollback_restored_them() {
 }
 
 #[tokio::test]
-async fn a_page_that_becomes_a_directory_is_refused_on_a_disk_before_anything_changes() {
+async fn a_file_that_becomes_a_directory_is_refused_on_a_disk_before_anything_changes() {
     let (_directory, [_, storage]) = destinations();
     let clock = Clock::new();
     let before = site_of(vec![page("index.html", b"v1"), page("team.html", b"v1")]);
-    let after = site_of(vec![page("index.html", b"v2"), page("team.html/index.html", b"v2")]);
+    let after = site_of(vec![
+        hashed("team.html/app.css", b"a"),
+        page("index.html", b"v2"),
+        page("team.html/index.html", b"v2"),
+    ]);
     publish(&before, &storage, &clock.options()).await.unwrap();
+    let keys = storage.list("").keys().await.unwrap().len();
     let error = publish(&after, &storage, &clock.options()).await.unwrap_err();
-    assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("team.html/index.html")));
-    assert!(error.message().contains("nothing visible was changed"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(error.key(), Some(name_of(&after, "team.html/app.css")));
+    let message = error.message();
+    assert!(message.contains("\"team.html/index.html\"; nothing visible was changed"), "{message}");
     assert_eq!(pages(&storage).await, pages_of(&before));
+    assert_eq!(storage.list("").keys().await.unwrap().len(), keys);
     assert!(releases(&storage).await.unwrap().switching.is_none());
 
     // What the message advises.
@@ -677,11 +686,25 @@ async fn a_page_that_becomes_a_directory_is_refused_on_a_disk_before_anything_ch
 }
 
 #[tokio::test]
-async fn a_page_may_become_a_directory_in_a_storage_of_objects() {
+async fn a_directory_that_becomes_a_file_is_refused_on_a_disk_before_anything_changes() {
+    let (_directory, [_, storage]) = destinations();
+    let clock = Clock::new();
+    let before = site_of(vec![page("docs/index.html", b"v1"), page("index.html", b"v1")]);
+    let after = site_of(vec![page("docs", b"v2"), page("index.html", b"v2")]);
+    publish(&before, &storage, &clock.options()).await.unwrap();
+    let error = publish(&after, &storage, &clock.options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some("docs")));
+    assert_eq!(pages(&storage).await, pages_of(&before));
+}
+
+#[tokio::test]
+async fn a_file_may_become_a_directory_in_a_storage_of_objects() {
     let (storage, clock) = (Memory::storage(), Clock::new());
     let before = site_of(vec![page("team.html", b"v1")]);
     let after = site_of(vec![page("team.html/index.html", b"v2")]);
     publish(&before, &storage, &clock.options()).await.unwrap();
     publish(&after, &storage, &clock.options()).await.unwrap();
     assert_eq!(text(&storage, "team.html/index.html").await, "v2");
+    let keys = storage.list("").keys().await.unwrap();
+    assert!(!keys.iter().any(|key| key.as_str().ends_with("probe")), "{keys:?}");
 }

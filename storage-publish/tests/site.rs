@@ -357,7 +357,7 @@ async fn a_hash_in_a_policy_becomes_that_of_each_script_that_had_it() {
     .await;
     let mut hashes = ["a/x.js", "b/x.js"].map(|path| sha256(built.bytes(path)));
     hashes.sort();
-    let policy = format!("content=\"script-src '{}' '{}' x\"", hashes[0], hashes[1]);
+    let policy = format!("content=\"script-src '{}&#39;&#32;&#39;{}' x\"", hashes[0], hashes[1]);
     let text = built.text("index.html");
     assert!(text.contains(&policy), "{policy} in {text}");
 }

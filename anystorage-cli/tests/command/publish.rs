@@ -300,3 +300,29 @@ fn a_publish_into_its_own_files_is_refused() {
     assert_eq!(sandbox.read("dist/index.html"), page);
     sandbox.run(&["publish", "dist", "./dist2"]).done();
 }
+
+#[test]
+fn a_destination_below_the_records_of_releases_is_refused() {
+    let sandbox = sandbox();
+    for destination in
+        ["media:.anystorage-publish/x", "media:a/.anystorage-publish", "./.anystorage-publish"]
+    {
+        let run = sandbox.run(&["publish", "dist", destination]);
+        assert_eq!(run.code, Some(2), "{destination}: {}", run.err);
+        assert!(run.err.contains("where releases are recorded"), "{}", run.err);
+    }
+}
+
+#[test]
+fn an_error_names_the_file_and_an_empty_site_is_noted() {
+    let sandbox = sandbox();
+    std::os::unix::fs::symlink("index.html", sandbox.path("dist/link.html")).unwrap();
+    let run = sandbox.run(&["publish", "dist", "media:www"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.err.contains("dist/link.html: this is a symbolic link"), "{}", run.err);
+
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    let run = sandbox.run(&["publish", "empty", "media:www"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("there are no files to publish"), "{}", run.err);
+}

@@ -57,8 +57,9 @@ impl Listing {
     /// Returns whether a storage with directories has no place for this key: one of its directories
     /// is an object, or it is itself a directory with objects.
     pub(crate) fn may_block(&self, key: &str) -> bool {
-        self.with_objects_below.contains(key)
-            || directories(key).any(|directory| self.above.contains(directory))
+        let is_blocked = self.with_objects_below.contains(key)
+            || directories(key).any(|directory| self.above.contains(directory));
+        is_blocked && !self.contains(key)
     }
 
     /// Returns whether there is an object of this size, and of this version if both ETags are

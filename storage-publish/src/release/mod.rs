@@ -12,6 +12,7 @@ mod cleanup;
 mod config;
 mod copy;
 mod digest;
+mod directories;
 mod draft;
 mod encoder;
 mod encodings;

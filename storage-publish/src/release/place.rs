@@ -144,7 +144,7 @@ impl<'a> Placer<'a> {
         };
         entry.etag = match self.create(wanted, &source).await? {
             Some(etag) => etag,
-            None => match verify(self.destination, wanted).await {
+            None => match self.verify(wanted).await {
                 Err(error) if error.kind() == ErrorKind::Integrity => {
                     let replaced =
                         self.replace_form(wanted, &source, (entry.size, entry.sha256)).await?;
@@ -202,7 +202,7 @@ impl<'a> Placer<'a> {
         let etag = match self.create(wanted, &source).await? {
             Some(etag) => etag,
             None if self.is_file(wanted.key).await? => return Ok(None),
-            None => match verify(self.destination, wanted).await {
+            None => match self.verify(wanted).await {
                 Err(error) if error.kind() == ErrorKind::Integrity => {
                     match self.replace_form(wanted, &source, (entry.size, entry.sha256)).await? {
                         Some(etag) => etag,
@@ -261,6 +261,13 @@ impl<'a> Placer<'a> {
                 Ok(Some(etag))
             }
         }
+    }
+
+    /// Checks an object that exists, and counts it if its headers were replaced.
+    async fn verify(&self, wanted: Wanted<'_>) -> Result<Option<ETag>> {
+        let (etag, is_replaced) = verify(self.destination, wanted).await?;
+        self.tally.headers.fetch_add(u64::from(is_replaced), Ordering::Relaxed);
+        Ok(etag)
     }
 
     /// Creates an object, and returns its ETag. Returns `None` if there is one already.

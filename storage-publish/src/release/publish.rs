@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::internal::floor_to_second;
-use storage_core::{Error, ErrorKind, Metadata, Result, SaveOptions, Storage};
+use storage_core::{Error, Metadata, Result, SaveOptions, Storage};
 
 use super::before::Before;
 use super::bundled::check_bundled;
 use super::claim::Claim;
 use super::cleanup::{Candidates, Due};
+use super::directories::check_directories;
 use super::draft::{Draft, drafts};
 use super::layout::manifest_key;
 use super::manifest::{Manifest, ManifestEntry};
@@ -21,11 +22,6 @@ use super::place::{Placer, Tally};
 use super::pointer::Pointer;
 use super::purge::purge;
 use crate::site::{Naming, Site};
-
-/// What to do if a storage with directories has no place for a page.
-const BLOCKED: &str = "the destination has a file where the site now has a directory, or the \
-                       reverse; nothing visible was changed: publish the site without this file \
-                       and with a `keep` of 1 and a `grace` of 0s, then publish it whole";
 
 /// How long pages may be written after the publish was stopped.
 pub(crate) const PAGES_AFTER_STOP: Duration = Duration::from_secs(5);
@@ -180,6 +176,7 @@ impl Run<'_> {
 
     /// Stores everything that is not visible yet.
     async fn store(&self, placer: &Placer<'_>) -> Result<Manifest> {
+        check_directories(self.destination, self.before, self.drafts).await?;
         let mut entries = BTreeMap::new();
         let (pages, assets): (Vec<_>, Vec<_>) =
             self.drafts.iter().partition(|draft| draft.asset.naming == Naming::Fixed);
@@ -231,29 +228,8 @@ impl Run<'_> {
         // Also proves that the claim is still valid.
         let release = manifest.release.clone();
         self.claim.update(|pointer| pointer.switching = Some(release)).await?;
-        let (doubtful, others): (Vec<_>, Vec<_>) = pages
-            .iter()
-            .copied()
-            .partition(|page: &Shown<'_>| self.before.found.may_block(&page.entry.name));
-        self.show_doubtful(&doubtful).await?;
-        pages::show(self.destination, self.claim, &others, self.options.concurrency).await?;
+        pages::show(self.destination, self.claim, &pages, self.options.concurrency).await?;
         Ok(pages.len() as u64)
-    }
-
-    /// Writes the pages for which a storage with directories may have no place, one by one. If the
-    /// first one fails, nothing visible has changed.
-    async fn show_doubtful(&self, pages: &[Shown<'_>]) -> Result<()> {
-        for (index, page) in pages.iter().enumerate() {
-            let shown = pages::show(self.destination, self.claim, &[*page], 1).await;
-            let Err(error) = shown else { continue };
-            let is_blocked = error.kind() == ErrorKind::Conflict && !error.is_retryable();
-            if !is_blocked || index > 0 || self.before.is_interrupted() {
-                return Err(error);
-            }
-            self.claim.update(|pointer| pointer.switching = None).await?;
-            return Err(error.with_key(&page.entry.name).with_note(BLOCKED));
-        }
-        Ok(())
     }
 
     /// Makes the release current. Keeps the claim only if there is more to do.

@@ -19,11 +19,15 @@ pub(crate) struct Wanted<'o> {
     pub(crate) metadata: &'o Metadata,
 }
 
-/// Checks that the object has the wanted bytes, and gives it the wanted headers. Returns its ETag.
+/// Checks that the object has the wanted bytes, and gives it the wanted headers. Returns its ETag,
+/// and whether the headers were replaced.
 ///
 /// # Errors
 /// `Integrity` if it has other bytes: it was cut off, or another program stored it.
-pub(crate) async fn verify(destination: &Storage, wanted: Wanted<'_>) -> Result<Option<ETag>> {
+pub(crate) async fn verify(
+    destination: &Storage,
+    wanted: Wanted<'_>,
+) -> Result<(Option<ETag>, bool)> {
     let meta = destination.stat(wanted.key).await?;
     if meta.size != wanted.size || hash(destination, &meta).await? != wanted.sha256 {
         let message = "an object with other bytes has this name, although the name contains a hash \
@@ -32,10 +36,10 @@ pub(crate) async fn verify(destination: &Storage, wanted: Wanted<'_>) -> Result<
         return Err(Error::new(ErrorKind::Integrity, message).with_key(wanted.key));
     }
     if meta.metadata == *wanted.metadata {
-        return Ok(meta.etag);
+        return Ok((meta.etag, false));
     }
-    let metadata = wanted.metadata.clone();
-    replace_headers(destination, wanted.key, meta.etag.as_ref(), wanted.key, metadata).await
+    let (key, etag, metadata) = (wanted.key, meta.etag.as_ref(), wanted.metadata.clone());
+    Ok((replace_headers(destination, key, etag, key, metadata).await?, true))
 }
 
 /// Returns the object if it is a form of the file with this size and hash: its plain bytes, or an

@@ -42,8 +42,11 @@ impl Policy {
         edits.sort();
         // Texts that were equal may differ now, so a hash may become several.
         let mut renewed: BTreeMap<Hash, BTreeSet<String>> = BTreeMap::new();
-        for (old, new) in self.texts.iter().flat_map(|text| self.text(bytes, text, edits)) {
-            renewed.entry(old).or_default().insert(new);
+        let algorithms: BTreeSet<_> = self.hashes.keys().map(|hash| hash.algorithm).collect();
+        for text in &self.texts {
+            for (old, new) in self.text(bytes, text, edits, &algorithms) {
+                renewed.entry(old).or_default().insert(new);
+            }
         }
         for (declared, new) in integrity {
             let values = || new.split_ascii_whitespace();
@@ -57,16 +60,21 @@ impl Policy {
     }
 
     /// Returns the hashes of a text that the policies have, each with its new value.
-    fn text(&self, bytes: &[u8], text: &Range<usize>, edits: &[Edit]) -> Vec<(Hash, String)> {
+    fn text(
+        &self,
+        bytes: &[u8],
+        text: &Range<usize>,
+        edits: &[Edit],
+        algorithms: &BTreeSet<Algorithm>,
+    ) -> Vec<(Hash, String)> {
         let Some(old) = bytes.get(text.clone()) else { return Vec::new() };
         let (old, new) = (as_hashed(old), splice_part(bytes, text.clone(), edits));
         let new = as_hashed(&new);
-        let algorithms: BTreeSet<_> = self.hashes.keys().map(|hash| hash.algorithm).collect();
-        let renewed = |algorithm: Algorithm| {
+        let renewed = |algorithm: &Algorithm| {
             let old = parse(&algorithm.of_bytes(&old)).next()?;
             self.hashes.contains_key(&old).then(|| (old, algorithm.of_bytes(&new)))
         };
-        algorithms.into_iter().filter_map(renewed).collect()
+        algorithms.iter().filter_map(renewed).collect()
     }
 
     fn replaced(&self, old: &Hash, values: &BTreeSet<String>) -> Vec<Edit> {
@@ -74,7 +82,9 @@ impl Policy {
         if values.iter().all(is_old) {
             return Vec::new();
         }
-        let text = values.iter().map(String::as_str).collect::<Vec<_>>().join("' '");
+        // In an attribute, whatever its quotes are.
+        let between = "&#39;&#32;&#39;";
+        let text = values.iter().map(String::as_str).collect::<Vec<_>>().join(between);
         let places = self.hashes.get(old).into_iter().flatten();
         places.map(|place| Edit::replace(place.clone(), text.clone())).collect()
     }
