@@ -9,10 +9,8 @@ use super::before::Before;
 use super::digest::Sha256;
 use super::draft::Draft;
 use super::manifest::Manifest;
+use super::names::first_names_and_count;
 use crate::site::{Asset, Naming, is_bundled};
-
-/// How many files an error names.
-const MAX_NAMED: usize = 5;
 
 /// Checks the files whose names a bundler has hashed, and fixed names that may have been such names
 /// in an earlier release. Reads manifests of releases before the current one only for names that
@@ -78,17 +76,12 @@ fn compare(manifest: &Manifest, unknown: &mut BTreeMap<String, (Sha256, Naming)>
 }
 
 fn refused(first: &str, differing: &[&str], release: &str) -> Error {
-    let named: Vec<_> = differing.iter().take(MAX_NAMED).map(|name| format!("{name:?}")).collect();
-    let others = match differing.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let message = format!(
-        "{}{others}: the release {release} has other bytes under this name, which browsers keep \
+        "{}: the release {release} has other bytes under this name, which browsers keep \
          because a bundler has hashed it; nothing was changed: build the site again with hashes of \
          the content, rename the file, or publish it under a hash of its own with bundled_names = \
          [\"!/{first}\"]",
-        named.join(", "),
+        first_names_and_count(differing),
     );
     Error::new(ErrorKind::Integrity, message)
 }

@@ -5,9 +5,7 @@ use storage_core::{Error, ErrorKind, Result, Storage};
 use super::before::Before;
 use super::draft::Draft;
 use super::layout::POINTER_KEY;
-
-/// How many names an error contains.
-const MAX_NAMED: usize = 5;
+use super::names::first_names_and_count;
 
 /// Checks that the destination can have all names of a site: a storage with directories cannot have
 /// a file and a directory of one name. Call it with the claim, so that the pointer exists.
@@ -25,16 +23,11 @@ pub(crate) async fn check_directories(
     if !has_directories(destination).await? {
         return Ok(());
     }
-    let named: Vec<_> = doubtful.iter().take(MAX_NAMED).map(|name| format!("{name:?}")).collect();
-    let others = match doubtful.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let message = format!(
-        "the destination has files where the site now has directories, or the reverse: {}{others}; \
+        "the destination has files where the site now has directories, or the reverse: {}; \
          nothing visible was changed: publish the site without these files and with a `keep` of 1 \
          and a `grace` of 0s, then publish it whole, and delete what another program stored there",
-        named.join(", ")
+        first_names_and_count(&doubtful)
     );
     Err(Error::new(ErrorKind::Conflict, message).with_key(*first))
 }

@@ -19,6 +19,7 @@ mod encodings;
 mod layout;
 mod listing;
 mod manifest;
+mod names;
 mod options;
 mod pages;
 mod place;

@@ -124,17 +124,13 @@ impl<'a> Placer<'a> {
             Some(encoding) => self.encoded(draft.asset, encoding).await?,
             None => (None, self.share(upload_share(draft.asset.size)).await?),
         };
-        if let Some(encoding) = draft.body {
-            match encoded {
-                None => {
-                    entry.without_gain.insert(encoding);
-                }
-                Some(bytes) => {
-                    let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
-                    entry.body = Some(EncodedBody { encoding, size, sha256 });
-                    source = Source::Encoded(bytes);
-                }
+        match (draft.body, encoded) {
+            (Some(encoding), Some(bytes)) => {
+                let (size, sha256) = (bytes.len() as u64, Sha256::of(&bytes));
+                entry.body = Some(EncodedBody { encoding, size, sha256 });
+                source = Source::Encoded(bytes);
             }
+            (without_gain, _) => entry.without_gain.extend(without_gain),
         }
         let wanted = Wanted {
             key: entry.object_key(),

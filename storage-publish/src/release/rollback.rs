@@ -13,6 +13,7 @@ use super::copy::copy;
 use super::layout::check_release_id;
 use super::listing::Listing;
 use super::manifest::{Manifest, ManifestEntry, encoded_by};
+use super::names::first_names;
 use super::options::PublishOptions;
 use super::pages::{self, Shown};
 use super::pointer::{Pointer, PointerStore};
@@ -20,9 +21,6 @@ use super::publish::{BETWEEN_PAGES, Last, NOTHING_CHANGED, PAGES_AFTER_STOP, fin
 use super::rules::PLAIN_SHA256;
 use super::verify::form_of;
 use crate::site::Naming;
-
-/// How many missing objects an error names.
-const MAX_NAMED: usize = 5;
 
 /// What a rollback did.
 #[derive(Debug, Default)]
@@ -130,13 +128,12 @@ async fn check_objects(destination: &Storage, target: &Manifest) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let named = missing.iter().take(MAX_NAMED).map(|key| format!("{key:?}"));
-    let named = named.collect::<Vec<_>>().join(", ");
     let message = format!(
-        "the release {:?} lacks {} of its objects, such as {named}; nothing was changed: choose \
+        "the release {:?} lacks {} of its objects, such as {}; nothing was changed: choose \
          another release, or publish the site again",
         target.release,
-        missing.len()
+        missing.len(),
+        first_names(&missing)
     );
     Err(Error::new(ErrorKind::NotFound, message))
 }
