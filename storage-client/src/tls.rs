@@ -24,65 +24,70 @@ pub fn check_tls_support(scheme: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets the cryptography of a client to the provider of the process, or to ring if there is none.
+/// The forms for ring, which `reqwest` does not set up itself.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
-pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
-    use rustls_platform_verifier::BuilderVerifierExt;
-
-    let config =
-        with_ring().and_then(BuilderVerifierExt::with_platform_verifier).map_err(unusable)?;
-    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
-}
-
-#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
-fn with_ring() -> std::result::Result<Builder, rustls::Error> {
+mod with_ring {
     use std::sync::Arc;
 
-    use rustls::crypto::CryptoProvider;
+    use rustls::crypto::{CryptoProvider, ring};
+    use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+    use rustls_platform_verifier::BuilderVerifierExt;
+    use storage_core::{Error, Result};
 
-    let provider = CryptoProvider::get_default()
-        .map_or_else(|| Arc::new(rustls::crypto::ring::default_provider()), Arc::clone);
-    rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+    /// Sets the cryptography of a client to the provider of the process, or to ring if there is
+    /// none.
+    pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+        let config = config().and_then(BuilderVerifierExt::with_platform_verifier);
+        let config = config.map_err(|cause| {
+            Error::unexpected(
+                "TLS cannot be used: are the system's root certificates installed?",
+                cause,
+            )
+        })?;
+        Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+    }
+
+    /// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
+    pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+        let config = config()
+            .map_err(|cause| Error::unexpected("the cryptography of TLS cannot be used", cause))?
+            .with_root_certificates(RootCertStore::empty());
+        Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+    }
+
+    fn config() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+        let provider = CryptoProvider::get_default()
+            .map_or_else(|| Arc::new(ring::default_provider()), Arc::clone);
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+    }
 }
 
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
-type Builder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
+pub(crate) use with_ring::{configure, without_roots};
 
-#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
-fn unusable(cause: rustls::Error) -> Error {
-    Error::unexpected("TLS cannot be used: are the system's root certificates installed?", cause)
-}
-
-/// Changes nothing: with AWS-LC, `reqwest` itself uses the provider of the process, or AWS-LC if
-/// there is none.
+/// The forms for AWS-LC, and for a build without TLS. They return results because those for ring
+/// can fail.
 #[cfg(not(all(feature = "tls-ring", not(feature = "tls-aws-lc"))))]
-#[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
-pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
-    Ok(builder)
+#[allow(clippy::unnecessary_wraps, reason = "the forms for ring can fail")]
+mod by_reqwest {
+    use storage_core::Result;
+
+    /// Changes nothing: with AWS-LC, `reqwest` itself uses the provider of the process, or AWS-LC
+    /// if there is none.
+    pub(crate) fn configure(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+        Ok(builder)
+    }
+
+    /// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
+    pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+        #[cfg(feature = "tls-aws-lc")]
+        let builder = builder.tls_certs_only([]);
+        Ok(builder)
+    }
 }
 
-/// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
-#[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
-pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
-    let config = with_ring()
-        .map_err(|cause| Error::unexpected("the cryptography of TLS cannot be used", cause))?
-        .with_root_certificates(rustls::RootCertStore::empty());
-    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
-}
-
-/// Sets that no certificate is accepted, so that none are read. For clients of `http` URLs.
-#[cfg(feature = "tls-aws-lc")]
-#[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
-pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
-    Ok(builder.tls_certs_only([]))
-}
-
-/// Changes nothing: this build has no TLS.
-#[cfg(not(any(feature = "tls-aws-lc", feature = "tls-ring")))]
-#[allow(clippy::unnecessary_wraps, reason = "the form for ring can fail")]
-pub(crate) fn without_roots(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
-    Ok(builder)
-}
+#[cfg(not(all(feature = "tls-ring", not(feature = "tls-aws-lc"))))]
+pub(crate) use by_reqwest::{configure, without_roots};
 
 #[cfg(test)]
 mod tests {
