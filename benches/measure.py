@@ -20,7 +20,8 @@ Run = collections.namedtuple("Run", "wall processor memory requests")
 
 @contextlib.contextmanager
 def radosgw(directory):
-    """Runs RadosGW in a directory. Returns the variables that name it."""
+    """Runs RadosGW in a directory, until the end or SIGTERM. Returns the variables that name it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = subprocess.run([RADOSGW, "up", directory], capture_output=True, text=True)
     if started.returncode != 0:
         sys.exit(f"the server did not start:\n{started.stderr}")

@@ -104,7 +104,8 @@ impl IntoFuture for OpenReader {
 }
 
 /// An object that is read at any position, as an `AsyncRead`, `AsyncBufRead` and `AsyncSeek`: see
-/// [`Storage::reader`].
+/// [`Storage::reader`]. Methods such as `read_to_end` are those of `tokio::io::AsyncReadExt`, which
+/// needs the feature `io-util` of tokio.
 ///
 /// All bytes are of the version that was opened. Readers of formats with an index, such as Parquet
 /// and zip, take it directly.

@@ -88,7 +88,8 @@ impl IntoFuture for Save<PipeWriter> {
 /// An object that is written piece by piece, as an `AsyncWrite`: see [`Storage::writer`].
 ///
 /// [`finish`](Self::finish) saves the object and returns its metadata. Until then no reader sees
-/// any of it. Dropping the writer aborts, and the old object is unchanged.
+/// any of it. Dropping the writer aborts, and the old object is unchanged. Methods such as
+/// `write_all` are those of `tokio::io::AsyncWriteExt`, which needs the feature `io-util` of tokio.
 ///
 /// `shutdown` ends writing and does *not* save, because writers of formats such as Parquet and tar
 /// call it. Call `finish` after it. A writer that is dropped between the two aborts with a warning
