@@ -26,8 +26,8 @@ use crate::verbosity::VerbosityArgs;
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 75 run again (sync, \
-                  check, publish).",
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 75 run \
+                  again (sync, check, transfer, publish, rollback).",
     after_long_help = "\
 Examples:
   anystorage ls -lH media:avatars/
@@ -45,7 +45,7 @@ The configuration file has one table for each storage:
   region = \"eu-west-1\"
 
 Keys may be patterns: anystorage cp --help. Exit codes: 0 success, 1 failure, 2 wrong usage or
-configuration; of sync, check and publish also 75: run again."
+configuration; of sync, check, transfer, publish and rollback also 75: run again."
 )]
 pub(crate) struct Cli {
     /// Configuration file; defaults to the one that STORAGE_CONFIG names

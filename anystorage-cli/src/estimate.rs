@@ -9,7 +9,7 @@ const BYTES_PER_OBJECT: u64 = 64 * 1024;
 /// The shortest time from whose speed the rest is estimated.
 const MIN_ELAPSED: Duration = Duration::from_secs(1);
 
-/// Estimates the rest of a sync. Knows nothing before [`begin`](Self::begin).
+/// Estimates the rest of a sync. Returns no estimate before [`begin`](Self::begin).
 #[derive(Debug, Default)]
 pub(crate) struct Estimate(Mutex<Option<Work>>);
 

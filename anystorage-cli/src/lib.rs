@@ -66,10 +66,12 @@ use crate::exit::{ExitStatus, Failure};
 ///
 /// Reads the arguments, the environment, the standard streams and the signals of the process. So
 /// call it once, from `main`, outside of an asynchronous runtime. Reports every error itself, as
-/// one line on standard error. It may end the process instead of returning after a second signal.
+/// one line on standard error. After a signal it may end the process instead of returning: at a
+/// second signal, or if the clean-up takes too long.
 ///
 /// Returns the exit code: 0 success, 1 failure, 2 wrong usage or configuration, 75 run again (only
-/// transfers and publishing), 130 or 143 after Ctrl-C or SIGTERM.
+/// transfers and publishing), 130 or 143 after Ctrl-C or SIGTERM. After a signal, servers return 0,
+/// and unfinished transfers and publishing 75.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {

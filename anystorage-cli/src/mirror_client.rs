@@ -137,9 +137,12 @@ impl Client {
 
 fn refusal(status: StatusCode, body: &[u8]) -> Error {
     let (kind, message) = match status {
-        StatusCode::UNAUTHORIZED => {
-            (ErrorKind::PermissionDenied, "the mirror does not accept the token".to_owned())
-        }
+        StatusCode::UNAUTHORIZED => (
+            ErrorKind::PermissionDenied,
+            "the mirror does not accept the token: set ANYSTORAGE_MIRROR_TOKEN, or admin_token in \
+             the file of --config, to the admin_token of the mirror"
+                .to_owned(),
+        ),
         StatusCode::NOT_FOUND => (
             ErrorKind::NotFound,
             "there is no such route: the mirror needs an admin_token, and its admin routes may \

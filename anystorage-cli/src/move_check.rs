@@ -8,8 +8,8 @@
 //! 1. Before the copy it calls `stat` for the destination. If there is no object, it is not the
 //!    source. If there is one whose size and time may be those of the source, it may be the source,
 //!    and nothing is changed.
-//! 2. After the copy the source still has to be the version that was copied
-//!    ([`crate::commands::mv`]). If there was an object at the destination before, source and
+//! 2. After the copy the source still has to be the version that was copied ([`crate::moves`]). If
+//!    there was an object at the destination before, source and
 //!    destination must also have different times.
 //!
 //! Different ETags do not prove it either, because each server makes its own ETag for the same

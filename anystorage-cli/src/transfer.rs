@@ -34,8 +34,7 @@ pub(crate) struct ManyArgs {
         value_parser = clap::value_parser!(u16).range(1..=1024)
     )]
     pub(crate) concurrency: u16,
-    /// With -r or a pattern: print what the command would do, one line for each object, and change
-    /// nothing
+    /// Print what the command would do, one line for each object, and change nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }
@@ -209,7 +208,8 @@ impl Transfer<'_> {
     /// local one.
     ///
     /// # Errors
-    /// Fails only if the name of the directory is invalid. The tally contains all other failures.
+    /// Fails only if the name of the directory is invalid or standard output cannot be written. The
+    /// tally contains all other failures.
     async fn source(&mut self, source: &Source, to: &Place) -> Result<(), Failure> {
         let progress = self.tally.progress.clone();
         let many = self.options.many;

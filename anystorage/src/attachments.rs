@@ -45,7 +45,8 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Deletes the object, unless another save has replaced it. Returns whether it was deleted.
+    /// Deletes the object, unless another save has replaced it. Returns `false` if it was replaced
+    /// or is missing. Without an ETag, deletes whatever is under the key and returns `true`.
     ///
     /// Storages have no conditional deletion, so this method compares the ETag with that of a
     /// `stat` before the deletion, if the save returned one. A save between the two is lost, so use

@@ -76,7 +76,7 @@ impl Definitions {
         names.into_iter()
     }
 
-    /// Whether a storage with this name is defined.
+    /// Returns whether a storage with this name is defined.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.valid.get(name).is_some() || self.invalid.contains_key(name)

@@ -83,7 +83,8 @@
 //! <!-- end of options -->
 //!
 //! - An unknown, missing or invalid option and an unknown driver fail with `InvalidConfig`. The
-//!   message names it and lists the known ones. It contains no values, which may be secrets.
+//!   message names it, and if it is unknown, lists the known ones. It contains no values, which
+//!   may be secrets.
 //! - `${VAR}` in a string of the file is replaced with that environment variable. Write `$${` for a
 //!   literal `${`. A `root` that begins with `~` or `$` is an error: write `"${HOME}/media"`.
 //! - A chain of storages that refer to each other has at most 16 storages.
@@ -112,7 +113,7 @@
 //! | `publish-zstd` | for `publish`: the encoding zstd |
 //! | `transfer` | copying, synchronising and verifying between any two storages; module `transfer` |
 //! | `inventory` | S3 Inventory in CSV as a source of keys, for `transfer` |
-//! | `inventory-parquet` | S3 Inventory in Parquet, too |
+//! | `inventory-parquet` | S3 Inventory in Parquet as a source of keys, for `transfer` |
 //! | `publish-askama`, `publish-minijinja`, `publish-tera` | names of published files in templates of these engines; module `publish::templates` |
 //! | `blocking` | [`Storage::blocking`], for synchronous code; module `blocking` |
 //! | `aws-config` | AWS profiles with single sign-on, roles and credential processes for `s3` |
@@ -179,42 +180,23 @@ pub use storages::Storages;
 /// [`Registry::register`].
 #[must_use]
 pub fn registry() -> Registry {
-    let registry = Registry::with_memory();
+    let mut registry = Registry::with_memory();
     #[cfg(feature = "fs")]
-    let registry = {
-        let mut registry = registry;
-        storage_fs::register(&mut registry);
-        registry
-    };
+    storage_fs::register(&mut registry);
     #[cfg(feature = "s3")]
-    let registry = {
-        let mut registry = registry;
-        storage_s3::register(&mut registry);
-        registry
-    };
+    storage_s3::register(&mut registry);
     #[cfg(feature = "http")]
-    let registry = {
-        let mut registry = registry;
-        storage_http::register(&mut registry);
-        registry
-    };
+    storage_http::register(&mut registry);
     #[cfg(feature = "http-cache")]
-    let registry = {
-        let mut registry = registry;
-        storage_http_cache::register(&mut registry);
-        registry
-    };
+    storage_http_cache::register(&mut registry);
     #[cfg(feature = "cache")]
-    let registry = {
-        let mut registry = registry;
-        storage_mirror::cache::register(&mut registry);
-        registry
-    };
-    with_missing_features(registry)
+    storage_mirror::cache::register(&mut registry);
+    note_missing_features(&mut registry);
+    registry
 }
 
-/// Adds the drivers whose features are disabled, so that errors name the feature to enable.
-fn with_missing_features(mut registry: Registry) -> Registry {
+/// Notes the drivers whose features are disabled, so that errors name the feature to enable.
+fn note_missing_features(registry: &mut Registry) {
     let drivers: [(&str, &[&str]); 5] = [
         ("fs", &["file"]),
         ("s3", &["s3"]),
@@ -229,7 +211,6 @@ fn with_missing_features(mut registry: Registry) -> Registry {
         );
         registry.note_missing(driver, schemes, &hint);
     }
-    registry
 }
 
 /// Opens one storage by its URL, or by its name in the environment: `STORAGE_<NAME>_URL`, or a
@@ -256,7 +237,8 @@ mod tests {
 
     #[test]
     fn the_error_for_a_disabled_driver_names_its_feature() {
-        let registry = with_missing_features(Registry::new());
+        let mut registry = Registry::new();
+        note_missing_features(&mut registry);
         for (url, driver) in
             [("file:///a", "fs"), ("s3://a", "s3"), ("http://a/", "http"), ("https://a/", "http")]
         {

@@ -133,9 +133,10 @@ impl Loader {
             return self.registry.open_url(location);
         }
         if location.contains('/') {
-            return Err(Error::config(
-                "neither a URL nor the name of a storage; for a directory, write file:///absolute/path",
-            ));
+            return Err(Error::config(format!(
+                "{location:?} is neither a URL nor the name of a storage: for a directory, write \
+                 file:///absolute/path"
+            )));
         }
         self.env()?.open(location)
     }

@@ -51,6 +51,8 @@ impl Loader {
                 "option origin is missing: the name of a storage, a URL, or a table [origin]",
             ));
         };
+        let mut expanded = self.expanded(Options::new().with("origin", origin))?;
+        let origin = expanded.remove("origin").unwrap_or_else(|| Value::from(""));
         let origin = self.origin(origin, storages).map_err(|error| error.with_context("origin"))?;
         Ok(MirrorSetup { config: self.mirror_config(document)?, origin })
     }
@@ -108,7 +110,7 @@ impl Loader {
             Value::String(url) if url.contains(':') => self.registry().open_url(&url),
             Value::String(name) => self.definitions_of(storages).open(&name),
             Value::Table(options) => {
-                let config = StorageConfig::from_options(self.expanded(options)?)?;
+                let config = StorageConfig::from_options(options)?;
                 self.registry().open_config(&config)
             }
             _ => Err(Error::config("expected the name of a storage, a URL, or a table")),

@@ -4,9 +4,8 @@ use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
-use http::Method;
-use storage_core::{Error, Operation};
-use storage_serve::error_response;
+use storage_core::Error;
+use storage_serve::error_response_of_call;
 
 use crate::convert;
 
@@ -52,17 +51,7 @@ impl ResponseError for StorageError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let method = match self.0.operation() {
-            Some(
-                Operation::Open
-                | Operation::Stat
-                | Operation::Exists
-                | Operation::List
-                | Operation::Url,
-            ) => Method::GET,
-            _ => Method::POST,
-        };
-        convert::response(error_response(&method, &self.0))
+        convert::response(error_response_of_call(&self.0))
     }
 }
 

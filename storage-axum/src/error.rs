@@ -4,9 +4,8 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use http::Method;
-use storage_core::{Error, Operation};
-use storage_serve::error_response;
+use storage_core::Error;
+use storage_serve::error_response_of_call;
 
 /// The result of a handler: `?` converts the errors of a storage.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -47,17 +46,7 @@ impl From<Error> for StorageError {
 
 impl IntoResponse for StorageError {
     fn into_response(self) -> Response {
-        let method = match self.0.operation() {
-            Some(
-                Operation::Open
-                | Operation::Stat
-                | Operation::Exists
-                | Operation::List
-                | Operation::Url,
-            ) => Method::GET,
-            _ => Method::POST,
-        };
-        error_response(&method, &self.0).map(Body::new)
+        error_response_of_call(&self.0).map(Body::new)
     }
 }
 

@@ -16,8 +16,9 @@ const MAX_DELAY: Duration = Duration::from_secs(20);
 /// ("full jitter"), so that clients that failed at the same moment do not return at the same
 /// moment.
 ///
-/// Allows five attempts without progress, after at most 0.1 s, 0.2 s, 0.4 s, 0.8 s and 1.6 s. The
-/// layer [`Retry`](storage_core::layers::Retry) repeats whole calls; this type is for what a driver
+/// Allows five attempts without progress, after at most 0.1 s, 0.2 s, 0.4 s, 0.8 s and 1.6 s, or
+/// later if the server requests it, after up to 20 s. The layer
+/// [`Retry`](storage_core::layers::Retry) repeats whole calls; this type is for what a driver
 /// repeats within one call.
 ///
 /// ```

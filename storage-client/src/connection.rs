@@ -24,8 +24,8 @@ pub enum Route {
     Proxied,
     /// Without a proxy, because the host [bypasses proxies](bypasses_proxies).
     Direct,
-    /// Without a proxy and without TLS: the scheme is `http`. A client for this route reads no root
-    /// certificates, which takes some milliseconds.
+    /// Without a proxy and without TLS: the scheme is `http`. A client for this route does not read
+    /// the root certificates, which would take some milliseconds.
     Plain,
 }
 

@@ -23,7 +23,8 @@ pub trait Reopen: Send + Sync {
     /// of these positions: check it with [`resumed_positions`].
     ///
     /// # Errors
-    /// Any error ends the body. A retryable error is repeated first, unless `REPEATS` is `true`.
+    /// Any error ends the body. After a retryable one, the request is first repeated, unless
+    /// `REPEATS` is `true`.
     fn reopen(&self, rest: Range<u64>) -> impl Future<Output = Result<Segment>> + Send;
 }
 

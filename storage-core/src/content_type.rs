@@ -108,7 +108,8 @@ pub fn of_key(key: &Key) -> String {
 ///
 /// Types that a browser executes (HTML, SVG, XML, scripts) are never guessed from the bytes,
 /// because uploaders of files without an extension could then choose one. Such bytes are
-/// `text/plain`. Without the feature `sniff`, no binary format is recognised by its bytes.
+/// `text/plain` if they are UTF-8, and `application/octet-stream` otherwise. Without the feature
+/// `sniff`, no binary format is recognised by its bytes.
 ///
 /// ```
 /// # use storage_core::{content_type, Key};

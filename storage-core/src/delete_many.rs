@@ -65,7 +65,8 @@ impl DeleteMany {
     /// Dropping the future stops it, as dropping the stream does.
     ///
     /// # Errors
-    /// The first error, after all keys have been tried. Its message states how many failed.
+    /// The first error, after all keys have been tried. If several failed, its message states how
+    /// many.
     pub async fn finish(self) -> Result<u64> {
         self.0.finish("keys").await
     }

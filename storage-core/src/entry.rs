@@ -21,7 +21,7 @@ pub type EntryStream = BoxStream<'static, Result<Entry>>;
 pub enum Entry {
     /// An object.
     Object(ObjectEntry),
-    /// The common beginning of one or more keys, including the delimiter. With the delimiter `/`
+    /// The common prefix of one or more keys, including the delimiter. With the delimiter `/`
     /// also a directory that cannot be read, or that contains only a folder marker.
     Prefix(Prefix),
     /// A folder marker: an empty object whose name ends in `/`, which consoles of S3 services
@@ -55,7 +55,7 @@ impl Entry {
 
 /// Converts an entry to the key of its object, so that a listing can be passed to
 /// [`Storage::delete_many`](crate::Storage::delete_many). Fails with `InvalidInput` for a common
-/// beginning or a folder marker, which are not objects.
+/// prefix or a folder marker, which are not objects.
 impl TryFrom<Entry> for Key {
     type Error = Error;
 
@@ -63,7 +63,8 @@ impl TryFrom<Entry> for Key {
         match entry {
             Entry::Object(object) => Ok(object.key),
             Entry::Prefix(prefix) => {
-                let message = "this is the common beginning of several keys, not an object: list without a delimiter";
+                let message =
+                    "this is a common prefix of keys, not an object: list without a delimiter";
                 Err(Error::new(ErrorKind::InvalidInput, message).with_key(prefix.as_str()))
             }
             Entry::FolderMarker(marker) => {

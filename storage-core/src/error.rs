@@ -41,7 +41,7 @@ pub enum ErrorKind {
     InvalidKey,
     /// An argument other than the key is invalid: a metadata name, a range, an expiry.
     InvalidInput,
-    /// The configuration is wrong. The message names the option and lists the valid ones.
+    /// The configuration is wrong. The message names the option and states what to write.
     InvalidConfig,
     /// The backend identified the caller and denies access, or the storage is read-only.
     PermissionDenied,
@@ -504,6 +504,8 @@ impl Error {
             debug.field("key", key);
         }
         debug.field("retryable", &inner.retryable);
+        debug.field("listing_continues", &inner.listing_continues);
+        debug.field("retry_after", &inner.retry_after);
         if let Some(source) = &inner.source {
             debug.field("source", &format_args!("{}", escape_invisible(&source.to_string())));
         }

@@ -55,7 +55,10 @@ impl ETag {
         } else {
             Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("{opaque:?} is not an entity tag (RFC 9110, section 8.8.3)"),
+                format!(
+                    "{opaque:?} is not an entity tag: it must not contain quotes, spaces or control \
+                     characters (RFC 9110, section 8.8.3)"
+                ),
             ))
         }
     }

@@ -20,8 +20,7 @@ pub const MAX_KEY_BYTES: usize = 1024;
 ///
 /// No segment is empty, `.` or `..`, so there is no leading, trailing or doubled `/`. Control
 /// characters (Unicode category Cc) are not allowed. Every other character is allowed and has no
-/// special meaning:
-/// keys are compared byte by byte and are never normalised, trimmed or rewritten.
+/// special meaning: keys are compared byte by byte and are never normalised, trimmed or rewritten.
 ///
 /// Cloning is cheap (a reference count). The order is byte order, the order of every listing.
 ///

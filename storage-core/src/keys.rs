@@ -78,7 +78,8 @@ fn formatted(template: &str, _time: SystemTime) -> std::result::Result<String, B
 ///
 /// - Uses the part after the last slash or backslash.
 /// - Keeps letters and digits of any script with their combining marks, `.`, `_` and `-`. Removes
-///   invisible characters (joiners, marks of direction). Replaces all others by a dash.
+///   invisible characters (joiners, marks of direction). Replaces each run of other characters by
+///   one dash.
 /// - Removes dots and dashes at the ends, so that the name is neither hidden nor an option.
 /// - Converts the extension to lower case, and shortens the rest so that the name fits 150 bytes.
 /// - If nothing is left, returns `file`.

@@ -162,7 +162,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Where a storage's objects are publicly shown (option `public_url`): a URL, or a path on the host
+/// The public address of a storage's objects (option `public_url`): a URL, or a path on the host
 /// of the page that shows the link.
 ///
 /// The scheme of a URL is `http` or `https`: browsers would run `javascript://host/` as a script. A

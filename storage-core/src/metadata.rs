@@ -158,8 +158,8 @@ impl Metadata {
     /// valid, and an error of kind `InvalidInput` for each field that was removed: which one, and
     /// why.
     ///
-    /// Use it to copy objects whose metadata another program stored and no header may contain. If
-    /// the user metadata is too large in sum, all of it is removed.
+    /// Use it to copy objects of other programs, whose metadata may break a rule. If the user
+    /// metadata is too large in total, all of it is removed.
     ///
     /// ```
     /// use storage_core::Metadata;

@@ -49,7 +49,7 @@ pub struct Object {
     meta: ObjectMeta,
     range: Range<u64>,
     body: Body,
-    driver: Option<Cow<'static, str>>,
+    pub(crate) driver: Option<Cow<'static, str>>,
     guard: Option<Guard>,
     cached_read: Option<CachedRead>,
 }
@@ -350,7 +350,8 @@ impl Object {
         let len = self.content_length();
         if len > max {
             let message = format!("the body has {len} bytes; at most {max} are allowed");
-            return Err(Error::new(ErrorKind::TooLarge, message).with_key(self.meta.key.as_str()));
+            let error = Error::new(ErrorKind::TooLarge, message);
+            return Err(in_body(error, self.meta.key.as_str(), self.driver));
         }
         match self.body {
             Body::Bytes(bytes) if bytes.len() as u64 == len => Ok(bytes),
@@ -398,11 +399,9 @@ impl Object {
     /// # Errors
     /// `Unexpected` if it is not UTF-8; otherwise as [`bytes`](Self::bytes).
     pub async fn text(self) -> Result<String> {
-        let key = self.meta.key.clone();
+        let (key, driver) = (self.meta.key.clone(), self.driver.clone());
         let bytes = self.bytes().await?;
-        String::from_utf8(Vec::from(bytes)).map_err(|cause| {
-            Error::unexpected("the object is not UTF-8 text", cause).with_key(key.as_str())
-        })
+        into_text(bytes).map_err(|error| in_body(error, key.as_str(), driver))
     }
 
     /// Writes the body to a local file: first to a temporary file in the same directory, which
@@ -451,7 +450,14 @@ fn ended_early(missing: u64) -> Error {
         .with_retryable(true)
 }
 
-fn in_body(error: Error, key: &str, driver: Option<Cow<'static, str>>) -> Error {
+/// Converts a body to text.
+pub(crate) fn into_text(bytes: Bytes) -> Result<String> {
+    String::from_utf8(Vec::from(bytes))
+        .map_err(|cause| Error::unexpected("the object is not UTF-8 text", cause))
+}
+
+/// Adds to an error of reading a body where the body is from.
+pub(crate) fn in_body(error: Error, key: &str, driver: Option<Cow<'static, str>>) -> Error {
     let error = error.with_operation(Operation::Open).with_key(key);
     match driver {
         Some(driver) => error.with_driver(driver),

@@ -36,9 +36,9 @@ enum Message {
 impl Payload {
     /// Creates a payload whose bytes another task writes.
     ///
-    /// The payload ends when [`PipeWriter::finish`] is called. If the writer is dropped before, the
-    /// payload fails, and nothing of it is saved. This is the difference to a pipe of an operating
-    /// system or `tokio::io::duplex`, where a writer that dies looks like a complete stream.
+    /// The payload ends when [`PipeWriter::finish`] is called. If the writer is dropped before
+    /// that, the payload fails, and nothing of it is saved. In a pipe of an operating system or in
+    /// `tokio::io::duplex`, a writer that dies looks like a complete stream.
     ///
     /// The writer waits while a chunk of at most 1 MiB waits to be saved. So the two halves must
     /// run concurrently. [`Storage::writer`](crate::Storage::writer) needs no second task.

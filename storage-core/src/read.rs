@@ -7,10 +7,10 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::IntoKey;
 use crate::metadata::ObjectMeta;
-use crate::object::Object;
+use crate::object::{Object, in_body, into_text};
 use crate::open::Open;
 use crate::storage::Storage;
 
@@ -99,15 +99,10 @@ impl<T> Read<T> {
 
     async fn run(self) -> Result<T> {
         let object: Object = self.open.await?;
-        let key = object.meta().key.clone();
+        let (key, driver) = (object.meta().key.clone(), object.driver.clone());
         let bytes = object.bytes_up_to(self.max_size).await?;
-        (self.convert)(bytes).map_err(|error| error.with_key(key.as_str()))
+        (self.convert)(bytes).map_err(|error| in_body(error, key.as_str(), driver))
     }
-}
-
-fn into_text(bytes: Bytes) -> Result<String> {
-    String::from_utf8(Vec::from(bytes))
-        .map_err(|cause| Error::unexpected("the object is not UTF-8 text", cause))
 }
 
 impl<T: Send + 'static> IntoFuture for Read<T> {

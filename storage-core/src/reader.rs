@@ -51,8 +51,8 @@ impl Storage {
 /// # Errors
 /// - `NotFound` if there is no object.
 /// - `PreconditionFailed` if the object is not the version of [`if_match`](Self::if_match).
-/// - `Unsupported` if the size of the object is unknown, and if the object has more than 64 KiB and
-///   no strong ETag, and is neither in memory nor in a local file. Its ranges might then be of
+/// - `Unsupported` if the size of the object is unknown, or if the object has more than 64 KiB, no
+///   strong ETag, and is neither in memory nor in a local file. Its ranges might then be of
 ///   different versions. Read it as a whole with [`Storage::open`].
 /// - `InvalidKey`, `PermissionDenied`, and other errors of the backend.
 #[derive(Debug)]

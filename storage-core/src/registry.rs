@@ -90,7 +90,7 @@ impl Registry {
         registry.register_scheme("memory", "memory", "memory:", |url| match url.path() {
             "" if !url.has_authority() => Ok(Options::new()),
             _ => Err(Error::config(
-                "a memory URL is memory: and nothing else, but for options, as in memory:?prefix=a",
+                "a memory URL has nothing but options after memory:, as in memory:?prefix=a",
             )),
         });
         registry
@@ -250,7 +250,7 @@ impl Registry {
         }
         if url.fragment().is_some() {
             return Err(Error::config(format!(
-                "a {scheme} URL with a '#': write it as %23 if it belongs to the name"
+                "a {scheme} URL cannot contain a '#': write %23 for a '#' in a name"
             )));
         }
         let Scheme { driver, read, .. } = self.schemes.get(scheme).ok_or_else(|| {

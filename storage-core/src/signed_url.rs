@@ -24,9 +24,10 @@
 //! storage is valid for the same key of another. Storages that differ only in their `prefix` may
 //! share one, because the prefix is part of the key ([`LinkVerifier`](crate::LinkVerifier)).
 //!
-//! The signature covers all other parameters. A verifier refuses any other `X-Storage-` parameter,
-//! a parameter that occurs twice, and a method that is not the signed one: a link for downloading
-//! does not allow uploading.
+//! The signature covers every other parameter of this table. A verifier refuses any other
+//! `X-Storage-` parameter, one that occurs twice, and a method that is not the signed one: a link
+//! for downloading does not allow uploading. Parameters without this prefix are not signed, and a
+//! verifier ignores them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -74,8 +75,8 @@ impl SigningKey {
         }
         if config::is_trivial(secret) {
             return Err(Error::config(
-                "signing_key: nearly all bytes of the secret are the same, so it can be guessed; make one with: openssl \
-                 rand -hex 32",
+                "signing_key: the secret has fewer than 6 different bytes, so it can be guessed; make \
+                 one with: openssl rand -hex 32",
             ));
         }
         Ok(Self(HMAC::new(secret)))
@@ -149,8 +150,9 @@ impl SigningKey {
         Ok(link)
     }
 
-    /// Verifies the query of a request for a key. Refuses every query with a parameter that is
-    /// missing, doubled, unknown, expired or forged. Compares the signature in constant time.
+    /// Verifies the query of a request for a key. Refuses a query whose `X-Storage-` parameters are
+    /// missing, doubled, unknown, expired or forged, and ignores all other parameters. Compares the
+    /// signature in constant time.
     ///
     /// # Errors
     /// `PermissionDenied`, with a reason that helps a legitimate user and reveals nothing about the

@@ -34,15 +34,15 @@ pub fn parse_time(text: &str) -> Result<SystemTime> {
 }
 
 /// Formats a time as RFC 3339 in UTC, with as many fractional digits as it has. Returns
-/// `out of range` for a time outside the years -9999 to 9999, or without the feature `dates`,
-/// outside 1970 to 9999.
+/// `out of range` for a time outside the years 0 to 9999, or without the feature `dates`, outside
+/// 1970 to 9999.
 ///
 /// ```
 /// assert_eq!(storage_core::format_time(std::time::UNIX_EPOCH), "1970-01-01T00:00:00Z");
 /// ```
 #[must_use]
 pub fn format_time(time: SystemTime) -> String {
-    // No file system and no server uses years outside of -9999..=9999.
+    // No file system and no server uses years outside of 0..=9999.
     rfc3339::format(time).unwrap_or_else(|_| "out of range".to_owned())
 }
 

@@ -32,7 +32,8 @@ impl Storage {
 ///
 /// # Errors
 /// `Unsupported` if the storage, as it is configured, cannot make such a link; the message states
-/// what to configure. `InvalidInput` for options that contradict each other. `InvalidKey`.
+/// what to configure. `InvalidInput` for options that contradict each other, and for an expiry
+/// under one second or over seven days. `InvalidKey`.
 #[derive(Debug)]
 #[must_use = "no link is made until it is awaited"]
 pub struct UrlBuilder {
@@ -130,22 +131,24 @@ fn check_options(options: &UrlOptions) -> Result<()> {
             return bad("response headers can be chosen on links for GET only");
         }
         _ if !uploads && bound => {
-            return bad("content type and length bind links for uploading only");
+            return bad(
+                "content_type and content_length need a link for uploading: use PUT or POST",
+            );
         }
         _ if overrides && !signed => {
             return bad("response headers can be chosen on signed links only: set expires_in");
         }
         _ if options.stable_for.is_some() && !signed => {
-            return bad("signed links alone are stable: set expires_in");
+            return bad("stable_for needs a signed link: set expires_in");
         }
         _ => {}
     }
     const ONE_SECOND: Duration = Duration::from_secs(1);
     if options.expires_in.is_some_and(|time| time < ONE_SECOND) {
-        return bad("a signed link works for at least one second");
+        return bad("expires_in must be at least one second");
     }
     if options.stable_for.is_some_and(|window| window < ONE_SECOND) {
-        return bad("a link is stable for at least one second");
+        return bad("stable_for must be at least one second");
     }
     check_form_options(options)?;
     let mut headers = Metadata::new();
@@ -168,7 +171,7 @@ fn check_form_options(options: &UrlOptions) -> Result<()> {
         _ => {}
     }
     if !post && options.any_name {
-        return bad("any name can be had with links for POST only");
+        return bad("any_name needs a link for uploading with POST");
     }
     if !post && options.content_type_prefix().is_some() {
         return bad("a link for PUT is bound to one type: only POST takes a pattern like image/*");

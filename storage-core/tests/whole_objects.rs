@@ -1,6 +1,6 @@
 //! `read`, `read_text`, `download`, and the short forms of listings.
 
-use storage_core::{ErrorKind, Memory};
+use storage_core::{ErrorKind, Memory, Operation};
 use storage_testkit::extra_entries::ExtraEntries;
 
 #[tokio::test]
@@ -11,6 +11,7 @@ async fn a_read_returns_the_bytes_up_to_a_maximum_size() {
     assert_eq!(storage.read_text("a.txt").await.unwrap(), "hello");
     let error = storage.read("a.txt").max_size(4).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::TooLarge, Some("a.txt")));
+    assert_eq!((error.operation(), error.driver()), (Some(Operation::Open), Some("memory")));
     assert_eq!(storage.read("b.txt").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
@@ -20,6 +21,7 @@ async fn text_that_is_not_utf_8_is_an_error_with_the_key() {
     storage.save("a.bin", &b"\xff"[..]).await.unwrap();
     let error = storage.read_text("a.bin").await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Unexpected, Some("a.bin")));
+    assert_eq!((error.operation(), error.driver()), (Some(Operation::Open), Some("memory")));
 }
 
 #[tokio::test]

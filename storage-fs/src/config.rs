@@ -81,6 +81,8 @@ impl FsBuilder {
     /// - A save or a copy syncs the file before it is renamed into place, then its directory and
     ///   the ancestors that this driver created. A sidecar is synced, with its directory, before
     ///   the rename.
+    /// - A rename syncs the file before it gets its new name, and then the directories of both
+    ///   keys.
     /// - A delete syncs the directory of the object. The removal of empty directories is not
     ///   synced.
     ///
@@ -210,7 +212,7 @@ storage_core::options! {
         /// Whether to create a missing root and its parents.
         #[serde(default = "enabled")]
         create_root: bool => "boolean", default true;
-        /// Whether to sync files and directories before a save, a copy or a delete returns.
+        /// Whether to sync files and directories before a save, copy, rename or delete returns.
         #[serde(default = "enabled")]
         durable: bool => "boolean", default true;
         /// Permission bits of files, in octal and quoted.

@@ -59,13 +59,16 @@ pub(crate) fn too_many_open_files() -> Error {
 }
 
 pub(crate) fn locked_too_long() -> Error {
-    let message = "another process of this user holds the object's lock in .anystorage/locks: it \
-                   is stopped or stuck";
+    let message = "another process of this user holds the object's lock in .anystorage/locks: it is \
+                   stopped or stuck; continue or end that process, and try again";
     Error::new(ErrorKind::Timeout, message)
 }
 
 pub(crate) fn no_locks() -> Error {
-    Error::unsupported("if_match needs file locks, which this file system does not support")
+    Error::unsupported(
+        "if_match and if_source_match need file locks, which this file system does not support: \
+         omit the condition, or move the root to another file system",
+    )
 }
 
 pub(crate) fn other_file_system() -> Error {
@@ -95,7 +98,7 @@ pub(crate) fn no_such_upload() -> Error {
 
 pub(crate) fn upload_locked_too_long() -> Error {
     let message = "another process holds the lock of the upload in .anystorage/uploads: it is \
-                   stopped or stuck";
+                   stopped or stuck; continue or end that process, and try again";
     Error::new(ErrorKind::Timeout, message)
 }
 

@@ -47,7 +47,7 @@
 //! |-|-|-|-|
 //! | `root` | path | required | The directory of the objects. |
 //! | `create_root` | boolean | `true` | Whether to create a missing root and its parents. |
-//! | `durable` | boolean | `true` | Whether to sync files and directories before a save, a copy or a delete returns. |
+//! | `durable` | boolean | `true` | Whether to sync files and directories before a save, copy, rename or delete returns. |
 //! | `file_mode` | text | `"0644"` | Permission bits of files, in octal and quoted. |
 //! | `dir_mode` | text | `"0755"` | Permission bits of directories, including a new root, in octal and quoted. |
 //! | `respect_umask` | boolean | `false` | Whether to apply the umask instead of `file_mode` and `dir_mode`. |
@@ -177,6 +177,8 @@
 //! - Any number of tasks, drivers and processes of one user may share a root. They must name the
 //!   same directory as the root, because the locks are below it. They must run the same version of
 //!   this crate, or one that its changelog names as compatible.
+//! - A verb waits up to 30 s for the lock of an object that another process holds, for example
+//!   because it is stopped, and then fails with `Timeout`.
 //! - The superuser may use it too: what it creates in `.anystorage` is given to the owner of the
 //!   root.
 //! - Other users may read objects as far as the modes allow. On Linux, they may also save new

@@ -104,6 +104,7 @@ impl Mirror {
         Some(match reply {
             Reply::Found(object) => {
                 attempt.response_began();
+                self.counts.report_state(self.breaker.state());
                 self.verified.insert(key, true);
                 return Some(Lookup::Found(object, attempt));
             }

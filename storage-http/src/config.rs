@@ -304,9 +304,9 @@ storage_core::options! {
         /// Whether the server accepts PUT and DELETE, as WebDAV servers do.
         #[serde(default)]
         writable: bool => "boolean", default false;
-        /// Whether the server supports WebDAV, which `list` requires. Defaults to `writable`.
+        /// Whether the server supports WebDAV, which `list` requires.
         #[serde(default)]
-        webdav: Option<bool> => "boolean";
+        webdav: Option<bool> => "boolean", otherwise "the value of `writable`";
         /// Time limit for the headers of a response, including the time for connecting.
         #[serde(default, deserialize_with = "duration::option")]
         header_timeout: Option<Duration> => "duration", default "10s";

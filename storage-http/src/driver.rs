@@ -25,7 +25,7 @@ use storage_core::{
 /// | `stat` | a HEAD; a GET if the server does not support HEAD or its response has no length |
 /// | `exists` | a HEAD; a GET of one byte if the server does not support HEAD |
 /// | `open` | a GET; one more for each connection that breaks off; a HEAD if a failed condition is in doubt |
-/// | `save` | a PUT; if a directory is missing, a HEAD and a MKCOL for it, and the PUT again |
+/// | `save` | a PUT; if a directory is missing, HEADs up to one that exists, MKCOLs, the PUT again |
 /// | `delete` | a PROPFIND, if the server supports WebDAV, and a DELETE |
 /// | `list` | a PROPFIND for each directory; a HEAD for each file whose size it does not contain |
 /// | `copy`, `rename` | none: `Unsupported` |

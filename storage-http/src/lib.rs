@@ -54,7 +54,7 @@
 //! - **Directories**: a key and a key below it cannot both exist. The second save fails with
 //!   `Conflict`. Directories that become empty stay. A listing does not contain them, but a save
 //!   under their name fails with `Conflict`.
-//! - **`copy`** and **signed links** are `Unsupported`.
+//! - **`copy`**, **`rename`**, **multipart uploads** and **signed links** are `Unsupported`.
 //! - **`list`** needs WebDAV (PROPFIND), and in a read-only storage also the option `webdav`. To
 //!   distinguish directories from objects, `delete` needs WebDAV too: without it, a server that
 //!   deletes directories may delete one with all its files.

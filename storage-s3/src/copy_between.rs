@@ -10,8 +10,8 @@ use crate::copy::{self, Source};
 use crate::driver::S3;
 
 impl S3 {
-    /// Whether [`copy_from`](Self::copy_from) can copy from the bucket of another driver: both have
-    /// the same endpoint (scheme, host and port) and the same region. Sends no request.
+    /// Returns whether [`copy_from`](Self::copy_from) can copy from another driver's bucket: both
+    /// have the same endpoint (scheme, host and port) and the same region. Sends no request.
     ///
     /// The access keys may differ. Whether those of this driver may read the source is known only
     /// to the service, so that a copy may still fail with `PermissionDenied`.

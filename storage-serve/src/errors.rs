@@ -5,7 +5,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Response, StatusCode};
-use storage_core::{Error, ErrorKind};
+use storage_core::{Error, ErrorKind, Operation};
 
 use crate::body::ResponseBody;
 
@@ -91,6 +91,29 @@ pub(crate) fn failure_response(method: &Method, error: &Error) -> Response<Respo
     let response = response_of(error, status_of(error.kind(), method == Method::PUT));
     log(method, error, response.status());
     response
+}
+
+/// Returns the response to a call of a storage that failed, as [`error_response`] does. A call that
+/// reads counts as GET, and any other as POST. For handlers that return the error.
+///
+/// ```
+/// use http::StatusCode;
+/// use storage_core::Memory;
+/// use storage_serve::error_response_of_call;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let error = Memory::storage().stat("a.txt").await.unwrap_err();
+/// assert_eq!(error_response_of_call(&error).status(), StatusCode::NOT_FOUND);
+/// # }
+/// ```
+#[must_use]
+pub fn error_response_of_call(error: &Error) -> Response<ResponseBody> {
+    use Operation::{Exists, List, ListMultipart, ListParts, Open, Stat, Url};
+    let reads = matches!(
+        error.operation(),
+        Some(Open | Stat | Exists | List | Url | ListParts | ListMultipart)
+    );
+    error_response(if reads { &Method::GET } else { &Method::POST }, error)
 }
 
 fn log(method: &Method, error: &Error, status: StatusCode) {

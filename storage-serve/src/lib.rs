@@ -120,7 +120,7 @@ pub use active_content::{ActiveContent, is_active_content};
 pub use body::ResponseBody;
 pub use cors::Cors;
 pub use encoding::EncodingPolicy;
-pub use errors::error_response;
+pub use errors::{error_response, error_response_of_call};
 pub use request_body::RequestBody;
 pub use respond::{respond, respond_with};
 pub use serve::Serve;

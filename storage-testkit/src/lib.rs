@@ -23,7 +23,7 @@
 //! ```
 //!
 //! `cargo test` runs `my_driver::save::a_failed_stream_leaves_the_old_object`,
-//! `my_driver::create_new::one_of_32_concurrent_saves_succeeds`, and about two hundred others.
+//! `my_driver::create_new::one_of_32_concurrent_saves_succeeds`, and about three hundred others.
 //!
 //! # Skipped cases
 //!

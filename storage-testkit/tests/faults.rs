@@ -87,9 +87,10 @@ async fn fail_all_makes_every_verb_fail_that_needs_the_backend() {
         kind(storage.list("").entries().collect().await),
         kind(storage.copy("a", "b").await),
         kind(storage.rename("a", "b").await),
+        kind(storage.multipart("a").await),
     ];
-    assert_eq!(kinds, [Some(ErrorKind::Timeout); 8]);
-    assert_eq!(faults.fired(), 8);
+    assert_eq!(kinds, [Some(ErrorKind::Timeout); 9]);
+    assert_eq!(faults.fired(), 9);
 }
 
 #[tokio::test]
@@ -267,6 +268,24 @@ async fn a_stalled_payload_blocks_the_save_until_it_is_dropped() {
     save.abort();
     assert!(save.await.unwrap_err().is_cancelled());
     assert!(!storage.exists("a").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_part_is_changed_and_its_listing_ends_early() {
+    let (storage, faults) = with_faults();
+    let upload = storage.multipart("a").await.unwrap();
+    let corrupted = faults.on(Operation::PutPart).corrupt(0);
+    upload.put_part(1, "hello").await.unwrap();
+    let ended = faults.on(Operation::ListParts).fail_midway(0, ErrorKind::Timeout);
+    let parts: Vec<_> = upload.parts().collect().await;
+    assert!(matches!(&parts[..], [Err(error)] if error.kind() == ErrorKind::Timeout), "{parts:?}");
+    assert_eq!((corrupted.fired(), ended.fired()), (1, 1));
+}
+
+#[test]
+#[should_panic(expected = "a listing has no response to lose")]
+fn a_lost_response_of_a_listing_of_parts_is_refused() {
+    Faults::new().on(Operation::ListParts).lose_response(ErrorKind::Timeout);
 }
 
 #[test]

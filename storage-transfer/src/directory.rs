@@ -39,9 +39,9 @@ impl Directory {
         Ok(Self { storage: storage.clone(), prefix: Prefix::new(text)?, is_unsorted: false })
     }
 
-    /// Notes that the driver lists its keys in no order, although its contract requires that. The
-    /// listing is then sorted on disk before it is compared. Without this note, a listing that is
-    /// not sorted ends the transfer. The drivers of `anystorage` need no note: that of S3 fails
+    /// Declares that the driver does not list keys in byte order, as its contract requires. The
+    /// listing is then sorted on disk before it is compared. Without this call, a listing that is
+    /// not sorted ends the transfer. The drivers of `anystorage` do not need it: that of S3 fails
     /// with `Unsupported` if a service has no order.
     #[must_use]
     pub fn unsorted(mut self) -> Self {

@@ -61,7 +61,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         (Location::Standard, _) | (_, Location::Standard) if args.recursive => {
             return Err(Failure::usage("-r copies directories: name two locations other than -"));
         }
-        (Location::Standard, to) => from_standard_input(resolver, to, &args.metadata).await?,
+        (Location::Standard, to) => from_standard_input(resolver, to, &args).await?,
         (from, Location::Standard) => to_standard_output(resolver, from).await?,
         (from, to) => {
             let from = resolver.resolve(from, Purpose::Existing)?;
@@ -133,11 +133,15 @@ pub(crate) fn destination(
 async fn from_standard_input(
     resolver: &mut Resolver,
     to: &Location,
-    metadata: &MetadataArgs,
+    args: &Args,
 ) -> Result<(), Failure> {
     let to = resolver.resolve(to, Purpose::NewObject)?;
+    let key = to.key()?;
+    if args.many.dry_run {
+        return output::print(&format!("- -> {to}"));
+    }
     let payload = Payload::from_reader(tokio::io::stdin());
-    let save = to.storage.save(to.key()?, payload).metadata(metadata.for_new());
+    let save = to.storage.save(key, payload).metadata(args.metadata.for_new());
     save.await.map(drop).map_err(|error| to.failure(&error))
 }
 

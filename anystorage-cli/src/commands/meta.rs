@@ -106,7 +106,7 @@ impl Field {
     }
 }
 
-/// How often an object may be replaced while its metadata is changed.
+/// The maximum number of attempts. Each fails if another program replaces the object meanwhile.
 const MAX_ATTEMPTS: u32 = 10;
 
 /// The changes of one run.

@@ -16,8 +16,8 @@ use crate::transfer::{Action, ManyArgs, TransferOptions};
 /// The object's name is added to a destination that ends in a slash. With -r, both locations are
 /// directories, as for `cp -r`. Within one storage the driver renames the object, if it can.
 /// Otherwise each source is deleted after its copy is complete. If source and destination may be
-/// the same object, the command fails and keeps the source. Reports every object
-/// that could not be moved, and moves the rest. The command can be repeated.
+/// the same object, the command fails and keeps the source. Reports every object that could not be
+/// moved, and moves the rest. The command can be repeated.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -107,6 +107,9 @@ async fn save_many(
     if !args.recursive && !is_pattern {
         return Ok(false);
     }
+    if args.if_match.is_some() {
+        return Err(Failure::usage("--if-match replaces one object: name one file, not a pattern"));
+    }
     let from = resolver.resolve(&Location::Path(path.to_owned()), Purpose::Existing)?;
     let new =
         NewObject { metadata: metadata.clone(), create_new: args.create_new, is_local_file: false };

@@ -12,7 +12,8 @@ use crate::resolver::Resolver;
 
 /// Show the releases of a published website
 ///
-/// Each line has the id of a release, whether it is current, and since when or until when it was.
+/// Prints a line for each release: its id, and since when it is current or until when it was. More
+/// lines name a release whose pages are being written, and a publisher that is at work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print one JSON object

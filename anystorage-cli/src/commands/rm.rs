@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         }
     }
     for directory in &directories {
-        exit = exit.or(delete_directory(directory).await?);
+        exit = exit.or(delete_directory(directory).await.unwrap_or_else(Failure::report));
     }
     for matches in patterns {
         exit = exit.or(delete_matches(matches).await);

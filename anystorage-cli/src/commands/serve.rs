@@ -53,8 +53,8 @@ that nothing names: anystorage uploads abort removes them.
 On a loopback address, which is the default, only requests for localhost or 127.0.0.1 are served, so
 that no other site reaches the server through your browser.")]
 pub(crate) struct Args {
-    /// The address and port to listen on: 127.0.0.1:8080, :8080 for all addresses of this machine,
-    /// or port 0 for any free port
+    /// The address and port to listen on: 127.0.0.1:8080, :8080 for all IPv4 addresses of this
+    /// machine, or port 0 for any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// Accept PUT and DELETE

@@ -80,8 +80,8 @@ pub(crate) struct Args {
 /// The options for a sync whose state is stored.
 #[derive(Debug, Clone, clap::Args)]
 struct SyncJobArgs {
-    /// Keep the state of the run in this directory, so that a run that was killed goes on, also
-    /// inside a large file; after a run that has ended, begin a new one
+    /// Store the state of the run in this directory, so that the same command continues a run that
+    /// was killed, also within a large file; after a complete run it begins a new one
     #[arg(long, value_name = "LOC", conflicts_with_all = ["dry_run", "keys_from", "unsorted"])]
     job: Option<Location>,
     #[command(flatten)]

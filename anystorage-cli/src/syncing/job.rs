@@ -36,8 +36,8 @@ pub(crate) struct JobLocation {
 /// The options of a job that are no part of what is transferred.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct JobArgs {
-    /// How long a part of the job belongs to a worker that no longer stores its state; kept in the
-    /// job, which never shortens it [default: 60s]
+    /// How long a shard stays claimed by a worker that no longer stores its state; stored in the
+    /// job, where a later, shorter time has no effect [default: 60s]
     #[arg(long, value_name = "TIME", requires = "job", value_parser = lease)]
     lease: Option<Duration>,
 }

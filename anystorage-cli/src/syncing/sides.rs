@@ -23,7 +23,7 @@ pub(crate) struct Sides {
 
 impl Sides {
     /// Finds the storages of both directories. A local directory to read must exist, because a
-    /// directory without objects would be mistaken for it.
+    /// missing one would be taken for an empty one.
     pub(crate) fn resolve(
         resolver: &mut Resolver,
         (source, target): (&Location, &Location),
@@ -129,8 +129,8 @@ pub(crate) enum Unsorted {
 /// The option for storages without order.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OrderArgs {
-    /// Sort the listing of a side on disk first, because its driver has no order, as one outside of
-    /// this program may: source or destination; may be repeated
+    /// Sort the listing of this side on disk first, for a driver that does not list keys in byte
+    /// order: source or destination; may be repeated
     #[arg(long, value_name = "SIDE", value_enum, hide_possible_values = true)]
     pub(crate) unsorted: Vec<Unsorted>,
 }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStderr, Command};
 
 use storage_testkit::http::{Peer, Request, Response, closed_port};
 
-use crate::support::Sandbox;
+use crate::support::{Run, Sandbox};
 
 pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 
@@ -289,4 +289,9 @@ fn export_writes_a_table_of_the_downloads() {
         .run(&["mirror", "--config", "mirror.toml", "--export", "jsonl", "--to", "2020-01-01"])
         .done();
     assert_eq!(none, "");
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut export = sandbox.command(&["mirror", "--config", "mirror.toml", "--export", "csv"]);
+    let output = export.stdout(closed).output().unwrap();
+    assert_eq!(Run::from(output).silent(), 0, "the reader of the table has ended");
 }

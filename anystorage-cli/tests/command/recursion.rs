@@ -230,10 +230,12 @@ fn a_dry_run_prints_what_would_happen_and_changes_nothing() {
         (&["get", "-rn", "media:a", "new"], "media:a/1 -> ./new/1\nmedia:a/2 -> ./new/2\n"),
         (&["put", "-rn", "local", "media:l"], "local/f -> media:l/f\n"),
         (&["put", "-n", "local/f", "media:"], "local/f -> media:f\n"),
+        (&["cp", "-n", "-", "media:b"], "- -> media:b\n"),
     ] {
         assert_eq!(sandbox.run(arguments).done(), planned, "{arguments:?}");
     }
     assert_eq!(keys(&sandbox, "media:"), "a/1\na/2\nb\n");
     assert_eq!(keys(&sandbox, "backup:"), "");
     assert!(!sandbox.exists("new"));
+    assert_eq!(sandbox.cat("media:b"), "b");
 }

@@ -145,6 +145,16 @@ fn if_match_replaces_only_that_version() {
 }
 
 #[test]
+fn if_match_with_a_pattern_is_a_usage_error_and_replaces_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a.txt", "old");
+    sandbox.write("a.txt", "new");
+    let error = sandbox.run(&["put", "--if-match", "x", "./a*.txt", "media:"]).failed(2);
+    assert!(error.contains("--if-match replaces one object"), "{error}");
+    assert_eq!(sandbox.cat("media:a.txt"), "old");
+}
+
+#[test]
 fn invalid_metadata_arguments_are_usage_errors() {
     let sandbox = Sandbox::new();
     sandbox.write("a.txt", "a");

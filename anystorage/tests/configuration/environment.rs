@@ -186,3 +186,19 @@ fn a_missing_variable_in_an_unrelated_table_is_not_an_error() {
     read(text).open("good").unwrap();
     assert!(refused(read(text).open_all().unwrap_err()).contains("GONE"));
 }
+
+#[cfg(feature = "mirror")]
+#[test]
+fn variables_are_replaced_in_the_origin_of_a_mirror() {
+    let environment = Environment::empty().with("DRIVER", "probe").with("NAME", "media");
+    let loader = loader().with_environment(environment);
+    let options = "listen = \"127.0.0.1:0\"\ncache_dir = \"/c\"\nmax_size = \"1GiB\"\n";
+    for origin in [
+        "origin = \"${DRIVER}:/objects\"",
+        "origin = \"${NAME}\"\n[storages.media]\ndriver = \"probe\"\nroot = \"a\"",
+        "[origin]\ndriver = \"${DRIVER}\"\nroot = \"a\"",
+    ] {
+        let setup = loader.mirror_str(&format!("{options}{origin}\n")).unwrap();
+        assert_eq!(setup.origin.info().name, "memory", "{origin}");
+    }
+}

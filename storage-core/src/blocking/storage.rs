@@ -45,7 +45,7 @@ impl Storage {
 /// A [`Storage`] for synchronous code: see [`Storage::blocking`]. Cheap to clone.
 ///
 /// Each verb returns what the verb of `Storage` returns when it is awaited, and has its errors. In
-/// asynchronous code each one fails with `Unsupported`.
+/// asynchronous code each one that waits fails with `Unsupported`; a listing yields that error.
 #[derive(Debug, Clone)]
 pub struct BlockingStorage {
     storage: Storage,
@@ -156,7 +156,8 @@ impl BlockingStorage {
     /// Deletes objects in batches, and returns how many are gone: see [`Storage::delete_many`].
     ///
     /// # Errors
-    /// The first error, after all keys have been tried. Its message states how many failed.
+    /// The first error, after all keys have been tried. If several failed, its message states how
+    /// many.
     pub fn delete_many<I>(&self, keys: I) -> Result<u64>
     where
         I: IntoIterator,

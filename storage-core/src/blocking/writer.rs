@@ -11,7 +11,8 @@ use crate::writer::Writer;
 
 /// An object that is written piece by piece, as a `Write`: see [`Writer`].
 ///
-/// [`finish`](Self::finish) saves the object. Dropping the writer before leaves the old object.
+/// [`finish`](Self::finish) saves the object. If the writer is dropped before that, the old object
+/// stays.
 ///
 /// ```
 /// # fn main() -> storage_core::Result<()> {

@@ -53,7 +53,9 @@ fn expand_text(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<St
             rest = after;
             continue;
         }
-        let (name, behind) = after.split_once('}').ok_or_else(|| Error::config("a ${ has no }"))?;
+        let (name, behind) = after.split_once('}').ok_or_else(|| {
+            Error::config("a ${ has no closing }: write ${NAME}, or $${ for the text ${")
+        })?;
         let value = lookup(name).ok_or_else(|| {
             Error::config(format!(
                 "the environment variable {name} is not set (write $${{{name}}} for the text itself)"

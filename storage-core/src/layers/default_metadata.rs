@@ -16,9 +16,9 @@ use crate::payload::Payload;
 
 /// Adds metadata to objects that are saved without it, such as `Cache-Control`.
 ///
-/// A field that the save sets stays as it is. The layer does not change renamed objects, copies,
-/// which keep the metadata of their source or take that of the call, and uploads through signed
-/// links, which have the headers that the client sends.
+/// A field that the save sets stays as it is. The layer does not change renamed objects and
+/// copies: they keep the metadata of their source or take that of the call. Nor does it change
+/// uploads through signed links, which have the headers that the client sends.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {

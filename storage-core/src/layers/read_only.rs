@@ -16,9 +16,9 @@ use crate::multipart::Multipart;
 use crate::options::{CopyOptions, RenameOptions, SaveOptions, UrlMethod, UrlOptions};
 use crate::payload::Payload;
 
-/// Refuses every call that would change the storage. `save`, `delete`, `copy`, `rename`, multipart
-/// uploads, also their listings, links for uploads and
-/// [`Storage::driver_as`](crate::Storage::driver_as) fail with `PermissionDenied`.
+/// Refuses every call that would change the storage. These fail with `PermissionDenied`: saves,
+/// deletes, copies, renames, multipart uploads including their listings, links for uploads, and
+/// [`Storage::driver_as`](crate::Storage::driver_as).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> storage_core::Result<()> {

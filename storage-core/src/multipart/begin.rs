@@ -27,8 +27,9 @@ impl Storage {
         BeginMultipart { storage: self.clone(), key: key.into_key(), options }
     }
 
-    /// Returns a handle on an upload that was begun before, in any process. Sends no request: the
-    /// first call of the handle fails with `NotFound` if the key has no such upload.
+    /// Returns a handle on an upload that was begun before, in any process. Sends no request. If
+    /// the key has no such upload, `put_part`, `parts` and `complete` of the handle fail with
+    /// `NotFound`.
     ///
     /// # Errors
     /// `InvalidKey`. `Unsupported` if the driver has no multipart uploads.
@@ -64,8 +65,9 @@ impl Storage {
 /// # Errors
 /// - `Unsupported` if the driver has no multipart uploads, or not with this mode or checksum.
 /// - `InvalidKey` if the key breaks a rule or the backend cannot hold it.
-/// - `InvalidInput` for a part size outside of the [limits](MultipartLimits) and for metadata that
-///   breaks a rule; `TooLarge` if the backend stores no object of this size.
+/// - `InvalidInput` for a part size outside of the [limits](MultipartLimits), for metadata that
+///   breaks a rule, and for the mode `UniqueName`; `TooLarge` if the backend stores no object of
+///   this size.
 /// - `StorageFull`, `PermissionDenied`, and other errors of the backend.
 #[derive(Debug)]
 #[must_use = "nothing is begun until it is awaited"]
@@ -221,7 +223,10 @@ fn check_checksum(checksum: &Checksum, limits: &MultipartLimits) -> Result<()> {
     if limits.checksum {
         return Ok(());
     }
-    Err(Error::unsupported("this storage does not verify the checksum of a multipart upload"))
+    Err(Error::unsupported(
+        "this storage does not verify the checksum of a multipart upload: begin without it, and \
+             verify the object afterwards",
+    ))
 }
 
 impl IntoFuture for BeginMultipart {

@@ -59,7 +59,8 @@ pub fn check_parts(
             }
             _ => {
                 return Err(Error::unsupported(
-                    "the checksum of the object cannot be verified, because that of a part is unknown",
+                    "the checksum of the object cannot be verified, because that of a part is unknown: \
+             send the parts through this library, or begin without a checksum",
                 ));
             }
         };
@@ -166,7 +167,10 @@ fn checked_size(parts: &[Part], plan: &UploadPlan) -> Result<u64> {
         }
         Some(wanted) if wanted != size => Err(Error::new(
             ErrorKind::Integrity,
-            format!("the parts have {size} bytes together, but {wanted} bytes were declared"),
+            format!(
+                "the parts have {size} bytes together, but {wanted} bytes were declared: abort the \
+                 upload"
+            ),
         )),
         _ => Ok(size),
     }

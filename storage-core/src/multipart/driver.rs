@@ -21,9 +21,10 @@ use crate::payload::Payload;
 /// completed or aborted, and survives the end of every process. Nothing of it is visible under the
 /// key before it is completed. Any number of processes may use one upload at the same time.
 ///
-/// Every verb that takes an id fails with `NotFound` if the key has no unfinished upload of that
-/// id: it was completed, aborted or swept, or is the upload of another key. An id never gives
-/// access to anything outside of its key.
+/// `put_part` and `parts` fail with `NotFound` if the key has no unfinished upload of that id: it
+/// was completed, aborted or swept, or is the upload of another key. So does `complete`, unless
+/// the object under the key is the one of this upload. `abort` then succeeds, and `part_url` does
+/// not check it. An id never gives access to anything outside of its key.
 ///
 /// Parts are numbered from 1. All have the part size of the upload, except the last one, which may
 /// be shorter. The handle has checked the number and the limits before it calls a driver.
@@ -105,7 +106,7 @@ pub trait Multipart: Send + Sync {
     /// key, in bounded memory.
     ///
     /// No request is sent before the stream is polled. An error is the last item, except that of an
-    /// upload whose name is no valid key, after which the
+    /// upload whose name is not a valid key or that cannot be read, after which the
     /// [listing continues](crate::Error::listing_continues). Uploads that other programs began are
     /// listed too if the backend has them in the same place.
     fn uploads(&self, prefix: &Prefix) -> UploadStream;

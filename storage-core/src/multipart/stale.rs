@@ -12,7 +12,8 @@ use crate::storage::Storage;
 impl Storage {
     /// Lists the unfinished multipart uploads of the keys that begin with the prefix, in byte order
     /// of the key. `""` stands for all keys. An error is the last item, unless
-    /// [`listing_continues`](Error::listing_continues): an upload whose name is no valid key.
+    /// [`listing_continues`](Error::listing_continues): an upload whose name is not a valid key, or
+    /// that cannot be read.
     ///
     /// On S3, uploads that other programs and running saves have begun are listed too.
     ///

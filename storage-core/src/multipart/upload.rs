@@ -137,7 +137,7 @@ impl MultipartUpload {
     ///
     /// # Errors
     /// - `NotFound` if the upload was aborted or swept, or if its object was replaced or deleted.
-    ///   It is lost, not finished.
+    ///   The upload is lost: begin another.
     /// - `Conflict` if a part is missing, has the wrong size, or was replaced by other bytes, or if
     ///   another process has sent a part and no size was declared.
     /// - `Integrity` if the object has another size or checksum than was declared.

@@ -41,8 +41,8 @@ impl Fs {
     }
 
     /// Removes files that killed processes left in the staging directory, and whose last change was
-    /// at least `age` ago. Returns the number of removed files. Counts what remains of an upload
-    /// that never began or has ended as one.
+    /// at least `age` ago. Returns the number of removed files. The remains of an upload that never
+    /// began or has ended count as one file.
     ///
     /// Multipart uploads in progress stay, whatever their age:
     /// [`Storage::abort_stale`](storage_core::Storage::abort_stale) removes those.

@@ -62,7 +62,8 @@ impl Root {
         }
         if create && !path.is_dir() {
             create_root(path, dir_mode).map_err(|cause| {
-                Error::config(format!("root {shown} cannot be created")).with_source(cause)
+                Error::config(format!("root {shown} cannot be created: check its parent directory"))
+                    .with_source(cause)
             })?;
         }
         // The root itself may be a symlink, because it comes from the configuration and not from a

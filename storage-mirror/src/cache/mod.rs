@@ -34,10 +34,11 @@
 //!   that it is revalidated at origin. `stat`, `exists`, `list`, `url` and conditional opens always
 //!   go to origin, except a range with `if_match` of the version that is in the cache and fresh. A
 //!   missing object is never cached as missing.
-//! - **Reads follow writes.** `save`, `copy`, `delete` and `delete_many` remove the key from the
-//!   cache before and after the write, also if their future is dropped. During the write the key
-//!   bypasses the cache, and a fetch that began before it is not stored. After a failed or dropped
-//!   write, which origin may still carry out, the key bypasses the cache for a minute.
+//! - **Reads follow writes.** `save`, `copy`, `rename`, `delete`, `delete_many` and the completion
+//!   of a multipart upload remove the keys that they change from the cache before and after the
+//!   write, also if their future is dropped. During the write the key bypasses the cache, and a
+//!   fetch that began before it is not stored. After a failed or dropped write, which origin may
+//!   still carry out, the key bypasses the cache for a minute.
 //! - **Checked bytes of one version.** Each block is compared with its checksum when it is read. A
 //!   broken object is removed and fetched again. A body that finds a broken block continues at
 //!   origin with the next byte of the same version, or ends with a retryable `Integrity` error if

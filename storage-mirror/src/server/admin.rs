@@ -188,7 +188,7 @@ impl Admin {
             }
         };
         let help = "Requests for objects by how they were served.";
-        counter("answers_total", help, &|outcome| self.records.totals(outcome).0);
+        counter("responses_total", help, &|outcome| self.records.totals(outcome).0);
         let help = "Bytes of their bodies that were handed to connections.";
         counter("sent_bytes_total", help, &|outcome| self.records.totals(outcome).1);
         let name = "anystorage_mirror_access_log_lost_total";

@@ -69,7 +69,7 @@ impl Inner {
         self.warned_at = Some(Instant::now());
         tracing::warn!(
             %client,
-            most = max,
+            max,
             "a client has max_connections_per_client connections, and further ones are closed at \
              once; if it is your own proxy, add it to trusted_proxies"
         );

@@ -98,8 +98,8 @@ impl Server {
 
     /// Opens the cache directory and the sockets of a mirror that serves a website, as
     /// [`bind`](Self::bind) does. `paths` says which objects of origin the website has; the type
-    /// `ServedRelease` of the crate `storage-publish` reads them from the current release. The
-    /// option [`website`](MirrorConfig::website) counts as set.
+    /// `ServedRelease` of the crate `storage-publish` reads them from the current release. This
+    /// sets the option [`website`](MirrorConfig::website), so [`Handle::reload`] needs it set, too.
     ///
     /// The public routes are the paths of the website and `/healthz`. Each precompressed form has
     /// its own entry in the cache, its own ETag and its own ranges.
@@ -200,6 +200,7 @@ impl Server {
 
     fn serve(self) -> Result<()> {
         let mut threads = Vec::new();
+        let mut outcome = Ok(());
         let sockets = self.public.into_iter().map(|socket| (socket, Listener::Public));
         let sockets = sockets.chain(self.admin.map(|socket| (socket, Listener::Admin)));
         for (number, (socket, listener)) in sockets.enumerate() {
@@ -213,9 +214,15 @@ impl Server {
             let started = thread::Builder::new()
                 .name(format!("mirror-{number}"))
                 .spawn(move || worker.run(socket));
-            threads.push(started?);
+            match started {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.handle.stop();
+                    outcome = Err(error.into());
+                    break;
+                }
+            }
         }
-        let mut outcome = Ok(());
         for thread in threads {
             let ended = thread
                 .join()

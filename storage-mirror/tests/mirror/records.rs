@@ -126,7 +126,7 @@ async fn hits_and_misses_are_counted_separately() {
     let metrics =
         mirror.get("/metrics").bearer_auth(TOKEN).send().await.unwrap().text().await.unwrap();
     for line in [
-        "anystorage_mirror_answers_total{cache_status=\"hit\"} 1",
+        "anystorage_mirror_responses_total{cache_status=\"hit\"} 1",
         "anystorage_mirror_sent_bytes_total{cache_status=\"miss\"} 5",
         "anystorage_mirror_access_log_lost_total 0",
     ] {
@@ -548,7 +548,7 @@ async fn the_status_as_json_contains_the_figures_of_the_page() {
     let response = request.bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/json");
     let status: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-    assert_eq!(status["answers"]["miss"], json!({ "requests": 1, "sent_bytes": 5 }));
+    assert_eq!(status["responses"]["miss"], json!({ "requests": 1, "sent_bytes": 5 }));
     assert_eq!(status["today"]["top"][0]["key"], json!("a"));
     assert_eq!(
         (&status["today"]["all"]["downloads"], &status["max_size"]),

@@ -110,7 +110,7 @@ impl PublishConfig {
         options.keep_mentioned = self.keep_mentioned;
         options.bundler_rules = self.bundler_rules;
         options.verbatim.clone_from(&self.verbatim);
-        options.bundled.clone_from(&self.bundled_names);
+        options.bundled_names.clone_from(&self.bundled_names);
         options.ignore_references.clone_from(&self.ignore_references);
         options
     }

@@ -91,7 +91,7 @@ pub(crate) fn check_site(site: &Site) -> Result<()> {
         }
         if !paths.insert(asset.path.as_str()) || !names.insert(asset.name.as_str()) {
             return invalid(format!(
-                "the site has two files with the path {:?} or the name {:?}",
+                "the site has two files with the path {:?} or the name {:?}: rename or exclude one",
                 asset.path, asset.name
             ));
         }

@@ -92,6 +92,8 @@ pub struct Published {
 /// - `Unsupported` if the storage has no conditional saves, or the releases have another format.
 /// - `Conflict`, which is retryable, if another publisher has claimed the destination; the message
 ///   contains its name and when its claim expires. Also if the publish was stopped.
+/// - `Conflict`, which is not retryable, if the destination has a file where the site has a
+///   directory, or the reverse.
 /// - `Integrity` if a file changed since the site was read, or if an earlier release or an object
 ///   has other bytes under the name of a file, although the name contains a hash.
 /// - `InvalidInput` and `InvalidKey` for paths and names that cannot be published.

@@ -53,6 +53,8 @@ pub struct RolledBack {
 ///   changed.
 /// - `Conflict`, which is retryable, if another publisher has claimed the destination, or if the
 ///   rollback was stopped.
+/// - `InvalidInput` if the id is malformed.
+/// - `Integrity` or `TooLarge` if the manifest of the release is damaged or above 64 MiB.
 /// - `Unsupported` and errors of the storage as for [`publish`](super::publish).
 pub async fn rollback(
     destination: &Storage,

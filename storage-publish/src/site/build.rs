@@ -167,7 +167,10 @@ fn assets(
         };
         Key::new(name.as_str())?;
         if let Some(other) = paths.insert(name.clone(), &source.path) {
-            let message = format!("`{other}` and this file are published under one name");
+            let message = format!(
+                "`{other}` and this file are published under one name: rename one of them, or \
+                 name one in `keep_names`"
+            );
             return Err(Error::new(ErrorKind::Conflict, message).with_key(path));
         }
         let Rendered { sha256, size, content, .. } = rendered;

@@ -122,7 +122,10 @@ fn fits(value: &str, expected: &str) -> bool {
 }
 
 fn misfit(path: &str, expected: &str) -> String {
-    format!("`integrity` does not fit the file `{path}`, whose value is `{expected}`")
+    format!(
+        "`integrity` does not fit the file `{path}`: write `{expected}`, or name the file in \
+         `ignore_references`"
+    )
 }
 
 #[cfg(test)]

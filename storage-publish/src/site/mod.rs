@@ -33,6 +33,7 @@ pub struct Site {
     /// The files: those without references, sorted by path; those with references; pages. One that
     /// another one refers to comes before it, except in a cycle and between pages.
     pub assets: Vec<Asset>,
-    /// What is probably unintended: source maps that are named and missing.
+    /// What is probably unintended: source maps that are named and missing, links that are not
+    /// UTF-8, and an `import()` because of which all files keep their names.
     pub warnings: Vec<Problem>,
 }

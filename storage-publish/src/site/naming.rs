@@ -69,7 +69,10 @@ impl NamingRules {
         let keep = FIXED.into_iter().chain(options.keep_names.iter().map(String::as_str));
         Ok(Self {
             fixed: Patterns::new("keep_names", keep)?,
-            bundled: Patterns::new("bundled_names", options.bundled.iter().map(String::as_str))?,
+            bundled: Patterns::new(
+                "bundled_names",
+                options.bundled_names.iter().map(String::as_str),
+            )?,
             bundler_rules: options.bundler_rules,
         })
     }
@@ -151,7 +154,7 @@ mod tests {
     fn options_add_names_and_remove_them() {
         let options = SiteOptions {
             keep_names: vec!["/downloads/".into(), "!feed*.xml".into()],
-            bundled: vec!["/dist/".into(), "!/assets/*.png".into()],
+            bundled_names: vec!["/dist/".into(), "!/assets/*.png".into()],
             ..SiteOptions::default()
         };
         let rules = NamingRules::new(&options).unwrap();

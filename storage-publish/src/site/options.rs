@@ -38,7 +38,7 @@ pub struct SiteOptions {
     pub keep_mentioned: bool,
     /// Files whose names a bundler has hashed, in addition to those that the default rules
     /// recognise. With `!`, files that the rules recognise by mistake. Defaults to none.
-    pub bundled: Vec<String>,
+    pub bundled_names: Vec<String>,
     /// Whether the default rules for names of bundlers apply. See
     /// [`Naming::Bundled`](crate::Naming::Bundled). Defaults to `true`.
     pub bundler_rules: bool,
@@ -67,7 +67,7 @@ impl Default for SiteOptions {
             follow_symlinks: false,
             keep_names: Vec::new(),
             keep_mentioned: true,
-            bundled: Vec::new(),
+            bundled_names: Vec::new(),
             bundler_rules: true,
             verbatim: Vec::new(),
             ignore_references: Vec::new(),

@@ -48,7 +48,7 @@ impl Walk<'_> {
             let entry = entry.map_err(|error| failed(error, path))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
-                let message = "the name is no UTF-8: rename the file or exclude its directory";
+                let message = "the name is not UTF-8: rename the file or exclude its directory";
                 let name = format!("{path}{}", name.to_string_lossy());
                 return Err(Error::new(ErrorKind::InvalidKey, message).with_key(name));
             };
@@ -75,7 +75,7 @@ impl Walk<'_> {
             return self.directory(location, &format!("{path}/"));
         }
         if !kind.is_file() {
-            let message = "this is no regular file: exclude it";
+            let message = "this is not a regular file: exclude it";
             return Err(Error::new(ErrorKind::InvalidInput, message).with_key(path));
         }
         Key::new(path.as_str()).map_err(|error| error.with_key(&path))?;
@@ -102,7 +102,7 @@ impl Walk<'_> {
 /// Adds to an error of the operating system which file it concerns.
 pub(crate) fn failed(error: std::io::Error, path: &str) -> Error {
     let path = if path.is_empty() { "." } else { path };
-    Error::from(error).with_key(path).with_context("cannot read the directory of the site")
+    Error::from(error).with_key(path).with_context("cannot read a file or directory of the site")
 }
 
 #[cfg(test)]

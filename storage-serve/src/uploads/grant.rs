@@ -46,7 +46,7 @@ pub struct Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OpenLimit {
     pub(super) group: String,
-    pub(super) most: u32,
+    pub(super) max: u32,
 }
 
 impl Grant {
@@ -121,8 +121,8 @@ impl Grant {
     /// An upload is open until it is finished, refused or removed, and until
     /// [`sweep`](super::Uploads::sweep) removes it after its expiry.
     #[must_use]
-    pub fn max_open(mut self, group: impl Into<String>, most: u32) -> Self {
-        self.open_limit = Some(OpenLimit { group: group.into(), most });
+    pub fn max_open(mut self, group: impl Into<String>, max: u32) -> Self {
+        self.open_limit = Some(OpenLimit { group: group.into(), max });
         self
     }
 

@@ -117,7 +117,9 @@ impl Uploads {
     /// another storage, below `.uploads/`. All servers of these uploads need the same two storages.
     ///
     /// # Errors
-    /// `Unsupported` if `storage` has no multipart uploads, or `state` has no conditional saves.
+    /// - `Unsupported` if `storage` has no multipart uploads, or if `state` has no conditional
+    ///   saves or is read-only.
+    /// - `PermissionDenied` if `storage` is read-only.
     pub fn with_state<F, Fut>(
         storage: Storage,
         state: Storage,
@@ -201,16 +203,17 @@ impl Uploads {
     ///
     /// It is called when all bytes are stored and verified. The object is then under a temporary
     /// key. If the function returns `Ok`, exactly that version moves to the final key. A refusal
-    /// with a status of 400 to 499 removes the upload, and the client gets it. After any other
+    /// with a status of 400 to 499 removes the upload, and is the response. After any other
     /// refusal, a panic, or 5 minutes without a result, the next request for the upload calls it
     /// again. `Ok` does not make the object visible yet: with [`Grant::create_new`], the key may be
     /// taken meanwhile.
     ///
     /// It is called at least once for each upload, and never twice at a time, also if several
-    /// servers receive the uploads, as long as their clocks differ by less than a minute. A server
-    /// that dies during the call makes another one after 7 minutes; use [`CompletedUpload::id`] as
-    /// the idempotency key. After its result is recorded, it is not called again. The time limit
-    /// ends the future, and not work that it has given to `spawn_blocking`.
+    /// servers receive the uploads, as long as their clocks differ by less than a minute. If a
+    /// server dies during the call, a request after 7 minutes calls the function again; use
+    /// [`CompletedUpload::id`] as the idempotency key. After its result is recorded, it is not
+    /// called again. The time limit ends the future, and not work that it has given to
+    /// `spawn_blocking`.
     ///
     /// Uploads that were begun without the function become visible without it. Those that were
     /// begun with it wait for a process that has it.
@@ -235,7 +238,8 @@ impl Uploads {
     /// If the future is dropped, some uploads may remain. Call it again.
     ///
     /// # Errors
-    /// The last error of the storage. The other uploads are removed nevertheless.
+    /// If an upload cannot be removed, the last error; the other uploads are removed nevertheless.
+    /// An error of a listing ends the call. Call it again.
     pub async fn sweep(&self) -> Result<u64> {
         self.settings.engine.sweep().await.map_err(|failure| match failure {
             Failure::Storage(error) | Failure::Rejected(error) => error,
@@ -282,13 +286,15 @@ impl Uploads {
     /// | status | reason |
     /// |-|-|
     /// | 200, 201, 204 | success |
-    /// | 403 | a plain POST of a page of another origin; a link for a part that has expired |
+    /// | 303 | a form is stored, and [`form_redirect`](Self::form_redirect) is set |
     /// | 400 | a header is malformed, contradicts the upload, or is missing |
+    /// | 403 | a plain GET or POST of a page of another origin; a link for a part that has expired |
     /// | 403 | the upload consists of others and accepts no bytes |
     /// | 404 | the path is no URL of an upload that this key signed |
     /// | 405 | the method is not supported |
     /// | 409 | the request does not begin at the offset, or another request changed the upload |
     /// | 410 | the upload has expired, was removed, or is lost |
+    /// | 411 | a part of the S3 protocol without `Content-Length` |
     /// | 412 | the client uses another version of tus |
     /// | 413, 415 | the upload is too large, or its type is not allowed |
     /// | 422 | the object cannot be created, for example because its key is taken |

@@ -102,7 +102,8 @@ impl Website {
     /// | 400 | the request is malformed (RFC 9112 sections 3.2 and 6.3) |
     /// | 404 | the website has no such path |
     /// | 405 | the method is not supported |
-    /// | 500, 503, 504 | the storage failed, is busy, or timed out |
+    /// | 406 | the object is stored in an encoding that the client does not accept |
+    /// | 500, 501, 503, 504 | the storage failed, cannot do this, is busy, or timed out |
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody> {
         let (head, _) = request.into_parts();
         let response = self

@@ -19,7 +19,8 @@ pub trait Paths: Send + Sync + 'static {
     /// It may be empty, and may end with `/`. It comes from a client, and may be any text.
     ///
     /// # Errors
-    /// Those of the lookup, such as `Unavailable`. The response is then a 5xx.
+    /// Those of the lookup, such as `Timeout`. The status of the response is that of the kind: see
+    /// [`error_response`](crate::error_response).
     fn find<'a>(&'a self, path: &'a str) -> FindFuture<'a>;
 }
 

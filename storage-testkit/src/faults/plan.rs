@@ -107,6 +107,12 @@ impl Faults {
             Operation::Save,
             Operation::Copy,
             Operation::Rename,
+            Operation::BeginMultipart,
+            Operation::PutPart,
+            Operation::ListParts,
+            Operation::CompleteMultipart,
+            Operation::AbortMultipart,
+            Operation::ListMultipart,
         ] {
             self.on(verb).fail(kind);
         }
@@ -221,15 +227,12 @@ impl Plan {
     /// # Panics
     /// For a listing, which returns item by item: use [`fail_midway`](Self::fail_midway).
     pub fn lose_response(self, kind: ErrorKind) -> Planned {
-        assert!(
-            self.operation != Operation::List,
-            "a listing has no response to lose; use fail_midway"
-        );
+        assert!(!self.lists(), "a listing has no response to lose; use fail_midway");
         self.plan(Fault::LoseResponse(kind))
     }
 
-    /// Fails the call after this many bytes (the payload of a save, the body of an open) or entries
-    /// (of a listing).
+    /// Fails the call after this many bytes (the payload of a save or of a part, the body of an
+    /// open) or entries (of a listing).
     ///
     /// # Panics
     /// For verbs that stream nothing.
@@ -248,14 +251,13 @@ impl Plan {
         self.streams("truncate").plan(Fault::Truncate(after))
     }
 
-    /// Changes the byte at this position in the body of an open or in the payload of a save. The
-    /// checks of a save run before, and its checksums are not passed on.
+    /// Changes the byte at this position in the body of an open or in the payload of a save or of a
+    /// part. The checks of a save run before, and its checksums are not passed on.
     ///
     /// # Panics
     /// For verbs without bytes.
     pub fn corrupt(self, position: u64) -> Planned {
-        let has_bytes = matches!(self.operation, Operation::Save | Operation::Open);
-        assert!(has_bytes, "{} has no bytes to corrupt", self.operation);
+        assert!(self.has_bytes(), "{} has no bytes to corrupt", self.operation);
         self.plan(Fault::Corrupt(position))
     }
 
@@ -278,8 +280,17 @@ impl Plan {
         self.plan(Fault::Hold)
     }
 
+    fn has_bytes(&self) -> bool {
+        matches!(self.operation, Operation::Save | Operation::Open | Operation::PutPart)
+    }
+
+    fn lists(&self) -> bool {
+        use Operation::{List, ListMultipart, ListParts};
+        matches!(self.operation, List | ListParts | ListMultipart)
+    }
+
     fn streams(self, what: &str) -> Self {
-        let streams = matches!(self.operation, Operation::Save | Operation::Open | Operation::List);
+        let streams = self.has_bytes() || self.lists();
         assert!(streams, "{} streams nothing, so it cannot {what}", self.operation);
         self
     }

@@ -38,7 +38,7 @@ use step::Step;
 const SEQUENCES: u32 = 48;
 
 /// Upper bound for the number of steps of a sequence.
-const MOST_STEPS: usize = 60;
+const MAX_STEPS: usize = 60;
 
 /// Runs random sequences of operations on new storages of the harness and on the memory driver.
 ///
@@ -61,7 +61,7 @@ async fn run(harness: Arc<dyn Harness>, sequences: u32) -> Checked {
     let runtime = Handle::current();
     let tried = tokio::task::spawn_blocking(move || {
         let config = Config { cases: sequences, failure_persistence: None, ..Config::default() };
-        let steps = proptest::collection::vec(step::any(), 1..MOST_STEPS);
+        let steps = proptest::collection::vec(step::any(), 1..=MAX_STEPS);
         TestRunner::new(config).run(&steps, |steps| {
             runtime
                 .block_on(try_steps(&*harness, &steps))

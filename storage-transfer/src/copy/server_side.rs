@@ -36,8 +36,8 @@ impl ServerSideCopy {
     /// cannot, without a request.
     ///
     /// Its future must be as [`Driver::copy`](storage_core::Driver::copy) is: one version, all or
-    /// nothing. If it fails with `Unsupported`, `PermissionDenied` or `PreconditionFailed`, the
-    /// object is copied through this process.
+    /// nothing. If it fails with `Unsupported`, `PermissionDenied`, `PreconditionFailed` or
+    /// `InvalidConfig`, the object is copied through this process.
     #[must_use]
     pub fn with<F>(mut self, between: F) -> Self
     where

@@ -299,7 +299,8 @@ impl Lease {
                 return Ok(());
             }
         }
-        let message = "the state of the shard cannot be stored";
+        let message = "the state of the shard was changed by others at each attempt to store it: \
+                       run the job again";
         Err(Error::new(ErrorKind::Timeout, message))
     }
 

@@ -124,7 +124,7 @@ impl JobSpec {
         Ok(options)
     }
 
-    /// Returns a hash of all that is transferred.
+    /// Returns the SHA-256 of the specification without the lease, in hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         // Serialising this struct cannot fail.

@@ -25,9 +25,10 @@ use crate::verbosity::VerbosityArgs;
 
 /// Serve the files of an origin from a self-filling cache, until SIGTERM or Ctrl-C
 ///
-/// SIGHUP reads the configuration again. The commands purge, prefetch, status and top send requests
-/// to a running mirror. They read its address and its admin_token from its configuration file, or
-/// use --url and the environment variable ANYSTORAGE_MIRROR_TOKEN.
+/// SIGHUP reads the configuration again, except origin, which needs a restart. The commands purge,
+/// prefetch, status and top send requests to a running mirror. They read its address and its
+/// admin_token from its configuration file, or use --url and the environment variable
+/// ANYSTORAGE_MIRROR_TOKEN.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,

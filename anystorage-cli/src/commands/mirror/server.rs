@@ -1,5 +1,6 @@
 //! `mirror --config FILE`: runs the mirror server, checks its configuration, or exports analytics.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -9,6 +10,7 @@ use anystorage::{Loader, MirrorSetup, Registry};
 
 use super::{Args, notify};
 use crate::exit::{ExitStatus, Failure};
+use crate::output::write_failure;
 use crate::verbosity::VerbosityArgs;
 
 pub(super) fn run(
@@ -29,9 +31,12 @@ pub(super) fn run(
     if let Some(format) = args.export {
         // The table lacks what the server has not written to disk yet, at most one minute.
         let mut table = std::io::BufWriter::new(std::io::stdout().lock());
-        export(&config.cache_dir, args.from, args.to, format, &mut table).map_err(failure)?;
-        std::io::Write::flush(&mut table)
-            .map_err(|error| Failure::local("standard output", &error.into()))?;
+        let exported = export(&config.cache_dir, args.from, args.to, format, &mut table);
+        exported.map_err(|error| match closed_output(&error) {
+            true => Failure::output_closed(),
+            false => Failure::at(&config.cache_dir.display(), &error),
+        })?;
+        std::io::Write::flush(&mut table).map_err(write_failure)?;
         return Ok(ExitStatus::Success);
     }
     let server = if config.website {
@@ -50,6 +55,12 @@ pub(super) fn run(
     server.run().map_err(failure)?;
     tracing::info!("the mirror has stopped");
     Ok(ExitStatus::Success)
+}
+
+/// Returns whether the reader of standard output, such as `head`, has ended.
+fn closed_output(error: &anystorage::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(unix)]

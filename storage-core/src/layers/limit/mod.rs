@@ -57,7 +57,7 @@ pub struct Limit {
 type Permit = Option<OwnedSemaphorePermit>;
 
 impl Limit {
-    /// Wraps a driver. A limit of 0 counts as 1, because no call could ever run.
+    /// Wraps a driver. A limit of 0 counts as 1, because with 0 no call could ever run.
     #[must_use]
     pub fn new(inner: Arc<dyn Driver>, max_concurrent: usize) -> Self {
         let permits = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);

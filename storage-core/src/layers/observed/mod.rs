@@ -34,8 +34,9 @@ use crate::options::{
 use crate::payload::Payload;
 use crate::text::escape_invisible;
 
-/// Reports every operation: a span and an event through `tracing`, and counters and a histogram
-/// through `metrics` (feature `metrics` of this crate).
+/// Reports every operation except the listings of parts and of unfinished uploads: a span and an
+/// event through `tracing`, and counters and a histogram through `metrics` (feature `metrics` of
+/// this crate).
 ///
 /// # Spans and events
 ///

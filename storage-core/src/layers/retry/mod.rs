@@ -37,7 +37,7 @@ use crate::payload::Payload;
 ///
 /// | verb | is retried |
 /// |---|---|
-/// | `stat`, `exists`, `delete`, `url` | always |
+/// | `stat`, `exists`, `delete`, `delete_folder_marker`, `url` | always |
 /// | `delete_many` | for the keys whose error is retryable |
 /// | `save` | if the payload [can be replayed](Payload::is_replayable), which a stream cannot |
 /// | `save` in a mode other than `Overwrite`, `copy` with `create_new` | after `RateLimited` only |

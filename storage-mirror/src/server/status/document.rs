@@ -36,7 +36,7 @@ pub(super) fn document(mirror: &Mirror) -> Value {
     let outcomes = outcomes.into_iter().map(|(outcome, requests, bytes)| {
         (outcome.name().to_owned(), json!({ "requests": requests, "sent_bytes": bytes }))
     });
-    put("answers", Value::Object(outcomes.collect()));
+    put("responses", Value::Object(outcomes.collect()));
     let top = engine.top(TOP);
     let top = top
         .iter()

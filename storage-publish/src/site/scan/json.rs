@@ -27,12 +27,12 @@ impl<'a> Document<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<(Self, &'a RawValue), (usize, String)> {
         let start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let text = std::str::from_utf8(&bytes[start..])
-            .map_err(|error| (start + error.valid_up_to(), "is no UTF-8".to_owned()))?;
+            .map_err(|error| (start + error.valid_up_to(), "is not UTF-8".to_owned()))?;
         let value = serde_json::from_str(text).map_err(|error| {
             let before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
             let line_start: usize = before.map(str::len).sum();
             let at = (line_start + error.column().saturating_sub(1)).min(text.len());
-            (start + at, format!("is no JSON: {error}"))
+            (start + at, format!("is not valid JSON: {error}"))
         })?;
         Ok((Self { text, start }, value))
     }

@@ -37,8 +37,8 @@ pub(super) struct Accepted {
 }
 
 impl Engine {
-    /// Inspects the type of the bytes, and asks the application's function. Returns the upload with
-    /// a claim on its promotion, or promoted.
+    /// Inspects the type of the bytes, and calls the application's function. Returns the upload
+    /// with a claim on its promotion, or promoted.
     pub(super) async fn accept(
         &self,
         loaded: Loaded,
@@ -47,7 +47,7 @@ impl Engine {
     ) -> Result<Loaded, Failure> {
         let staging = staging(&loaded.state)?.clone();
         // A process without the function, such as one that only sweeps, leaves this to the others.
-        let must_wait = staging.asks && self.on_complete.is_none();
+        let must_wait = staging.calls_on_complete && self.on_complete.is_none();
         if must_wait || is_claimed(claimed_until) {
             return Err(Failure::Busy);
         }
@@ -77,8 +77,8 @@ impl Engine {
         let checksums = object.checksums.iter().cloned().collect();
         let before = BeforePromotion { replaces, checksums };
         let accepted = Accepted { etag, content_type, before };
-        let loaded = match self.on_complete.clone().filter(|_| staging.asks) {
-            Some(function) => self.ask(function, loaded, object, &accepted).await?,
+        let loaded = match self.on_complete.clone().filter(|_| staging.calls_on_complete) {
+            Some(function) => self.call_on_complete(function, loaded, object, &accepted).await?,
             None => self.record(&loaded, accepted.claimed()).await?,
         };
         self.promote(loaded, accepted).await
@@ -86,7 +86,7 @@ impl Engine {
 
     /// Calls the application's function. The claim keeps other processes from calling it at the
     /// same time. After a crash the claim ends by itself.
-    async fn ask(
+    async fn call_on_complete(
         &self,
         OnComplete(function): OnComplete,
         loaded: Loaded,

@@ -146,7 +146,7 @@ async fn receive(
         let wait = PAUSE.min(engine.idle_timeout);
         let chunk = tokio::select! {
             biased;
-            () = turn.is_wanted() => return Err(Failure::Superseded),
+            () = turn.superseded() => return Err(Failure::Superseded),
             chunk = tokio::time::timeout(wait, body.next()) => chunk,
         };
         match chunk {

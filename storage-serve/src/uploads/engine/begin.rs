@@ -134,8 +134,8 @@ impl Engine {
         let key = Key::new(self.states.object_key(id))?;
         // The first bytes of a partial upload may be in the middle of the object.
         let sniff = (grant.sniff && !is_partial).then(|| grant.types.clone());
-        let asks = self.on_complete.is_some() && !is_partial;
-        Ok(Some(Staging { key, create_new: grant.create_new, asks, sniff }))
+        let calls_on_complete = self.on_complete.is_some() && !is_partial;
+        Ok(Some(Staging { key, create_new: grant.create_new, calls_on_complete, sniff }))
     }
 
     fn options(

@@ -217,7 +217,7 @@ impl Engine {
         let turn = self.turns.take(&format!("{}-{number}", loaded.id)).await?;
         let upload = self.upload(&loaded.state)?;
         let stored = tokio::select! {
-            () = turn.is_wanted() => return Err(Failure::Superseded),
+            () = turn.superseded() => return Err(Failure::Superseded),
             stored = upload.put_part(number, payload) => stored,
         };
         match stored {

@@ -20,7 +20,7 @@ impl Engine {
         let markers = self.states.storage.list(self.states.marker_key(&group, ""));
         let mut markers = markers.entries();
         let mut open = 0;
-        while open < limit.most {
+        while open < limit.max {
             match markers.try_next().await? {
                 Some(_) => open += 1,
                 None => {

@@ -64,8 +64,8 @@ pub(super) struct Staging {
     /// The temporary key.
     pub(super) key: Key,
     pub(super) create_new: bool,
-    /// Whether the application's function decides.
-    pub(super) asks: bool,
+    /// Whether the function of `on_complete` decides.
+    pub(super) calls_on_complete: bool,
     /// The types that the first bytes may have, if they are inspected.
     pub(super) sniff: Option<Vec<String>>,
 }

@@ -26,7 +26,7 @@ pub(super) struct Turns {
 struct Entry {
     lock: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled by a newer request.
-    is_wanted: CancellationToken,
+    superseded: CancellationToken,
 }
 
 /// The turn of one request. It ends when this is dropped.
@@ -34,26 +34,26 @@ struct Entry {
 pub(super) struct Turn {
     turns: Turns,
     id: String,
-    is_wanted: CancellationToken,
+    superseded: CancellationToken,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
     /// Stops the older requests on this upload, and waits for them.
     pub(super) async fn take(&self, id: &str) -> Result<Turn, Failure> {
-        let is_wanted = CancellationToken::new();
+        let superseded = CancellationToken::new();
         let lock = {
             let mut uploads = self.uploads();
             let older = uploads.remove(id);
             let lock = older.map_or_else(Arc::default, |older| {
-                older.is_wanted.cancel();
+                older.superseded.cancel();
                 older.lock
             });
-            let entry = Entry { lock: Arc::clone(&lock), is_wanted: is_wanted.clone() };
+            let entry = Entry { lock: Arc::clone(&lock), superseded: superseded.clone() };
             uploads.insert(id.to_owned(), entry);
             lock
         };
-        let mut turn = Turn { turns: self.clone(), id: id.to_owned(), is_wanted, guard: None };
+        let mut turn = Turn { turns: self.clone(), id: id.to_owned(), superseded, guard: None };
         match tokio::time::timeout(PATIENCE, lock.lock_owned()).await {
             Ok(guard) => turn.guard = Some(guard),
             Err(_) => return Err(Failure::Busy),
@@ -68,9 +68,9 @@ impl Turns {
 }
 
 impl Turn {
-    /// Returns when a newer request wants the upload.
-    pub(super) async fn is_wanted(&self) {
-        self.is_wanted.cancelled().await;
+    /// Waits until a newer request takes the upload over.
+    pub(super) async fn superseded(&self) {
+        self.superseded.cancelled().await;
     }
 }
 
@@ -95,11 +95,11 @@ mod tests {
         let older = turns.take("a").await.unwrap();
         let mut newer = Box::pin(turns.take("a"));
         assert!(futures_util::poll!(&mut newer).is_pending());
-        older.is_wanted().await;
+        older.superseded().await;
         assert!(futures_util::poll!(&mut newer).is_pending());
         drop(older);
         let newer = newer.await.unwrap();
-        assert!(!newer.is_wanted.is_cancelled());
+        assert!(!newer.superseded.is_cancelled());
     }
 
     #[tokio::test]
