@@ -27,7 +27,7 @@
 //! |-|-|-|-|
 //! | `base_url` | URL | required | The URL of the directory that contains the objects. |
 //! | `writable` | boolean | `false` | Whether the server accepts PUT and DELETE, as WebDAV servers do. |
-//! | `webdav` | boolean | | Whether the server supports WebDAV, which `list` requires. Defaults to `writable`. |
+//! | `webdav` | boolean | the value of `writable` | Whether the server supports WebDAV, which `list` requires. |
 //! | `header_timeout` | duration | `"10s"` | Time limit for the headers of a response, including the time for connecting. |
 //! | `idle_timeout` | duration | `"30s"` | Time limit for each chunk of a body. |
 //! | `max_spool_size` | size | `"1GiB"` | How many bytes of objects without a stated length may be in temporary files at a time. |
