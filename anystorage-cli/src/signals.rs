@@ -1,7 +1,6 @@
 //! Ends the command on Ctrl-C or SIGTERM without leaving partial files: the running operation is
 //! dropped, which removes them. A sync or a check is stopped, and finishes what is under way.
 
-use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -41,11 +40,9 @@ pub(crate) fn run_until_stopped(
     work: impl Future<Output = Result<ExitStatus, Failure>>,
 ) -> Result<ExitStatus, Failure> {
     let runtime = new_runtime()?;
+    let stop_later = stop.clone();
+    watch(|signals| stop_on_signal(signals, stop_later));
     let outcome = runtime.block_on(async {
-        // On a system where signals cannot be handled, they kill the process.
-        if let Ok(signals) = Signals::new() {
-            tokio::spawn(stop_on_signal(signals, stop.clone()));
-        }
         let outcome = work.await;
         if stop.is_stopped() {
             let _ = tokio::time::timeout(CLEAN_UP_TIME, wait_for_background_tasks()).await;
@@ -54,6 +51,22 @@ pub(crate) fn run_until_stopped(
     });
     runtime.shutdown_timeout(SHUTDOWN_TIME);
     outcome
+}
+
+/// Handles signals on a thread of its own. All threads of the command may be blocked, for example
+/// by a reader that does not read its output. On a system where signals cannot be handled, they
+/// kill the process.
+fn watch<F: Future<Output = ()>>(handle: impl FnOnce(Signals) -> F + Send + 'static) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
+    let inside = runtime.enter();
+    let Ok(signals) = Signals::new() else { return };
+    drop(inside);
+    // The thread ends with the process.
+    let _ = std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || runtime.block_on(handle(signals)));
 }
 
 async fn stop_on_signal(mut signals: Signals, stop: Stop) {
@@ -79,11 +92,18 @@ fn run(
     exit_of: fn(ExitStatus) -> ExitStatus,
 ) -> Result<ExitStatus, Failure> {
     let runtime = new_runtime()?;
+    let (sender, receiver) = oneshot::channel();
+    watch(move |mut signals| async move {
+        let exit = exit_of(signals.next().await);
+        let _ = sender.send(exit);
+        tokio::time::sleep(CLEAN_UP_TIME).await;
+        std::process::exit(exit as i32);
+    });
     let outcome = runtime.block_on(async {
         let exit = tokio::select! {
             // The signal comes first, so that it is handled before there is anything to clean up.
             biased;
-            exit = wait_for_signal(exit_of) => exit,
+            Ok(exit) = receiver => exit,
             outcome = work => return outcome,
         };
         wait_for_background_tasks().await;
@@ -94,33 +114,12 @@ fn run(
     outcome
 }
 
-/// Waits for a signal and returns the exit code. Never returns without a signal, or on a system
-/// where signals cannot be handled.
-///
-/// From its first poll on, a signal no longer kills the process.
-async fn wait_for_signal(exit_of: fn(ExitStatus) -> ExitStatus) -> ExitStatus {
-    let Ok(mut signals) = Signals::new() else { return pending().await };
-    let (sender, receiver) = oneshot::channel();
-    // A separate task ends the process even if the thread of the command is blocked.
-    tokio::spawn(async move {
-        let exit = exit_of(signals.next().await);
-        let _ = sender.send(exit);
-        tokio::time::sleep(CLEAN_UP_TIME).await;
-        std::process::exit(exit as i32);
-    });
-    match receiver.await {
-        Ok(exit) => exit,
-        Err(_) => pending().await,
-    }
-}
-
 /// Waits for background tasks after the operation was dropped, because they abort uploads to S3.
 /// Idle connections count as tasks, too, so this may take all of [`CLEAN_UP_TIME`], after which the
 /// process ends.
 async fn wait_for_background_tasks() {
     let tasks = Handle::current().metrics();
-    // One of them is the task that ends the process.
-    while tasks.num_alive_tasks() > 1 {
+    while tasks.num_alive_tasks() > 0 {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -60,6 +60,8 @@ pub struct KeyList<R> {
     line: Vec<u8>,
     line_number: u64,
     is_too_long: bool,
+    /// Whether NUL bytes separate the keys. Decided by the first separator.
+    has_nul: Option<bool>,
     /// Whether all lines are JSON objects. Decided by the first line that is not empty.
     is_json: Option<bool>,
     /// Whether a line of a list of JSON objects is something else.
@@ -77,6 +79,7 @@ impl<R> KeyList<R> {
             line: Vec::new(),
             line_number: 1,
             is_too_long: false,
+            has_nul: None,
             is_json: None,
             is_broken: false,
             is_finished: false,
@@ -93,12 +96,19 @@ impl<R> KeyList<R> {
 
     /// Returns the item of the line that has just ended, if it is not empty.
     fn end_line(&mut self, separator: u8) -> Option<Result<Key>> {
-        let item = if self.is_too_long {
+        let is_nul = separator == b'\0';
+        let item = if is_nul && self.has_nul == Some(false) {
+            self.is_broken = true;
+            let message = "a NUL byte after a line feed: separate all keys with NUL bytes, or all \
+                           with line feeds";
+            Some(Err(Error::new(ErrorKind::InvalidInput, message)))
+        } else if self.is_too_long {
             let message = format!("the line has more than {MAX_LINE_BYTES} bytes");
             Some(Err(Error::new(ErrorKind::InvalidInput, message)))
         } else {
             self.parse_line(separator).transpose()
         };
+        self.has_nul.get_or_insert(is_nul);
         let number = self.line_number;
         self.line.clear();
         self.is_too_long = false;
@@ -163,12 +173,15 @@ fn key_of_json(line: &str) -> Option<String> {
 impl<R: AsyncBufRead + Unpin> KeyList<R> {
     /// Reads to the end of the next line, and returns its separator; `None` at the end.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let has_nul = self.has_nul;
         loop {
             let buffer = ready!(Pin::new(&mut self.reader).poll_fill_buf(cx))?;
             if buffer.is_empty() {
                 return Poll::Ready(Ok(None));
             }
-            let end = buffer.iter().position(|byte| matches!(byte, b'\n' | b'\0'));
+            // A name that ends at a NUL byte may contain line feeds.
+            let is_end = |byte: &u8| *byte == b'\0' || (*byte == b'\n' && has_nul != Some(true));
+            let end = buffer.iter().position(is_end);
             let piece = buffer[..end.unwrap_or(buffer.len())].to_vec();
             let separator = end.map(|end| buffer[end]);
             Pin::new(&mut self.reader).consume(piece.len() + usize::from(separator.is_some()));
@@ -271,6 +284,22 @@ mod tests {
     #[tokio::test]
     async fn keys_may_be_separated_by_nul_bytes() {
         assert_eq!(keys("a b\0c\0\0d").await, ["a b", "c", "d"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_feed_in_a_name_of_a_list_with_nul_bytes_begins_no_other_key() {
+        let items = read("a\0x\nreports/2024.csv\0b\0").await;
+        assert_eq!(items[1].as_ref().unwrap_err().kind(), ErrorKind::InvalidKey);
+        assert_eq!((items[0].as_ref().unwrap(), items[2].as_ref().unwrap()), (&"a", &"b"));
+    }
+
+    #[tokio::test]
+    async fn a_nul_byte_after_a_line_feed_ends_the_list() {
+        let items = read("x\nreports/2024.csv\0b\0").await;
+        assert_eq!(items[0].as_ref().unwrap(), "x");
+        let error = items[1].as_ref().unwrap_err();
+        assert!(error.message().contains("NUL byte") && !error.listing_continues(), "{error}");
+        assert_eq!(items.len(), 2);
     }
 
     #[tokio::test]

@@ -47,6 +47,7 @@ mod key_list;
 mod ledger;
 mod listing;
 mod merge;
+mod moment;
 mod retry;
 mod sort;
 mod spool;

@@ -76,7 +76,8 @@ type MapMetadata<'a> = Box<dyn Fn(&Metadata) -> Metadata + Send + Sync + 'a>;
 ///   also if the source is replaced meanwhile and the copy has many parts. A local file may be
 ///   written in place while it is read, which no driver can prevent. So it is looked up after the
 ///   copy, and copied again if it has changed, up to three times. Then the copy fails with
-///   `PreconditionFailed`, and the destination may have a mix.
+///   `Conflict`, or `PreconditionFailed` after [`if_source_match`](Self::if_source_match), and the
+///   destination may have a mix.
 /// - **All or nothing.** A reader of the destination sees the object that was there, or the whole
 ///   copy. A copy that fails, or whose future is dropped, leaves no object. Without
 ///   [`resumable`](Self::resumable) it also leaves no unfinished upload.
@@ -251,23 +252,27 @@ impl<'a> ObjectCopy<'a> {
         let mut changes = 0;
         loop {
             let (copied, is_file) = job.copy_once().await?;
-            if !is_file || job.is_unchanged(&copied).await? {
+            if !is_file || job.is_unchanged(&copied.source).await? {
                 return Ok(copied);
             }
             changes += 1;
             if changes > MAX_CHANGES || job.options.version.is_some() {
-                return Err(changed_meanwhile(&job.from));
+                return Err(changed_meanwhile(&job));
             }
             job.replace(&copied);
         }
     }
 }
 
-fn changed_meanwhile(key: &Key) -> Error {
+fn changed_meanwhile(job: &Job<'_>) -> Error {
     let message = "the file changed while it was copied; copy it again";
-    Error::new(ErrorKind::PreconditionFailed, message)
-        .with_operation(Operation::Open)
-        .with_key(key.as_str())
+    // Without a condition of the caller, a sync must not take this for another version, whose copy
+    // it would compare with what is there.
+    let kind = match job.options.version {
+        Some(_) => ErrorKind::PreconditionFailed,
+        None => ErrorKind::Conflict,
+    };
+    Error::new(kind, message).with_operation(Operation::Open).with_key(job.from.as_str())
 }
 
 /// A copy with checked keys.
@@ -292,7 +297,7 @@ impl<'a> Job<'a> {
     async fn copy_once(&self) -> Result<(Copied, bool)> {
         if let Some(copied) = server_side::try_copy(self).await? {
             self.abandon_unfinished().await;
-            return Ok((copied, false));
+            return Ok((copied, self.is_local()));
         }
         let object = match self.source.open_with(&self.from, self.open_options()).await {
             Ok(object) => object,
@@ -303,7 +308,8 @@ impl<'a> Job<'a> {
                 return Err(error);
             }
         };
-        let is_file = object.file().is_some();
+        // A small file is in memory here.
+        let is_file = object.file().is_some() || self.is_local();
         // A local file is one read after another anyway. In parts it can be continued.
         if (!is_file || self.options.recorder.is_some())
             && let Some(plan) = parts::plan(self, object.meta())
@@ -316,12 +322,17 @@ impl<'a> Job<'a> {
         Ok((self.stream(object).await?, is_file))
     }
 
-    /// Returns whether the source still is the version that was copied. The look comes after the
-    /// end of the copy, so that a later change has a later time than the copy, which a sync
-    /// detects. A source that is gone has not changed.
-    async fn is_unchanged(&self, copied: &Copied) -> Result<bool> {
+    /// Returns whether other programs may write into the object while it is copied.
+    fn is_local(&self) -> bool {
+        self.source.info().name == "fs"
+    }
+
+    /// Returns whether the source still is this version. The look comes after the end of the copy,
+    /// so that a later change has a later time than the copy, which a sync detects. A source that
+    /// is gone has not changed.
+    async fn is_unchanged(&self, source: &ObjectMeta) -> Result<bool> {
         match self.source.stat(&self.from).await {
-            Ok(now) => Ok(is_listed_version(&entry(copied.source.clone()), &now)),
+            Ok(now) => Ok(is_listed_version(&entry(source.clone()), &now)),
             Err(error) if error.is_not_found() => Ok(true),
             Err(error) => Err(error),
         }

@@ -4,20 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use serde::Serialize;
-use storage_core::{Error, ErrorKind, Result};
-use tokio::time::Instant;
-
 use crate::copy::{UnfinishedCopy, UploadRecorder};
 use crate::job::documents::{ShardDocument, ShardState};
 use crate::job::records::{self, Kind};
 use crate::job::store::{Document, Store};
 use crate::ledger::{Ledger, MAX_RECORDS, MAX_UNKNOWN, Settlement};
+use crate::moment::Moment;
 use crate::steps::Limit;
 use crate::stop::Stop;
 use crate::sync::deletes::Deleted;
 use crate::sync::shared::Uploads;
+use async_trait::async_trait;
+use serde::Serialize;
+use storage_core::{Error, ErrorKind, Result};
 
 /// Files of records have numbers of the epoch, so that two workers never write the same one.
 const FILES_PER_EPOCH: u64 = 1 << 20;
@@ -52,7 +51,10 @@ struct State {
     aside: Vec<String>,
     is_lost: bool,
     must_rewind: bool,
-    stored: Instant,
+    /// When the last save began.
+    stored: Moment,
+    /// What a save may have stored, if it failed without a clear result.
+    unconfirmed: Option<ShardDocument>,
     files: u64,
 }
 
@@ -70,10 +72,11 @@ impl Lease {
         value.epoch += 1;
         value.seq += 1;
         value.owner = Some(owner.to_owned());
+        let began = Moment::now();
         let claimed = store.replace_shard(Document { value: value.clone(), etag }).await;
         let document = match claimed {
             Ok(Some(document)) => document,
-            Err(error) if !error.is_retryable() => return Err(error),
+            Err(error) if !may_be_stored(&error) => return Err(error),
             // The response may be lost, or that of an attempt that the driver has repeated. The
             // document shows who has it.
             Ok(None) | Err(_) => match store.shard(&value.id).await? {
@@ -94,7 +97,8 @@ impl Lease {
                 uploads: document.value.uploads.clone(),
                 is_lost: false,
                 must_rewind: false,
-                stored: Instant::now(),
+                stored: began,
+                unconfirmed: None,
                 files: 0,
             }),
             document: tokio::sync::Mutex::new(document),
@@ -171,7 +175,7 @@ impl Lease {
     pub(crate) async fn rewind(&self) -> bool {
         let document = self.document.lock().await.value.clone();
         let mut state = self.state();
-        if !std::mem::take(&mut state.must_rewind) {
+        if state.is_lost || !std::mem::take(&mut state.must_rewind) {
             return false;
         }
         state.stop = Stop::new();
@@ -188,7 +192,8 @@ impl Lease {
     /// # Errors
     /// `Conflict` if another worker has the shard now, and errors of the storage.
     pub(crate) async fn renew(&self) -> Result<()> {
-        let document = self.document.lock().await;
+        let mut document = self.document.lock().await;
+        self.confirm(&mut document).await?;
         // If saves fail, the pass waits, and what is in memory stays bounded.
         if self.state().unstored.records() < MAX_RECORDS {
             self.collect();
@@ -229,7 +234,7 @@ impl Lease {
 
     /// Returns for how long nothing was stored.
     pub(crate) fn age(&self) -> Duration {
-        self.state().stored.elapsed()
+        self.state().stored.age()
     }
 
     /// Returns whether the shard still belongs to this worker. If it has slept for too long, it
@@ -249,9 +254,24 @@ impl Lease {
     }
 
     async fn store_all(&self, change: impl Fn(&mut ShardDocument) + Send) -> Result<()> {
-        let document = self.document.lock().await;
+        let mut document = self.document.lock().await;
+        self.confirm(&mut document).await?;
         self.collect();
         self.store_state(document, change).await
+    }
+
+    /// Finds out whether the last save has happened, if it failed without a clear result and the
+    /// document could not be read. What it has stored must not be counted again.
+    async fn confirm(&self, document: &mut Document<ShardDocument>) -> Result<()> {
+        let Some(written) = self.state().unconfirmed.clone() else { return Ok(()) };
+        let began = Moment::now();
+        let found = self.store.shard(&written.id).await?;
+        if found.value == written {
+            *document = found;
+            self.stored(began);
+        }
+        self.state().unconfirmed = None;
+        Ok(())
     }
 
     /// Stores what was collected. If the future is dropped, the lease is of no more use: the save
@@ -266,6 +286,7 @@ impl Lease {
         }
         let files = self.write_files(&document.value).await?;
         for _ in 0..MAX_ATTEMPTS {
+            let began = Moment::now();
             let mut next = document.clone();
             self.fill(&mut next.value, &files);
             change(&mut next.value);
@@ -275,15 +296,18 @@ impl Lease {
                 Ok(Some(stored)) => stored,
                 Ok(None) => self.store.shard(&written.id).await?,
                 // The response may be lost, so the document shows whether it was stored.
-                Err(error) if error.is_retryable() => match self.store.shard(&written.id).await {
+                Err(error) if may_be_stored(&error) => match self.store.shard(&written.id).await {
                     Ok(found) => found,
-                    Err(_) => return Err(error),
+                    Err(_) => {
+                        self.state().unconfirmed = Some(written);
+                        return Err(error);
+                    }
                 },
                 Err(error) => return Err(error),
             };
             if found.value == written {
                 *document = found;
-                self.stored();
+                self.stored(began);
                 return Ok(());
             }
             if found.value.epoch != written.epoch || found.value.owner.as_ref() != Some(&self.owner)
@@ -374,11 +398,13 @@ impl Lease {
         shard.uploads.clone_from(&state.uploads);
     }
 
-    fn stored(&self) {
+    /// Forgets what was stored by a save that began at this moment.
+    fn stored(&self, began: Moment) {
         let mut state = self.state();
         let aside = std::mem::take(&mut state.unstored.aside);
         state.unstored = Settlement { aside, ..Settlement::default() };
-        state.stored = Instant::now();
+        state.stored = began;
+        state.unconfirmed = None;
     }
 
     // No code panics while it holds the lock.
@@ -388,6 +414,12 @@ impl Lease {
 }
 
 type LockedDocument<'a> = tokio::sync::MutexGuard<'a, Document<ShardDocument>>;
+
+/// Returns whether a save that failed may have happened.
+fn may_be_stored(error: &Error) -> bool {
+    // Some drivers do not call an error of a conditional save retryable if its effect is unknown.
+    error.is_retryable() || matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::Timeout)
+}
 
 /// The numbers of files that were written.
 #[derive(Debug, Default)]
@@ -450,5 +482,57 @@ impl UploadRecorder for Recorder {
         // It is aborted.
         self.lease.state().uploads.remove(&self.name);
         stored.and(Err(moved()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::{Memory, Operation};
+    use storage_testkit::faults::Faults;
+
+    use super::*;
+    use crate::directory::Directory;
+
+    async fn claimed(faults: &Faults) -> Arc<Lease> {
+        let storage = Memory::storage().layer(|inner| faults.layer(inner));
+        let store = Store::new(&Directory::new(&storage, "job").unwrap()).unwrap();
+        let shard = ShardDocument::new("a".to_owned(), None, None);
+        let shard = store.create_shard(&shard).await.unwrap().unwrap();
+        let owner = ("worker", Duration::from_secs(60));
+        Lease::claim(&store, shard, 1, owner).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_save_without_a_clear_result_has_stored_is_counted_once() {
+        for (saves, opens) in [(1, 0), (1, 1), (0, 1)] {
+            let faults = Faults::new();
+            let lease = claimed(&faults).await;
+            lease.state().unstored.counts.new = 3;
+            let lost = faults.on(Operation::Save).calls(saves).lose_response(ErrorKind::Unexpected);
+            let unread = faults.on(Operation::Open).calls(opens).fail(ErrorKind::Unexpected);
+            let first = lease.renew().await;
+            assert_eq!(first.is_err(), saves == 1 && opens == 1, "{first:?}");
+            lease.renew().await.unwrap();
+            assert_eq!(lease.document().await.counts.new, 3, "{saves} saves, {opens} reads");
+            assert_eq!(lost.fired() as u64, saves as u64);
+            assert_eq!(unread.fired() == 1, saves == 1 && opens == 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_whose_response_is_lost_is_read_back() {
+        let faults = Faults::new();
+        let lost = faults.on(Operation::Save).call(2).lose_response(ErrorKind::Unexpected);
+        assert_eq!(claimed(&faults).await.document().await.owner.as_deref(), Some("worker"));
+        assert_eq!(lost.fired(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_is_not_revived_by_a_shorter_range() {
+        let lease = claimed(&Faults::new()).await;
+        lease.state().must_rewind = true;
+        lease.lose();
+        assert!(!lease.rewind().await);
+        assert!(lease.stop().is_stopped());
     }
 }

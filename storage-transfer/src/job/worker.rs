@@ -409,12 +409,13 @@ impl Worker {
                 Ok(None)
             }
             ShardEnded::Lost => Ok(None),
+            // If the shard cannot be returned, its lease expires.
             ShardEnded::Interrupted => {
-                lease.release().await?;
+                let _ = lease.release().await;
                 Ok(Some(WorkEnded::Interrupted))
             }
             ShardEnded::Broken(side, error) => {
-                lease.release().await?;
+                let _ = lease.release().await;
                 Ok(Some(WorkEnded::Broken(side, error)))
             }
         }

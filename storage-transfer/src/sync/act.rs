@@ -231,6 +231,13 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
                 }
                 is_conditional = false;
             }
+            // Some drivers do not call the error of a conditional save retryable, because it may
+            // have happened. The next one then finds its object.
+            ErrorKind::Unexpected | ErrorKind::Timeout
+                if is_conditional && error.operation() == Some(Operation::Save) =>
+            {
+                wait(shared, &mut retry, error.with_retryable(true)).await?;
+            }
             _ => wait(shared, &mut retry, error).await?,
         }
     }

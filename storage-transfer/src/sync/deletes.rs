@@ -1,6 +1,7 @@
 //! Deletes the objects that the source lacks, after all copies are done.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
@@ -8,6 +9,7 @@ use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 use crate::compare;
 use crate::event::{KeyEvent, Outcome};
 use crate::ledger::FailedKey;
+use crate::moment::Moment;
 use crate::retry::Retry;
 use crate::sync::act::wait;
 use crate::sync::extras::{Extra, ExtraStream};
@@ -15,6 +17,9 @@ use crate::sync::pass::GRACE;
 use crate::sync::shared::{Shared, target_changed};
 use crate::sync::summary::Counts;
 use crate::sync::unknown::UnknownNames;
+
+/// The longest time between two looks, or a look and the deletion, in a run that was not suspended.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many extras are deleted by one request.
 const BATCH: usize = storage_core::MAX_DELETE_MANY;
@@ -102,7 +107,12 @@ async fn delete_once(
     done: &mut Deleted,
 ) -> Vec<(Extra, Error)> {
     let mut temporary = Vec::new();
-    let (keys, extras) = check_all(shared, batch, kept, done, &mut temporary).await;
+    let mut awake = Awake::new();
+    let (keys, extras) = check_all(shared, batch, kept, done, &mut temporary, &mut awake).await;
+    if !awake.goes_on() {
+        temporary.extend(extras.into_iter().map(|extra| (extra, has_slept())));
+        return temporary;
+    }
     // A worker that has slept since the look must not act on it.
     let may_delete = shared.uploads.as_ref().is_none_or(|uploads| uploads.may_delete());
     if !may_delete || shared.stop.is_stopped() {
@@ -132,6 +142,7 @@ async fn check_all(
     kept: &Kept<'_>,
     done: &mut Deleted,
     temporary: &mut Vec<(Extra, Error)>,
+    awake: &mut Awake,
 ) -> (Vec<(Key, ObjectMeta)>, Vec<Extra>) {
     let checks = batch.into_iter().map(|extra| {
         let check = async move {
@@ -145,6 +156,7 @@ async fn check_all(
     let mut checks = stream::iter(checks).buffered(shared.gate.limit());
     let (mut keys, mut extras) = (Vec::new(), Vec::new());
     while let Some((extra, checked)) = checks.next().await {
+        awake.goes_on();
         match checked {
             Ok(Some((key, object))) => {
                 keys.push((key, object));
@@ -161,6 +173,31 @@ async fn check_all(
         }
     }
     (keys, extras)
+}
+
+/// Notices that the process or the machine was suspended between a look and the deletion: other
+/// programs have gone on, so the look is of no more use.
+struct Awake {
+    last: Moment,
+    has_slept: bool,
+}
+
+impl Awake {
+    fn new() -> Self {
+        Self { last: Moment::now(), has_slept: false }
+    }
+
+    /// Returns whether no two calls were further apart than [`MAX_PAUSE`].
+    fn goes_on(&mut self) -> bool {
+        self.has_slept |= self.last.age() > MAX_PAUSE;
+        self.last = Moment::now();
+        !self.has_slept
+    }
+}
+
+fn has_slept() -> Error {
+    let message = "the run was suspended after it had looked at this object, so it was kept";
+    Error::new(ErrorKind::Timeout, message).with_retryable(true)
 }
 
 /// Looks at both sides again, because backends have no condition on a deletion. Returns `None` if
@@ -277,4 +314,21 @@ pub(crate) async fn report_kept(
 
 fn emit(shared: &Shared, extra: &Extra, outcome: Outcome, error: Option<&Error>) {
     shared.emit(&KeyEvent { key: &extra.name, outcome, size: Some(extra.size), error });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_between_two_looks_is_noticed() {
+        let mut awake = Awake::new();
+        for _ in 0..1000 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(awake.goes_on());
+        }
+        tokio::time::advance(2 * MAX_PAUSE).await;
+        assert!(!awake.goes_on());
+        assert!(!awake.goes_on(), "the earlier looks are of no more use");
+    }
 }

@@ -1,5 +1,6 @@
 //! One object is copied whole, with everything that belongs to it, or not at all.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -296,6 +297,43 @@ async fn a_file_that_is_replaced_while_it_is_copied_is_copied_again() {
     assert!(text == "B".repeat(8 * BLOCK), "a sync would take the old version for the new one");
 }
 
+/// Changes a file of a disk while the copy of what was read before is being saved.
+async fn changed_before_save(of: usize) -> String {
+    let ((root, source), target) = (disk(), Memory::storage());
+    source.save("a", "A".repeat(of)).await.unwrap();
+    let faults = Faults::new();
+    let held = faults.on(Operation::Save).call(1).hold();
+    let target = target.layer(|inner| faults.layer(inner));
+    let changed = async {
+        held.reached().await;
+        std::fs::write(root.path().join("a"), "B".repeat(of)).unwrap();
+        held.release();
+    };
+    let (copied, ()) = tokio::join!(copy(&source, "a", &target, "b").into_future(), changed);
+    copied.unwrap();
+    target.open("b").await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_small_file_that_changes_before_its_copy_is_saved_is_copied_again() {
+    assert_eq!(changed_before_save(5).await, "BBBBB");
+}
+
+#[tokio::test]
+async fn a_file_that_a_disk_has_copied_is_looked_up_after_the_copy() {
+    let (_root, disk) = disk();
+    let mut looks = Vec::new();
+    for storage in [disk, Memory::storage()] {
+        let faults = Faults::new();
+        let storage = storage.layer(|inner| faults.layer(inner));
+        storage.save("a", "A").await.unwrap();
+        let copied = copy(&storage, "a", &storage, "b").await.unwrap();
+        assert_eq!(copied.method, CopyMethod::ServerSide);
+        looks.push(faults.calls(Operation::Stat));
+    }
+    assert_eq!(looks[0], looks[1] + 1, "objects in memory do not change");
+}
+
 #[tokio::test]
 async fn the_copy_of_a_file_that_keeps_changing_fails() {
     let (copied, _) = copied_while(|path, call| {
@@ -303,7 +341,7 @@ async fn the_copy_of_a_file_that_keeps_changing_fails() {
     })
     .await;
     let error = copied.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains("changed while it was copied"), "{error}");
 }
 
