@@ -62,17 +62,17 @@ async fn response_headers_are_for_signed_links_for_get() {
 async fn a_link_for_a_download_refuses_the_conditions_of_uploads() {
     for method in [UrlMethod::Get, UrlMethod::Head] {
         let get = |link: UrlBuilder| link.method(method).expires_in(MINUTE);
-        assert!(refusal(|link| get(link).content_type("a/b")).await.contains("uploading only"));
-        assert!(refusal(|link| get(link).content_length(1)).await.contains("uploading only"));
+        assert!(refusal(|link| get(link).content_type("a/b")).await.contains("for uploading"));
+        assert!(refusal(|link| get(link).content_length(1)).await.contains("for uploading"));
         assert!(refusal(|link| get(link).content_length_range(1..=2)).await.contains("POST only"));
-        assert!(refusal(|link| get(link).any_name()).await.contains("POST only"));
+        assert!(refusal(|link| get(link).any_name()).await.contains("uploading with POST"));
     }
 }
 
 #[tokio::test]
 async fn a_link_for_put_refuses_the_options_of_forms() {
     assert!(refusal(|link| put(link).content_length_range(1..=2)).await.contains("content_length"));
-    assert!(refusal(|link| put(link).any_name()).await.contains("POST only"));
+    assert!(refusal(|link| put(link).any_name()).await.contains("uploading with POST"));
     assert!(refusal(|link| put(link).content_type("image/*")).await.contains("one type"));
 }
 
