@@ -492,6 +492,7 @@ mod tests {
 
     use super::*;
     use crate::directory::Directory;
+    use crate::sync::summary::Counts;
 
     async fn claimed(faults: &Faults) -> Arc<Lease> {
         let storage = Memory::storage().layer(|inner| faults.layer(inner));
@@ -507,13 +508,15 @@ mod tests {
         for (saves, opens) in [(1, 0), (1, 1), (0, 1)] {
             let faults = Faults::new();
             let lease = claimed(&faults).await;
-            lease.state().unstored.counts.new = 3;
+            let settle = |new| lease.ledger().note(Counts { new, ..Counts::default() }.into());
+            settle(3);
             let lost = faults.on(Operation::Save).calls(saves).lose_response(ErrorKind::Unexpected);
             let unread = faults.on(Operation::Open).calls(opens).fail(ErrorKind::Unexpected);
             let first = lease.renew().await;
             assert_eq!(first.is_err(), saves == 1 && opens == 1, "{first:?}");
+            settle(1);
             lease.renew().await.unwrap();
-            assert_eq!(lease.document().await.counts.new, 3, "{saves} saves, {opens} reads");
+            assert_eq!(lease.document().await.counts.new, 4, "{saves} saves, {opens} reads");
             assert_eq!(lost.fired() as u64, saves as u64);
             assert_eq!(unread.fired() == 1, saves == 1 && opens == 1);
         }
