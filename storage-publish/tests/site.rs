@@ -284,11 +284,11 @@ async fn an_integrity_that_does_not_fit_the_file_is_an_error_with_the_right_valu
     let problems = error.source().unwrap().to_string();
     let expected = [
         format!(
-            "index.html:2:29: `integrity` does not fit the file `a.js`, whose value is `{}`",
+            "index.html:2:29: `integrity` does not fit the file `a.js`: write `{}`, or name",
             sha384("1")
         ),
         format!(
-            "`integrity` does not fit the file `b.js`, whose value is `{}`",
+            "`integrity` does not fit the file `b.js`: write `{}`, or name",
             sha256("import './a.js'")
         ),
     ];

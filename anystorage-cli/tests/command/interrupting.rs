@@ -74,3 +74,27 @@ fn a_signal_ends_a_command_whose_reader_has_stopped_reading() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(stdout);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_check_ends_at_a_signal_although_nothing_reads_its_output() {
+    let sandbox = Sandbox::new();
+    for number in 0..3_000 {
+        sandbox.write(&format!("media/{}{number}", "long".repeat(20)), "");
+    }
+    let mut command = sandbox.command(&["check", "media:", "backup:"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let written = format!("/proc/{}/io", child.id());
+    wait_until(|| {
+        let counters = std::fs::read_to_string(&written).unwrap();
+        let written = counters.lines().find_map(|line| line.strip_prefix("wchar: "));
+        written.unwrap().parse::<u64>().unwrap() >= 60_000
+    });
+    signal(&child, "TERM");
+    // The second one ends the command at once.
+    wait_until(|| {
+        signal(&child, "TERM");
+        child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+}
