@@ -42,6 +42,15 @@ impl FileSystem {
         Ok(Self { kind, device, has_journal })
     }
 
+    /// Returns the name for the titles of tables.
+    pub fn name(&self) -> String {
+        match (self.kind.as_str(), self.has_journal) {
+            ("ext4", Some(true)) => "ext4 with a journal".to_owned(),
+            ("ext4", Some(false)) => "ext4 without a journal".to_owned(),
+            (kind, _) => kind.to_owned(),
+        }
+    }
+
     /// Returns how many transactions the journal has committed since the file system was mounted.
     /// Returns `None` unless it is the journal of ext4.
     pub fn commits(&self) -> Option<u64> {

@@ -14,11 +14,12 @@ use crate::peers::{self, Peer, Result};
 const SMALL: usize = 4096;
 
 pub async fn run(dir: &Path, rounds: usize, only: &str) -> Result<()> {
-    println!("{} is on {}.", dir.display(), FileSystem::of(dir)?);
+    let system = FileSystem::of(dir)?;
+    println!("{} is on {system}.", dir.display());
     for callers in [1, 64] {
         for durable in [true, false] {
             let kind = if durable { "durable" } else { "not durable" };
-            let title = format!("save 4 KiB, {kind}, {callers} concurrent");
+            let title = format!("save 4 KiB, {kind}, {callers} concurrent, {}", system.name());
             if title.contains(only) {
                 save_small(dir, rounds, title, durable, callers).await?;
             }
