@@ -41,7 +41,7 @@ pub(crate) fn run_until_stopped(
 ) -> Result<ExitStatus, Failure> {
     let runtime = new_runtime()?;
     let stop_later = stop.clone();
-    watch(|signals| stop_on_signal(signals, stop_later));
+    watch(|signals| stop_on_signal(signals, stop_later))?;
     let outcome = runtime.block_on(async {
         let outcome = work.await;
         if stop.is_stopped() {
@@ -56,17 +56,18 @@ pub(crate) fn run_until_stopped(
 /// Handles signals on a thread of its own. All threads of the command may be blocked, for example
 /// by a reader that does not read its output. On a system where signals cannot be handled, they
 /// kill the process.
-fn watch<F: Future<Output = ()>>(handle: impl FnOnce(Signals) -> F + Send + 'static) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return;
-    };
+fn watch<F: Future<Output = ()>>(
+    handle: impl FnOnce(Signals) -> F + Send + 'static,
+) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::local("starting", &error.into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed)?;
     let inside = runtime.enter();
-    let Ok(signals) = Signals::new() else { return };
+    let Ok(signals) = Signals::new() else { return Ok(()) };
     drop(inside);
     // The thread ends with the process.
-    let _ = std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || runtime.block_on(handle(signals)));
+    let thread = std::thread::Builder::new().name("signals".into());
+    thread.spawn(move || runtime.block_on(handle(signals))).map(drop).map_err(failed)
 }
 
 async fn stop_on_signal(mut signals: Signals, stop: Stop) {
@@ -98,7 +99,7 @@ fn run(
         let _ = sender.send(exit);
         tokio::time::sleep(CLEAN_UP_TIME).await;
         std::process::exit(exit as i32);
-    });
+    })?;
     let outcome = runtime.block_on(async {
         let exit = tokio::select! {
             // The signal comes first, so that it is handled before there is anything to clean up.

@@ -280,6 +280,10 @@ async fn a_part_is_changed_and_its_listing_ends_early() {
     let parts: Vec<_> = upload.parts().collect().await;
     assert!(matches!(&parts[..], [Err(error)] if error.kind() == ErrorKind::Timeout), "{parts:?}");
     assert_eq!((corrupted.fired(), ended.fired()), (1, 1));
+    faults.clear();
+    upload.complete().await.unwrap();
+    let text = storage.open("a").await.unwrap().bytes().await.unwrap();
+    assert!(text.len() == 5 && text.ends_with(b"ello") && text[0] != b'h', "{text:?}");
 }
 
 #[test]

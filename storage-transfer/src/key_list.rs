@@ -22,8 +22,9 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// The keys of a text, as a `Stream` that reads in bounded memory.
 ///
 /// Each line contains one key. A line ends at a line feed, with or without a carriage return before
-/// it, or at a NUL byte (`find -print0`); neither can be part of a key. Empty lines are skipped. No
-/// other character is removed, except a byte order mark at the beginning.
+/// it, or at a NUL byte (`find -print0`). The first end of a line decides which: in a list with NUL
+/// bytes, a line feed belongs to the name. Empty lines are skipped. No other character is removed,
+/// except a byte order mark at the beginning.
 ///
 /// If the first line ends at a line feed and is a JSON object with a text field `key`, all lines
 /// are such objects, and their other fields are ignored. So the files of failed keys and the
@@ -32,7 +33,8 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// If one line of a list of JSON objects is something else, the last item is an error of the kind
-/// `InvalidInput`: the list may be one of names, the first of which looks like JSON.
+/// `InvalidInput`: the list may be one of names, the first of which looks like JSON. So it is if a
+/// NUL byte follows after a line feed: the first name may contain a line feed.
 ///
 /// A line that is not a key is an error item with the number of the line. Its
 /// [`listing_continues`](Error::listing_continues) is `true`, and the next lines follow. Kinds:

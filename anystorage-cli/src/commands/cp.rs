@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
             return Err(Failure::usage("-r copies directories: name two locations other than -"));
         }
         (Location::Standard, to) => from_standard_input(resolver, to, &args).await?,
-        (from, Location::Standard) => to_standard_output(resolver, from).await?,
+        (from, Location::Standard) => to_standard_output(resolver, from, &args).await?,
         (from, to) => {
             let from = resolver.resolve(from, Purpose::Existing)?;
             let options = TransferOptions {
@@ -145,8 +145,16 @@ async fn from_standard_input(
     save.await.map(drop).map_err(|error| to.failure(&error))
 }
 
-async fn to_standard_output(resolver: &mut Resolver, from: &Location) -> Result<(), Failure> {
+async fn to_standard_output(
+    resolver: &mut Resolver,
+    from: &Location,
+    args: &Args,
+) -> Result<(), Failure> {
     let from = resolver.resolve(from, Purpose::Existing)?;
-    let object = from.storage.open(from.key()?).await.map_err(|error| from.failure(&error))?;
+    let key = from.key()?;
+    if args.many.dry_run {
+        return output::print(&format!("{from} -> -"));
+    }
+    let object = from.storage.open(key).await.map_err(|error| from.failure(&error))?;
     output::write_object(&from, object).await
 }

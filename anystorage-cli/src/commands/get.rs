@@ -60,8 +60,12 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         return Err(Failure::usage("-r writes many files: name a local directory other than -"));
     }
     if to_standard_output {
-        let object =
-            place.storage.open(place.key()?).await.map_err(|error| place.failure(&error))?;
+        let key = place.key()?;
+        if args.many.dry_run {
+            output::print(&format!("{place} -> -"))?;
+            return Ok(ExitStatus::Success);
+        }
+        let object = place.storage.open(key).await.map_err(|error| place.failure(&error))?;
         output::write_object(&place, object).await?;
         return Ok(ExitStatus::Success);
     }

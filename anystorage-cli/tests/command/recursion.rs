@@ -231,6 +231,8 @@ fn a_dry_run_prints_what_would_happen_and_changes_nothing() {
         (&["put", "-rn", "local", "media:l"], "local/f -> media:l/f\n"),
         (&["put", "-n", "local/f", "media:"], "local/f -> media:f\n"),
         (&["cp", "-n", "-", "media:b"], "- -> media:b\n"),
+        (&["cp", "-n", "media:b", "-"], "media:b -> -\n"),
+        (&["get", "-n", "media:b", "-"], "media:b -> -\n"),
     ] {
         assert_eq!(sandbox.run(arguments).done(), planned, "{arguments:?}");
     }

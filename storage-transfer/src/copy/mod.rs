@@ -259,7 +259,7 @@ impl<'a> ObjectCopy<'a> {
             if changes > MAX_CHANGES || job.options.version.is_some() {
                 return Err(changed_meanwhile(&job));
             }
-            job.replace(&copied);
+            job.replace(&copied).await?;
         }
     }
 }
@@ -339,11 +339,15 @@ impl<'a> Job<'a> {
     }
 
     /// Prepares another copy, which replaces the one before.
-    fn replace(&mut self, before: &Copied) {
-        let etag = before.target.as_ref().and_then(ObjectMeta::strong_etag);
-        self.options.mode =
-            etag.map_or(SaveMode::Overwrite, |etag| SaveMode::IfMatch(etag.clone()));
+    async fn replace(&mut self, before: &Copied) -> Result<()> {
+        let target = match &before.target {
+            Some(target) => target.clone(),
+            None => self.target.stat(&self.to).await?,
+        };
+        let etag = target.strong_etag().cloned();
+        self.options.mode = etag.map_or(SaveMode::Overwrite, SaveMode::IfMatch);
         self.options.unfinished = None;
+        Ok(())
     }
 
     /// Returns the metadata of the copy, and why fields were dropped.

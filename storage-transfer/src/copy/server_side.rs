@@ -166,8 +166,11 @@ async fn prepare(
     job: &Job<'_>,
     options: &mut CopyOptions,
 ) -> Result<Option<(ObjectMeta, Vec<Error>)>> {
-    // A service copies metadata as it is, so it need not be read.
-    if let (None, Some(listed)) = (&job.options.map, &job.options.listed) {
+    // A service copies metadata as it is, so it need not be read. A disk is looked up, because it
+    // has no condition on the version: what it copies may be newer than the listing.
+    if !job.is_local()
+        && let (None, Some(listed)) = (&job.options.map, &job.options.listed)
+    {
         let mut source = ObjectMeta::new(listed.key.clone(), listed.size);
         (source.etag, source.last_modified) = (listed.etag.clone(), listed.last_modified);
         return Ok(Some((source, Vec::new())));

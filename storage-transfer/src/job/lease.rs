@@ -53,8 +53,8 @@ struct State {
     must_rewind: bool,
     /// When the last save began.
     stored: Moment,
-    /// What a save may have stored, if it failed without a clear result.
-    unconfirmed: Option<ShardDocument>,
+    /// Whether the last save had no clear result, so that the document must be read.
+    must_read: bool,
     files: u64,
 }
 
@@ -68,22 +68,14 @@ impl Lease {
     ) -> Result<Option<Arc<Self>>> {
         let Document { value, etag } = shard;
         let begins_pass = value.pass < pass;
+        let before = value.clone();
         let mut value = value.in_pass(pass);
         value.epoch += 1;
         value.seq += 1;
         value.owner = Some(owner.to_owned());
         let began = Moment::now();
-        let claimed = store.replace_shard(Document { value: value.clone(), etag }).await;
-        let document = match claimed {
-            Ok(Some(document)) => document,
-            Err(error) if !may_be_stored(&error) => return Err(error),
-            // The response may be lost, or that of an attempt that the driver has repeated. The
-            // document shows who has it.
-            Ok(None) | Err(_) => match store.shard(&value.id).await? {
-                found if found.value == value => found,
-                _ => return Ok(None),
-            },
-        };
+        let claim = Document { value: value.clone(), etag };
+        let Some(document) = save_claim(store, claim, &before).await? else { return Ok(None) };
         let limit = Limit::default();
         limit.set(document.value.until.clone());
         Ok(Some(Arc::new(Self {
@@ -98,7 +90,7 @@ impl Lease {
                 is_lost: false,
                 must_rewind: false,
                 stored: began,
-                unconfirmed: None,
+                must_read: false,
                 files: 0,
             }),
             document: tokio::sync::Mutex::new(document),
@@ -173,7 +165,11 @@ impl Lease {
     /// Returns whether the range became shorter than what was read. If so, forgets what is not
     /// stored: the run begins again from the stored watermark, and counts each key once.
     pub(crate) async fn rewind(&self) -> bool {
-        let document = self.document.lock().await.value.clone();
+        let document = {
+            let mut document = self.document.lock().await;
+            self.read_again(&mut document).await;
+            document.value.clone()
+        };
         let mut state = self.state();
         if state.is_lost || !std::mem::take(&mut state.must_rewind) {
             return false;
@@ -187,13 +183,29 @@ impl Lease {
         true
     }
 
+    /// Reads the document again if the last save had no clear result. If it cannot be read, or
+    /// belongs to another worker, the lease is lost.
+    async fn read_again(&self, document: &mut Document<ShardDocument>) {
+        if !std::mem::take(&mut self.state().must_read) {
+            return;
+        }
+        match self.store.shard(&document.value.id).await {
+            Ok(found)
+                if found.value.epoch == document.value.epoch
+                    && found.value.owner.as_ref() == Some(&self.owner) =>
+            {
+                *document = found;
+            }
+            _ => self.lose(),
+        }
+    }
+
     /// Stores the watermark, the sums and the uploads, which also renews the lease.
     ///
     /// # Errors
     /// `Conflict` if another worker has the shard now, and errors of the storage.
     pub(crate) async fn renew(&self) -> Result<()> {
-        let mut document = self.document.lock().await;
-        self.confirm(&mut document).await?;
+        let document = self.document.lock().await;
         // If saves fail, the pass waits, and what is in memory stays bounded.
         if self.state().unstored.records() < MAX_RECORDS {
             self.collect();
@@ -254,24 +266,9 @@ impl Lease {
     }
 
     async fn store_all(&self, change: impl Fn(&mut ShardDocument) + Send) -> Result<()> {
-        let mut document = self.document.lock().await;
-        self.confirm(&mut document).await?;
+        let document = self.document.lock().await;
         self.collect();
         self.store_state(document, change).await
-    }
-
-    /// Finds out whether the last save has happened, if it failed without a clear result and the
-    /// document could not be read. What it has stored must not be counted again.
-    async fn confirm(&self, document: &mut Document<ShardDocument>) -> Result<()> {
-        let Some(written) = self.state().unconfirmed.clone() else { return Ok(()) };
-        let began = Moment::now();
-        let found = self.store.shard(&written.id).await?;
-        if found.value == written {
-            *document = found;
-            self.stored(began);
-        }
-        self.state().unconfirmed = None;
-        Ok(())
     }
 
     /// Stores what was collected. If the future is dropped, the lease is of no more use: the save
@@ -285,6 +282,7 @@ impl Lease {
             return Ok(());
         }
         let files = self.write_files(&document.value).await?;
+        let mut unclear = None;
         for _ in 0..MAX_ATTEMPTS {
             let began = Moment::now();
             let mut next = document.clone();
@@ -294,16 +292,14 @@ impl Lease {
             let written = next.value.clone();
             let found = match self.store.replace_shard(next).await {
                 Ok(Some(stored)) => stored,
-                Ok(None) => self.store.shard(&written.id).await?,
+                Ok(None) if unclear.is_none() => self.store.shard(&written.id).await?,
+                Err(error) if !may_be_stored(&error) && unclear.is_none() => return Err(error),
                 // The response may be lost, so the document shows whether it was stored.
-                Err(error) if may_be_stored(&error) => match self.store.shard(&written.id).await {
-                    Ok(found) => found,
-                    Err(_) => {
-                        self.state().unconfirmed = Some(written);
-                        return Err(error);
-                    }
-                },
-                Err(error) => return Err(error),
+                failed => {
+                    unclear = failed.err().or(unclear);
+                    let Ok(found) = self.store.shard(&written.id).await else { break };
+                    found
+                }
             };
             if found.value == written {
                 *document = found;
@@ -315,6 +311,17 @@ impl Lease {
                 self.lose();
                 return Err(lost());
             }
+            let is_as_before = found.value == document.value;
+            if let Some(error) = &unclear
+                && !(is_as_before && error.is_retryable())
+            {
+                break;
+            }
+            if sums(&found.value) != sums(&document.value) {
+                // An earlier attempt of this save has happened, and the end was taken since.
+                self.distrust();
+                return Ok(());
+            }
             // Another worker has taken the end of the range, or nothing was written.
             let until = found.value.until.clone();
             *document = found;
@@ -323,9 +330,22 @@ impl Lease {
                 return Ok(());
             }
         }
+        if let Some(error) = unclear {
+            self.distrust();
+            return Err(error);
+        }
         let message = "the state of the shard was changed by others at each attempt to store it: \
                        run the job again";
         Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// Ends the pass, because a save failed that may have happened, or may happen later. What it
+    /// contained would be counted again. So the pass begins again from what is stored by then.
+    fn distrust(&self) {
+        let mut state = self.state();
+        state.must_rewind = true;
+        state.must_read = true;
+        state.stop.stop();
     }
 
     /// Returns whether keys behind the end were read, which belong to another shard now. Then ends
@@ -404,7 +424,6 @@ impl Lease {
         let aside = std::mem::take(&mut state.unstored.aside);
         state.unstored = Settlement { aside, ..Settlement::default() };
         state.stored = began;
-        state.unconfirmed = None;
     }
 
     // No code panics while it holds the lock.
@@ -414,6 +433,43 @@ impl Lease {
 }
 
 type LockedDocument<'a> = tokio::sync::MutexGuard<'a, Document<ShardDocument>>;
+
+/// Returns what only the worker of a shard changes.
+fn sums(shard: &ShardDocument) -> impl PartialEq {
+    let files = (shard.failed_files.clone(), shard.extra_files.clone());
+    (shard.watermark.clone(), shard.counts, files)
+}
+
+/// Stores a claim. Returns `None` if another worker was faster.
+async fn save_claim(
+    store: &Store,
+    claim: Document<ShardDocument>,
+    before: &ShardDocument,
+) -> Result<Option<Document<ShardDocument>>> {
+    for attempt in 1.. {
+        let error = match store.replace_shard(claim.clone()).await {
+            Ok(Some(document)) => return Ok(Some(document)),
+            Ok(None) => None,
+            Err(error) if may_be_stored(&error) => Some(error),
+            Err(error) => return Err(error),
+        };
+        // The response may be lost, or that of an attempt that the driver has repeated. The
+        // document shows who has it.
+        let found = store.shard(&claim.value.id).await?;
+        if found.value == claim.value {
+            return Ok(Some(found));
+        }
+        match error {
+            Some(error) if found.value == *before => {
+                if attempt == MAX_ATTEMPTS {
+                    return Err(error);
+                }
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
 
 /// Returns whether a save that failed may have happened.
 fn may_be_stored(error: &Error) -> bool {
@@ -503,23 +559,76 @@ mod tests {
         Lease::claim(&store, shard, 1, owner).await.unwrap().unwrap()
     }
 
+    fn settle(lease: &Lease, new: u64) {
+        lease.ledger().note(Counts { new, ..Counts::default() }.into());
+    }
+
     #[tokio::test]
-    async fn what_a_save_without_a_clear_result_has_stored_is_counted_once() {
-        for (saves, opens) in [(1, 0), (1, 1), (0, 1)] {
+    async fn what_a_save_whose_response_is_lost_has_stored_is_counted_once() {
+        let faults = Faults::new();
+        let lease = claimed(&faults).await;
+        settle(&lease, 3);
+        let lost = faults.on(Operation::Save).call(1).lose_response(ErrorKind::Unexpected);
+        lease.renew().await.unwrap();
+        settle(&lease, 1);
+        lease.renew().await.unwrap();
+        assert_eq!((lease.document().await.counts.new, lost.fired()), (4, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_stored_before_another_worker_took_the_end_is_counted_once() {
+        let faults = Faults::new();
+        let lease = claimed(&faults).await;
+        settle(&lease, 3);
+        let lost = faults.on(Operation::Save).call(1).lose_response(ErrorKind::Timeout);
+        let taken = async {
+            while lost.fired() == 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut shard = lease.store.shard("a").await.unwrap();
+            shard.value.cut_off("m".to_owned(), "b".to_owned());
+            lease.store.replace_shard(shard).await.unwrap().unwrap();
+        };
+        let (renewed, ()) = tokio::join!(lease.renew(), taken);
+        let begins_again = lease.rewind().await;
+        let shard = lease.document().await;
+        assert_eq!((shard.counts.new, shard.until.as_deref()), (3, Some("m")));
+        assert!(begins_again, "{renewed:?}");
+    }
+
+    #[tokio::test]
+    async fn after_a_save_without_a_clear_result_the_pass_begins_again_from_what_is_stored() {
+        for (is_stored, counted) in [(true, 3), (false, 0)] {
             let faults = Faults::new();
             let lease = claimed(&faults).await;
-            let settle = |new| lease.ledger().note(Counts { new, ..Counts::default() }.into());
-            settle(3);
-            let lost = faults.on(Operation::Save).calls(saves).lose_response(ErrorKind::Unexpected);
-            let unread = faults.on(Operation::Open).calls(opens).fail(ErrorKind::Unexpected);
-            let first = lease.renew().await;
-            assert_eq!(first.is_err(), saves == 1 && opens == 1, "{first:?}");
-            settle(1);
+            settle(&lease, 3);
+            let save = faults.on(Operation::Save).call(1);
+            let save = match is_stored {
+                true => save.lose_response(ErrorKind::Unexpected),
+                false => save.fail(ErrorKind::Unexpected),
+            };
+            let read = faults.on(Operation::Open).call(1).fail(ErrorKind::Unexpected);
+            assert_eq!(lease.renew().await.unwrap_err().kind(), ErrorKind::Unexpected);
+            assert_eq!((save.fired(), read.fired()), (1, 1));
+            assert!(lease.stop().is_stopped());
+            assert!(lease.rewind().await);
+            assert_eq!(lease.document().await.counts.new, counted);
+            settle(&lease, 1);
             lease.renew().await.unwrap();
-            assert_eq!(lease.document().await.counts.new, 4, "{saves} saves, {opens} reads");
-            assert_eq!(lost.fired() as u64, saves as u64);
-            assert_eq!(unread.fired() == 1, saves == 1 && opens == 1);
+            assert_eq!(lease.document().await.counts.new, counted + 1);
         }
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_can_never_be_stored_fails_with_its_error() {
+        let faults = Faults::new();
+        let lease = claimed(&faults).await;
+        let shard = lease.document.lock().await.clone();
+        let failed = faults.on(Operation::Save).fail(ErrorKind::Unexpected);
+        let owner = ("other", Duration::from_secs(60));
+        let error = Lease::claim(&lease.store, shard, 1, owner).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected);
+        assert_eq!(failed.fired(), MAX_ATTEMPTS as usize);
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@ use crate::sync::{self, Concurrency, Refusal};
 /// How long a worker that is to end waits for what is under way and for the storage of the job. It
 /// gives a pass time to end in good order.
 const MAX_END: Duration = Duration::from_secs(9);
+/// How often a shard begins again because its end could not be stored.
+const MAX_FAILURES: u32 = 3;
 
 /// A worker of a job that has not begun yet. Await it.
 ///
@@ -425,6 +427,7 @@ impl Worker {
         let mut shared = self.shared.clone();
         shared.uploads = Some(Arc::new(LeaseUploads(Arc::clone(lease))));
         lease.delete_old_records().await;
+        let mut failures = 0;
         loop {
             shared.stop = lease.stop();
             let ended = pass(&Arc::new(shared.clone()), lease).await?;
@@ -439,7 +442,14 @@ impl Worker {
                 Ended::Complete => match self.finish(lease).await {
                     Ok(()) => ShardEnded::Settled,
                     Err(_) if lease.is_lost() => return Ok(ShardEnded::Lost),
-                    Err(error) => return Err(error),
+                    Err(error) if failures == MAX_FAILURES => return Err(error),
+                    Err(error) => {
+                        failures += 1;
+                        if !lease.rewind().await {
+                            return Err(error);
+                        }
+                        continue;
+                    }
                 },
             };
             let is_shorter = lease.rewind().await;
@@ -512,8 +522,11 @@ async fn interrupted(lease: &Lease, deleted: &Deleted) -> Result<ShardEnded> {
         return Ok(ShardEnded::Lost);
     }
     let counts = Counts { deleted: deleted.counts.deleted, ..Counts::default() };
-    lease.settle_extras(None, &Deleted { counts, failed: None }).await?;
-    Ok(ShardEnded::Interrupted)
+    match lease.settle_extras(None, &Deleted { counts, failed: None }).await {
+        Err(_) if lease.is_lost() => Ok(ShardEnded::Lost),
+        // What is not stored is looked at again, and is gone then.
+        _ => Ok(ShardEnded::Interrupted),
+    }
 }
 
 /// Handles the keys that earlier runs left behind the watermark, and then the rest of the range.

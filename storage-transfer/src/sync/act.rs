@@ -189,6 +189,7 @@ pub(crate) async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Re
 /// Copies the object of the source, in the version that it has now.
 async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
     let (mut retry, mut versions, mut is_conditional) = (Retry::default(), 0, true);
+    let mut may_be_saved = false;
     if !back_up(shared, &settled.pair).await? {
         return check_changed_target(shared, settled).await;
     }
@@ -234,9 +235,18 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
             // Some drivers do not call the error of a conditional save retryable, because it may
             // have happened. The next one then finds its object.
             ErrorKind::Unexpected | ErrorKind::Timeout
-                if is_conditional && error.operation() == Some(Operation::Save) =>
+                if !error.is_retryable()
+                    && matches!(
+                        error.operation(),
+                        Some(Operation::Save | Operation::CompleteMultipart)
+                    ) =>
             {
-                wait(shared, &mut retry, error.with_retryable(true)).await?;
+                may_be_saved = true;
+                let waited = retry.wait(error.with_retryable(true)).await;
+                waited.map_err(|error| error.with_retryable(false))?;
+            }
+            ErrorKind::Conflict if may_be_saved => {
+                return check_changed_target(shared, settled).await;
             }
             _ => wait(shared, &mut retry, error).await?,
         }

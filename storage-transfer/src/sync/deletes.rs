@@ -196,7 +196,8 @@ impl Awake {
 }
 
 fn has_slept() -> Error {
-    let message = "the run was suspended after it had looked at this object, so it was kept";
+    let message = "more than 60 s passed between a look at this object and its deletion, so it was \
+                   kept: the run was suspended, or the storage is slow; run again";
     Error::new(ErrorKind::Timeout, message).with_retryable(true)
 }
 

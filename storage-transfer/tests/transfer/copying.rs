@@ -335,6 +335,17 @@ async fn a_file_that_a_disk_has_copied_is_looked_up_after_the_copy() {
 }
 
 #[tokio::test]
+async fn a_file_of_a_disk_that_changed_since_its_listing_is_copied_within_the_disk() {
+    let (_root, storage) = disk();
+    storage.save("a", "old").await.unwrap();
+    let listed = storage.list("").entries().next_object().await.unwrap().unwrap();
+    storage.save("a", "newer").await.unwrap();
+    let copied = copy(&storage, "a", &storage, "b").listed(listed).create_new().await.unwrap();
+    assert_eq!((copied.method, copied.source.size), (CopyMethod::ServerSide, 5));
+    assert_eq!(storage.open("b").await.unwrap().text().await.unwrap(), "newer");
+}
+
+#[tokio::test]
 async fn the_copy_of_a_file_that_keeps_changing_fails() {
     let (copied, _) = copied_while(|path, call| {
         write_in_place(path, if call % 2 == 0 { "B" } else { "C" });

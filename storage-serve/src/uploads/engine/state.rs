@@ -65,6 +65,7 @@ pub(super) struct Staging {
     pub(super) key: Key,
     pub(super) create_new: bool,
     /// Whether the function of `on_complete` decides.
+    #[serde(alias = "asks")]
     pub(super) calls_on_complete: bool,
     /// The types that the first bytes may have, if they are inspected.
     pub(super) sniff: Option<Vec<String>>,
