@@ -56,8 +56,8 @@ impl ETag {
             Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "{opaque:?} is not an entity tag: it must not contain quotes, spaces or control \
-                     characters (RFC 9110, section 8.8.3)"
+                    "{opaque:?} is not an entity tag: it must not contain quotes, spaces or \
+                     control characters (RFC 9110, section 8.8.3)"
                 ),
             ))
         }

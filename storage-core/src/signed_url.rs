@@ -75,8 +75,8 @@ impl SigningKey {
         }
         if config::is_trivial(secret) {
             return Err(Error::config(
-                "signing_key: the secret has fewer than 6 different bytes, so it can be guessed; make \
-                 one with: openssl rand -hex 32",
+                "signing_key: the secret has fewer than 6 different bytes, so it can be guessed; \
+                 make one with: openssl rand -hex 32",
             ));
         }
         Ok(Self(HMAC::new(secret)))

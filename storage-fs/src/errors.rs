@@ -59,8 +59,8 @@ pub(crate) fn too_many_open_files() -> Error {
 }
 
 pub(crate) fn locked_too_long() -> Error {
-    let message = "another process of this user holds the object's lock in .anystorage/locks: it is \
-                   stopped or stuck; continue or end that process, and try again";
+    let message = "another process of this user holds the object's lock in .anystorage/locks: it \
+                   is stopped or stuck; continue or end that process, and try again";
     Error::new(ErrorKind::Timeout, message)
 }
 

@@ -309,8 +309,8 @@ impl Features {
     /// Returns the error of a conditional save that the service ignores or may ignore.
     pub(crate) fn conditions_unsupported(self) -> Error {
         Error::unsupported(if self.is_known {
-            "this service does not support conditional saves: save without the condition, or set the \
-             option quirks to the profile of a service that supports them"
+            "this service does not support conditional saves: save without the condition, or set \
+             the option quirks to the profile of a service that supports them"
         } else {
             "the service at this endpoint is unknown, and some services ignore the condition of a save and overwrite \
              the object: set the option quirks to the profile of the service, or to \"none\" if it behaves like \

@@ -225,7 +225,7 @@ fn check_checksum(checksum: &Checksum, limits: &MultipartLimits) -> Result<()> {
     }
     Err(Error::unsupported(
         "this storage does not verify the checksum of a multipart upload: begin without it, and \
-             verify the object afterwards",
+         verify the object afterwards",
     ))
 }
 

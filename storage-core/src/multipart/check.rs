@@ -59,8 +59,8 @@ pub fn check_parts(
             }
             _ => {
                 return Err(Error::unsupported(
-                    "the checksum of the object cannot be verified, because that of a part is unknown: \
-             send the parts through this library, or begin without a checksum",
+                    "the checksum of the object cannot be verified, because that of a part is \
+                     unknown: send the parts through this library, or begin without a checksum",
                 ));
             }
         };
