@@ -9,8 +9,8 @@
 //!    source. If there is one whose size and time may be those of the source, it may be the source,
 //!    and nothing is changed.
 //! 2. After the copy the source still has to be the version that was copied ([`crate::moves`]). If
-//!    there was an object at the destination before, source and destination must also have different
-//!    times.
+//!    there was an object at the destination before, source and destination must also have
+//!    different times.
 //!
 //! Different ETags do not prove it either, because each server makes its own ETag for the same
 //! object. See `docs/decisions/0075-mv-verifies-that-its-two-locations-differ.md`.
