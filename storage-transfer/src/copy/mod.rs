@@ -340,13 +340,20 @@ impl<'a> Job<'a> {
 
     /// Prepares another copy, which replaces the one before.
     async fn replace(&mut self, before: &Copied) -> Result<()> {
-        let target = match &before.target {
-            Some(target) => target.clone(),
-            None => self.target.stat(&self.to).await?,
-        };
-        let etag = target.strong_etag().cloned();
-        self.options.mode = etag.map_or(SaveMode::Overwrite, SaveMode::IfMatch);
         self.options.unfinished = None;
+        let target = match &before.target {
+            Some(target) => Ok(target.clone()),
+            None => self.target.stat(&self.to).await,
+        };
+        self.options.mode = match target {
+            Ok(target) => {
+                let etag = target.strong_etag().cloned();
+                etag.map_or(SaveMode::Overwrite, SaveMode::IfMatch)
+            }
+            // Another program has deleted it.
+            Err(error) if error.is_not_found() => SaveMode::CreateNew,
+            Err(error) => return Err(error),
+        };
         Ok(())
     }
 

@@ -21,6 +21,9 @@ use storage_core::{Error, ErrorKind, Result};
 /// Files of records have numbers of the epoch, so that two workers never write the same one.
 const FILES_PER_EPOCH: u64 = 1 << 20;
 
+/// The time between two attempts to read a document whose last save had no clear result.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often a save of the document is repeated.
 const MAX_ATTEMPTS: u32 = 5;
 
@@ -180,23 +183,27 @@ impl Lease {
         // The keys that had moved aside are behind the stored watermark.
         state.aside = document.aside;
         self.limit.set(document.until);
+        state.uploads.retain(|name, _| !self.limit.is_behind(name));
         true
     }
 
-    /// Reads the document again if the last save had no clear result. If it cannot be read, or
-    /// belongs to another worker, the lease is lost.
+    /// Reads the document again if the last save had no clear result. If it cannot be read for
+    /// long, or belongs to another worker, the lease is lost.
     async fn read_again(&self, document: &mut Document<ShardDocument>) {
-        if !std::mem::take(&mut self.state().must_read) {
-            return;
-        }
-        match self.store.shard(&document.value.id).await {
-            Ok(found)
-                if found.value.epoch == document.value.epoch
-                    && found.value.owner.as_ref() == Some(&self.owner) =>
-            {
-                *document = found;
+        while self.state().must_read && !self.is_lost() {
+            match self.store.shard(&document.value.id).await {
+                Ok(found)
+                    if found.value.epoch == document.value.epoch
+                        && found.value.owner.as_ref() == Some(&self.owner) =>
+                {
+                    *document = found;
+                    self.state().must_read = false;
+                }
+                Err(_) if self.age() < self.time * 2 / 3 => {
+                    tokio::time::sleep(READ_PAUSE).await;
+                }
+                _ => self.lose(),
             }
-            _ => self.lose(),
         }
     }
 
@@ -231,8 +238,13 @@ impl Lease {
         self.store_all(|shard| shard.owner = None).await
     }
 
-    /// Stores what became of extras. Forgets their file, if it is done.
+    /// Stores what became of extras. Forgets their file, if it is done. Fails with `Timeout` if the
+    /// last save had no clear result: what is stored must be read first.
     pub(crate) async fn settle_extras(&self, file: Option<u64>, deleted: &Deleted) -> Result<()> {
+        if self.state().must_rewind {
+            let message = "the state of the shard has to be read again: run the job again";
+            return Err(Error::new(ErrorKind::Timeout, message).with_retryable(true));
+        }
         let shard = self.document().await;
         let failed = deleted.failed.as_deref().unwrap_or_default();
         let failed = self.write_records(&shard, Kind::Failed, failed).await?;
@@ -282,7 +294,7 @@ impl Lease {
             return Ok(());
         }
         let files = self.write_files(&document.value).await?;
-        let mut unclear = None;
+        let (mut unclear, mut adds) = (None, false);
         for _ in 0..MAX_ATTEMPTS {
             let began = Moment::now();
             let mut next = document.clone();
@@ -290,6 +302,8 @@ impl Lease {
             change(&mut next.value);
             next.value.seq += 1;
             let written = next.value.clone();
+            // A save that only renews the lease may happen later without harm.
+            adds = written.owner.is_none() || sums(&written) != sums(&document.value);
             let found = match self.store.replace_shard(next).await {
                 Ok(Some(stored)) => stored,
                 Ok(None) if unclear.is_none() => self.store.shard(&written.id).await?,
@@ -331,7 +345,9 @@ impl Lease {
             }
         }
         if let Some(error) = unclear {
-            self.distrust();
+            if adds {
+                self.distrust();
+            }
             return Err(error);
         }
         let message = "the state of the shard was changed by others at each attempt to store it: \
@@ -474,7 +490,11 @@ async fn save_claim(
 /// Returns whether a save that failed may have happened.
 fn may_be_stored(error: &Error) -> bool {
     // Some drivers do not call an error of a conditional save retryable if its effect is unknown.
-    error.is_retryable() || matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::Timeout)
+    match error.kind() {
+        ErrorKind::Unexpected | ErrorKind::Timeout => true,
+        ErrorKind::RateLimited => false,
+        _ => error.is_retryable(),
+    }
 }
 
 /// The numbers of files that were written.
@@ -617,6 +637,18 @@ mod tests {
             lease.renew().await.unwrap();
             assert_eq!(lease.document().await.counts.new, counted + 1);
         }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_without_a_clear_result_does_not_end_the_pass() {
+        let faults = Faults::new();
+        let lease = claimed(&faults).await;
+        let failed = faults.on(Operation::Save).call(1).fail(ErrorKind::Unexpected);
+        let unread = faults.on(Operation::Open).call(1).fail(ErrorKind::Unexpected);
+        lease.renew().await.unwrap_err();
+        assert_eq!((failed.fired(), unread.fired()), (1, 1));
+        assert!(!lease.stop().is_stopped() && !lease.rewind().await);
+        lease.renew().await.unwrap();
     }
 
     #[tokio::test]

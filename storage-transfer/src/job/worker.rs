@@ -401,6 +401,7 @@ impl Worker {
             Ok(ended) => ended,
             Err(error) => {
                 // The shard is free for others at once. If that fails, its lease expires.
+                lease.rewind().await;
                 let _ = lease.release().await;
                 return Err(error);
             }
@@ -413,10 +414,12 @@ impl Worker {
             ShardEnded::Lost => Ok(None),
             // If the shard cannot be returned, its lease expires.
             ShardEnded::Interrupted => {
+                lease.rewind().await;
                 let _ = lease.release().await;
                 Ok(Some(WorkEnded::Interrupted))
             }
             ShardEnded::Broken(side, error) => {
+                lease.rewind().await;
                 let _ = lease.release().await;
                 Ok(Some(WorkEnded::Broken(side, error)))
             }
@@ -446,13 +449,19 @@ impl Worker {
                     Err(error) => {
                         failures += 1;
                         if !lease.rewind().await {
-                            return Err(error);
+                            return if lease.is_lost() { Ok(ShardEnded::Lost) } else { Err(error) };
+                        }
+                        if self.shared.stop.is_stopped() {
+                            return Ok(ShardEnded::Interrupted);
                         }
                         continue;
                     }
                 },
             };
             let is_shorter = lease.rewind().await;
+            if lease.is_lost() {
+                return Ok(ShardEnded::Lost);
+            }
             if is_shorter && self.shared.stop.is_stopped() {
                 return Ok(ShardEnded::Interrupted);
             }

@@ -245,7 +245,7 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
                 let waited = retry.wait(error.with_retryable(true)).await;
                 waited.map_err(|error| error.with_retryable(false))?;
             }
-            ErrorKind::Conflict if may_be_saved => {
+            ErrorKind::Conflict if may_be_saved && !error.is_retryable() => {
                 return check_changed_target(shared, settled).await;
             }
             _ => wait(shared, &mut retry, error).await?,

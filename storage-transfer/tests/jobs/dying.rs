@@ -248,6 +248,40 @@ async fn a_lost_response_of_a_conditional_save_neither_loses_nor_repeats_a_shard
     sides.assert_equal().await;
 }
 
+/// Runs a job whose saves of the shard after the claim fail this often, without a clear result.
+async fn with_failing_ends(times: usize) -> (Sides, storage_core::Result<bool>) {
+    let sides = Sides::with_objects(30).await;
+    let faults = Faults::new();
+    let state = sides.state.layer(|inner| faults.layer(inner));
+    let sides = Sides { state, ..sides };
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    let shard = sides.documents("shards/").await.remove(0);
+    let failed: Vec<_> = (2..2 + times)
+        .map(|call| faults.on(Operation::Save).of(&*shard).call(call).fail(ErrorKind::Unexpected))
+        .collect();
+    let summary = job.work(&sides.from(), &sides.to()).await;
+    assert_eq!(failed.iter().map(Planned::fired).sum::<usize>(), times);
+    let counts = job.status().await.unwrap().counts;
+    assert!(counts.source_objects == 30 || summary.is_err(), "{counts:?}");
+    (sides, summary.map(|summary| summary.is_done()))
+}
+
+#[tokio::test]
+async fn a_shard_whose_end_cannot_be_stored_at_first_is_done_and_counted_once() {
+    let (sides, is_done) = with_failing_ends(2).await;
+    assert!(is_done.unwrap());
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_shard_whose_end_can_never_be_stored_is_an_error_and_free_for_others() {
+    let (sides, is_done) = with_failing_ends(4).await;
+    assert_eq!(is_done.unwrap_err().kind(), ErrorKind::Unexpected);
+    let shard = sides.documents("shards/").await.remove(0);
+    let text = sides.state.open(&*shard).await.unwrap().text().await.unwrap();
+    assert!(!text.contains("\"owner\""), "{text}");
+}
+
 #[tokio::test]
 async fn an_object_that_takes_long_is_copied_although_its_shard_is_divided_meanwhile() {
     let sides = Sides::with_objects(14_000).await;
