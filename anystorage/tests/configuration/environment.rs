@@ -163,9 +163,10 @@ fn an_error_names_a_missing_variable() {
         "{error}"
     );
     let error = refusal("[storages.default]\ndriver='probe'\nroot='x'\nhosts=['${GONE']");
-    assert!(
-        error.starts_with("[storages.default]: option hosts: a ${ has no closing }"),
-        "{error}"
+    assert_eq!(
+        error,
+        "[storages.default]: option hosts: a ${ has no closing }: write ${NAME}, or $${ for the \
+         text ${"
     );
 }
 
