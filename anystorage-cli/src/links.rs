@@ -57,6 +57,18 @@ pub(crate) struct SpecialFile {
     pub(crate) kind: SpecialKind,
 }
 
+impl SpecialFile {
+    /// Whether it is a link that leads to a directory. A link that leads nowhere may do so at
+    /// another time, for example if a disk is not mounted.
+    pub(crate) fn may_be_directory(&self) -> bool {
+        match &self.kind {
+            SpecialKind::Symlink(Ok(target)) => target.file_type.is_dir(),
+            SpecialKind::Symlink(Err(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum SpecialKind {
     Symlink(io::Result<LinkTarget>),

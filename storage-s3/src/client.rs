@@ -137,6 +137,16 @@ impl Client {
         &self.0.region
     }
 
+    /// Returns the current credentials for a signed link. Fails with `Unsupported` without any.
+    pub(crate) async fn credential_of_links(&self) -> Result<Arc<AwsCredential>> {
+        self.credential().await?.ok_or_else(|| {
+            Error::unsupported(
+                "a link cannot be signed without credentials: remove anonymous = true and set \
+                 credentials",
+            )
+        })
+    }
+
     /// Returns the current credentials, or `None` if requests are not signed.
     pub(crate) async fn credential(&self) -> Result<Option<Arc<AwsCredential>>> {
         match &self.0.credentials {

@@ -15,11 +15,7 @@ pub(crate) async fn url(s3: &Shared, key: &Key, options: &UrlOptions) -> Result<
         return public_link(s3, key, options);
     }
     let window = SigningWindow::new(options)?;
-    let Some(credential) = s3.client.credential().await? else {
-        return Err(Error::unsupported(
-            "a link cannot be signed without credentials: remove anonymous = true and set credentials",
-        ));
-    };
+    let credential = s3.client.credential_of_links().await?;
     match options.method {
         UrlMethod::Get | UrlMethod::Head | UrlMethod::Put => {
             signed_link(s3, key, options, window, &credential)

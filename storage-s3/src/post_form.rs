@@ -24,41 +24,12 @@ pub(crate) fn signed_form(
     window: SigningWindow,
     credential: &AwsCredential,
 ) -> Result<Link> {
-    if s3.tags.is_some() {
-        return Err(Error::unsupported(
-            "forms of a driver with tags are not supported: create a link for PUT",
-        ));
-    }
-    if !s3.features.forms {
-        return Err(Error::unsupported(
-            "this service does not support upload forms: create a link for PUT",
-        ));
-    }
+    check_supported(s3, key)?;
     let scope = CredentialScope::new(window, s3.client.region());
-    if key.as_str().contains(FILE_NAME_VARIABLE) {
-        return Err(contains_file_name("the key"));
-    }
     let mut form = Form::default();
     form.require("bucket", s3.client.bucket().name(), false);
-    if options.any_name {
-        form.require_prefix("key", &format!("{key}/"));
-        form.fields.push(("key".to_owned(), format!("{key}/{FILE_NAME_VARIABLE}")));
-    } else {
-        form.require("key", key.as_str(), true);
-    }
-    match (options.content_type_prefix(), &options.content_type) {
-        // The page adds a field with the exact type.
-        (Some(prefix), _) => form.require_prefix("Content-Type", prefix),
-        (None, Some(exact)) => form.require("Content-Type", exact, true),
-        // A condition on a missing field does not hold, so the form contains a field for pages that
-        // add none.
-        (None, None) => {
-            form.require_prefix("Content-Type", "");
-            let guess =
-                if options.any_name { DEFAULT_TYPE.to_owned() } else { content_type::of_key(key) };
-            form.fields.push(("Content-Type".to_owned(), guess));
-        }
-    }
+    form.require_key(key, options.any_name);
+    form.require_content_type(key, options);
     if let Some(range) = &options.content_length_range {
         form.conditions.push(json!(["content-length-range", range.start(), range.end()]));
     }
@@ -67,17 +38,8 @@ pub(crate) fn signed_form(
         let name = if name == "x-amz-acl" { "acl" } else { name.as_str() };
         form.require(name, value.to_str().unwrap_or_default(), true);
     }
-    form.require("x-amz-algorithm", ALGORITHM, true);
-    form.require("x-amz-credential", &format!("{}/{}", credential.key_id, scope.text), true);
-    form.require("x-amz-date", &scope.time, true);
-    if let Some(token) = &credential.token {
-        form.require("x-amz-security-token", token, true);
-    }
-    if let Some((name, _)) =
-        form.fields.iter().find(|(name, value)| name != "key" && value.contains(FILE_NAME_VARIABLE))
-    {
-        return Err(contains_file_name(&format!("the field {name}")));
-    }
+    form.require_credential(&scope, credential);
+    form.check_variable()?;
     let until = storage_core::format_time(window.until);
     let policy = json!({ "expiration": until, "conditions": form.conditions });
     let policy = BASE64.encode(policy.to_string());
@@ -89,6 +51,23 @@ pub(crate) fn signed_form(
     let mut link = Link::signed(url, UrlMethod::Post, window.until);
     link.fields = form.fields;
     Ok(link)
+}
+
+fn check_supported(s3: &Shared, key: &Key) -> Result<()> {
+    if s3.tags.is_some() {
+        return Err(Error::unsupported(
+            "forms of a driver with tags are not supported: create a link for PUT",
+        ));
+    }
+    if !s3.features.forms {
+        return Err(Error::unsupported(
+            "this service does not support upload forms: create a link for PUT",
+        ));
+    }
+    if key.as_str().contains(FILE_NAME_VARIABLE) {
+        return Err(contains_file_name("the key"));
+    }
+    Ok(())
 }
 
 /// Returns the error for a text that contains the variable. S3 replaces it in every field, so that
@@ -118,6 +97,52 @@ impl Form {
 
     fn require_prefix(&mut self, name: &str, prefix: &str) {
         self.conditions.push(json!(["starts-with", format!("${name}"), prefix]));
+    }
+
+    fn require_key(&mut self, key: &Key, any_name: bool) {
+        if any_name {
+            self.require_prefix("key", &format!("{key}/"));
+            self.fields.push(("key".to_owned(), format!("{key}/{FILE_NAME_VARIABLE}")));
+        } else {
+            self.require("key", key.as_str(), true);
+        }
+    }
+
+    fn require_content_type(&mut self, key: &Key, options: &UrlOptions) {
+        match (options.content_type_prefix(), &options.content_type) {
+            // The page adds a field with the exact type.
+            (Some(prefix), _) => self.require_prefix("Content-Type", prefix),
+            (None, Some(exact)) => self.require("Content-Type", exact, true),
+            // A condition on a missing field does not hold, so the form contains a field for pages
+            // that add none.
+            (None, None) => {
+                self.require_prefix("Content-Type", "");
+                let guess = match options.any_name {
+                    true => DEFAULT_TYPE.to_owned(),
+                    false => content_type::of_key(key),
+                };
+                self.fields.push(("Content-Type".to_owned(), guess));
+            }
+        }
+    }
+
+    fn require_credential(&mut self, scope: &CredentialScope, credential: &AwsCredential) {
+        self.require("x-amz-algorithm", ALGORITHM, true);
+        let id = format!("{}/{}", credential.key_id, scope.text);
+        self.require("x-amz-credential", &id, true);
+        self.require("x-amz-date", &scope.time, true);
+        if let Some(token) = &credential.token {
+            self.require("x-amz-security-token", token, true);
+        }
+    }
+
+    /// Fails if a field contains the variable, except that of the key, which was checked before.
+    fn check_variable(&self) -> Result<()> {
+        let mut others = self.fields.iter().filter(|(name, _)| name != "key");
+        match others.find(|(_, value)| value.contains(FILE_NAME_VARIABLE)) {
+            Some((name, _)) => Err(contains_file_name(&format!("the field {name}"))),
+            None => Ok(()),
+        }
     }
 }
 

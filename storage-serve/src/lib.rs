@@ -87,6 +87,7 @@
 mod active_content;
 mod authorization;
 mod body;
+mod body_headers;
 mod cors;
 mod decode;
 mod encoding;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
     IF_UNMODIFIED_SINCE,
 };
 use http::{Response, StatusCode};
@@ -17,6 +17,7 @@ use storage_core::signed_url::Grant;
 use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Payload, Result};
 
 use crate::body::ResponseBody;
+use crate::body_headers;
 use crate::errors::{TOO_LARGE, text_response};
 use crate::preconditions::text_of;
 use crate::request_body::{BoxError, RequestBody};
@@ -137,12 +138,8 @@ fn refuse_unbound(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
 }
 
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
-    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let length = digits.and_then(|digits| digits.parse().ok());
-    length
-        .map(Some)
-        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "Content-Length is not a number"))
+    body_headers::content_length(headers)
+        .map_err(|_| Error::new(ErrorKind::InvalidInput, "Content-Length is not a number"))
 }
 
 fn metadata(headers: &HeaderMap) -> Result<Metadata> {

@@ -299,7 +299,7 @@ impl Shared {
         let sides = (&self.source, &self.target);
         let mut retry = Retry::default();
         let compared = loop {
-            match compare::compare_contents(sides, source, target, reading).await {
+            match compare::compare_contents(sides, source, target, (reading, None)).await {
                 Err(error) => match retry.wait(error).await {
                     Ok(()) => {}
                     Err(error) => break Err(error),

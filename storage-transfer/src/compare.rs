@@ -9,6 +9,7 @@ use storage_core::{
     ObjectMeta, OpenOptions, Result, Storage,
 };
 
+use crate::copy::Bandwidth;
 use crate::directory::Directory;
 use crate::merge::Pair;
 
@@ -136,7 +137,7 @@ pub(crate) enum Reading {
 }
 
 /// Compares the contents of the objects of a pair by checksums. Returns `None` if that is
-/// impossible without reading more.
+/// impossible without reading more. A limit applies to the bytes that are read.
 ///
 /// # Errors
 /// `NotFound` or `PreconditionFailed` if an object was deleted or replaced since it was listed, and
@@ -145,7 +146,7 @@ pub(crate) async fn compare_contents(
     directories: (&Directory, &Directory),
     source: &ObjectEntry,
     target: &ObjectEntry,
-    reading: Reading,
+    (reading, bandwidth): (Reading, Option<&Bandwidth>),
 ) -> Result<Option<bool>> {
     let (from, to) = (directories.0.storage(), directories.1.storage());
     let stored = match reading {
@@ -165,7 +166,7 @@ pub(crate) async fn compare_contents(
     let sum = |storage, entry, stored: Option<Checksum>| async move {
         match stored {
             Some(sum) => Ok(sum),
-            None => computed(storage, entry, algorithm).await,
+            None => computed(storage, entry, algorithm, bandwidth).await,
         }
     };
     let (of_source, of_target) = (stored.0.get(algorithm), stored.1.get(algorithm));
@@ -190,6 +191,7 @@ async fn computed(
     storage: &Storage,
     entry: &ObjectEntry,
     algorithm: ChecksumAlgorithm,
+    bandwidth: Option<&Bandwidth>,
 ) -> Result<Checksum> {
     let mut open = OpenOptions::new();
     open.if_match = entry.etag.clone().filter(|etag| !etag.is_weak());
@@ -200,9 +202,17 @@ async fn computed(
     let mut hasher = Hasher::new(algorithm);
     let mut chunks = object.into_stream();
     while let Some(chunk) = chunks.try_next().await? {
+        if let Some(bandwidth) = bandwidth {
+            bandwidth.pass(chunk.len() as u64).await;
+        }
         hasher.update(&chunk);
     }
     Ok(hasher.finish())
+}
+
+/// Whether an error means that an object was replaced or deleted since it was listed.
+pub(crate) fn is_changed(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PreconditionFailed)
 }
 
 fn replaced(key: &Key) -> Error {

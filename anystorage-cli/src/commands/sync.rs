@@ -237,7 +237,7 @@ impl Args {
             recorder.refuse(Failure::usage(format!("{}: {line}", sides.source)));
             return Ok((filter, false));
         }
-        let filter = specials.exclude(self.what.filters.builder()?).build();
+        let filter = specials.excluded_from(&filter);
         Ok((filter.map_err(|error| Failure::usage(error.message()))?, true))
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anystorage::internal::{escape_html, escape_invisible, floor_to_second};
 use anystorage::serve::ResponseBody;
 use anystorage::serve::internal::is_upload_state;
-use anystorage::{Entry, Error, Key, LinkBase, Result, Storage, format_time};
+use anystorage::{Entries, Entry, Error, Key, LinkBase, Result, Storage, format_time};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
@@ -57,29 +57,8 @@ pub(super) async fn directory_page(
     if let Some(after) = after {
         list = list.start_after(after);
     }
-    let mut entries = list.entries();
-    let (mut rows, mut shown, mut unreadable) = (String::new(), 0, 0_u64);
-    let mut last: Option<String> = None;
-    let mut next = None;
-    while let Some(entry) = entries.next().await {
-        match entry {
-            Ok(entry) if is_upload_state(entry.name()) => {}
-            // This entry is the first of the next page.
-            Ok(_) if shown == MAX_ENTRIES => {
-                next = last.take();
-                break;
-            }
-            Ok(entry) => {
-                write_row(&mut rows, prefix, &entry)?;
-                last = Some(entry.name().to_owned());
-                shown += 1;
-            }
-            Err(error) if error.listing_continues() => unreadable += 1,
-            Err(error) => return Err(error),
-        }
-    }
-    let is_empty = shown == 0 && unreadable == 0 && entries.folder_markers() == 0;
-    if is_empty && after.is_none() && !prefix.is_empty() {
+    let rows = Rows::read(list.entries(), prefix).await?;
+    if rows.is_empty && after.is_none() && !prefix.is_empty() {
         return Ok(None);
     }
     let mut page = format!(
@@ -94,18 +73,19 @@ pub(super) async fn directory_page(
         let _ =
             write!(page, "<tr><td><a href=\"{}\">../</a><td class=n><td class=n>", escaped(&path));
     }
-    page.push_str(&rows);
+    page.push_str(&rows.html);
     page.push_str("</table>");
-    if is_empty {
+    if rows.is_empty {
         page.push_str("<p>There are no objects.");
     }
-    if unreadable > 0 {
+    if rows.unreadable > 0 {
         let _ = write!(
             page,
-            "<p>{unreadable} names are not shown, because they are not valid keys or cannot be read."
+            "<p>{} names are not shown, because they are not valid keys or cannot be read.",
+            rows.unreadable
         );
     }
-    if let Some(last) = next {
+    if let Some(last) = rows.next {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("after", &last)
             .finish();
@@ -113,6 +93,42 @@ pub(super) async fn directory_page(
         let _ = write!(page, "<p><a href=\"{}\">Next page</a>", escaped(&path));
     }
     Ok(Some(html(page)))
+}
+
+/// The rows of a page.
+#[derive(Default)]
+struct Rows {
+    html: String,
+    /// How many names are not shown.
+    unreadable: u64,
+    /// The last name of this page, if another page follows.
+    next: Option<String>,
+    is_empty: bool,
+}
+
+impl Rows {
+    async fn read(mut entries: Entries, prefix: &str) -> Result<Self> {
+        let (mut rows, mut shown, mut last) = (Self::default(), 0, None);
+        while let Some(entry) = entries.next().await {
+            match entry {
+                Ok(entry) if is_upload_state(entry.name()) => {}
+                // This entry is the first of the next page.
+                Ok(_) if shown == MAX_ENTRIES => {
+                    rows.next = last;
+                    break;
+                }
+                Ok(entry) => {
+                    write_row(&mut rows.html, prefix, &entry)?;
+                    last = Some(entry.name().to_owned());
+                    shown += 1;
+                }
+                Err(error) if error.listing_continues() => rows.unreadable += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        rows.is_empty = shown == 0 && rows.unreadable == 0 && entries.folder_markers() == 0;
+        Ok(rows)
+    }
 }
 
 /// Writes the row of an entry. Writing to a string does not fail.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anystorage::Error;
-use anystorage::transfer::{Filter, FilterBuilder};
+use anystorage::transfer::Filter;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, value_parser};
 
 use crate::exit::{ExitStatus, Failure};
@@ -31,11 +31,11 @@ impl FilterArgs {
         })
     }
 
-    /// Reads the files, and returns a builder with all rules.
+    /// Reads the files, and returns the filter. To be called once, because a file may be a pipe.
     ///
     /// # Errors
-    /// A usage error if a file cannot be read.
-    pub(crate) fn builder(&self) -> Result<FilterBuilder, Failure> {
+    /// A usage error for a file that cannot be read or a pattern that is invalid.
+    pub(crate) fn build(&self) -> Result<Filter, Failure> {
         let mut filter = Filter::builder();
         for rule in &self.rules {
             filter = match rule {
@@ -51,15 +51,7 @@ impl FilterArgs {
                 }
             };
         }
-        Ok(filter)
-    }
-
-    /// Reads the files, and returns the filter.
-    ///
-    /// # Errors
-    /// A usage error for a file that cannot be read or a pattern that is invalid.
-    pub(crate) fn build(&self) -> Result<Filter, Failure> {
-        self.builder()?.build().map_err(|error| Failure::usage(error.message()))
+        filter.build().map_err(|error| Failure::usage(error.message()))
     }
 }
 

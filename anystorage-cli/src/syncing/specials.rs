@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anystorage::transfer::{Filter, FilterBuilder};
-use anystorage::{Error, ErrorKind, Key};
+use anystorage::{Error, ErrorKind, Key, Result};
 use futures_util::StreamExt;
 
 use crate::links::{SpecialFile, SpecialKind, find_special_files, special_file_at};
@@ -25,7 +25,7 @@ pub(crate) struct Specials {
 }
 
 impl Specials {
-    /// Searches a directory. Calls a function with each special file that the filter admits.
+    /// Searches a directory. Calls a function with each special file that the filter concerns.
     pub(crate) async fn find(
         directory: PathBuf,
         filter: &Filter,
@@ -33,7 +33,7 @@ impl Specials {
     ) -> Self {
         let (mut found, mut specials) = (find_special_files(directory), Self::default());
         while let Some(special) = found.recv().await {
-            if !filter.admits(&special.name) {
+            if !is_concerned(filter, &special) {
                 continue;
             }
             report(&special);
@@ -47,12 +47,21 @@ impl Specials {
         specials
     }
 
-    /// Adds rules that leave out these names and everything below them.
-    pub(crate) fn exclude(&self, filter: FilterBuilder) -> FilterBuilder {
-        self.names
-            .iter()
-            .fold(filter, |filter, name| filter.exclude(format!("/{}", literal_pattern(name))))
+    /// Returns the filter with rules that leave out these names and everything below them.
+    pub(crate) fn excluded_from(&self, filter: &Filter) -> Result<Filter> {
+        // The files of rules are not read again, because a pipe can be read only once.
+        let rules = filter.rules().iter();
+        let rules = rules.fold(Filter::builder(), |rules, line| rules.rules_from(line, "--filter"));
+        let exclude = |rules: FilterBuilder, name| rules.exclude(format!("/{name}"));
+        self.names.iter().map(|name| literal_pattern(name)).fold(rules, exclude).build()
     }
+}
+
+/// Returns whether the filter admits the name of a special file, or may admit keys that are below
+/// it in the place where it leads.
+fn is_concerned(filter: &Filter, special: &SpecialFile) -> bool {
+    filter.admits(&special.name)
+        || (special.may_be_directory() && filter.may_admit_below(&special.name))
 }
 
 /// Takes the special files of a local source, and names below them, out of a list of keys. Calls a
@@ -116,10 +125,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_rules_of_the_filter_stay_before_the_names_that_are_left_out() {
+        let rules =
+            Filter::builder().include("*.p\\#g ").exclude("#a").include("!b").exclude("d\\ ");
+        let filter = rules.rules_from("\\#x\n!y z\\ \n", "rules").build().unwrap();
+        let specials = Specials { names: vec!["link".to_owned()], has_too_many: false };
+        let excluded = specials.excluded_from(&filter).unwrap();
+        let (last, rules) = excluded.rules().split_last().unwrap();
+        assert_eq!((rules, last.as_str()), (filter.rules(), "/link"));
+    }
+
+    #[test]
     fn the_names_of_special_files_and_what_is_below_them_are_left_out() {
         let names = ["a*b", "c[d]{e,f}?", "back\\slash", "!x", "#y", "dir/link ", "z"];
         let specials = Specials { names: names.map(str::to_owned).to_vec(), has_too_many: false };
-        let filter = specials.exclude(Filter::builder()).build().unwrap();
+        let filter = specials.excluded_from(&Filter::default()).unwrap();
         for name in names {
             assert!(!filter.admits(name) && !filter.admits(&format!("{name}/below")), "{name}");
         }

@@ -1,7 +1,8 @@
 //! `sync`.
 
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use storage_testkit::http::{Peer, Response};
@@ -666,6 +667,55 @@ fn what_the_destination_has_under_the_name_of_a_symlink_is_not_deleted() {
     assert_eq!(backup(&sandbox), "a\nphotos/1\n");
     ended(&sandbox.run(&["sync", "--delete", "--skip-links", "./dir", "backup:"]), 0);
     assert_eq!(backup(&sandbox), "a\nphotos/1\n");
+}
+
+#[test]
+fn objects_below_the_name_of_a_symlink_stay_although_a_filter_admits_them_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("site/a.png", "a");
+    sandbox.write("elsewhere/1.png", "x");
+    symlink("../elsewhere", sandbox.path("site/photos")).unwrap();
+    symlink("nowhere", sandbox.path("site/unmounted")).unwrap();
+    symlink("a.png", sandbox.path("site/file")).unwrap();
+    let kept = ["photos/1.png", "unmounted/2.png"];
+    for key in kept {
+        sandbox.put(&format!("backup:{key}"), "x");
+    }
+    for filter in [&["--include=*.png"][..], &["--exclude=*", "--include=**/*.png"]] {
+        sandbox.put("backup:old.png", "x");
+        let arguments = [&["sync", "--delete"], filter, &["./site", "backup:"]].concat();
+        let run = sandbox.run(&arguments);
+        let err = ended(&run, 1);
+        assert!(err.contains("site/photos: a symlink") && !err.contains("site/file"), "{err}");
+        assert_eq!(backup(&sandbox), "a.png\nphotos/1.png\nunmounted/2.png\n");
+        let job = [&["sync", "--delete", "--job=./state"], filter, &["./site", "backup:"]].concat();
+        assert!(sandbox.run(&job).failed(2).contains("a symlink or special file"));
+    }
+    sandbox.run(&[
+        "sync",
+        "-q",
+        "--delete",
+        "--exclude=/photos",
+        "--include=*.jpg",
+        "./site",
+        "backup:",
+    ]);
+    assert_eq!(backup(&sandbox), "a.png\nphotos/1.png\nunmounted/2.png\n");
+}
+
+#[test]
+fn rules_that_come_through_a_pipe_hold_also_for_the_extras() {
+    let sandbox = Sandbox::new();
+    sandbox.write("site/a", "a");
+    sandbox.write("site/private/mine", "x");
+    symlink("nowhere", sandbox.path("site/link")).unwrap();
+    sandbox.put("backup:private/theirs", "x");
+    let arguments =
+        ["sync", "--delete", "--skip-links", "--filter-from=/dev/stdin", "./site", "backup:"];
+    let mut child = sandbox.command(&arguments).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"/private/\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(backup(&sandbox), "a\nprivate/theirs\n");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! poem 3.
 
 use anystorage::serve::form::UploadForm;
-use anystorage::serve::{Serve, error_response, respond};
+use anystorage::serve::{Serve, error_response_of_call, respond};
 use anystorage::{Error, Storage, keys};
 use poem::endpoint::TowerCompatExt;
-use poem::http::{Method, StatusCode};
+use poem::http::StatusCode;
 use poem::middleware::SizeLimit;
 use poem::web::{Data, Path};
 use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, get, handler, post};
@@ -46,7 +46,7 @@ impl From<Error> for StorageError {
 
 impl From<StorageError> for poem::Error {
     fn from(error: StorageError) -> Self {
-        Self::from_response(error_response(&Method::POST, &error.0).into())
+        Self::from_response(error_response_of_call(&error.0).into())
     }
 }
 

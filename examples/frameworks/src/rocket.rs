@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use anystorage::serve::{ResponseBody, Serve, error_response, respond};
+use anystorage::serve::{ResponseBody, Serve, error_response_of_call, respond};
 use anystorage::{Error, Storage};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rocket::data::ToByteUnit;
@@ -94,7 +94,7 @@ impl<E: Into<Error>> From<E> for Failure {
 
 impl<'r> Responder<'r, 'static> for Failure {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        Found(error_response(&Method::POST, &self.0)).respond_to(request)
+        Found(error_response_of_call(&self.0)).respond_to(request)
     }
 }
 

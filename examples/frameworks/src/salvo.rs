@@ -1,9 +1,9 @@
 //! salvo 1.
 
 use anystorage::serve::form::UploadForm;
-use anystorage::serve::{ResponseBody, Serve, error_response, respond};
+use anystorage::serve::{ResponseBody, Serve, error_response_of_call, respond};
 use anystorage::{Error, Storage, keys};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use salvo::http::{ReqBody, ResBody};
 use salvo::prelude::{Request, Response, Router, Scribe, TowerServiceCompat, handler};
@@ -57,7 +57,7 @@ impl From<Error> for StorageError {
 
 impl Scribe for StorageError {
     fn render(self, response: &mut Response) {
-        send(error_response(&Method::POST, &self.0), response);
+        send(error_response_of_call(&self.0), response);
     }
 }
 

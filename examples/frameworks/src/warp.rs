@@ -1,7 +1,7 @@
 //! warp 0.4.
 
 use anystorage::serve::form::UploadForm;
-use anystorage::serve::{ResponseBody, Serve, error_response, respond};
+use anystorage::serve::{ResponseBody, Serve, error_response_of_call, respond};
 use anystorage::{Result, Storage, keys};
 use bytes::Buf;
 use futures_util::{Stream, TryStreamExt};
@@ -61,7 +61,7 @@ fn reply(response: http::Response<ResponseBody>) -> Response {
 fn finish(result: Result<impl Reply>) -> Response {
     match result {
         Ok(response) => response.into_response(),
-        Err(error) => reply(error_response(&Method::POST, &error)),
+        Err(error) => reply(error_response_of_call(&error)),
     }
 }
 

@@ -17,11 +17,7 @@ pub(super) async fn part_url(
 ) -> Result<Link> {
     let remote = id::required(&s3.client, key, id)?;
     let window = SigningWindow::new(&UrlOptions::new().expires_in(options.expires_in))?;
-    let Some(credential) = s3.client.credential().await? else {
-        return Err(Error::unsupported(
-            "a link cannot be signed without credentials: remove anonymous = true and set credentials",
-        ));
-    };
+    let credential = s3.client.credential_of_links().await?;
     let url = Url::parse(&s3.signing_bucket.url(key.as_str(), &[]))
         .map_err(|cause| Error::unexpected("the key makes no valid URL", cause))?;
     let number = number.to_string();

@@ -34,6 +34,11 @@ impl Bandwidth {
         Self { bytes_per_second: bytes_per_second.max(1), paid_until }
     }
 
+    /// Returns the limit.
+    pub(crate) fn per_second(&self) -> u64 {
+        self.bytes_per_second
+    }
+
     /// Waits until this many bytes may pass. If the future is dropped, they count as passed.
     pub(crate) async fn pass(&self, bytes: u64) {
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);

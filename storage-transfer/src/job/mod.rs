@@ -18,6 +18,7 @@
 
 mod claims;
 mod documents;
+mod keeper;
 mod lease;
 mod process;
 mod records;
@@ -25,6 +26,7 @@ mod spec;
 mod split;
 mod status;
 mod store;
+mod work;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -35,7 +37,7 @@ use storage_core::{Error, ErrorKind, ObjectMeta, Result, keys};
 pub use documents::{JobState, ShardState};
 pub use spec::JobSpec;
 pub use status::{JobStatus, ShardStatus};
-pub use worker::{Work, WorkEnded, WorkSummary};
+pub use work::{Work, WorkEnded, WorkSummary};
 
 pub use crate::ledger::FailedKey;
 

@@ -14,6 +14,8 @@ use crate::directory::Directory;
 
 /// How many entries a page has. A range with fewer is not divided.
 const PAGE: usize = 1000;
+/// How many names of a page are skipped for each that is kept. 10,000 ranges wait in memory.
+const SKIPPED: usize = 15;
 /// How many characters of a name determine its position.
 const DIGITS: usize = 8;
 /// How often the middle of a range is moved towards its begin, because nothing comes after it.
@@ -53,6 +55,7 @@ pub(crate) async fn middle(
 struct Range {
     after: Option<String>,
     until: Option<String>,
+    /// Some names of the first page, with the first and the last one.
     page: Vec<String>,
     /// The estimated number of objects.
     size: f64,
@@ -70,7 +73,9 @@ impl Range {
             return Ok(None);
         }
         let size = estimate(&page, until.as_deref());
-        Ok(Some(Self { after, until, page, size }))
+        let is_kept = |at: usize| at.is_multiple_of(SKIPPED + 1) || at == PAGE - 1;
+        let page = page.into_iter().enumerate().filter(|(at, _)| is_kept(*at));
+        Ok(Some(Self { after, until, page: page.map(|(_, name)| name).collect(), size }))
     }
 
     /// Finds a real name near the middle. At least a page comes before it, and one after it.

@@ -1,23 +1,20 @@
-//! [`Work`]: a worker of a job.
+//! [`Worker`]: claims the shards of a job, copies them, and deletes the extras at the end.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, Result};
 use tokio::task::JoinSet;
 
-use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
-use crate::directory::Directory;
-use crate::event::{OnEvent, Outcome};
+use crate::event::Outcome;
 use crate::job::claims::{Claims, Found};
 use crate::job::documents::{JobDocument, JobState, ShardDocument};
+use crate::job::keeper::Keeper;
 use crate::job::lease::{Lease, LeaseUploads};
 use crate::job::records::Kind;
+use crate::job::work::{WorkEnded, WorkSummary};
 use crate::job::{Job, status};
 use crate::ledger::Ledger;
 use crate::listing::NameRange;
@@ -26,100 +23,14 @@ use crate::steps::Steps;
 use crate::stop::Stop;
 use crate::sync::deletes::{self, Deleted, Kept};
 use crate::sync::extras::Extra;
-use crate::sync::gate::Gate;
 use crate::sync::pass::Pass;
 use crate::sync::shared::{Shared, Uploads};
-use crate::sync::summary::{Counts, Ended, SyncSummary};
+use crate::sync::summary::{Counts, Ended};
 use crate::sync::unknown::UnknownNames;
-use crate::sync::{self, Concurrency, Refusal};
+use crate::sync::{self, Refusal};
 
-/// How long a worker that is to end waits for what is under way and for the storage of the job. It
-/// gives a pass time to end in good order.
-const MAX_END: Duration = Duration::from_secs(9);
 /// How often a shard begins again because its end could not be stored.
 const MAX_FAILURES: u32 = 3;
-
-/// A worker of a job that has not begun yet. Await it.
-///
-/// Claims shards until none is left, and waits while other workers have the rest, in case one of
-/// them dies. An idle worker takes a half of what is left of another's shard. The last one deletes
-/// the extras, if the job does that, after all copies of all shards.
-///
-/// If the future is dropped or the process killed, other workers continue once its lease has
-/// expired. A worker on the same machine, if that runs Linux, continues at once when the process
-/// has ended. Of what was under way at most the parts and small objects that were being sent are
-/// sent again.
-///
-/// # Errors
-/// - `Conflict`, which is retryable, if the plan of the job is not complete: run again when it is,
-///   or plan it again.
-/// - Those of [`Synchronize`](crate::Synchronize), and errors of the storage of the job.
-#[must_use = "nothing is transferred until it is awaited"]
-pub struct Work {
-    job: Job,
-    source: Directory,
-    target: Directory,
-    index: (u32, u32),
-    stop: Stop,
-    concurrency: Concurrency,
-    bandwidth: Option<Bandwidth>,
-    requests: Option<u64>,
-    on_event: Option<OnEvent>,
-    on_bytes: Option<OnBytes>,
-    server_side: ServerSideCopy,
-}
-
-/// The result of a worker.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct WorkSummary {
-    /// The sums of the whole job, if it ended. Otherwise those of the shards of this worker.
-    pub counts: Counts,
-    /// How the work ended.
-    pub ended: WorkEnded,
-}
-
-impl WorkSummary {
-    fn interrupted(counts: Counts) -> Self {
-        Self { counts, ended: WorkEnded::Interrupted }
-    }
-
-    /// Returns whether the job is done and every key is certain.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        let Counts { failed, unknown, kept, .. } = self.counts;
-        matches!(self.ended, WorkEnded::Done) && failed + unknown + kept == 0
-    }
-}
-
-impl From<WorkSummary> for SyncSummary {
-    /// Returns the same result in the form of a sync. A job that was cancelled is interrupted.
-    fn from(work: WorkSummary) -> Self {
-        let (ended, refused) = match work.ended {
-            WorkEnded::Done => (Ended::Complete, None),
-            WorkEnded::Refused(refusal) => (Ended::Complete, Some(refusal)),
-            WorkEnded::Interrupted | WorkEnded::Cancelled => (Ended::Interrupted, None),
-            WorkEnded::Broken(side, error) => (Ended::Broken(side, error), None),
-        };
-        Self { counts: work.counts, ended, refused }
-    }
-}
-
-/// How a worker ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum WorkEnded {
-    /// All shards are done. Keys may have failed.
-    Done,
-    /// All shards are copied, and a guard refused to delete the extras.
-    Refused(Refusal),
-    /// [`Stop::stop`] was called. Another worker, or a later one, continues.
-    Interrupted,
-    /// The job was cancelled.
-    Cancelled,
-    /// The listing of a side broke off. A later worker continues.
-    Broken(Side, Error),
-}
 
 /// How the work on one shard ended.
 enum ShardEnded {
@@ -130,119 +41,20 @@ enum ShardEnded {
     Broken(Side, Error),
 }
 
-impl Work {
-    pub(crate) fn new(job: Job, source: &Directory, target: &Directory) -> Self {
-        Self {
-            job,
-            source: source.clone(),
-            target: target.clone(),
-            index: (0, 1),
-            stop: Stop::new(),
-            concurrency: Concurrency::default(),
-            bandwidth: None,
-            requests: None,
-            on_event: None,
-            on_bytes: None,
-            server_side: ServerSideCopy::default(),
-        }
-    }
-
-    /// Sets which of how many workers this one is, counted from 0, so that workers begin at
-    /// different shards. Any worker does any shard, so a wrong number does no harm.
-    pub fn index(mut self, index: u32, of: u32) -> Self {
-        self.index = (index.min(of.saturating_sub(1)), of.max(1));
-        self
-    }
-
-    /// Sets the handle that ends the work early.
-    pub fn stop(mut self, stop: Stop) -> Self {
-        self.stop = stop;
-        self
-    }
-
-    /// Sets how many objects this worker handles at a time.
-    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.concurrency = concurrency;
-        self
-    }
-
-    /// Limits the bytes per second that pass through this worker.
-    pub fn bandwidth(mut self, bandwidth: Bandwidth) -> Self {
-        self.bandwidth = Some(bandwidth);
-        self
-    }
-
-    /// Limits the requests per second of this worker: see
-    /// [`Synchronize::requests`](crate::Synchronize::requests).
-    pub fn requests(mut self, per_second: u64) -> Self {
-        self.requests = Some(per_second);
-        self
-    }
-
-    /// Calls a function with what happened to each key.
-    pub fn on_event(mut self, on_event: OnEvent) -> Self {
-        self.on_event = Some(on_event);
-        self
-    }
-
-    /// Calls a function with each number of bytes that has passed through this process.
-    pub fn on_bytes(mut self, on_bytes: OnBytes) -> Self {
-        self.on_bytes = Some(on_bytes);
-        self
-    }
-
-    /// Sets the services that copy between two storages. Defaults to copies within one storage.
-    pub fn server_side(mut self, server_side: ServerSideCopy) -> Self {
-        self.server_side = server_side;
-        self
-    }
-
-    async fn run(self) -> Result<WorkSummary> {
-        let stop = self.stop.clone();
-        let spec = tokio::select! {
-            biased;
-            spec = self.job.spec() => spec?,
-            () = overdue(&stop) => return Ok(WorkSummary::interrupted(Counts::default())),
-        };
-        let (options, lease) = (spec.options()?, spec.lease_or_default());
-        let mut shared = Shared::new(self.source.clone(), self.target.clone(), options);
-        shared.gate = Arc::new(Gate::new(self.concurrency));
-        shared.bandwidth = self.bandwidth;
-        shared.requests = self.requests.map(Bandwidth::new);
-        shared.on_event = self.on_event;
-        shared.on_bytes = self.on_bytes;
-        shared.server_side = self.server_side;
-        shared.stop = self.stop;
-        sync::check(&shared)?;
-        let claims = Claims::new(self.job.store.clone(), lease, self.index)?;
-        let mut worker = Worker { job: self.job, lease, shared, claims, counts: Counts::default() };
-        tokio::select! {
-            biased;
-            ended = worker.run() => return ended,
-            () = overdue(&stop) => {}
-        }
-        // A storage that does not respond holds nothing up. The next worker finds the last state.
-        Ok(WorkSummary::interrupted(worker.counts))
-    }
-}
-
-/// Waits until a worker that is to end has had time for that.
-async fn overdue(stop: &Stop) {
-    stop.stopped().await;
-    tokio::time::sleep(MAX_END).await;
-}
-
-struct Worker {
-    job: Job,
-    lease: Duration,
-    shared: Shared,
-    claims: Claims,
+/// Works on the shards of a job, one after the other.
+pub(crate) struct Worker {
+    pub(crate) job: Job,
+    /// The time of a lease.
+    pub(crate) lease: Duration,
+    pub(crate) shared: Shared,
+    pub(crate) claims: Claims,
     /// The sums of the shards that this worker has settled.
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 impl Worker {
-    async fn run(&mut self) -> Result<WorkSummary> {
+    /// Works until no shard is left, or the work is to end.
+    pub(crate) async fn run(&mut self) -> Result<WorkSummary> {
         loop {
             if self.shared.stop.is_stopped() {
                 return Ok(self.summary(WorkEnded::Interrupted));
@@ -545,7 +357,8 @@ async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
         let ledger = Arc::new(Ledger::default());
         let keys: Vec<Result<Key>> = aside.into_iter().map(Key::new).collect();
         let sides = (shared.source.clone(), shared.target.clone());
-        let steps = Steps::keys(sides.0, sides.1, stream::iter(keys).boxed());
+        let keys = shared.limited_lookups(stream::iter(keys).boxed());
+        let steps = Steps::keys(sides.0, sides.1, keys);
         match Pass::new(shared, Some(Arc::clone(&ledger))).run(steps).await? {
             Ended::Complete => lease.settle_aside(ledger.take()).await,
             ended => return Ok(ended),
@@ -556,89 +369,4 @@ async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
     let merge = Merge::begin(&shared.source, &shared.target, &range);
     let steps = Steps::listings_until(merge, lease.limit.clone());
     Pass::new(shared, Some(lease.ledger())).run(steps).await
-}
-
-/// Renews a lease while a worker has it.
-struct Keeper {
-    job: Job,
-    /// The time of the lease.
-    time: Duration,
-    lease: Arc<Lease>,
-    /// Ends the keeper, between two saves.
-    done: Stop,
-}
-
-impl Keeper {
-    /// Renews the lease until it is lost, the job is cancelled, or the work on the shard is done.
-    /// Ends the pass if the work is to end, also while the storage does not respond.
-    async fn run(self, stop: Stop) {
-        let stopping = async {
-            stop.stopped().await;
-            self.lease.stop().stop();
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = self.renew() => {}
-            () = stopping => {}
-        }
-    }
-
-    async fn renew(&self) {
-        let interval = self.time / 3;
-        let look = interval.min(Duration::from_secs(1));
-        let mut is_failing = false;
-        loop {
-            let ledger = self.lease.ledger();
-            tokio::select! {
-                () = self.done.stopped() => return,
-                () = tokio::time::sleep(look) => {}
-                () = ledger.filled(), if !is_failing => {}
-            }
-            if self.lease.age() < interval && !self.lease.is_full() {
-                continue;
-            }
-            is_failing = self.store().await.is_err();
-            if self.lease.is_lost() {
-                return;
-            }
-        }
-    }
-
-    /// Stores the state of the shard. Gives the lease up if the job was cancelled, or if that has
-    /// failed for too long.
-    async fn store(&self) -> Result<()> {
-        let job = self.job.store.job().await;
-        let is_cancelled = job.is_ok_and(|job| job.value.state == JobState::Cancelled);
-        let stored = match is_cancelled {
-            true => self.lease.release().await,
-            false => self.lease.renew().await,
-        };
-        if let Err(error) = &stored {
-            tracing::debug!("the state of a shard was not stored: {error}");
-        }
-        // Another worker may take the shard soon.
-        if is_cancelled || self.lease.age() > self.time * 2 / 3 {
-            self.lease.lose();
-        }
-        stored
-    }
-}
-
-impl fmt::Debug for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work")
-            .field("job", &self.job)
-            .field("source", &self.source)
-            .field("target", &self.target)
-            .finish_non_exhaustive()
-    }
-}
-
-impl IntoFuture for Work {
-    type Output = Result<WorkSummary>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
-    }
 }

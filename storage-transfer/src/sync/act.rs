@@ -1,17 +1,16 @@
-//! Handles one pair: compares the contents, copies the object, keeps the old one as a backup.
+//! Handles one pair: compares the contents and copies the object.
 
 use std::sync::Arc;
 
-use storage_core::{
-    Error, ErrorKind, Key, ObjectEntry, Operation, Result, SaveMode, SaveOptions, Storage,
-};
+use storage_core::{Error, ErrorKind, ObjectEntry, Operation, Result, SaveMode};
 
-use crate::compare::{self, Compared, Comparison, Evidence, Reading, entry};
+use crate::compare::{self, Compared, Comparison, Evidence, entry};
 use crate::copy::{Copied, copy};
 use crate::event::{KeyEvent, Outcome};
 use crate::headers::HeaderRule;
 use crate::merge::Pair;
 use crate::retry::Retry;
+use crate::sync::backup::back_up;
 use crate::sync::options::Existing;
 use crate::sync::shared::{Shared, target_changed};
 
@@ -142,14 +141,13 @@ fn copied(pair: &Pair) -> Done {
 async fn look_up_source(shared: &Shared, pair: &mut Pair) -> Result<Option<Decision>> {
     let mut retry = Retry::default();
     loop {
-        shared.requests(1).await;
-        match current(shared.source.storage(), &pair.source).await {
+        match current(shared, &pair.source).await {
             Ok(None) => return Ok(None),
             Ok(found) => {
                 pair.source = found;
                 return Ok(Some(decide_by_entries(shared, pair)));
             }
-            Err(error) => wait(shared, &mut retry, error).await?,
+            Err(error) => shared.wait(&mut retry, error).await?,
         }
     }
 }
@@ -160,30 +158,14 @@ async fn compare_contents(shared: &Shared, pair: &Pair) -> Result<Decision> {
     };
     let mut retry = Retry::default();
     loop {
-        shared.requests(2).await;
-        let compared =
-            compare::compare_contents(shared.directories(), source, target, Reading::Missing);
-        match compared.await {
+        match shared.compare_contents(source, target).await {
             Ok(Some(true)) => return Ok(Decision::Same(Evidence::Checksum)),
             Ok(_) => return Ok(different(shared, pair)),
             // The copy finds out which version there is now.
-            Err(error) if is_changed(&error) => return Ok(different(shared, pair)),
-            Err(error) => wait(shared, &mut retry, error).await?,
+            Err(error) if compare::is_changed(&error) => return Ok(different(shared, pair)),
+            Err(error) => shared.wait(&mut retry, error).await?,
         }
     }
-}
-
-/// Returns whether an object was replaced or deleted since it was listed.
-fn is_changed(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PreconditionFailed)
-}
-
-/// Waits after a temporary failure, and lowers the concurrency.
-pub(crate) async fn wait(shared: &Shared, retry: &mut Retry, error: Error) -> Result<()> {
-    if error.is_retryable() {
-        shared.gate.overloaded();
-    }
-    retry.wait(error).await
 }
 
 /// Copies the object of the source, in the version that it has now.
@@ -215,7 +197,7 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
             ErrorKind::AlreadyExists => return check_changed_target(shared, settled).await,
             ErrorKind::PreconditionFailed if concerns_source && versions < MAX_VERSIONS => {
                 versions += 1;
-                match current(shared.source.storage(), &settled.pair.source).await? {
+                match current(shared, &settled.pair.source).await? {
                     Some(entry) => settled.pair.source = Some(entry),
                     None => return Ok(Done::Vanished),
                 }
@@ -248,7 +230,7 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
             ErrorKind::Conflict if may_be_saved && !error.is_retryable() => {
                 return check_changed_target(shared, settled).await;
             }
-            _ => wait(shared, &mut retry, error).await?,
+            _ => shared.wait(&mut retry, error).await?,
         }
     }
 }
@@ -257,7 +239,7 @@ async fn copy_once(shared: &Shared, pair: &Pair, is_conditional: bool) -> Result
     let Some(source) = &pair.source else { return Err(Error::not_found()) };
     let (name, target) = (pair.name(), shared.target.storage());
     let mode = match is_conditional {
-        true => mode(target, pair.target.as_ref()).await?,
+        true => mode(shared, pair.target.as_ref()).await?,
         false => SaveMode::Overwrite,
     };
     shared.requests(2).await;
@@ -292,22 +274,23 @@ async fn copy_once(shared: &Shared, pair: &Pair, is_conditional: bool) -> Result
 
 /// Returns the condition under which the destination may be written: that it still is what was
 /// listed, as far as the driver can compare it.
-async fn mode(storage: &Storage, target: Option<&ObjectEntry>) -> Result<SaveMode> {
-    let capabilities = storage.info().capabilities;
+async fn mode(shared: &Shared, target: Option<&ObjectEntry>) -> Result<SaveMode> {
+    let capabilities = shared.target.storage().info().capabilities;
     match target {
         None if capabilities.create_new => Ok(SaveMode::CreateNew),
         Some(target) if capabilities.save_if_match => match &target.etag {
             Some(etag) if !etag.is_weak() => Ok(SaveMode::IfMatch(etag.clone())),
             Some(_) => Ok(SaveMode::Overwrite),
-            None => mode_without_etag(storage, target).await,
+            None => mode_without_etag(shared, target).await,
         },
         _ => Ok(SaveMode::Overwrite),
     }
 }
 
 /// Looks up the ETag of an object of the destination, which a local disk does not list.
-async fn mode_without_etag(storage: &Storage, listed: &ObjectEntry) -> Result<SaveMode> {
-    match storage.stat(&listed.key).await {
+async fn mode_without_etag(shared: &Shared, listed: &ObjectEntry) -> Result<SaveMode> {
+    shared.requests(1).await;
+    match shared.target.storage().stat(&listed.key).await {
         Ok(now) if !compare::is_listed_version(listed, &now) => Err(target_changed()),
         Ok(now) => Ok(match now.strong_etag() {
             Some(etag) => SaveMode::IfMatch(etag.clone()),
@@ -332,9 +315,10 @@ async fn is_target_as_listed(shared: &Shared, pair: &Pair) -> Result<bool> {
 }
 
 /// Looks up the version that an object has now.
-async fn current(storage: &Storage, listed: &Option<ObjectEntry>) -> Result<Option<ObjectEntry>> {
+async fn current(shared: &Shared, listed: &Option<ObjectEntry>) -> Result<Option<ObjectEntry>> {
     let Some(listed) = listed else { return Ok(None) };
-    match storage.stat(&listed.key).await {
+    shared.requests(1).await;
+    match shared.source.storage().stat(&listed.key).await {
         Ok(meta) => Ok(Some(entry(meta))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -344,8 +328,8 @@ async fn current(storage: &Storage, listed: &Option<ObjectEntry>) -> Result<Opti
 /// Compares again after another program has written the destination. It may have copied the same
 /// object, as a second worker of a job does.
 async fn check_changed_target(shared: &Shared, settled: &Settled) -> Result<Done> {
-    let target = shared.target.storage();
-    let meta = target.stat(shared.target.key(settled.pair.name())?).await;
+    shared.requests(1).await;
+    let meta = shared.target.storage().stat(shared.target.key(settled.pair.name())?).await;
     let (Ok(meta), Some(source)) = (meta, &settled.pair.source) else {
         return Err(target_changed());
     };
@@ -374,58 +358,10 @@ async fn compare_changed(
         Compared::Undecided => {}
         decided => return Ok(decided),
     }
-    let sides = shared.directories();
-    let same = compare::compare_contents(sides, source, target, Reading::Missing).await?;
-    Ok(match same {
+    Ok(match shared.compare_contents(source, target).await? {
         Some(true) => Compared::Same(Evidence::Checksum),
         _ => Compared::Different(Evidence::Checksum),
     })
-}
-
-/// Copies the object that is about to be replaced into the backup directory. Returns `false` if it
-/// is another version than the listed one.
-async fn back_up(shared: &Shared, pair: &Pair) -> Result<bool> {
-    let (Some(backup), Some(old)) = (&shared.backup, &pair.target) else { return Ok(true) };
-    let to = shared.target.key(&format!("{backup}{}", pair.name()))?;
-    let mut retry = Retry::default();
-    loop {
-        shared.requests(1).await;
-        match back_up_listed(shared.target.storage(), old, &to).await {
-            Ok(()) => return Ok(true),
-            Err(error) if is_changed(&error) => return Ok(false),
-            Err(error) => {
-                wait(shared, &mut retry, error.with_context("the backup failed")).await?;
-            }
-        }
-    }
-}
-
-/// Copies exactly the listed version: a newer one, such as the copy of another worker, must not
-/// replace the backup of the listed one. Fails with `PreconditionFailed` or `NotFound` if the
-/// object is another version.
-async fn back_up_listed(storage: &Storage, old: &ObjectEntry, to: &Key) -> Result<()> {
-    if old.etag.as_ref().is_some_and(|etag| !etag.is_weak()) {
-        copy(storage, &old.key, storage, to).listed(old.clone()).await?;
-        return Ok(());
-    }
-    // A local disk lists no ETags.
-    let changed = || Error::new(ErrorKind::PreconditionFailed, "another version than the listed");
-    let now = storage.stat(&old.key).await?;
-    if !compare::is_listed_version(old, &now) {
-        return Err(changed());
-    }
-    if let Some(etag) = now.strong_etag() {
-        copy(storage, &old.key, storage, to).if_source_match(etag.clone()).await?;
-        return Ok(());
-    }
-    // An opened object is of one version.
-    let object = storage.open(&old.key).await?;
-    if !compare::is_listed_version(old, object.meta()) {
-        return Err(changed());
-    }
-    let save = SaveOptions::new().metadata(object.meta().metadata.clone());
-    storage.save_with(to, object, save).await?;
-    Ok(())
 }
 
 fn report(shared: &Shared, settled: &Settled) {

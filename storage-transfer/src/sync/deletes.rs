@@ -3,23 +3,28 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt, stream};
 use storage_core::{Error, ErrorKind, Key, ObjectMeta, Result};
 
 use crate::compare;
+use crate::copy::Bandwidth;
 use crate::event::{KeyEvent, Outcome};
 use crate::ledger::FailedKey;
 use crate::moment::Moment;
 use crate::retry::Retry;
-use crate::sync::act::wait;
 use crate::sync::extras::{Extra, ExtraStream};
 use crate::sync::pass::GRACE;
 use crate::sync::shared::{Shared, target_changed};
 use crate::sync::summary::Counts;
 use crate::sync::unknown::UnknownNames;
 
-/// The longest time between two looks, or a look and the deletion, in a run that was not suspended.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// For how long the looks of one request go on. An object that another program saves after the look
+/// is deleted.
+const LOOK_TIME: Duration = Duration::from_secs(10);
+/// The age of the first look at which it is of no more use: the run was suspended, or the storage
+/// is slow.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// How many extras are deleted by one request.
 const BATCH: usize = storage_core::MAX_DELETE_MANY;
@@ -85,38 +90,39 @@ async fn grace_ended(shared: &Shared) {
 /// Deletes extras, and repeats those that fail for a while, with another look at both sides.
 async fn delete_batch(shared: &Shared, mut batch: Vec<Extra>, kept: &Kept<'_>, done: &mut Deleted) {
     let mut retry = Retry::default();
-    loop {
-        let mut temporary = delete_once(shared, batch, kept, done).await;
-        let Some((extra, error)) = temporary.pop() else { return };
-        if let Err(error) = wait(shared, &mut retry, error).await {
-            temporary.push((extra, error));
-            for (extra, error) in &temporary {
-                failed(shared, done, extra, error);
+    while !batch.is_empty() && !shared.stop.is_stopped() {
+        let (mut temporary, rest) = delete_once(shared, batch, kept, done).await;
+        batch = rest;
+        let Some((extra, error)) = temporary.pop() else { continue };
+        match shared.wait(&mut retry, error).await {
+            Ok(()) => batch.extend(temporary.into_iter().map(|(extra, _)| extra).chain([extra])),
+            Err(error) => {
+                for (extra, error) in temporary.iter().chain([&(extra, error)]) {
+                    failed(shared, done, extra, error);
+                }
             }
-            return;
         }
-        batch = temporary.into_iter().map(|(extra, _)| extra).chain([extra]).collect();
     }
 }
 
-/// Deletes extras. Returns those that failed for a while.
+/// Deletes extras. Returns those that failed for a while, and those that were not looked at yet.
 async fn delete_once(
     shared: &Shared,
     batch: Vec<Extra>,
     kept: &Kept<'_>,
     done: &mut Deleted,
-) -> Vec<(Extra, Error)> {
-    let mut temporary = Vec::new();
-    let mut awake = Awake::new();
-    let (keys, extras) = check_all(shared, batch, kept, done, &mut temporary, &mut awake).await;
-    if !awake.goes_on() {
-        temporary.extend(extras.into_iter().map(|extra| (extra, has_slept())));
-        return temporary;
+) -> (Vec<(Extra, Error)>, Vec<Extra>) {
+    let began = Moment::now();
+    let Looked { keys, extras, mut temporary, rest } =
+        look_at(shared, batch, kept, done, began).await;
+    if began.age() > MAX_AGE {
+        temporary.extend(extras.into_iter().map(|extra| (extra, look_is_old())));
+        return (temporary, rest);
     }
     // A worker that has slept since the look must not act on it.
     let may_delete = shared.uploads.as_ref().is_none_or(|uploads| uploads.may_delete());
     if !may_delete || shared.stop.is_stopped() {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let results = match &shared.backup {
         Some(backup) => back_up(shared, backup, keys, &extras).await,
@@ -132,38 +138,50 @@ async fn delete_once(
             Err(error) => failed(shared, done, &extra, &error),
         }
     }
-    temporary
+    (temporary, rest)
 }
 
-/// Returns the extras that may be deleted.
-async fn check_all(
+/// What a look at both sides of extras found.
+#[derive(Default)]
+struct Looked {
+    /// What may be deleted, and the extras of these keys.
+    keys: Vec<(Key, ObjectMeta)>,
+    extras: Vec<Extra>,
+    /// The looks that failed for a while.
+    temporary: Vec<(Extra, Error)>,
+    /// What was not looked at, because the time was over.
+    rest: Vec<Extra>,
+}
+
+/// Looks at both sides of extras, for a short time.
+async fn look_at(
     shared: &Shared,
     batch: Vec<Extra>,
     kept: &Kept<'_>,
     done: &mut Deleted,
-    temporary: &mut Vec<(Extra, Error)>,
-    awake: &mut Awake,
-) -> (Vec<(Key, ObjectMeta)>, Vec<Extra>) {
-    let checks = batch.into_iter().map(|extra| {
-        let check = async move {
-            let checked = check(shared, &extra, kept).await;
-            (extra, checked)
-        };
-        check.boxed()
-    });
-    // Collected, because the compiler cannot prove that the stream of a closure is `Send`.
-    let checks: Vec<_> = checks.collect();
-    let mut checks = stream::iter(checks).buffered(shared.gate.limit());
-    let (mut keys, mut extras) = (Vec::new(), Vec::new());
-    while let Some((extra, checked)) = checks.next().await {
-        awake.goes_on();
+    began: Moment,
+) -> Looked {
+    let (mut looked, mut batch) = (Looked::default(), batch.into_iter());
+    let (mut looks, concurrency) = (FuturesOrdered::new(), looks_at_a_time(shared));
+    loop {
+        while looks.len() < concurrency
+            && began.age() < LOOK_TIME
+            && let Some(extra) = batch.next()
+        {
+            let look = async move {
+                let checked = check(shared, &extra, kept).await;
+                (extra, checked)
+            };
+            looks.push_back(look.boxed());
+        }
+        let Some((extra, checked)) = looks.next().await else { break };
         match checked {
             Ok(Some((key, object))) => {
-                keys.push((key, object));
-                extras.push(extra);
+                looked.keys.push((key, object));
+                looked.extras.push(extra);
             }
             Ok(None) => {}
-            Err(error) if error.is_retryable() => temporary.push((extra, error)),
+            Err(error) if error.is_retryable() => looked.temporary.push((extra, error)),
             // The guards of this module; errors of the storages are failures.
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 done.counts.kept += 1;
@@ -172,30 +190,18 @@ async fn check_all(
             Err(error) => failed(shared, done, &extra, &error),
         }
     }
-    (keys, extras)
+    drop(looks);
+    looked.rest = batch.collect();
+    looked
 }
 
-/// Notices that the process or the machine was suspended between a look and the deletion: other
-/// programs have gone on, so the look is of no more use.
-struct Awake {
-    last: Moment,
-    has_slept: bool,
+/// Returns how many looks are under way at a time. A limit of requests would delay the last ones.
+fn looks_at_a_time(shared: &Shared) -> usize {
+    let limit = shared.requests.as_ref().map_or(u64::MAX, Bandwidth::per_second);
+    shared.gate.limit().min(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-impl Awake {
-    fn new() -> Self {
-        Self { last: Moment::now(), has_slept: false }
-    }
-
-    /// Returns whether no two calls were further apart than [`MAX_PAUSE`].
-    fn goes_on(&mut self) -> bool {
-        self.has_slept |= self.last.age() > MAX_PAUSE;
-        self.last = Moment::now();
-        !self.has_slept
-    }
-}
-
-fn has_slept() -> Error {
+fn look_is_old() -> Error {
     let message = "more than 60 s passed between a look at this object and its deletion, so it was \
                    kept: the run was suspended, or the storage is slow; run again";
     Error::new(ErrorKind::Timeout, message).with_retryable(true)
@@ -315,21 +321,4 @@ pub(crate) async fn report_kept(
 
 fn emit(shared: &Shared, extra: &Extra, outcome: Outcome, error: Option<&Error>) {
     shared.emit(&KeyEvent { key: &extra.name, outcome, size: Some(extra.size), error });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_between_two_looks_is_noticed() {
-        let mut awake = Awake::new();
-        for _ in 0..1000 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(awake.goes_on());
-        }
-        tokio::time::advance(2 * MAX_PAUSE).await;
-        assert!(!awake.goes_on());
-        assert!(!awake.goes_on(), "the earlier looks are of no more use");
-    }
 }

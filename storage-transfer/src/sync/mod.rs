@@ -2,6 +2,7 @@
 
 pub(crate) mod act;
 mod backlog;
+mod backup;
 pub(crate) mod deletes;
 pub(crate) mod extras;
 pub(crate) mod gate;
@@ -66,7 +67,9 @@ pub fn sync(source: &Directory, target: &Directory, options: SyncOptions) -> Syn
 /// ended well, no copy of a key near it failed, its part of the source could be listed, and a
 /// second look at both sides shows that it is still the object that was listed and that the source
 /// still lacks it. Nothing is deleted if the source has no objects, or if there are more extras
-/// than [`DeleteExtras::max`] allows.
+/// than [`DeleteExtras::max`] allows. The driver of a local directory lists no symlinks, so what
+/// the destination has under the name of one, or below it, is an extra, unless the filter excludes
+/// it.
 ///
 /// If the future is dropped, copies under way are dropped; each has happened or not. Run it again.
 ///
@@ -176,7 +179,10 @@ impl Synchronize {
         let (source, target) = self.shared.directories();
         let has_keys = self.keys.is_some();
         let steps = match (self.source_entries, self.keys) {
-            (None, keys) => Steps::begin(source, target, keys),
+            (None, keys) => {
+                let keys = keys.map(|keys| self.shared.limited_lookups(keys));
+                Steps::begin(source, target, keys)
+            }
             (Some(entries), None) if self.shared.options.delete.is_none() => {
                 Steps::with_source_entries(source, target, entries)
             }
@@ -239,6 +245,7 @@ async fn finish(
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
         // A list of keys may contain nothing but extras, although the source has other objects.
         let has_objects = counts.source_objects > 0
+            || pass.has_blocked()
             || (has_keys && counts.extra > 0 && shared.source.first_object().await?.is_some());
         refused = refusal(&shared.options, delete, &counts, has_objects);
     }

@@ -148,6 +148,11 @@ impl Pass {
         }
     }
 
+    /// Returns whether the source has keys that extra objects block. They are not counted yet.
+    pub(crate) fn has_blocked(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
     /// Copies the keys that extra objects blocked, after these objects were deleted or kept.
     ///
     /// # Errors

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use storage_core::{Error, ErrorKind};
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use storage_core::{Error, ErrorKind, Key, ObjectEntry, Result};
 
-use crate::compare;
+use crate::compare::{self, Reading};
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder};
 use crate::directory::Directory;
 use crate::event::{KeyEvent, OnEvent, Outcome};
 use crate::filter::Filter;
 use crate::merge::Pair;
+use crate::retry::Retry;
 use crate::stop::Stop;
 use crate::sync::backlog::OnRemaining;
 use crate::sync::gate::Gate;
@@ -107,6 +110,41 @@ impl Shared {
         if let Some(requests) = &self.requests {
             requests.pass(count).await;
         }
+    }
+
+    /// Compares the contents of two objects: see [`compare::compare_contents`].
+    pub(crate) async fn compare_contents(
+        &self,
+        source: &ObjectEntry,
+        target: &ObjectEntry,
+    ) -> Result<Option<bool>> {
+        self.requests(2).await;
+        let how = (Reading::Missing, self.bandwidth.as_ref());
+        compare::compare_contents(self.directories(), source, target, how).await
+    }
+
+    /// Limits the requests that look up the keys of a list on both sides.
+    pub(crate) fn limited_lookups(
+        &self,
+        keys: BoxStream<'static, Result<Key>>,
+    ) -> BoxStream<'static, Result<Key>> {
+        let Some(requests) = self.requests.clone() else { return keys };
+        let wait = move |key| {
+            let requests = requests.clone();
+            async move {
+                requests.pass(2).await;
+                key
+            }
+        };
+        keys.then(wait).boxed()
+    }
+
+    /// Waits after a temporary failure, and lowers the concurrency. Fails with any other error.
+    pub(crate) async fn wait(&self, retry: &mut Retry, error: Error) -> Result<()> {
+        if error.is_retryable() {
+            self.gate.overloaded();
+        }
+        retry.wait(error).await
     }
 
     /// Returns whether a later copy can continue an upload: the source still has its version, and

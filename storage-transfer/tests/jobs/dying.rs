@@ -9,7 +9,7 @@ use storage_core::{ErrorKind, Operation};
 use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{JobState, Stop, SyncOptions, WorkEnded};
 
-use crate::doubles::{asleep_before_save, unreadable};
+use crate::doubles::{ahead, asleep_before_save, unreadable};
 use crate::support::Sides;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -41,6 +41,30 @@ async fn a_worker_that_died_is_replaced_after_its_lease() {
     let counts = summary.counts;
     assert_eq!((counts.source_objects, counts.new + counts.same), (4_000, 4_000));
     sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn the_copy_of_a_worker_that_died_does_not_replace_the_backup_of_the_original() {
+    let sides = Sides::with_objects(1).await;
+    let faults = Faults::new();
+    let state = sides.state.layer(|inner| faults.layer(inner));
+    let sides = Sides { source: ahead(&sides.source), state, ..sides };
+    sides.target.save("copy/000/000000", "original").await.unwrap();
+    let mut options = SyncOptions::new();
+    options.backup = Some("old".to_owned());
+    let job = sides.plan(&options, 1).await;
+    // The claim is stored. The end of the shard is not, although its key was copied.
+    let end = faults.on(Operation::Save).of("job/shards/00000.json").call(2).hold();
+    let killed = tokio::spawn(job.work(&sides.from(), &sides.to()).into_future());
+    end.reached().await;
+    killed.abort();
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert_eq!((summary.is_done(), summary.counts.changed), (true, 1), "{summary:?}");
+    let text = async |key| sides.target.open(key).await.unwrap().text().await.unwrap();
+    assert_eq!(text("copy/000/000000").await, "0");
+    assert_eq!(text("copy/old/000/000000").await, "original");
 }
 
 /// Makes the shards of this process those of a process that has ended.

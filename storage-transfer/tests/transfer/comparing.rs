@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use storage_core::{ChecksumAlgorithm, ErrorKind, Operation, Storage};
 use storage_testkit::faults::Faults;
-use storage_transfer::{Comparison, SyncOptions, sync};
+use storage_transfer::{Bandwidth, Comparison, SyncOptions, sync};
 
 use crate::support::{changed, disk, memory, text, whole};
 
@@ -13,6 +13,18 @@ async fn synced(source: &Storage, target: &Storage, comparison: Comparison) -> (
     let summary = sync(&whole(source), &whole(target), options).await.unwrap();
     assert_eq!(summary.counts.failed, 0);
     (summary.counts.same, summary.counts.changed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_read_to_compare_pass_within_the_bandwidth() {
+    let text = "x".repeat(5_000);
+    let (source, target) = (memory(&[("a", &text)]).await, memory(&[("a", &text)]).await);
+    let options = changed(SyncOptions::new(), |options| options.comparison = Comparison::Checksum);
+    let began = tokio::time::Instant::now();
+    let run = sync(&whole(&source), &whole(&target), options).bandwidth(Bandwidth::new(1_000));
+    assert_eq!(run.await.unwrap().counts.same, 1);
+    let elapsed = began.elapsed();
+    assert!((9..=11).contains(&elapsed.as_secs()), "{elapsed:?}");
 }
 
 #[tokio::test]

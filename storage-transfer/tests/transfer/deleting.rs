@@ -1,12 +1,18 @@
 //! Extras are deleted only where that is certainly safe.
 
+use std::future::IntoFuture;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use storage_core::{Entry, ErrorKind, Key, Memory, Operation};
 use storage_testkit::extra_entries::ExtraEntries;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
-    Comparison, DeleteExtras, Directory, Ended, Filter, MaxDelete, Refusal, Side, SyncOptions, sync,
+    Comparison, Concurrency, DeleteExtras, Directory, Ended, Filter, MaxDelete, Outcome, Refusal,
+    Side, SyncOptions, sync,
 };
+use tokio::time::Instant;
 
 use crate::doubles::relisted;
 use crate::support::{
@@ -230,6 +236,57 @@ async fn a_file_that_became_a_directory_fails_if_the_extras_stay() {
     assert!(events.message("a/b").contains("is a file"), "{}", events.message("a/b"));
     assert_eq!((summary.counts.failed, summary.counts.kept), (1, 1));
     assert_eq!(text(&target, "a").await, "a file");
+}
+
+#[tokio::test]
+async fn a_source_whose_keys_all_wait_for_deletions_is_not_empty() {
+    let source = memory(&[("a/b", "below")]).await;
+    let (_root, target) = disk();
+    fill(&target, &[("a", "a file")]).await;
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert_eq!((summary.refused, summary.counts.deleted), (None, 1), "{summary:?}");
+    assert_eq!(texts(&target).await, texts(&source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn extras_whose_looks_are_slow_are_deleted_before_all_are_looked_at() {
+    let (source, faults) = (memory(&[("a", "1")]).await, Faults::new());
+    let target = faults.in_memory();
+    fill(&target, &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")]).await;
+    let mut options = deleting();
+    options.comparison = Comparison::Size;
+    let looks = faults.on(Operation::Stat).delay(Duration::from_secs(8));
+    let (began, first) = (Instant::now(), Arc::new(OnceLock::new()));
+    let deleted = Arc::clone(&first);
+    let run = sync(&whole(&source), &whole(&target), options)
+        .concurrency(Concurrency::Fixed(1))
+        .on_event(Arc::new(move |event| {
+            if event.outcome == Outcome::Extra {
+                deleted.get_or_init(|| began.elapsed());
+            }
+        }));
+    assert_eq!(run.await.unwrap().counts.deleted, 4);
+    let (first, all) = (first.get().unwrap().as_secs(), began.elapsed().as_secs());
+    assert_eq!((looks.fired(), first, all), (4, 16, 32));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_saved_while_a_run_is_suspended_is_not_deleted() {
+    let (source, faults) = (memory(&[("a", "1")]).await, Faults::new());
+    let target = faults.in_memory();
+    fill(&target, &[("a", "1"), ("b", "extra"), ("c", "extra")]).await;
+    let mut options = deleting();
+    options.comparison = Comparison::Size;
+    let look = faults.on(Operation::Stat).of("c").call(1).hold();
+    let run = sync(&whole(&source), &whole(&target), options).concurrency(Concurrency::Fixed(2));
+    let run = tokio::spawn(run.into_future());
+    look.reached().await;
+    tokio::time::advance(Duration::from_secs(120)).await;
+    target.save("b", "a new object").await.unwrap();
+    look.release();
+    let summary = run.await.unwrap().unwrap();
+    assert_eq!((summary.counts.deleted, summary.counts.kept), (1, 1), "{summary:?}");
+    assert_eq!(keys(&target).await, ["a", "b"]);
 }
 
 #[tokio::test]

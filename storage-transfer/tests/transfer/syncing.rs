@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use storage_core::{Error, ErrorKind, Memory, Metadata, Operation, Storage};
+use futures_util::{StreamExt, stream};
+use storage_core::{Error, ErrorKind, Key, Memory, Metadata, Operation, Storage};
 use storage_fs::Fs;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
@@ -271,6 +272,19 @@ async fn limits_of_bytes_and_of_requests_are_kept() {
     let elapsed = start.elapsed();
     assert!(elapsed >= Duration::from_millis(7_700), "{elapsed:?}");
     assert!(elapsed <= Duration::from_millis(8_300), "{elapsed:?}");
+
+    // The keys of a list are looked up on both sides.
+    let target = Memory::storage();
+    let start = Instant::now();
+    let keys = stream::iter(["a", "b", "c", "d"].map(Key::new)).boxed();
+    sync(&whole(&source), &whole(&target), SyncOptions::new())
+        .requests(1)
+        .keys(keys)
+        .await
+        .unwrap();
+    let elapsed = start.elapsed();
+    assert!(elapsed >= Duration::from_millis(15_700), "{elapsed:?}");
+    assert!(elapsed <= Duration::from_millis(16_300), "{elapsed:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,9 @@ use crate::syncing::job::{self, JobArgs, JobLocation};
 use crate::syncing::options::OptionArgs;
 use crate::syncing::sides::Sides;
 
+/// The most shards of a job.
+const MAX_SHARDS: usize = 10_000;
+
 /// Make a job: divide the source into shards, and store what is to be done
 ///
 /// Nothing is transferred. The same command again finds the same job; other options or directories
@@ -66,6 +69,10 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let source = job::name(&args.source, &sides.source)?;
     let spec = JobSpec::new(&source, &job::name(&args.target, &sides.target)?, &options);
     let spec = args.lease.apply(spec);
+    if !(1..=MAX_SHARDS).contains(&args.shards) {
+        let shards = args.shards;
+        return Err(Failure::usage(format!("{shards} shards: choose 1 to {MAX_SHARDS}")));
+    }
     let borders = match &args.inventory {
         Some(manifest) => {
             let inventory = SourceInventory::open(resolver, manifest, &sides).await?;

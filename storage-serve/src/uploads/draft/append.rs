@@ -1,14 +1,15 @@
 //! PATCH: appends bytes to an upload.
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::digest::{self, Digest};
 use super::fields::{Dialect, Fields};
 use super::problem::Problem;
 use super::respond::{self, PARTIAL};
 use crate::body::ResponseBody;
+use crate::body_headers;
 use crate::request_body::RequestBody;
 use crate::uploads::engine::{Append, End, Failure};
 use crate::uploads::settings::Settings;
@@ -22,7 +23,7 @@ pub(super) async fn append<B: RequestBody>(
     body: B,
     dialect: Dialect,
 ) -> Result<Response<ResponseBody>, Problem> {
-    if dialect.has_type && !has_type(&head.headers) {
+    if dialect.has_type && !body_headers::has_type(&head.headers, PARTIAL) {
         let title = format!("The Content-Type must be {PARTIAL}.");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title)
             .header(HeaderName::from_static("accept-patch"), HeaderValue::from_static(PARTIAL)));
@@ -64,9 +65,4 @@ async fn problem(
         },
         (failure, digest) => digest::problem(failure, digest.as_ref()),
     }
-}
-
-fn has_type(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii());
-    value.is_some_and(|value| value.eq_ignore_ascii_case(PARTIAL.as_bytes()))
 }

@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::problem::Problem;
 use super::structured;
+use crate::body_headers;
 
 const COMPLETE: &str = "upload-complete";
 const INCOMPLETE: &str = "upload-incomplete";
@@ -56,7 +57,8 @@ impl Fields {
             is_complete,
             offset: structured::size(headers, OFFSET)?,
             length: structured::size(headers, LENGTH)?,
-            body_size: content_length(headers)?,
+            body_size: body_headers::content_length(headers)
+                .map_err(|_| Problem::bad("Content-Length must be a number of bytes."))?,
         })
     }
 
@@ -80,18 +82,6 @@ pub(in crate::uploads) fn is_of_draft(headers: &HeaderMap) -> bool {
 pub(in crate::uploads) fn is_whole(headers: &HeaderMap) -> bool {
     let is = |name, value: &str| headers.get(name).is_some_and(|found| found == value);
     is(COMPLETE, "?1") || is(INCOMPLETE, "?0")
-}
-
-/// Returns the size of the body: digits, which is no structured field (RFC 9110 section 8.6).
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let mut lines = headers.get_all(http::header::CONTENT_LENGTH).iter();
-    let (first, second) = (lines.next(), lines.next());
-    let Some(line) = first else { return Ok(None) };
-    let text = line.to_str().ok().map(str::trim).filter(|_| second.is_none());
-    // `parse` accepts a sign.
-    let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let size = digits.and_then(|digits| digits.parse().ok());
-    size.map(Some).ok_or_else(|| Problem::bad("Content-Length must be a number of bytes."))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use http::header::{CONTENT_LENGTH, ETAG, HeaderValue};
+use http::header::{ETAG, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use storage_core::{Error, ErrorKind, Payload, Result as StorageResult};
@@ -14,6 +14,7 @@ use storage_core::{Error, ErrorKind, Payload, Result as StorageResult};
 use super::respond::Failed;
 use super::ticket::PartTicket;
 use crate::body::ResponseBody;
+use crate::body_headers;
 use crate::request_body::RequestBody;
 use crate::uploads::engine::Failure;
 use crate::uploads::settings::Settings;
@@ -49,13 +50,12 @@ pub(super) async fn receive<B: RequestBody>(
 
 /// Returns the size of the body, which S3 requires too.
 fn content_length(head: &Parts) -> Result<u64, Failed> {
-    let Some(value) = head.headers.get(CONTENT_LENGTH) else {
+    let size = body_headers::content_length(&head.headers)
+        .map_err(|_| Failed::bad("The Content-Length is not a number.".to_owned()))?;
+    size.ok_or_else(|| {
         let text = "You must provide the Content-Length HTTP header.";
-        return Err(Failed::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", text));
-    };
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let size = digits.and_then(|digits| digits.parse().ok());
-    size.ok_or_else(|| Failed::bad("The Content-Length is not a number.".to_owned()))
+        Failed::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", text)
+    })
 }
 
 fn too_large(max_size: u64) -> Failed {

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, BodyStream};
@@ -11,6 +10,7 @@ use http_body_util::{BodyExt, BodyStream};
 use super::respond::{self, Rejection};
 use super::{checksum, headers};
 use crate::body::ResponseBody;
+use crate::body_headers;
 use crate::request_body::{BoxError, RequestBody};
 use crate::uploads::engine::{Append, End, ExpectedChecksum, Failure, Loaded};
 use crate::uploads::settings::Settings;
@@ -49,8 +49,7 @@ pub(super) async fn append<B: RequestBody>(
 }
 
 pub(in crate::uploads) fn has_type(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii());
-    value.is_some_and(|value| value.eq_ignore_ascii_case(TYPE.as_bytes()))
+    body_headers::has_type(headers, TYPE)
 }
 
 pub(super) async fn run<B: RequestBody>(

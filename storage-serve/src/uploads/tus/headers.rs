@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use super::respond::Rejection;
+use crate::body_headers;
 
 /// The only version of the protocol.
 pub(super) const VERSION: &str = "1.0.0";
@@ -36,7 +37,8 @@ pub(super) fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u
 
 /// Returns the size of the body, if the client declares it.
 pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Rejection> {
-    number(headers, "content-length")
+    body_headers::content_length(headers)
+        .map_err(|_| Rejection::bad("Content-Length is not a number of bytes.\n".to_owned()))
 }
 
 /// Returns the length that the request declares: `Upload-Length`, or `None` with
