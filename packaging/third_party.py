@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 # The features of the packaged command, because users of a package cannot select features.
-FEATURES = ["aws-config"]
+FEATURES = ["aws-config", "inventory-parquet"]
 
 LICENCE_FILE = re.compile(r"(?i)^(licen[sc]e|copying|copyright|notice|unlicense)")
 
