@@ -641,9 +641,12 @@ async fn with_fault_at_each_call(implementation: Implementation, verb: Verb) -> 
     let trace = Trace::start(Thread::Blocking, &calls.join(","), None).await.unwrap();
     fixture.run(verb).await.unwrap();
     let lines = trace.stop();
+    let calls_in = |lines: &[String], call: &str| {
+        lines.iter().filter(|line| line.starts_with(&format!("{call}("))).count()
+    };
     let mut fired = 0;
     for fault @ (call, error) in FAULTS {
-        let count = lines.iter().filter(|line| line.starts_with(&format!("{call}("))).count();
+        let count = calls_in(&lines, call);
         for at in 1..=count {
             let what = format!("{verb:?} in {implementation:?}: {error} at {call} {at} of {count}");
             let fixture = Fixture::new(implementation).await;
@@ -651,6 +654,11 @@ async fn with_fault_at_each_call(implementation: Implementation, verb: Verb) -> 
             let trace = Trace::start(Thread::Blocking, call, Some(&inject)).await.unwrap();
             let result = fixture.run(verb).await;
             let lines = trace.stop();
+            // How often a stream takes its lock depends on how fast its chunks arrive.
+            if at > 1 && calls_in(&lines, call) < at {
+                result.unwrap_or_else(|error| panic!("{what}: {error}"));
+                break;
+            }
             assert!(lines.iter().any(|line| line.contains("(INJECTED)")), "{what}: no fault");
             fixture.check(verb, result, fault, &what).await;
             fired += 1;

@@ -1,4 +1,4 @@
-//! [`KeyEvent`]: what happened to one key.
+//! [`KeyEvent`]: what happened to one key. [`Remaining`]: how much is left.
 
 use std::sync::Arc;
 
@@ -56,3 +56,16 @@ pub struct KeyEvent<'a> {
 
 /// A function that receives what happened to each key, in no order.
 pub type OnEvent = Arc<dyn Fn(&KeyEvent<'_>) + Send + Sync>;
+
+/// What remains to be copied after both listings have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Remaining {
+    /// Objects that wait, or whose copies are under way.
+    pub objects: u64,
+    /// The bytes of these objects.
+    pub bytes: u64,
+}
+
+/// A function that receives what remains.
+pub type OnRemaining = Arc<dyn Fn(Remaining) + Send + Sync>;

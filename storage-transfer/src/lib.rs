@@ -64,7 +64,7 @@ pub use copy::{
     UnfinishedCopy, UploadRecorder, copy,
 };
 pub use directory::Directory;
-pub use event::{KeyEvent, OnEvent, Outcome};
+pub use event::{KeyEvent, OnEvent, OnRemaining, Outcome, Remaining};
 pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
 #[cfg(feature = "inventory")]
@@ -77,6 +77,6 @@ pub use key_list::{KeyList, sort_keys};
 pub use merge::Side;
 pub use stop::Stop;
 pub use sync::{
-    Concurrency, Counts, DeleteExtras, Ended, Existing, MaxDelete, OnRemaining, Refusal, Remaining,
-    SyncOptions, SyncSummary, Synchronize, sync,
+    Concurrency, Counts, DeleteExtras, Ended, Existing, MaxDelete, Refusal, SyncOptions,
+    SyncSummary, Synchronize, sync,
 };

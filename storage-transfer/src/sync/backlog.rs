@@ -3,27 +3,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
+use crate::event::{OnRemaining, Remaining};
 use crate::merge::Pair;
 use crate::sync::act::Decision;
 use crate::sync::summary::Counts;
 
 /// How many objects wait at most. Each takes a few hundred bytes.
 const MAX_WAITING: usize = 10_000;
-
-/// What remains to be copied after both listings have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Remaining {
-    /// Objects that wait, or whose copies are under way.
-    pub objects: u64,
-    /// The bytes of these objects.
-    pub bytes: u64,
-}
-
-/// A function that receives what remains.
-pub type OnRemaining = Arc<dyn Fn(Remaining) + Send + Sync>;
 
 /// A pair that waits: the number of its range, the pair, what to do, and what it counts.
 pub(crate) type Waiting = (u64, Pair, Decision, Counts);

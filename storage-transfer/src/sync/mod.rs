@@ -20,14 +20,13 @@ use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use storage_core::{Error, ErrorKind, Key, ObjectEntry, Result};
 
-pub use backlog::{OnRemaining, Remaining};
 pub use gate::Concurrency;
 pub use options::{DeleteExtras, Existing, MaxDelete, SyncOptions};
 pub use summary::{Counts, Ended, Refusal, SyncSummary};
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::{Directory, refuse_overlap};
-use crate::event::{OnEvent, Outcome};
+use crate::event::{OnEvent, OnRemaining, Outcome};
 use crate::steps::Steps;
 use crate::stop::Stop;
 use deletes::{Deleted, Kept};

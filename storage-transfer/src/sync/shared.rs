@@ -10,12 +10,11 @@ use storage_core::{Error, ErrorKind, Key, ObjectEntry, Result};
 use crate::compare::{self, Reading};
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder};
 use crate::directory::Directory;
-use crate::event::{KeyEvent, OnEvent, Outcome};
+use crate::event::{KeyEvent, OnEvent, OnRemaining, Outcome};
 use crate::filter::Filter;
 use crate::merge::Pair;
 use crate::retry::Retry;
 use crate::stop::Stop;
-use crate::sync::backlog::OnRemaining;
 use crate::sync::gate::Gate;
 use crate::sync::options::SyncOptions;
 
