@@ -55,11 +55,17 @@ pub(crate) fn path_text(path: &str) -> Result<Cow<'_, str>> {
 /// use storage_serve::internal::is_upload_state;
 ///
 /// assert!(is_upload_state(".uploads/0123/state.json") && is_upload_state("videos/.Uploads/"));
+/// assert!(is_upload_state(".upload\u{17f}/signing-key"));
 /// assert!(!is_upload_state("videos/my.uploads/a") && !is_upload_state(".uploads.txt"));
 /// ```
 pub fn is_upload_state(key: &str) -> bool {
-    // Some file systems ignore case.
-    key.split('/').any(|segment| segment.eq_ignore_ascii_case(UPLOADS_DIRECTORY))
+    key.split('/').any(|segment| folded(segment).eq(UPLOADS_DIRECTORY.chars()))
+}
+
+/// Returns the characters without their case, which some file systems ignore, also that of letters
+/// such as `\u{17f}`, whose upper case is `S`.
+fn folded(segment: &str) -> impl Iterator<Item = char> {
+    segment.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// Returns whether each `%` begins an escape. The decoder passes other ones through, so that two

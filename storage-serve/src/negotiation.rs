@@ -28,6 +28,14 @@ impl Negotiation<'_> {
         self.encoding_policy.choose(stored, self.headers)
     }
 
+    /// A part of encoded bytes cannot be decoded, so it is sent as it is stored.
+    fn sent_encoding_of(&self, meta: &ObjectMeta, is_part: bool) -> SentEncoding {
+        match self.sent_encoding(meta) {
+            SentEncoding::Decoded(_) if is_part => SentEncoding::AsStored,
+            sent => sent,
+        }
+    }
+
     pub(crate) fn is_decoded(&self, meta: &ObjectMeta) -> bool {
         matches!(self.sent_encoding(meta), SentEncoding::Decoded(_))
     }
@@ -89,7 +97,7 @@ impl Negotiation<'_> {
 
     /// Sends an open object: all of it, or the opened range.
     pub(crate) fn send(&self, object: Object, is_part: bool) -> Response<ResponseBody> {
-        let sent = self.sent_encoding(object.meta());
+        let sent = self.sent_encoding_of(object.meta(), is_part);
         let headers = self.content_headers(object.meta(), sent);
         match sent {
             SentEncoding::NotAcceptable => not_acceptable(),
@@ -110,11 +118,13 @@ impl Negotiation<'_> {
         if self.method == Method::HEAD {
             return self.head(meta);
         }
-        let sent = self.sent_encoding(meta);
         let is_part = meta.known_size().is_some_and(|size| object.range() != (0..size));
+        let sent = self.sent_encoding_of(meta, is_part);
         match self.decide(meta, sent) {
             Decision::NotModified => responses::not_modified(self.content_headers(meta, sent)),
             Decision::PreconditionFailed => responses::precondition_failed(),
+            // No range has no bytes (RFC 9110 section 14.1.2).
+            _ if is_part && object.range().is_empty() => responses::not_satisfiable(meta.size),
             Decision::NotSatisfiable if !is_part => responses::not_satisfiable(meta.size),
             Decision::Part(range) if !is_part => match object.narrow(range) {
                 Ok(part) => self.send(part, true),

@@ -118,3 +118,25 @@ fn a_body_can_be_sent_and_shared_between_threads() {
     fn check<T: Send + Sync>() {}
     check::<ResponseBody>();
 }
+
+#[tokio::test]
+async fn a_part_of_an_encoded_object_is_sent_as_it_is_stored() {
+    let storage = Memory::storage();
+    storage.save("a", "no gzip").content_encoding("gzip").await.unwrap();
+    let part = storage.open("a").range(1..4).await.unwrap();
+    let response = respond_with(part, &Method::GET, &HeaderMap::new());
+    assert_eq!(response.headers()["content-range"], "bytes 1-3/7");
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    assert_eq!(text(response).await, (206, "o g".to_owned()));
+}
+
+#[tokio::test]
+async fn an_object_that_a_handler_has_narrowed_to_nothing_is_no_range() {
+    let storage = storage().await;
+    for at in [0, 2] {
+        let nothing = storage.open("a").await.unwrap().narrow(at..at).unwrap();
+        let response = respond_with(nothing, &Method::GET, &HeaderMap::new());
+        assert_eq!(response.headers()["content-range"], "bytes */5");
+        assert_eq!(response.status(), 416);
+    }
+}

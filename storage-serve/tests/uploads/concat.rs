@@ -122,3 +122,28 @@ async fn a_partial_upload_can_be_removed() {
     let reply = call(&uploads, Method::DELETE, &url, &[], b"").await;
     assert_eq!((reply.status, keys(&storage).await.len()), (StatusCode::NO_CONTENT, 0));
 }
+
+#[tokio::test]
+async fn a_concatenation_whose_completion_loses_its_response_succeeds() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    let uploads = service(&storage);
+    let (one, two) = (partial(&uploads, b"0123456789").await, partial(&uploads, b"abc").await);
+    let lost = faults.on(Operation::CompleteMultipart).call(1).lose_response(ErrorKind::Timeout);
+    let reply = join(&uploads, &[&one, &two]).await;
+    assert_eq!((reply.status, lost.fired()), (StatusCode::CREATED, 1), "{reply:?}");
+    assert_eq!(stored(&storage).await, b"0123456789abc");
+    assert_eq!(head(&uploads, &one).await.status, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_as_many_uploads_at_once_as_it_may_can_join_them() {
+    let storage = Memory::storage();
+    let uploads = granting(&storage, Ok(Grant::new("file").unwrap().max_open("user 7", 2)));
+    let (one, two) = (partial(&uploads, b"abc").await, partial(&uploads, b"def").await);
+    let third = post(&uploads, &[("upload-length", "3"), ("upload-concat", "partial")]).await;
+    assert_eq!(third.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(join(&uploads, &[&one, &two]).await.status, StatusCode::CREATED);
+    assert_eq!(stored(&storage).await, b"abcdef");
+    partial(&uploads, b"ghi").await;
+}

@@ -520,3 +520,22 @@ async fn an_upload_continues_with_the_other_protocol() {
     patch(&uploads, &url, 5, LAST, b"56789").await;
     assert_eq!(stored(&storage).await, b"0123456789");
 }
+
+#[tokio::test]
+async fn bytes_with_an_encoding_are_refused_when_an_upload_goes_on() {
+    let uploads = service(&Memory::storage());
+    let url = begin(&uploads, &[]).await;
+    let headers = [PARTIAL, LAST, ("upload-offset", "0"), ("content-encoding", "gzip")];
+    let reply = send(&uploads, Method::PATCH, &url, &headers, b"abc").await;
+    assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn a_first_part_is_no_whole_file_although_the_version_has_another_header_for_that() {
+    let storage = Memory::storage();
+    let uploads = service(&storage);
+    let headers = [("upload-draft-interop-version", "3"), MORE];
+    let reply = send(&uploads, Method::POST, "/uploads", &headers, b"abc").await;
+    assert_eq!(reply.status, StatusCode::CREATED);
+    assert!(!storage.exists("file").await.unwrap());
+}

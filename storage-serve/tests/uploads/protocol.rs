@@ -196,3 +196,14 @@ async fn serve_responds_with_404_to_requests_for_the_state_of_an_upload() {
         }
     }
 }
+
+#[tokio::test]
+async fn bytes_with_an_encoding_are_refused_because_it_would_get_lost() {
+    let storage = Memory::storage();
+    let uploads = service(&storage);
+    let url = begin(&uploads, 3).await;
+    let headers = [("upload-offset", "0"), ("content-type", BYTES), ("content-encoding", "gzip")];
+    let reply = call(&uploads, Method::PATCH, &url, &headers, b"abc").await;
+    assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(offset(&uploads, &url).await, 0);
+}

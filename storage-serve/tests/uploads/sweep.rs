@@ -106,3 +106,31 @@ async fn an_expired_upload_with_all_its_bytes_is_finished_before_it_is_removed()
     assert_eq!(uploads.sweep().await.unwrap(), 1);
     assert_eq!((is_empty(&storage).await, stored(&storage).await), (true, b"abc".to_vec()));
 }
+
+#[tokio::test]
+async fn an_expired_upload_does_not_replace_an_object_that_was_saved_after_it() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    let uploads = service(&storage);
+    let url = begin(&uploads, 3).await;
+    let failed = faults.on(Operation::CompleteMultipart).call(1).fail(ErrorKind::Timeout);
+    assert_eq!(patch(&uploads, &url, 0, b"old").await.status, StatusCode::GATEWAY_TIMEOUT);
+    age(&storage).await;
+    storage.save("file", "new").await.unwrap();
+    assert_eq!((uploads.sweep().await.unwrap(), failed.fired()), (1, 1));
+    assert_eq!((is_empty(&storage).await, stored(&storage).await), (true, b"new".to_vec()));
+}
+
+#[tokio::test]
+async fn an_expired_upload_that_was_accepted_does_not_replace_an_object_that_was_saved_after_it() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    let uploads = service(&storage).on_complete(|_| async { Ok(()) });
+    let url = begin(&uploads, 3).await;
+    let failed = faults.on(Operation::Rename).call(1).fail(ErrorKind::Timeout);
+    assert_eq!(patch(&uploads, &url, 0, b"old").await.status, StatusCode::GATEWAY_TIMEOUT);
+    age(&storage).await;
+    storage.save("file", "new").await.unwrap();
+    assert_eq!((uploads.sweep().await.unwrap(), failed.fired()), (1, 1));
+    assert_eq!((is_empty(&storage).await, stored(&storage).await), (true, b"new".to_vec()));
+}

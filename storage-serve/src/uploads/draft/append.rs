@@ -4,6 +4,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+use super::create::reject_what_is_no_file;
 use super::digest::{self, Digest};
 use super::fields::{Dialect, Fields};
 use super::problem::Problem;
@@ -28,6 +29,7 @@ pub(super) async fn append<B: RequestBody>(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title)
             .header(HeaderName::from_static("accept-patch"), HeaderValue::from_static(PARTIAL)));
     }
+    reject_what_is_no_file(&head.headers)?;
     let fields = Fields::read(&head.headers, dialect)?;
     let offset = fields.offset.ok_or_else(|| Problem::bad("Upload-Offset is missing."))?;
     let is_last = fields.is_complete.ok_or_else(|| Problem::bad("Upload-Complete is missing."))?;

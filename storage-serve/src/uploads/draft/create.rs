@@ -107,9 +107,9 @@ fn wanted(headers: &HeaderMap, size: Option<u64>) -> Result<UploadRequest, Probl
     Ok(wanted)
 }
 
-/// Rejects bodies that are not the bytes of a file: a part of one (RFC 9110 section 14.5), one with
-/// an encoding, which would get lost, and a form.
-fn reject_what_is_no_file(headers: &HeaderMap) -> Result<(), Problem> {
+/// Rejects bodies that are not the bytes of a file: those with a range (RFC 9110 section 14.5), those
+/// with an encoding, which would get lost, and forms.
+pub(super) fn reject_what_is_no_file(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(CONTENT_RANGE) {
         return Err(Problem::bad("Content-Range is not supported. Send Upload-Complete: ?0."));
     }

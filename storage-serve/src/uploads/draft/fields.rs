@@ -26,11 +26,13 @@ impl Dialect {
     /// The version is only a hint: a client of another one is understood as far as possible.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let version = structured::size(headers, VERSION).ok().flatten();
-        Self {
-            says_incomplete: version == Some(3)
-                || (headers.contains_key(INCOMPLETE) && !headers.contains_key(COMPLETE)),
-            has_type: version.is_none_or(|version| version > 5),
-        }
+        let says_incomplete =
+            match (headers.contains_key(INCOMPLETE), headers.contains_key(COMPLETE)) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => version == Some(3),
+            };
+        Self { says_incomplete, has_type: version.is_none_or(|version| version > 5) }
     }
 }
 

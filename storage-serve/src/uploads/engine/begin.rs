@@ -72,9 +72,11 @@ impl Engine {
         let declared = grant.metadata.content_type.clone();
         let options = self.options(&grant, size, staging.is_some(), sends_parts)?;
         let part_size = options.part_size.unwrap_or_default();
+        // The bytes of a final upload are those of open ones, which would count twice.
+        let is_final = matches!(concat, Some(Concat::Final(_)));
         let group = match &grant.open_limit {
-            Some(limit) => Some(self.open_in_group(&id, limit).await?),
-            None => None,
+            Some(limit) if !is_final => Some(self.open_in_group(&id, limit).await?),
+            _ => None,
         };
         let describe = |upload: UploadId| {
             let mut state = State::new(grant.key.clone(), upload, part_size);

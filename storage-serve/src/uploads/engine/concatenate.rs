@@ -36,7 +36,8 @@ impl Engine {
     }
 
     /// Copies the bytes of partial uploads into a new upload, and removes them. After a failure the
-    /// partial uploads are still there, and the new one is not.
+    /// partial uploads are still there, and the new one is not, unless it is unclear whether it is
+    /// finished.
     pub(in crate::uploads) async fn concatenate(
         &self,
         beginning: Beginning,
@@ -48,10 +49,7 @@ impl Engine {
             if done.state.status != Status::Done {
                 done = match engine.append(append(&engine.storage, &id, &partials)).await {
                     Ok(done) => done,
-                    Err(failure) => {
-                        engine.remove_logged(id).await;
-                        return Err(failure);
-                    }
+                    Err(failure) => engine.give_up(id, failure).await?,
                 };
             }
             for partial in partials {

@@ -1,5 +1,7 @@
 //! [`StateStore`]: the objects below the prefix of uploads.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use storage_core::{ETag, Entries, Entry, Error, ErrorKind, Result, Storage, keys};
 
@@ -63,6 +65,11 @@ impl StateStore {
         let etag = object.meta().etag.clone().ok_or_else(no_etag)?;
         let state = State::parse(&object.bytes().await?)?;
         Ok(Some(Loaded { id: id.to_owned(), state, etag }))
+    }
+
+    /// Returns when a state was saved last, by the clock of the storage.
+    pub(super) async fn last_changed(&self, id: &str) -> Result<Option<SystemTime>> {
+        Ok(self.storage.stat(self.state_key(id)).await?.last_modified)
     }
 
     /// Replaces the state, unless another request has replaced or removed it.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::TryStreamExt;
 use storage_core::internal::unix_seconds;
 
 use super::state::Status;
@@ -18,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Engine {
     /// Removes the uploads that have expired. Returns how many. One that has all its bytes is
-    /// finished, because its client may have received no response.
+    /// finished, because its client may have received no response, unless there is a newer object
+    /// under its key.
     ///
     /// An id begins with the expiry, so that this lists only what has expired.
     pub(in crate::uploads) async fn sweep(&self) -> Result<u64, Failure> {
@@ -64,7 +66,7 @@ impl Engine {
         mut loaded: Loaded,
         is_abandoned: bool,
     ) -> Result<(), Failure> {
-        if loaded.state.has_all_bytes() {
+        if loaded.state.has_all_bytes() && !self.is_overtaken(&loaded).await? {
             match self.settle(loaded.clone()).await {
                 Ok(settled) => loaded = settled,
                 // Nothing of it can become visible any more.
@@ -79,6 +81,30 @@ impl Engine {
         match loaded.state.status {
             Status::Done => Ok(()),
             _ => Ok(self.remove_object(&loaded.state).await?),
+        }
+    }
+
+    /// Returns whether someone has saved another object under the final key since the upload was
+    /// changed last. That one is newer than what its client gave up, and must not be replaced.
+    async fn is_overtaken(&self, Loaded { id, state, .. }: &Loaded) -> Result<bool, Failure> {
+        let found = match self.storage.stat(&state.key).await {
+            Err(error) if error.is_not_found() => return Ok(false),
+            found => found?,
+        };
+        let changed = self.states.last_changed(id).await?;
+        if state.is_stored_partial() || changed.is_none() || found.last_modified <= changed {
+            return Ok(false);
+        }
+        // It may be the object of this upload, whose last step was not recorded.
+        match (&state.staging, &state.status) {
+            (Some(staging), Status::Accepted { .. }) => {
+                Ok(self.storage.exists(&staging.key).await?)
+            }
+            (Some(_), _) => Ok(true),
+            (None, _) => match self.upload(state)?.parts().try_next().await {
+                Err(error) if error.is_not_found() => Ok(false),
+                part => Ok(part.map(|_| true)?),
+            },
         }
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
+use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, BodyStream};
@@ -38,6 +39,11 @@ pub(super) async fn append<B: RequestBody>(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!("The Content-Type must be {TYPE}.\n"),
         ));
+    }
+    if head.headers.contains_key(CONTENT_ENCODING) {
+        // The encoding would get lost.
+        let text = "Content-Encoding is not supported.\n".to_owned();
+        return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let checksum = checksum::read(&head.headers)?;
     let offset = headers::number(&head.headers, "upload-offset")?
