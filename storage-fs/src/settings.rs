@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::links::Links;
 
+/// How many names a save under a unique name tries.
+pub(crate) const MAX_NAMES: u32 = 100;
+
 /// Where metadata is stored. Metadata that another setting stored is read in each case, except that
 /// [`Xattr`](Self::Xattr) ignores sidecars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -248,6 +248,20 @@ async fn a_state_directory_planted_as_a_symlink_is_not_followed() {
     }
 }
 
+#[tokio::test]
+async fn a_file_in_the_place_of_a_state_directory_ends_a_save_under_a_unique_name() {
+    for planted in [".anystorage/locks", ".anystorage/meta"] {
+        let scratch = Scratch::new();
+        let file = scratch.file(planted);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "planted").unwrap();
+        let store = MetadataStore::Sidecar;
+        let storage = scratch.builder().metadata(store).build().map(Storage::new).unwrap();
+        let error = storage.save("a", "1").unique_name().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    }
+}
+
 /// The driver cleans up when it is dropped, and the path may have changed by then.
 #[tokio::test]
 async fn a_state_directory_swapped_for_a_symlink_is_not_cleaned_up_through_it() {

@@ -72,10 +72,14 @@ pub(crate) async fn delete_many(s3: &Shared, keys: &[Key]) -> Vec<Result<()>> {
         return stream::iter(deletes).buffered(CONCURRENT_DELETES).collect().await;
     }
     match bulk_delete(s3, keys).await {
-        Ok(failures) => keys
-            .iter()
-            .map(|key| failures.get(key.as_str()).map_or(Ok(()), |error| Err(clone_error(error))))
-            .collect(),
+        Ok(failures) => {
+            // An error of a key that was not sent may be that of any key.
+            let other =
+                failures.iter().find(|(key, _)| keys.iter().all(|sent| sent.as_str() != **key));
+            let other = other.map(|(_, error)| error);
+            let failure = |key: &Key| failures.get(key.as_str()).or(other).map(clone_error);
+            keys.iter().map(|key| failure(key).map_or(Ok(()), Err)).collect()
+        }
         // The error applies to every key.
         Err(error) => keys.iter().map(|_| Err(clone_error(&error))).collect(),
     }

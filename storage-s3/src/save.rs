@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, Method};
 use storage_core::{
-    Checksums, ETag, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode, SaveOptions,
-    keys,
+    Checksum, Checksums, ETag, Error, ErrorKind, Key, ObjectMeta, Payload, Result, SaveMode,
+    SaveOptions, keys,
 };
 
 use crate::client::FailedRequest;
@@ -233,6 +233,17 @@ fn as_conflict(error: Error) -> Error {
     error
 }
 
+/// Fails if the bytes that were sent are not those of the first reading, whose checksums are stored.
+fn check_second_reading(stored: &Checksums, sent: &PartReader) -> Result<()> {
+    let Some(sent) = sent.checksums() else { return Ok(()) };
+    let differs = |sum: &Checksum| stored.get(sum.algorithm()).is_some_and(|stored| stored != sum);
+    if sent.iter().any(differs) {
+        let message = "the file was changed by another program while it was saved: save it again";
+        return Err(Error::new(ErrorKind::Integrity, message).with_retryable(true));
+    }
+    Ok(())
+}
+
 /// Saves by a multipart upload.
 async fn upload(
     s3: &Shared,
@@ -262,7 +273,7 @@ async fn upload(
     let sizes = PartSizes::new(s3.part_size, size, s3.features.parts_of_any_size);
     let mut upload = Upload::create(&s3.client, key, headers, s3.checksum_policy).await?;
     let sent = upload.send_all(first, &mut rest, sizes, s3.concurrency).await;
-    let completed = match sent {
+    let completed = match sent.and_then(|()| check_second_reading(&checksums, &rest)) {
         Ok(()) => upload.complete(condition, s3.features.quoted_etags).await,
         Err(error) => Err(error),
     };

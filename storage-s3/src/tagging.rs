@@ -50,6 +50,8 @@ pub(crate) async fn ensure(s3: &Shared, key: &Key, tags: &Tags) -> Result<()> {
         Ok(())
     };
     ensured.await.map_err(|error: Error| {
+        // A repeated call that creates an object would find this one.
+        let error = error.with_retryable(false);
         error.with_context("the object is stored, but its tags are not confirmed")
     })
 }

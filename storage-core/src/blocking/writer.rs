@@ -28,8 +28,9 @@ use crate::writer::Writer;
 #[derive(Debug)]
 #[must_use = "nothing is saved until `finish` is called"]
 pub struct BlockingWriter {
-    runtime: Runtime,
+    // Dropped before its runtime, on which drivers remove what is left.
     writer: Writer,
+    runtime: Runtime,
 }
 
 impl BlockingWriter {

@@ -287,14 +287,20 @@ impl Driver for Memory {
     async fn copy(&self, from: &Key, to: &Key, options: &CopyOptions) -> Result<()> {
         let source = self.get(from)?;
         options.check_source(&source.meta)?;
+        let is_onto_itself = from == to && options.mode == CopyMode::Overwrite;
+        if is_onto_itself && options.metadata == MetadataDirective::Keep {
+            return Ok(());
+        }
         let mut meta = source.meta.clone();
         meta.key = to.clone();
         if let MetadataDirective::Replace(metadata) = &options.metadata {
             meta.metadata = metadata.clone();
         }
-        let mode = match options.mode {
-            CopyMode::Overwrite => SaveMode::Overwrite,
-            CopyMode::CreateNew => SaveMode::CreateNew,
+        let mode = match (options.mode, source.meta.etag.clone()) {
+            (CopyMode::CreateNew, _) => SaveMode::CreateNew,
+            // Without the condition, this would undo a save that happens meanwhile.
+            (CopyMode::Overwrite, Some(etag)) if is_onto_itself => SaveMode::IfMatch(etag),
+            (CopyMode::Overwrite, _) => SaveMode::Overwrite,
         };
         self.commit(meta, source.bytes.clone(), &mode, None).map(|_| ())
     }

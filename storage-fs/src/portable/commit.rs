@@ -20,7 +20,7 @@ use super::stat::check_version;
 use crate::blocking::CallerAlive;
 use crate::errors;
 use crate::record::{Record, SidecarEntry};
-use crate::settings::CreateMode;
+use crate::settings::{CreateMode, MAX_NAMES};
 
 /// The object that a staged file becomes.
 pub(crate) struct Commit<'a> {
@@ -83,7 +83,8 @@ impl Commit<'_> {
             SaveMode::CreateNew => self.place_new(self.key, staged, entry),
             SaveMode::UniqueName => {
                 let mut key = self.key.clone();
-                loop {
+                // Bounded, because a path of the driver that is taken fails in the same way.
+                for _ in 1..MAX_NAMES {
                     match self.place_new(&key, staged, entry) {
                         Err(error) if is_taken(&error) && self.can_have_siblings() => {
                             key = keys::alternative(self.key)?;
@@ -91,6 +92,7 @@ impl Commit<'_> {
                         placed => return placed,
                     }
                 }
+                self.place_new(&key, staged, entry)
             }
             mode => {
                 let lock = self.shared.locks.lock(self.key)?;

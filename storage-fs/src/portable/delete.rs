@@ -18,7 +18,7 @@ pub(crate) async fn delete(shared: &Arc<Shared>, key: &Key) -> Result<()> {
 fn delete_blocking(shared: &Shared, key: &Key) -> Result<()> {
     // Looking first creates no lock file for a missing object.
     if !shared.root.lookup(key)?.is_some_and(|present| present.is_file()) {
-        return Ok(());
+        return sync_earlier_deletion(shared, key);
     }
     let lock = match shared.locks.lock(key) {
         // On a full disk, a missing lock file cannot be created. So no other process holds this
@@ -35,6 +35,18 @@ fn delete_blocking(shared: &Shared, key: &Key) -> Result<()> {
         Ok(false) => Ok(()),
         Err(error) if means_absent(&error) => Ok(()),
         Err(error) => Err(io_error(error, "deleting the file")),
+    }
+}
+
+/// Syncs the directory of a missing object, whose deletion may have failed or been given up before
+/// its sync.
+fn sync_earlier_deletion(shared: &Shared, key: &Key) -> Result<()> {
+    if !shared.durable {
+        return Ok(());
+    }
+    match shared.root.open_parent(key).and_then(|directory| platform::sync_dir(&directory)) {
+        Err(error) if !means_absent(&error) => Err(io_error(error, "syncing the directory")),
+        _ => Ok(()),
     }
 }
 

@@ -25,7 +25,7 @@ use super::version::{Version, precise_times};
 use crate::blocking::CallerAlive;
 use crate::errors;
 use crate::record::Record;
-use crate::settings::CreateMode;
+use crate::settings::{CreateMode, MAX_NAMES};
 
 /// How often other processes may remove the object's directory before the save fails.
 pub(crate) const MAX_ATTEMPTS: usize = 1000;
@@ -96,7 +96,8 @@ impl Commit<'_> {
             SaveMode::CreateNew => self.place_new(self.key, staged, record),
             SaveMode::UniqueName => {
                 let mut key = self.key.clone();
-                loop {
+                // Bounded, because a path of the driver that is taken fails in the same way.
+                for _ in 1..MAX_NAMES {
                     match self.place_new(&key, staged, record) {
                         Err(error) if is_taken(&error) && self.can_have_siblings() => {
                             key = keys::alternative(self.key)?;
@@ -104,6 +105,7 @@ impl Commit<'_> {
                         placed => return placed,
                     }
                 }
+                self.place_new(&key, staged, record)
             }
             SaveMode::IfMatch(expected) => {
                 let Some(_lock) = self.lock(self.key, LockMode::Exclusive)? else {

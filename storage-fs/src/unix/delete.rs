@@ -21,7 +21,7 @@ pub(crate) async fn delete(shared: &Arc<Shared>, key: &Key) -> Result<()> {
 fn delete_blocking(shared: &Shared, key: &Key) -> Result<()> {
     // Looking first creates no lock file for a missing object.
     if !shared.root.lookup(key)?.is_some_and(|stat| is_regular(&stat)) {
-        return Ok(());
+        return sync_earlier_deletion(shared, key);
     }
     // The lock excludes processes that compare the object and then replace it.
     let lock = match shared.locks.lock(key, LockMode::Shared) {
@@ -40,6 +40,18 @@ fn delete_blocking(shared: &Shared, key: &Key) -> Result<()> {
         Ok(false) => Ok(()),
         Err(errno) if means_absent(errno) => Ok(()),
         Err(errno) => Err(os_error(errno, "deleting the file")),
+    }
+}
+
+/// Syncs the directory of a missing object, whose deletion may have failed or been given up before
+/// its sync.
+fn sync_earlier_deletion(shared: &Shared, key: &Key) -> Result<()> {
+    if !shared.durable {
+        return Ok(());
+    }
+    match shared.root.open_parent(key).and_then(|directory| fs::fsync(&directory)) {
+        Err(errno) if !means_absent(errno) => Err(os_error(errno, "syncing the directory")),
+        _ => Ok(()),
     }
 }
 

@@ -63,7 +63,9 @@ fn name_of(directory: &OwnedFd, entry: &DirEntry) -> Option<Name> {
         FileType::Unknown => match fs::statat(directory, raw, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if is_regular(&stat) => false,
             Ok(stat) if is_directory(&stat) => true,
-            _ => return None,
+            Ok(_) | Err(Errno::NOENT) => return None,
+            // The listing looks it up again, and reports the error.
+            Err(_) => false,
         },
         _ => return None,
     };

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use storage_client::{header_value, parse_etag};
-use storage_core::{Checksum, ChecksumAlgorithm, ETag, Error, Key, Result};
+use storage_core::{Checksum, ChecksumAlgorithm, ETag, Error, ErrorKind, Key, Result};
 
 use crate::checksums::{BodyChecksum, ChecksumPolicy};
 use crate::client::{Client, FailedRequest};
@@ -48,6 +48,11 @@ impl RemoteUpload {
             xml::read_success("InitiateMultipartUploadResult", &response.body)?;
         let is_encrypted = object_options::check_encryption(&request.headers, &response.headers);
         let id = created.upload_id;
+        // A request with an empty id may concern the object.
+        if id.is_empty() {
+            let message = "the service has begun an upload without an id";
+            return Err(Error::new(ErrorKind::Unexpected, message));
+        }
         Ok((Self { client, key, id }, is_encrypted))
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Upload {
     /// By which the object is recognised. `None` if the object has the nonce of another upload,
     /// because this one only changes its metadata.
     nonce: Option<String>,
+    /// On which an upload that is dropped is aborted.
+    runtime: Handle,
     has_ended: bool,
 }
 
@@ -66,7 +68,9 @@ impl Upload {
             let (remote, is_encrypted) =
                 RemoteUpload::create(client, key, headers, checksum_policy).await?;
             let (tasks, parts) = (JoinSet::new(), BTreeMap::new());
-            let upload = Self { remote, checksum_policy, tasks, parts, nonce, has_ended: false };
+            let runtime = Handle::current();
+            let upload =
+                Self { remote, checksum_policy, tasks, parts, nonce, runtime, has_ended: false };
             match is_encrypted {
                 Ok(()) => Ok(upload),
                 Err(error) => {
@@ -262,9 +266,8 @@ impl Drop for Upload {
         }
         let mut tasks = std::mem::take(&mut self.tasks);
         let remote = self.remote.clone();
-        // Without a runtime the upload stays until `Storage::abort_stale` removes it.
-        let Ok(runtime) = Handle::try_current() else { return };
-        runtime.spawn(async move {
+        // A writer of the blocking API is dropped outside of its runtime.
+        self.runtime.spawn(async move {
             tasks.shutdown().await;
             remote.abort_and_log().await;
         });

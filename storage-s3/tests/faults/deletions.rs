@@ -54,6 +54,26 @@ async fn a_key_that_cannot_be_deleted_does_not_prevent_the_others() {
 }
 
 #[tokio::test]
+async fn an_error_of_no_known_key_fails_every_key_without_an_error_of_its_own() {
+    for key in ["", "<Key>fixture-0000/B</Key>"] {
+        let fixture = three().await;
+        let body = format!(
+            "<DeleteResult><Error>{key}<Code>InternalError</Code></Error><Error>\
+             <Key>fixture-0000/c</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+        );
+        let response = CannedResponse::new(200, body);
+        let failing = fixture.proxy.on(MANY).then(Fault::ReplaceResponse(response));
+        let kinds: Vec<_> = delete_many(&fixture)
+            .await
+            .into_iter()
+            .map(|response| response.unwrap_err().kind())
+            .collect();
+        let (unexpected, denied) = (ErrorKind::Unexpected, ErrorKind::PermissionDenied);
+        assert_eq!((kinds, failing.fired()), (vec![unexpected, unexpected, denied], 1));
+    }
+}
+
+#[tokio::test]
 async fn a_response_that_is_not_from_s3_fails_the_deletion() {
     let responses = [
         CannedResponse::web_page(200),

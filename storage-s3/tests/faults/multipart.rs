@@ -332,6 +332,36 @@ async fn an_upload_whose_beginning_is_dropped_is_aborted() {
 }
 
 #[tokio::test]
+async fn an_upload_that_begins_without_an_id_sends_no_request_about_the_object() {
+    let fixture = Fixture::new();
+    let response = "<InitiateMultipartUploadResult><UploadId/></InitiateMultipartUploadResult>";
+    let begun =
+        fixture.proxy.on(CREATE).then(Fault::ReplaceResponse(CannedResponse::new(200, response)));
+    let error = fixture.storage.save("a", two_parts()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
+    let error = fixture.storage.multipart("a").await.unwrap_err();
+    assert!(error.to_string().contains("without an id"), "{error}");
+    assert_eq!((begun.fired(), fixture.proxy.count(ABORT)), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_upload_of_a_blocking_writer_that_is_dropped_is_aborted() {
+    let fixture = Fixture::new();
+    let storage: Storage = fixture.storage.clone();
+    let written = std::thread::spawn(move || {
+        let storage = storage.blocking().unwrap();
+        let mut writer = storage.writer("a").unwrap();
+        std::io::Write::write_all(&mut writer, &vec![1; 3 * PART as usize]).unwrap();
+        drop(writer);
+        storage
+    });
+    let storage = tokio::task::spawn_blocking(move || written.join().unwrap()).await.unwrap();
+    let is_aborted = |record: &crate::fault_proxy::Record| record.aborted_uploads().len() == 1;
+    fixture.proxy.until("the abort", is_aborted).await;
+    tokio::task::spawn_blocking(move || drop(storage)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_handle_that_is_dropped_aborts_nothing() {
     let fixture = Fixture::new();
     let upload = uploaded(&fixture, false).await;
