@@ -233,7 +233,8 @@ fn as_conflict(error: Error) -> Error {
     error
 }
 
-/// Fails if the bytes that were sent are not those of the first reading, whose checksums are stored.
+/// Fails if the bytes that were sent are not those of the first reading, whose checksums are
+/// stored.
 fn check_second_reading(stored: &Checksums, sent: &PartReader) -> Result<()> {
     let Some(sent) = sent.checksums() else { return Ok(()) };
     let differs = |sum: &Checksum| stored.get(sum.algorithm()).is_some_and(|stored| stored != sum);

@@ -107,8 +107,8 @@ fn wanted(headers: &HeaderMap, size: Option<u64>) -> Result<UploadRequest, Probl
     Ok(wanted)
 }
 
-/// Rejects bodies that are not the bytes of a file: those with a range (RFC 9110 section 14.5), those
-/// with an encoding, which would get lost, and forms.
+/// Rejects bodies that are not the bytes of a file: those with a range (RFC 9110 section 14.5),
+/// those with an encoding, which would get lost, and forms.
 pub(super) fn reject_what_is_no_file(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(CONTENT_RANGE) {
         return Err(Problem::bad("Content-Range is not supported. Send Upload-Complete: ?0."));
