@@ -40,7 +40,9 @@ impl FormLimit {
 /// with `TooLarge`, which is status 413. Limit single files with [`UploadField::max_size`].
 ///
 /// If the client goes away, the form ends with an error, or the future of the handler is dropped.
-/// In both cases the save that reads a file of it leaves nothing.
+/// In both cases the save that reads a file of it leaves nothing. A time limit for clients that
+/// send nothing is up to the handler, for example `tokio::time::timeout` around what reads the
+/// form.
 ///
 /// ```
 /// use actix_web::{HttpResponse, web};

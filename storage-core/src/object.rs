@@ -410,8 +410,8 @@ impl Object {
     /// Until then only the owner can read the temporary file. It gets the permission bits of the
     /// file that it replaces, and its owner and group as far as the process may set them. If the
     /// process may not set the group, the group gets the permissions of others. A new file gets the
-    /// permissions of any new file (umask, default ACL). A FIFO or a device is written to directly;
-    /// a symlink is followed.
+    /// permissions of any new file (umask, default ACL). A FIFO or a device is written to directly.
+    /// A symlink is followed, and one that leads nowhere is replaced.
     ///
     /// If the future is dropped before the body has ended, the old file stays. If it is dropped
     /// later, the old file or the new one is there.

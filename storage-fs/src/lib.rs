@@ -158,7 +158,8 @@
 //!   ended.
 //! - A completion with exactly some parts discards the others, also if it fails afterwards.
 //! - The object has the ETag that follows from the id of its upload. So a completion that is
-//!   repeated recognises it, also if it was renamed to another key meanwhile.
+//!   repeated recognises it. If it was renamed meanwhile, only a handle that was resumed under its
+//!   new key does.
 //! - A completion takes time for each part, and none for the bytes. It removes the records of up to
 //!   64 parts before it returns, and those of larger uploads afterwards, on the blocking pool.
 //! - A copy of the root by hard links (`cp -al`) shares the bytes of unfinished uploads with the
