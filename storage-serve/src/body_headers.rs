@@ -1,7 +1,7 @@
 //! The headers of a request that describe its body: size and media type.
 
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_LENGTH;
 
 /// The header `Content-Length` is not one number.
 #[derive(Debug)]
@@ -21,8 +21,9 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Invalid
 }
 
 /// Returns whether the body has a media type, which has no parameters.
+#[cfg(feature = "uploads")]
 pub(crate) fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii());
+    let value = headers.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii());
     value.is_some_and(|value| value.eq_ignore_ascii_case(media_type.as_bytes()))
 }
 
