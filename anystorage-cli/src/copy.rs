@@ -1,8 +1,6 @@
 //! Copies one object between any two storages, for `cp` and `mv`.
 
-use std::sync::{Mutex, PoisonError};
-
-use anystorage::{Error, ErrorKind, Key, ObjectMeta, Result, Storage, transfer};
+use anystorage::{Error, ErrorKind, Key, ObjectEntry, ObjectMeta, Result, Storage, transfer};
 
 use crate::compare::same_object;
 use crate::exit::Failure;
@@ -19,29 +17,53 @@ pub(crate) async fn copy_object(
     metadata: &MetadataArgs,
     progress: &Progress,
 ) -> Result<ObjectMeta> {
-    let ((source, from_key), (target, to_key)) = (from, to);
     if progress.shows_total()
-        && let Ok(found) = source.stat(from_key).await
+        && let Ok(found) = from.0.stat(from.1).await
     {
         progress.set_total(found.size);
     }
-    let refused = Mutex::new(None);
-    let mut copy = transfer::copy(source, from_key, target, to_key)
+    copy_version(from, None, to, metadata, progress).await
+}
+
+/// Copies an object of a listing. A service that copies it needs no other request.
+pub(crate) async fn copy_listed(
+    (source, listed): (&Storage, &ObjectEntry),
+    to: (&Storage, &Key),
+    metadata: &MetadataArgs,
+    progress: &Progress,
+) -> Result<()> {
+    let from = (source, &listed.key);
+    match copy_version(from, Some(listed.clone()), to, metadata, progress).await {
+        // It was replaced after the listing.
+        Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
+            copy_version(from, None, to, metadata, progress).await.map(drop)
+        }
+        copied => copied.map(drop),
+    }
+}
+
+/// Copies the version of a listing, or that which the source has now.
+async fn copy_version(
+    (source, from): (&Storage, &Key),
+    listed: Option<ObjectEntry>,
+    (target, to): (&Storage, &Key),
+    metadata: &MetadataArgs,
+    progress: &Progress,
+) -> Result<ObjectMeta> {
+    let mut copy = transfer::copy(source, from, target, to)
         .server_side(transfer::server_side())
-        .lost_metadata(metadata.lost())
-        .map_metadata(|of_source| {
-            let wanted = metadata.of_copy(of_source);
-            *refused.lock().unwrap_or_else(PoisonError::into_inner) =
-                wanted.clone().valid_part().1.into_iter().next();
-            wanted
-        });
+        .lost_metadata(metadata.lost());
+    if let Some(listed) = listed {
+        copy = copy.listed(listed);
+    }
+    if !metadata.keeps_all() {
+        copy = copy.map_metadata(|of_source| metadata.of_copy(of_source));
+    }
     if let Some(on_bytes) = progress.on_bytes() {
         copy = copy.on_bytes(on_bytes);
     }
-    let copied = copy.await;
-    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let copied = copied.map_err(|error| metadata.explain(error, refused))?;
-    print_dropped(from_key.as_str(), &copied.dropped, progress);
+    let copied = copy.await.map_err(|error| metadata.explain(error))?;
+    print_dropped(from.as_str(), &copied.dropped, progress);
     Ok(copied.source)
 }
 
@@ -105,6 +127,37 @@ mod tests {
         let calls = [Operation::Copy, Operation::Open, Operation::Save].map(|of| faults.calls(of));
         assert_eq!(calls, [1, 0, 1]);
         assert_copied(&storage).await;
+    }
+
+    /// Lists the object `a`, replaces it if a text is given, and copies the entry to `b`.
+    async fn copy_entry(storage: &Storage, replacement: Option<&'static str>) {
+        let (a, b) = (Key::new("a").unwrap(), Key::new("b").unwrap());
+        storage.save(&a, "hello").cache_control("no-cache").await.unwrap();
+        let listed = storage.list("").objects().await.unwrap().swap_remove(0);
+        if let Some(text) = replacement {
+            storage.save(&a, text).await.unwrap();
+        }
+        let (metadata, progress) = (MetadataArgs::default(), Progress::bytes(false, None));
+        copy_listed((storage, &listed), (storage, &b), &metadata, &progress).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_listed_object_is_copied_within_a_storage_by_one_request() {
+        let faults = Faults::new();
+        let storage = Memory::storage().layer(|inner| faults.layer(inner));
+        copy_entry(&storage, None).await;
+        let calls = [Operation::Copy, Operation::Stat, Operation::Open].map(|of| faults.calls(of));
+        assert_eq!(calls, [1, 0, 0]);
+        let copy = storage.open("b").await.unwrap();
+        assert_eq!(copy.meta().metadata.cache_control.as_deref(), Some("no-cache"));
+        assert_eq!(copy.text().await.unwrap(), "hello");
+    }
+
+    #[tokio::test]
+    async fn of_an_object_that_was_replaced_after_its_listing_the_new_version_is_copied() {
+        let storage = Memory::storage();
+        copy_entry(&storage, Some("newer")).await;
+        assert_eq!(storage.open("b").await.unwrap().text().await.unwrap(), "newer");
     }
 
     #[tokio::test]

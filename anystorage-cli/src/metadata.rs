@@ -50,6 +50,11 @@ impl MetadataArgs {
                 && !source.clone().valid_part().1.is_empty())
     }
 
+    /// Whether a copy keeps the metadata of its source as it is, so that it need not be read.
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.content_type.is_none() && self.metadata == InvalidMetadata::Keep
+    }
+
     /// Returns the metadata that a copy should have.
     pub(crate) fn of_copy(&self, source: &Metadata) -> Metadata {
         let mut wanted = source.clone();
@@ -67,17 +72,13 @@ impl MetadataArgs {
         }
     }
 
-    /// Adds the options to the error of a copy that failed because of this invalid field.
-    pub(crate) fn explain(&self, error: Error, refused: Option<Error>) -> Error {
-        match refused {
-            Some(refused)
-                if self.metadata == InvalidMetadata::Keep
-                    && error.kind() == ErrorKind::InvalidInput =>
-            {
-                invalid_metadata_error(&refused)
-            }
-            _ => error,
+    /// Adds the options to the error of a copy that failed because of an invalid field.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let keeps_fields = self.metadata == InvalidMetadata::Keep;
+        if keeps_fields && error.kind() == ErrorKind::InvalidInput && is_refused_field(&error) {
+            return invalid_metadata_error(&error);
         }
+        error
     }
 }
 
@@ -133,8 +134,7 @@ mod tests {
 
     fn explained(arguments: &MetadataArgs) -> String {
         let refused = arguments.of_copy(&invalid()).valid_part().1.swap_remove(0);
-        let error = Error::new(ErrorKind::InvalidInput, "invalid");
-        arguments.explain(error, Some(refused)).to_string()
+        arguments.explain(refused).to_string()
     }
 
     #[test]
@@ -153,9 +153,10 @@ mod tests {
 
     #[test]
     fn another_error_is_not_explained_by_the_metadata() {
-        let refused = || Some(Error::new(ErrorKind::InvalidInput, "content_type: invalid"));
         let full = Error::new(ErrorKind::StorageFull, "full");
-        assert_eq!(MetadataArgs::default().explain(full, refused()).message(), "full");
+        assert_eq!(MetadataArgs::default().explain(full).message(), "full");
+        let other = Error::new(ErrorKind::InvalidInput, "no field: invalid");
+        assert_eq!(MetadataArgs::default().explain(other).message(), "no field: invalid");
     }
 
     #[test]

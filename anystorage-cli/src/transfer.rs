@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anystorage::{Checksums, Entry, Error, ErrorKind, Key, Metadata, Result, Storage};
+use anystorage::{Checksums, Entry, Error, ErrorKind, Key, Metadata, ObjectEntry, Result, Storage};
 use futures_util::StreamExt;
 
 use crate::compare::{overlap, path_below, same_object};
-use crate::copy::{copy_object, refuse_same_object};
+use crate::copy::{copy_listed, copy_object, refuse_same_object};
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::links::{self, LinkPolicy, LinkTarget, SpecialFile, SpecialKind};
 use crate::metadata::MetadataArgs;
@@ -69,14 +69,19 @@ impl Action<'_> {
         }
     }
 
+    /// Handles an object, of which a listing may have an entry.
     async fn run(
         self,
         from: (&Storage, &Key),
+        listed: Option<&ObjectEntry>,
         to: (&Storage, &Key),
         progress: &Progress,
     ) -> Result<()> {
         match self {
-            Self::Copy(metadata) => copy_object(from, to, metadata, progress).await.map(drop),
+            Self::Copy(metadata) => match listed {
+                Some(listed) => copy_listed((from.0, listed), to, metadata, progress).await,
+                None => copy_object(from, to, metadata, progress).await.map(drop),
+            },
             Self::Move(metadata) => move_object(from, to, metadata, progress).await.map(drop),
             Self::Save(new) => save_object(from, to, new, progress).await,
         }
@@ -309,7 +314,7 @@ impl Transfer<'_> {
 
     async fn file(&self, from: &Place, to: &Place) -> Result<Handled, Failure> {
         refuse_same_object(from, to)?;
-        self.options.object(from, to, &self.tally.progress).await
+        self.options.object(from, None, to, &self.tally.progress).await
     }
 }
 
@@ -322,23 +327,25 @@ impl TransferOptions<'_> {
         entry: Result<Entry>,
         progress: &Progress,
     ) -> Result<Handled, Failure> {
-        let source = match entry {
-            Ok(Entry::Object(object)) => from.with_text(object.key.as_str()),
+        let listed = match entry {
+            Ok(Entry::Object(object)) => object,
             // The listing contains no common prefixes, so this is a folder marker.
             Ok(_) => return Ok(Handled::FolderMarker),
             Err(error) => return Err(from.entry_failure(&error)),
         };
+        let source = from.with_text(listed.key.as_str());
         let rest = source.text.strip_prefix(from.text.as_str()).unwrap_or(&source.text);
         let target = to.with_text(format!("{}{rest}", to.text));
         if source_below.is_some_and(|path| begins_with(rest, path)) {
             return Err(Failure::at(&format!("{source} -> {target}"), &overlap_error()));
         }
-        self.object(&source, &target, progress).await
+        self.object(&source, Some(&listed), &target, progress).await
     }
 
     async fn object(
         &self,
         from: &Place,
+        listed: Option<&ObjectEntry>,
         to: &Place,
         progress: &Progress,
     ) -> Result<Handled, Failure> {
@@ -349,7 +356,8 @@ impl TransferOptions<'_> {
         if self.many.dry_run {
             return Ok(Handled::Planned(shown()));
         }
-        let done = self.action.run((&from.storage, &source), (&to.storage, &target), progress);
+        let ends = ((&from.storage, &source), (&to.storage, &target));
+        let done = self.action.run(ends.0, listed, ends.1, progress);
         done.await.map_err(|error| Failure::at(&shown(), &error))?;
         tracing::info!("{} {}", self.action.past(), shown());
         Ok(Handled::Object)

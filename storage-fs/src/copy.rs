@@ -47,15 +47,16 @@ impl<'a> CopyPlan<'a> {
     }
 }
 
-/// Copies a file of this size. The system copies the bytes (`copy_file_range` on Linux, a reflink
-/// where possible).
+/// Copies a file, which was opened in this version. The system copies the bytes (`copy_file_range`
+/// on Linux, a reflink where possible).
 ///
 /// # Errors
-/// `Integrity` if the file has another size by now.
+/// `Integrity` if the file has another size or time of change by now: the bytes may be of two
+/// versions.
 pub(crate) fn copy_bytes(
     mut source: File,
     mut to: impl io::Write,
-    size: u64,
+    opened: &ObjectMeta,
     caller: &CallerAlive,
 ) -> Result<()> {
     let mut copied = 0;
@@ -67,9 +68,38 @@ pub(crate) fn copy_bytes(
             break;
         }
     }
-    if copied == size {
+    let changed = source.metadata()?.modified().ok();
+    if copied == opened.size && (changed == opened.last_modified || changed.is_none()) {
         return Ok(());
     }
-    let message = "another program changed the size of the source while it was copied";
+    let message = "another program changed the source while it was copied";
     Err(Error::new(ErrorKind::Integrity, message).with_retryable(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::{Duration, SystemTime};
+
+    use storage_core::Key;
+
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_file_that_was_written_in_place_since_it_was_opened_are_not_copied() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"hello").unwrap();
+        let mut opened = ObjectMeta::new(Key::new("a").unwrap(), 5);
+        opened.last_modified = file.metadata().unwrap().modified().ok();
+        let copy = |opened: &ObjectMeta| {
+            let source = file.try_clone().unwrap();
+            copy_bytes(source, io::sink(), opened, &CallerAlive::default())
+        };
+        io::Seek::rewind(&mut &file).unwrap();
+        copy(&opened).unwrap();
+        io::Seek::rewind(&mut &file).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        let error = copy(&opened).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Integrity, true), "{error}");
+    }
 }

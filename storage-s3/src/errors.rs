@@ -110,7 +110,7 @@ impl ErrorResponse {
                 "RequestTimeout" | "OperationAborted" | "BadDigest" | "InternalError"
             )
             || self.code.starts_with("XAmzContent")
-            || matches!(self.status, 500 | 502 | 504)
+            || matches!(self.status, 500 | 502 | 503 | 504)
     }
 
     /// Whether Garage cannot store the key in LMDB, which it reports as a temporary failure (503).
@@ -130,13 +130,21 @@ impl ErrorResponse {
             "TooManyRequests",
             "ConditionalRequestConflict",
         ];
-        CODES.contains(&self.code.as_str()) || matches!(self.status, 429 | 503)
+        let is_refusal = self.status == 429 || (self.status == 503 && !self.is_of_gateway());
+        CODES.contains(&self.code.as_str()) || (is_refusal && self.code != "InternalError")
+    }
+
+    /// Whether a 503 may be from a gateway that lost its connection to the service, after the
+    /// service received the request. Envoy reports this with 503. A service has a code for each
+    /// refusal, and `Retry-After` announces one, too (RFC 9110 section 15.6.4).
+    fn is_of_gateway(&self) -> bool {
+        self.status == 503 && self.is_bare() && self.retry_after.is_none()
     }
 
     /// Whether the service may have carried out the request and failed afterwards.
     pub(crate) fn outcome_is_unknown(&self) -> bool {
         self.code == "InternalError"
-            || (matches!(self.status, 500 | 502 | 504) && !self.was_not_started())
+            || (matches!(self.status, 500 | 502 | 503 | 504) && !self.was_not_started())
     }
 
     /// Removes the credentials of the request, which the service may have repeated. Must be called
@@ -215,6 +223,10 @@ impl ErrorResponse {
         }
         if self.code == "RequestTimeTooSkewed" {
             return (ErrorKind::Unauthenticated, Some(self.clock_advice()));
+        }
+        // `RateLimited` would mean that the service certainly did not start the request.
+        if self.is_of_gateway() {
+            return (ErrorKind::Unexpected, None);
         }
         match kind_of_code(&self.code) {
             Some((kind, advice)) => (kind, (!advice.is_empty()).then(|| advice.to_owned())),

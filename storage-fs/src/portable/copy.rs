@@ -52,7 +52,7 @@ fn copy_once(
     };
     let staged = Staged::create(&shared.staging, shared.file_mode.of_new_file())?;
     staged.lock();
-    copy_bytes(source, staged.file(), meta.size, caller)?;
+    copy_bytes(source, staged.file(), &meta, caller)?;
     let checksums = meta.checksums.clone();
     Commit { shared, key: to, mode: &mode, metadata, checksums, caller }.run(staged).map(drop)
 }

@@ -53,7 +53,7 @@ fn copy_once(
     };
     let mut staged = Staged::create(&shared.staging, to, shared.file_mode.of_new_file())?;
     staged.begin_long_write();
-    copy_bytes(File::from(source), staged.file(), meta.size, caller)?;
+    copy_bytes(File::from(source), staged.file(), &meta, caller)?;
     let checksums = meta.checksums.clone();
     Commit { shared, key: to, mode: &mode, metadata, checksums, caller }.run(staged).map(drop)
 }

@@ -135,6 +135,7 @@ async fn a_conditional_request_without_a_response_is_not_repeated() {
             Fault::Respond(CannedResponse::error(500, "InternalError")),
             Fault::ReplaceResponse(CannedResponse::error(500, "InternalError")),
             Fault::ReplaceResponse(CannedResponse::web_page(502)),
+            Fault::ReplaceResponse(CannedResponse::web_page(503)),
             Fault::ReplaceResponse(CannedResponse::web_page(504)),
         ];
         // The response to a PUT has no body that could end early.
@@ -167,6 +168,7 @@ async fn a_conditional_request_that_was_not_started_is_repeated() {
         let faults = [
             CannedResponse::error(503, "SlowDown").header("retry-after", "0"),
             CannedResponse::error(503, "ServiceUnavailable"),
+            CannedResponse::new(503, "").header("retry-after", "0"),
             CannedResponse::error(429, "TooManyRequests"),
             CannedResponse::error(409, "ConditionalRequestConflict"),
         ];

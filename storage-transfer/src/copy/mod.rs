@@ -4,6 +4,7 @@ mod metadata;
 mod meter;
 mod parts;
 mod server_side;
+mod source_look;
 mod unfinished;
 
 use std::fmt;
@@ -16,16 +17,15 @@ use storage_core::{
     Operation, Result, SaveMode, SaveOptions, Storage,
 };
 
-use crate::compare::{entry, is_listed_version};
-
 pub use metadata::LostMetadata;
 pub use meter::{Bandwidth, OnBytes};
 pub use server_side::ServerSideCopy;
 pub use unfinished::{UnfinishedCopy, UploadRecorder};
 
 use meter::Meter;
+use source_look::SourceLook;
 
-/// How often a file that changed while it was copied is copied again.
+/// How often a file that changed while it was copied is read again.
 const MAX_CHANGES: u32 = 3;
 
 /// Objects of this size and larger are copied in parts, where both sides allow it.
@@ -74,10 +74,10 @@ type MapMetadata<'a> = Box<dyn Fn(&Metadata) -> Metadata + Send + Sync + 'a>;
 ///
 /// - **One version.** The bytes and the metadata of the copy belong to one version of the source,
 ///   also if the source is replaced meanwhile and the copy has many parts. A local file may be
-///   written in place while it is read, which no driver can prevent. So it is looked up after the
-///   copy, and copied again if it has changed, up to three times. Then the copy fails with
-///   `Conflict`, or `PreconditionFailed` after [`if_source_match`](Self::if_source_match), and the
-///   destination may have a mix.
+///   written in place while it is read, which no driver can prevent. So it is looked up after its
+///   last byte was read, before the copy is visible, and read again if it has changed, up to three
+///   times. Then the copy fails with `Conflict`, or `PreconditionFailed` after
+///   [`if_source_match`](Self::if_source_match), and the destination keeps its object.
 /// - **All or nothing.** A reader of the destination sees the object that was there, or the whole
 ///   copy. A copy that fails, or whose future is dropped, leaves no object. Without
 ///   [`resumable`](Self::resumable) it also leaves no unfinished upload.
@@ -251,15 +251,21 @@ impl<'a> ObjectCopy<'a> {
         let mut job = Job::new(self)?;
         let mut changes = 0;
         loop {
-            let (copied, is_file) = job.copy_once().await?;
-            if !is_file || job.is_unchanged(&copied.source).await? {
-                return Ok(copied);
-            }
+            let copied = match job.copy_once().await {
+                // A later change must have a later time than the copy, so that a sync detects it.
+                Ok((copied, true)) if !job.look(&copied.source).is_unchanged().await? => {
+                    Some(copied)
+                }
+                Err(error) if job.is_changed_file(&error) => None,
+                done => return done.map(|(copied, _)| copied),
+            };
             changes += 1;
             if changes > MAX_CHANGES || job.options.version.is_some() {
                 return Err(changed_meanwhile(&job));
             }
-            job.replace(&copied).await?;
+            if let Some(copied) = copied {
+                job.replace(&copied).await?;
+            }
         }
     }
 }
@@ -319,7 +325,7 @@ impl<'a> Job<'a> {
             return Ok((parts::copy(self, plan).await?, is_file));
         }
         self.abandon_unfinished().await;
-        Ok((self.stream(object).await?, is_file))
+        Ok((self.stream(object, is_file).await?, is_file))
     }
 
     /// Returns whether other programs may write into the object while it is copied.
@@ -327,15 +333,14 @@ impl<'a> Job<'a> {
         self.source.info().name == "fs"
     }
 
-    /// Returns whether the source still is this version. The look comes after the end of the copy,
-    /// so that a later change has a later time than the copy, which a sync detects. A source that
-    /// is gone has not changed.
-    async fn is_unchanged(&self, source: &ObjectMeta) -> Result<bool> {
-        match self.source.stat(&self.from).await {
-            Ok(now) => Ok(is_listed_version(&entry(source.clone()), &now)),
-            Err(error) if error.is_not_found() => Ok(true),
-            Err(error) => Err(error),
-        }
+    /// Returns a look at the source, which was opened in this version.
+    fn look(&self, opened: &ObjectMeta) -> SourceLook {
+        SourceLook::new(&self.source, &self.from, opened)
+    }
+
+    /// Returns whether a copy failed because a local file changed while it was read.
+    fn is_changed_file(&self, error: &Error) -> bool {
+        self.is_local() && error.kind() == ErrorKind::Integrity && error.is_retryable()
     }
 
     /// Prepares another copy, which replaces the one before.
@@ -373,10 +378,13 @@ impl<'a> Job<'a> {
     }
 
     /// Copies the object as one stream.
-    async fn stream(&self, object: Object) -> Result<Copied> {
+    async fn stream(&self, object: Object, is_file: bool) -> Result<Copied> {
         let source = object.meta().clone();
         let (metadata, dropped) = self.metadata(&source.metadata)?;
-        let payload = self.options.meter.payload(object.into());
+        let mut payload = self.options.meter.payload(object.into());
+        if is_file {
+            payload = self.look(&source).guard(payload).await?;
+        }
         let save = SaveOptions::new().mode(self.options.mode.clone()).metadata(metadata);
         let mut save = self.target.save_with(&self.to, payload, save);
         for checksum in source.checksums.iter() {

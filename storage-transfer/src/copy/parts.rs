@@ -93,11 +93,15 @@ async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>)
     };
     let mut guard = AbortGuard::new(upload, job.options.recorder.is_none());
     let sent = send_parts(job, plan, &guard.upload, &stored).await;
+    let sent = match sent {
+        Ok(bytes) if job.is_local() => job.look(&plan.source).check().await.map(|()| bytes),
+        sent => sent,
+    };
     let completed = match sent {
         Ok(bytes) => guard.upload.complete().await.map(|target| (target, bytes)),
         Err(error) => Err(error),
     };
-    if completed.as_ref().is_err_and(is_final) {
+    if completed.as_ref().is_err_and(|error| is_final(error) || job.is_changed_file(error)) {
         guard.aborts = true;
     }
     let (target, bytes) = guard.settle(completed).await?;

@@ -12,7 +12,7 @@ use crate::job::documents::{JobDocument, JobState, ShardDocument, ShardState};
 use crate::job::lease::Lease;
 use crate::job::process::Process;
 use crate::job::store::{Document, Store};
-use crate::job::{MAX_SHARDS, nonce, split};
+use crate::job::{Job, nonce, split};
 
 /// The shards of a job as a worker has seen them.
 #[derive(Debug)]
@@ -50,13 +50,13 @@ impl Claims {
         let start = f64::from(index) / f64::from(of.max(1));
         let process = Process::current();
         let owner = Process::owner(process.as_ref(), &nonce()?);
-        let (max_shards, seen) = (MAX_SHARDS, BTreeMap::new());
+        let (max_shards, seen) = (Job::MAX_SHARDS, BTreeMap::new());
         Ok(Self { store, process, owner, lease, max_shards, start, seen })
     }
 
     /// Claims a shard that needs work.
     pub(crate) async fn next(&mut self, job: &JobDocument) -> Result<Found> {
-        self.refresh().await?;
+        self.refresh(job).await?;
         let needed = match job.state {
             JobState::Deleting => ShardState::Copied,
             _ => ShardState::Open,
@@ -155,7 +155,10 @@ impl Claims {
     }
 
     /// Reads the documents that have changed since the last look.
-    async fn refresh(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Conflict` if there is a shard of another job.
+    async fn refresh(&mut self, job: &JobDocument) -> Result<()> {
         let ids = self.store.shard_ids().await?;
         let listed: BTreeSet<&str> = ids.iter().map(|(id, _)| id.as_str()).collect();
         self.seen.retain(|id, _| listed.contains(id.as_str()));
@@ -167,6 +170,7 @@ impl Claims {
                     Err(error) if error.is_not_found() => continue,
                     Err(error) => return Err(error),
                 };
+                shard.value.check_job(job)?;
                 match self.seen.get_mut(id).filter(|seen| seen.shard.value == shard.value) {
                     // The ETag of a file that another program wrote becomes strong after a while.
                     Some(seen) => seen.shard.etag = shard.etag,
@@ -254,9 +258,19 @@ mod tests {
 
         let mut other = Claims { max_shards: 2, ..claims(&store) };
         for expected in [true, false] {
-            other.refresh().await.unwrap();
+            other.refresh(&job).await.unwrap();
             assert_eq!(other.steal(&job, &from).await.unwrap(), expected);
         }
-        assert_eq!(store.shards().await.unwrap().len(), 2);
+        assert_eq!(store.shards(&job).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_worker_refuses_a_shard_that_another_job_has_left() {
+        let (_, store, job) = planned().await;
+        let left = ShardDocument::new("an earlier job", "00007".to_owned(), None, None);
+        store.create_shard(&left).await.unwrap();
+        let error = claims(&store).next(&job).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.message().contains("rm -r"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use storage_core::Result;
+use storage_core::{Error, ErrorKind, Result};
 
 use crate::copy::UnfinishedCopy;
 use crate::job::nonce;
@@ -114,6 +114,8 @@ impl JobDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShardDocument {
     pub(crate) format: u32,
+    /// The id of the job. An earlier job at the same place may have left documents.
+    pub(crate) job: String,
     pub(crate) id: String,
     /// The shard that this one was cut off from. It counts only if that shard names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,9 +162,10 @@ pub(crate) struct ShardDocument {
 }
 
 impl ShardDocument {
-    pub(crate) fn new(id: String, after: Option<String>, until: Option<String>) -> Self {
+    pub(crate) fn new(job: &str, id: String, after: Option<String>, until: Option<String>) -> Self {
         Self {
             format: FORMAT,
+            job: job.to_owned(),
             id,
             parent: None,
             children: Vec::new(),
@@ -183,6 +186,20 @@ impl ShardDocument {
         }
     }
 
+    /// Refuses a shard that an earlier job has left at the same place: its keys would count as
+    /// settled.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub(crate) fn check_job(&self, job: &JobDocument) -> Result<()> {
+        if self.job == job.id {
+            return Ok(());
+        }
+        let message = "there are documents of another job at the place of this one: remove all of \
+                       them (rm -r), or use another place";
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+
     /// Begins the shard again if it is of an earlier pass. Its uploads are kept.
     pub(crate) fn in_pass(mut self, pass: u64) -> Self {
         if self.pass < pass {
@@ -200,7 +217,7 @@ impl ShardDocument {
 
     /// Cuts off the keys after a name, with their uploads. The child has this id.
     pub(crate) fn cut_off(&mut self, cut: String, id: String) -> Self {
-        let mut child = Self::new(id.clone(), Some(cut.clone()), self.until.take());
+        let mut child = Self::new(&self.job, id.clone(), Some(cut.clone()), self.until.take());
         child.parent = Some(self.id.clone());
         child.pass = self.pass;
         child.unknown.clone_from(&self.unknown);

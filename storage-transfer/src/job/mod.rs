@@ -47,9 +47,6 @@ use documents::{JobDocument, ShardDocument};
 use records::Kind;
 use store::Store;
 
-/// The most shards of a job.
-const MAX_SHARDS: usize = 10_000;
-
 /// Where the shards of a new job begin.
 enum Borders {
     /// So many shards, by probing the listing.
@@ -81,6 +78,9 @@ pub struct Job {
 }
 
 impl Job {
+    /// The most shards that a job can be divided into.
+    pub const MAX_SHARDS: usize = 10_000;
+
     /// Creates a job: finds borders of shards of about equal size in the listing of the source, and
     /// stores the documents. Transfers nothing.
     ///
@@ -90,8 +90,8 @@ impl Job {
     /// # Errors
     /// - `Conflict` if there is a job of another specification.
     /// - `Unsupported` if the storage of the job has no conditional saves.
-    /// - `InvalidInput` if the number of shards is 0 or more than 10,000, or if the options are
-    ///   those of a dry run.
+    /// - `InvalidInput` if the number of shards is 0 or more than [`MAX_SHARDS`](Self::MAX_SHARDS),
+    ///   or if the options are those of a dry run.
     /// - Errors of the listing and of the storage. Call it again.
     pub async fn plan(
         at: &Directory,
@@ -127,8 +127,8 @@ impl Job {
             Borders::Probe(shards) => *shards,
             Borders::Known(borders) => borders.len() + 1,
         };
-        if !(1..=MAX_SHARDS).contains(&shards) {
-            let message = format!("{shards} shards: choose 1 to {MAX_SHARDS}");
+        if !(1..=Self::MAX_SHARDS).contains(&shards) {
+            let message = format!("{shards} shards: choose 1 to {}", Self::MAX_SHARDS);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if spec.dry_run {
@@ -161,7 +161,7 @@ impl Job {
                 return Ok(());
             }
             if let Some(borders) = job.value.borders.take() {
-                self.write_shards(&borders).await?;
+                self.write_shards(&job.value, &borders).await?;
                 job.value.state = JobState::Copying;
             } else {
                 if found.is_none() {
@@ -248,7 +248,8 @@ impl Job {
                     job.value.state = job.value.state_before_cancel();
                 }
                 JobState::Done if only_failures => {
-                    job.value.begin_pass(self.shards_with_failures().await?);
+                    let failed = self.shards_with_failures(&job.value).await?;
+                    job.value.begin_pass(failed);
                 }
                 // The extras of all shards are to be looked at again.
                 JobState::Cancelled | JobState::Done | JobState::Refused => {
@@ -263,8 +264,8 @@ impl Job {
     }
 
     /// Returns the ids of the shards with failures, or `None` if there are none.
-    async fn shards_with_failures(&self) -> Result<Option<Vec<String>>> {
-        let shards = self.store.shards().await?;
+    async fn shards_with_failures(&self, job: &JobDocument) -> Result<Option<Vec<String>>> {
+        let shards = self.store.shards(job).await?;
         let has_failures = |shard: &ShardDocument| {
             shard.counts.failed + shard.counts.unknown + shard.counts.kept > 0
         };
@@ -279,7 +280,7 @@ impl Job {
     /// Errors of the storage of the job.
     pub async fn status(&self) -> Result<JobStatus> {
         let job = self.store.job().await?;
-        Ok(JobStatus::new(&job.value, &self.store.shards().await?))
+        Ok(JobStatus::new(&job.value, &self.store.shards(&job.value).await?))
     }
 
     /// Calls a function with each key that failed in the last pass.
@@ -288,7 +289,7 @@ impl Job {
     /// Errors of the storage of the job.
     pub async fn failed(&self, mut each: impl FnMut(FailedKey)) -> Result<()> {
         let job = self.store.job().await?;
-        for shard in self.store.shards().await? {
+        for shard in self.store.shards(&job.value).await? {
             if !job.value.includes(&shard.value) {
                 continue;
             }
@@ -305,11 +306,17 @@ impl Job {
         Ok(())
     }
 
-    async fn write_shards(&self, borders: &[String]) -> Result<()> {
+    /// Stores the shards that are not stored yet.
+    ///
+    /// # Errors
+    /// `Conflict` if there is a shard of another job.
+    async fn write_shards(&self, job: &JobDocument, borders: &[String]) -> Result<()> {
+        self.store.shards(job).await?;
         let mut after = None;
         let ends = borders.iter().map(|border| Some(border.clone())).chain([None]);
         for (number, until) in ends.enumerate() {
-            let shard = ShardDocument::new(format!("{number:05}"), after.take(), until.clone());
+            let id = format!("{number:05}");
+            let shard = ShardDocument::new(&job.id, id, after.take(), until.clone());
             self.store.create_shard(&shard).await?;
             after = until;
         }

@@ -1,8 +1,8 @@
 //! [`Store`]: reads and writes the documents of a job on conditions.
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Result, SaveMode, SaveOptions, Storage};
 
 use crate::directory::Directory;
@@ -13,11 +13,20 @@ use crate::retry::Retry;
 /// Upper bound for the size of a document in bytes.
 const MAX_DOCUMENT: u64 = 64 * 1024 * 1024;
 
+/// Upper bound for the passes of a job, and for the claims and saves of a shard.
+const MAX_COUNTER: u64 = 1 << 40;
+
 /// A document, and the version that was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Document<T> {
     pub(crate) value: T,
     pub(crate) etag: ETag,
+}
+
+/// What every document begins with.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
 }
 
 /// The documents of a job.
@@ -55,8 +64,9 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no job.
     pub(crate) async fn job(&self) -> Result<Document<JobDocument>> {
-        let job: Document<JobDocument> = self.read(&self.at.key("job.json")?).await?;
-        check_format(job.value.format)?;
+        let key = self.at.key("job.json")?;
+        let job: Document<JobDocument> = self.read(&key).await?;
+        check_counters(&key, &[job.value.pass])?;
         Ok(job)
     }
 
@@ -86,8 +96,9 @@ impl Store {
     }
 
     pub(crate) async fn shard(&self, id: &str) -> Result<Document<ShardDocument>> {
-        let shard: Document<ShardDocument> = self.read(&self.shard_key(id)?).await?;
-        check_format(shard.value.format)?;
+        let key = self.shard_key(id)?;
+        let shard: Document<ShardDocument> = self.read(&key).await?;
+        check_counters(&key, &[shard.value.pass, shard.value.epoch, shard.value.seq])?;
         Ok(shard)
     }
 
@@ -103,15 +114,22 @@ impl Store {
         self.storage().delete(self.shard_key(id)?).await
     }
 
-    /// Returns all shards, in the order of their documents' names.
-    pub(crate) async fn shards(&self) -> Result<Vec<Document<ShardDocument>>> {
+    /// Returns all shards of a job, in the order of their documents' names.
+    ///
+    /// # Errors
+    /// `Conflict` if there is a shard of another job.
+    pub(crate) async fn shards(&self, job: &JobDocument) -> Result<Vec<Document<ShardDocument>>> {
         let ids = self.shard_ids().await?;
         let mut shards = Vec::with_capacity(ids.len());
         for (id, _) in ids {
             match self.shard(&id).await {
                 // A worker has taken back what it had cut off.
                 Err(error) if error.is_not_found() => {}
-                shard => shards.push(shard?),
+                shard => {
+                    let shard = shard?;
+                    shard.value.check_job(job)?;
+                    shards.push(shard);
+                }
             }
         }
         Ok(shards)
@@ -200,6 +218,10 @@ impl Store {
             Error::unsupported("a job needs a storage with ETags").with_key(key.as_str())
         })?;
         let text = object.bytes_up_to(MAX_DOCUMENT).await?;
+        // Documents of another format may have other fields.
+        let Format { format } =
+            serde_json::from_slice(&text).map_err(|error| damaged(key, error))?;
+        check_format(format)?;
         let value = serde_json::from_slice(&text).map_err(|error| damaged(key, error))?;
         Ok(Document { value, etag })
     }
@@ -255,8 +277,20 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn damaged(key: &Key, error: serde_json::Error) -> Error {
+    implausible(key).with_source(error)
+}
+
+fn implausible(key: &Key) -> Error {
     let message = "the document of the job is damaged: begin a new job at another place";
-    Error::new(ErrorKind::Integrity, message).with_source(error).with_key(key.as_str())
+    Error::new(ErrorKind::Integrity, message).with_key(key.as_str())
+}
+
+/// Refuses numbers that no job reaches, so that none overflows later.
+fn check_counters(key: &Key, counters: &[u64]) -> Result<()> {
+    if counters.iter().all(|counter| *counter < MAX_COUNTER) {
+        return Ok(());
+    }
+    Err(implausible(key))
 }
 
 fn check_format(format: u32) -> Result<()> {
@@ -267,4 +301,32 @@ fn check_format(format: u32) -> Result<()> {
         "the job has format {format}, but this version of anystorage works with format {FORMAT}: \
          use the version that planned it"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::Memory;
+
+    use super::*;
+
+    /// Returns the kind of the error for this text in place of `job.json`.
+    async fn refused(text: &'static str) -> ErrorKind {
+        let at = Directory::new(&Memory::storage(), "job").unwrap();
+        at.storage().save("job/job.json", text).await.unwrap();
+        Store::new(&at).unwrap().job().await.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn a_job_of_another_format_is_not_taken_for_a_damaged_one() {
+        assert_eq!(refused(r#"{"format": 2, "parts": []}"#).await, ErrorKind::Unsupported);
+        assert_eq!(refused(r#"{"format": 1, "parts": []}"#).await, ErrorKind::Integrity);
+    }
+
+    #[test]
+    fn counters_that_would_overflow_are_damage() {
+        let key = Key::new("job/shards/00000.json").unwrap();
+        check_counters(&key, &[1, 20_000_000]).unwrap();
+        let error = check_counters(&key, &[1, u64::MAX]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+    }
 }

@@ -114,7 +114,7 @@ impl Worker {
         if !self.change_state(job, JobState::Refused, Some(refusal)).await? {
             return Ok(());
         }
-        for shard in self.job.store.shards().await? {
+        for shard in self.job.store.shards(job).await? {
             let shard = shard.value;
             if shard.pass != job.pass || self.shared.on_event.is_none() {
                 continue;

@@ -214,13 +214,13 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
                 }
                 is_conditional = false;
             }
-            // Some drivers do not call the error of a conditional save retryable, because it may
-            // have happened. The next one then finds its object.
+            // Some drivers do not call the error of a conditional save or copy retryable, because
+            // it may have happened. The next one then finds its object.
             ErrorKind::Unexpected | ErrorKind::Timeout
                 if !error.is_retryable()
                     && matches!(
                         error.operation(),
-                        Some(Operation::Save | Operation::CompleteMultipart)
+                        Some(Operation::Save | Operation::CompleteMultipart | Operation::Copy)
                     ) =>
             {
                 may_be_saved = true;

@@ -4,6 +4,7 @@
 mod deleting;
 mod doubles;
 mod dying;
+mod leftovers;
 mod sharing;
 mod support;
 mod uploads;

@@ -171,6 +171,18 @@ async fn an_object_that_appears_within_one_storage_meanwhile_is_compared_and_kep
 }
 
 #[tokio::test]
+async fn a_copy_within_one_storage_whose_response_is_lost_is_found_by_the_next_one() {
+    let (faults, inner) = (Faults::new(), memory(&[("a/1", "1")]).await);
+    let storage = layered(&faults, &inner);
+    let lost = faults.on(Operation::Copy).call(1).lose_response(ErrorKind::Unexpected);
+    let [from, to] = ["a", "b"].map(|path| Directory::new(&storage, path).unwrap());
+    let summary = sync(&from, &to, SyncOptions::default()).await.unwrap();
+    assert_eq!((lost.fired(), faults.calls(Operation::Copy)), (1, 2));
+    assert_eq!((summary.counts.same, summary.counts.failed), (1, 0));
+    assert_eq!(text(&inner, "b/1").await, "1");
+}
+
+#[tokio::test]
 async fn a_copy_that_fails_leaves_the_old_object_and_the_rest_goes_on() {
     let faults = Faults::new();
     let source = faults.in_memory();

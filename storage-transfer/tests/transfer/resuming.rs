@@ -1,5 +1,7 @@
 //! The copy of a large object is continued by a later copy, or begins again.
 
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -8,7 +10,7 @@ use storage_testkit::faults::Faults;
 use storage_transfer::{CopyMethod, UnfinishedCopy, UploadRecorder, copy};
 
 use crate::copying::{LARGE, large};
-use crate::support::uploads;
+use crate::support::{disk, uploads};
 
 /// The number of parts of a large object, of 8 MiB each.
 const PARTS: usize = 8;
@@ -212,4 +214,26 @@ async fn a_completion_whose_response_was_lost_is_recognised() {
     assert_eq!(lost.fired(), 1);
     begun.copy().await.unwrap();
     begun.assert_copied(1).await;
+}
+
+#[tokio::test]
+async fn parts_of_a_file_that_changed_meanwhile_are_never_completed() {
+    let ((root, source), faults) = (disk(), Faults::new());
+    source.save("a", large(1)).await.unwrap();
+    let file = std::fs::File::options().write(true).open(root.path().join("a")).unwrap();
+    let target = faults.in_memory();
+    target.save("b", "old").await.unwrap();
+    let passed = AtomicU64::new(0);
+    let on_bytes = move |bytes| {
+        if passed.fetch_add(bytes, Ordering::SeqCst) + bytes >= LARGE as u64 {
+            (&file).write_all(b"x").unwrap();
+        }
+    };
+    let copy = copy(&source, "a", &target, "b").on_bytes(Arc::new(on_bytes));
+    let error = copy.resumable(Arc::new(Recorder::default())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(faults.calls(Operation::PutPart) > 0, "the file was copied in parts");
+    assert_eq!(faults.calls(Operation::CompleteMultipart), 0);
+    assert_eq!(target.open("b").await.unwrap().text().await.unwrap(), "old");
+    assert_eq!(uploads(&target).await, 0);
 }

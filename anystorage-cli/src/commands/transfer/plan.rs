@@ -1,6 +1,6 @@
 //! `transfer plan`: makes a job.
 
-use anystorage::transfer::JobSpec;
+use anystorage::transfer::{Job, JobSpec};
 
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
@@ -10,9 +10,6 @@ use crate::syncing::inventory::SourceInventory;
 use crate::syncing::job::{self, JobArgs, JobLocation};
 use crate::syncing::options::OptionArgs;
 use crate::syncing::sides::Sides;
-
-/// The most shards of a job.
-const MAX_SHARDS: usize = 10_000;
 
 /// Make a job: divide the source into shards, and store what is to be done
 ///
@@ -69,9 +66,9 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     let source = job::name(&args.source, &sides.source)?;
     let spec = JobSpec::new(&source, &job::name(&args.target, &sides.target)?, &options);
     let spec = args.lease.apply(spec);
-    if !(1..=MAX_SHARDS).contains(&args.shards) {
-        let shards = args.shards;
-        return Err(Failure::usage(format!("{shards} shards: choose 1 to {MAX_SHARDS}")));
+    if !(1..=Job::MAX_SHARDS).contains(&args.shards) {
+        let message = format!("{} shards: choose 1 to {}", args.shards, Job::MAX_SHARDS);
+        return Err(Failure::usage(message));
     }
     let borders = match &args.inventory {
         Some(manifest) => {

@@ -11,7 +11,7 @@ use crate::sync::summary::Counts;
 async fn claimed(faults: &Faults) -> Arc<Lease> {
     let storage = Memory::storage().layer(|inner| faults.layer(inner));
     let store = Store::new(&Directory::new(&storage, "job").unwrap()).unwrap();
-    let shard = ShardDocument::new("a".to_owned(), None, None);
+    let shard = ShardDocument::new("job", "a".to_owned(), None, None);
     let shard = store.create_shard(&shard).await.unwrap().unwrap();
     let owner = ("worker", Duration::from_secs(60));
     Lease::claim(&store, shard, 1, owner).await.unwrap().unwrap()
