@@ -2,6 +2,7 @@
 # Sourced by run, after s3.sh.
 
 http_tools=target/http-tools
+http_packages=(nginx-light libnginx-mod-http-dav-ext apache2-bin)
 
 # Installs nginx with WebDAV, Apache, the original Python client of the cache tier, and Flask.
 http_installed() {
@@ -10,7 +11,7 @@ http_installed() {
         command -v "$program" >"$logs/which" || missing=$program
     done
     if [[ -n $missing || ! -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so ]]; then
-        install_packages nginx-light libnginx-mod-http-dav-ext apache2-bin ||
+        install_packages "${http_packages[@]}" ||
             skip "nginx and Apache, because they cannot be installed"
     fi
     nginx -v 2>&1 || true

@@ -2,6 +2,7 @@
 
 s3_servers=storage-s3/servers
 s3_tools=target/s3-tools
+s3_packages=(ceph-mon ceph-osd radosgw curl)
 
 # Reports what is not tested. Fails in CI, where everything has to be tested.
 skip() {
@@ -54,7 +55,7 @@ has_radosgw() {
 }
 
 install_radosgw() {
-    if ! has_radosgw && ! { install_packages ceph-mon ceph-osd radosgw curl && has_radosgw; }; then
+    if ! has_radosgw && ! { install_packages "${s3_packages[@]}" && has_radosgw; }; then
         skip "RadosGW, because it cannot be installed"
         return
     fi

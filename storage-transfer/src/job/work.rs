@@ -86,8 +86,9 @@ impl From<WorkSummary> for SyncSummary {
             WorkEnded::Refused(refusal) => (Ended::Complete, Some(refusal)),
             WorkEnded::Interrupted | WorkEnded::Cancelled => (Ended::Interrupted, None),
             WorkEnded::Broken(side, error) => (Ended::Broken(side, error), None),
+            WorkEnded::Unavailable(error) => (Ended::Unavailable(error), None),
         };
-        Self { counts: work.counts, ended, refused }
+        Self { counts: work.counts, ended, refused, failed_temporarily: 0 }
     }
 }
 
@@ -105,6 +106,9 @@ pub enum WorkEnded {
     Cancelled,
     /// The listing of a side broke off. A later worker continues.
     Broken(Side, Error),
+    /// Several keys in a row failed temporarily after all their attempts, the last one with this
+    /// error. They are not settled: a later worker tries them again.
+    Unavailable(Error),
 }
 
 impl Work {

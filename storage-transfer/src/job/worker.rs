@@ -39,6 +39,7 @@ enum ShardEnded {
     Lost,
     Interrupted,
     Broken(Side, Error),
+    Unavailable(Error),
 }
 
 /// Works on the shards of a job, one after the other.
@@ -218,24 +219,20 @@ impl Worker {
                 return Err(error);
             }
         };
-        match ended {
+        let ended = match ended {
             ShardEnded::Settled => {
                 self.counts += lease.document().await.counts;
-                Ok(None)
+                return Ok(None);
             }
-            ShardEnded::Lost => Ok(None),
-            // If the shard cannot be returned, its lease expires.
-            ShardEnded::Interrupted => {
-                lease.rewind().await;
-                let _ = lease.release().await;
-                Ok(Some(WorkEnded::Interrupted))
-            }
-            ShardEnded::Broken(side, error) => {
-                lease.rewind().await;
-                let _ = lease.release().await;
-                Ok(Some(WorkEnded::Broken(side, error)))
-            }
-        }
+            ShardEnded::Lost => return Ok(None),
+            ShardEnded::Interrupted => WorkEnded::Interrupted,
+            ShardEnded::Broken(side, error) => WorkEnded::Broken(side, error),
+            ShardEnded::Unavailable(error) => WorkEnded::Unavailable(error),
+        };
+        // If the shard cannot be returned, its lease expires.
+        lease.rewind().await;
+        let _ = lease.release().await;
+        Ok(Some(ended))
     }
 
     async fn copy(&self, lease: &Arc<Lease>) -> Result<ShardEnded> {
@@ -251,6 +248,7 @@ impl Worker {
             }
             let ended = match ended {
                 Ended::Broken(side, error) => ShardEnded::Broken(side, error),
+                Ended::Unavailable(error) => ShardEnded::Unavailable(error),
                 Ended::Interrupted if self.shared.stop.is_stopped() => ShardEnded::Interrupted,
                 // Stores the rest, which may find that the range became shorter.
                 Ended::Interrupted => ShardEnded::Settled,

@@ -224,8 +224,8 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
                     ) =>
             {
                 may_be_saved = true;
-                let waited = retry.wait(error.with_retryable(true)).await;
-                waited.map_err(|error| error.with_retryable(false))?;
+                // Another run compares again, so that it finds out.
+                retry.wait(error.with_retryable(true)).await?;
             }
             ErrorKind::Conflict if may_be_saved && !error.is_retryable() => {
                 return check_changed_target(shared, settled).await;

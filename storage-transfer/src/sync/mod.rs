@@ -7,6 +7,7 @@ pub(crate) mod deletes;
 pub(crate) mod extras;
 pub(crate) mod gate;
 mod options;
+mod outage;
 pub(crate) mod pass;
 pub(crate) mod shared;
 pub(crate) mod summary;
@@ -267,6 +268,10 @@ async fn finish(
             (Ended::Broken(..), _) => {
                 deletes::report_kept(shared, extras, Outcome::Extra, "a listing broke off").await?;
             }
+            (Ended::Unavailable(_), _) => {
+                let reason = "a service is unavailable";
+                deletes::report_kept(shared, extras, Outcome::Extra, reason).await?;
+            }
             // A report of an interrupted run ends with what was handled.
             (Ended::Interrupted, _) => {}
         }
@@ -276,7 +281,8 @@ async fn finish(
         Ended::Complete if shared.stop.is_stopped() => Ended::Interrupted,
         ended => ended,
     };
-    Ok(SyncSummary { counts: pass.counts, ended, refused })
+    let failed_temporarily = pass.failed_temporarily();
+    Ok(SyncSummary { counts: pass.counts, ended, refused, failed_temporarily })
 }
 
 /// Returns why no extra may be deleted.

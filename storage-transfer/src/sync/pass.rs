@@ -16,6 +16,7 @@ use crate::steps::Steps;
 use crate::sync::act::{self, Decision, Done, Settled};
 use crate::sync::backlog::Backlog;
 use crate::sync::extras::{Extra, ExtraStream};
+use crate::sync::outage::Outage;
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
 use crate::sync::unknown::UnknownNames;
@@ -47,6 +48,7 @@ pub(crate) struct Pass {
     unknown_target: UnknownNames,
     pairs: u64,
     backlog: Backlog,
+    outage: Outage,
     tasks: JoinSet<Finished>,
 }
 
@@ -68,11 +70,13 @@ impl Pass {
             ledger,
             unknown_target: UnknownNames::default(),
             pairs: 0,
+            outage: Outage::default(),
             tasks: JoinSet::new(),
         }
     }
 
-    /// Handles all keys, until both listings end, one breaks off, or the transfer is ended.
+    /// Handles all keys, until both listings end, one breaks off, a service is unavailable, or the
+    /// transfer is ended.
     ///
     /// # Errors
     /// Fails if the list of extras cannot be written to a temporary file.
@@ -80,6 +84,9 @@ impl Pass {
         let (shared, ledger) = (Arc::clone(&self.shared), self.ledger.clone());
         let mut listed = None;
         let ended = loop {
+            if let Some(error) = self.outage.certain() {
+                break Ended::Unavailable(error);
+            }
             let limit = shared.gate.limit();
             self.begin_waiting(limit);
             if self.backlog.is_empty()
@@ -108,9 +115,13 @@ impl Pass {
             }
         };
         self.drain().await?;
-        match shared.stop.is_stopped() && matches!(ended, Ended::Complete) {
-            true => Ok(Ended::Interrupted),
-            false => Ok(ended),
+        match ended {
+            Ended::Complete if shared.stop.is_stopped() => Ok(Ended::Interrupted),
+            Ended::Complete => {
+                self.finish_failed();
+                Ok(Ended::Complete)
+            }
+            ended => Ok(ended),
         }
     }
 
@@ -170,6 +181,11 @@ impl Pass {
             self.begin(range, pair, Decision::Copy, counts);
         }
         self.drain().await
+    }
+
+    /// Returns how many keys failed temporarily, so that another run may copy them.
+    pub(crate) fn failed_temporarily(&self) -> u64 {
+        self.outage.keys
     }
 
     fn join(&mut self, done: Option<Result<Finished, JoinError>>) -> Result<()> {
@@ -334,6 +350,7 @@ impl Pass {
         let size = settled.pair.source.as_ref().map_or(0, |source| source.size);
         self.backlog.finished(&settled.pair);
         let mut failed = None;
+        let mut temporary = None;
         match settled.result {
             Done::Same(evidence) => counts.count_same(evidence),
             Done::Left => counts.left += 1,
@@ -353,6 +370,7 @@ impl Pass {
                 counts.failed += 1;
                 self.failed_ranges.insert(range);
                 failed = Some(FailedKey::new(settled.pair.name(), &error));
+                temporary = Some(error).filter(Error::is_retryable);
             }
         }
         if counts.new + counts.changed > 0 {
@@ -361,8 +379,26 @@ impl Pass {
         counts.bytes_sent = settled.bytes_sent;
         counts.lost_metadata = u64::from(!settled.dropped.is_empty());
         self.counts += counts;
+        let entry = Entry { counts, failed, ..Entry::default() };
+        match temporary {
+            Some(error) => self.outage.add(number, entry, error),
+            None => {
+                self.finish_failed();
+                self.finish(number, entry);
+            }
+        }
+    }
+
+    /// Settles the keys that failed temporarily.
+    fn finish_failed(&mut self) {
+        for (number, entry) in self.outage.end() {
+            self.finish(number, entry);
+        }
+    }
+
+    fn finish(&self, number: Option<u64>, entry: Entry) {
         if let (Some(ledger), Some(number)) = (&self.ledger, number) {
-            ledger.finish(number, Entry { counts, failed, ..Entry::default() });
+            ledger.finish(number, entry);
         }
     }
 }

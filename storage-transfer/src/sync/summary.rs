@@ -131,6 +131,9 @@ pub struct SyncSummary {
     pub ended: Ended,
     /// Why extras were kept although the options delete them, if that is the case.
     pub refused: Option<Refusal>,
+    /// How many of the failed keys failed temporarily, so that another run may copy them. A job
+    /// does not count them.
+    pub failed_temporarily: u64,
 }
 
 impl SyncSummary {
@@ -155,6 +158,9 @@ pub enum Ended {
     Interrupted,
     /// The listing of a side broke off. Keys after that were not handled, and nothing was deleted.
     Broken(Side, Error),
+    /// Several keys in a row failed temporarily after all their attempts, the last one with this
+    /// error. The rest was not handled, and nothing was deleted. Run again.
+    Unavailable(Error),
 }
 
 /// Why a guard refused to delete.

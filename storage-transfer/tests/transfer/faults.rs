@@ -2,7 +2,9 @@
 
 use storage_core::{ErrorKind, Memory, Operation, Storage};
 use storage_testkit::faults::{Faults, Planned};
-use storage_transfer::{Comparison, Directory, HeaderRule, SyncOptions, SyncSummary, sync};
+use storage_transfer::{
+    Comparison, Concurrency, Directory, Ended, HeaderRule, SyncOptions, SyncSummary, sync,
+};
 use tokio::task::JoinHandle;
 
 use crate::support::{Events, changed, deleting, disk, fill, keys, memory, text, texts, whole};
@@ -232,4 +234,39 @@ async fn a_name_that_is_no_key_is_unknown_and_the_rest_goes_on() {
     let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
     assert_eq!((summary.counts.new, summary.counts.unknown, summary.counts.deleted), (2, 1, 1));
     assert!(!summary.is_complete());
+}
+
+/// Syncs 20 objects and an extra, while saves of keys that begin with a prefix fail temporarily.
+async fn sync_with_failing_saves(prefix: &str) -> (SyncSummary, Storage) {
+    let (faults, inner) = (Faults::new(), memory(&[("extra", "x")]).await);
+    let target = layered(&faults, &inner);
+    let source = Memory::storage();
+    for number in 0..20 {
+        source.save(format!("k{number:02}"), "1").await.unwrap();
+    }
+    for number in 0..20 {
+        let key = format!("k{number:02}");
+        if key.starts_with(prefix) {
+            faults.on(Operation::Save).of(&key).fail(ErrorKind::Timeout);
+        }
+    }
+    let run = sync(&whole(&source), &whole(&target), deleting());
+    (run.concurrency(Concurrency::Fixed(1)).await.unwrap(), inner)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_is_unavailable_ends_the_run_before_all_keys_have_failed() {
+    let (summary, target) = sync_with_failing_saves("k").await;
+    assert!(matches!(summary.ended, Ended::Unavailable(_)), "{summary:?}");
+    assert_eq!((summary.counts.failed, summary.counts.deleted), (8, 0));
+    assert_eq!(keys(&target).await, ["extra"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_keys_that_fail_temporarily_do_not_end_the_run() {
+    let (summary, target) = sync_with_failing_saves("k00").await;
+    assert!(matches!(summary.ended, Ended::Complete), "{summary:?}");
+    let counts = summary.counts;
+    assert_eq!((counts.failed, summary.failed_temporarily, counts.new), (1, 1, 19));
+    assert!(target.exists("k19").await.unwrap());
 }
