@@ -51,6 +51,20 @@ pub(crate) fn overlaps_directory(place: &Place, directory: &Path) -> bool {
     place.starts_with(&directory) || directory.starts_with(&place)
 }
 
+/// Whether a place is this local file.
+pub(crate) fn is_file(place: &Place, path: &Path) -> bool {
+    place.storage.info().name == "fs" && absolute(place) == canonical(path)
+}
+
+/// Returns the path of a file below a local directory, with `/` between the names, or `None` if it
+/// is not below it.
+pub(crate) fn name_below(directory: &Path, file: &Path) -> Option<String> {
+    let (directory, file) = (canonical(directory), canonical(file));
+    let names = Path::new(&file).strip_prefix(&directory).ok()?.iter();
+    let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    (!names.is_empty()).then(|| names.join("/"))
+}
+
 /// Returns the paths of two places in a comparable form, or `None` if their storages differ.
 fn comparable_paths(a: &Place, b: &Place) -> Option<(String, String)> {
     if same_storage(&a.storage, &b.storage) {

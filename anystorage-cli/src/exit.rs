@@ -73,6 +73,21 @@ impl Failure {
         Self { exit: ExitStatus::Failed, not_found: false, line: Some(describe(what, error)) }
     }
 
+    /// Returns the failure of a transfer that a signal ended.
+    pub(crate) fn interrupted() -> Self {
+        Self::usage("interrupted; run again").with_exit(ExitStatus::RunAgain)
+    }
+
+    /// Creates the failure of an error that ended the transfer engine, or what it needs to begin:
+    /// "run again" if it is temporary.
+    pub(crate) fn of_engine(place: &impl std::fmt::Display, error: &Error) -> Self {
+        let failure = Self::at(place, error);
+        match error.is_retryable() {
+            true => failure.with_exit(ExitStatus::RunAgain),
+            false => failure,
+        }
+    }
+
     /// Adds what to do.
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         if let Some(line) = &mut self.line {

@@ -6,6 +6,7 @@ use std::fs::FileType;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anystorage::Error;
 use tokio::sync::mpsc;
 use walkdir::{DirEntry, WalkDir};
 
@@ -14,6 +15,9 @@ const QUEUE_LENGTH: usize = 64;
 
 /// The directory that the driver reserves for itself. It is not part of a storage.
 const RESERVED: &str = ".anystorage";
+
+/// The longest name of a file on common file systems. A longer one cannot exist.
+const MAX_NAME_BYTES: usize = 255;
 
 /// The options for symlinks of commands that may follow them.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -96,18 +100,38 @@ impl LinkTarget {
     }
 }
 
+/// A part of a directory that could not be searched, so that it may contain special files.
+#[derive(Debug)]
+pub(crate) struct Unsearched {
+    /// Its path below the searched directory, with `/` between the names and at the end of that of
+    /// a directory. Empty for the searched directory itself.
+    pub(crate) name: String,
+    pub(crate) error: Error,
+}
+
 /// Finds all special files below a directory, in no particular order, on another thread. Memory is
-/// bounded by the depth of the tree. Skips what cannot be read, because the listing of the storage
-/// reports it.
+/// bounded by the depth of the tree. The results contain each directory that cannot be read: the
+/// listing of the storage reads it at another time, when that may succeed.
 ///
 /// Dropping the receiver ends the search.
-pub(crate) fn find_special_files(root: PathBuf) -> mpsc::Receiver<SpecialFile> {
+pub(crate) fn find_special_files(root: PathBuf) -> mpsc::Receiver<Result<SpecialFile, Unsearched>> {
     let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
     tokio::task::spawn_blocking(move || {
         let entries =
             WalkDir::new(&root).min_depth(1).into_iter().filter_entry(|entry| !is_reserved(entry));
-        for special in entries.flatten().filter_map(|entry| special(&root, &entry)) {
-            if sender.blocking_send(special).is_err() {
+        let mut directories = Vec::new();
+        for entry in entries {
+            let found = match entry {
+                Ok(entry) => {
+                    if entry.file_type().is_dir() {
+                        directories.truncate(entry.depth() - 1);
+                        directories.push(entry.path().to_owned());
+                    }
+                    special(&root, &entry).map(Ok)
+                }
+                Err(error) => unsearched(&root, &directories, error).map(Err),
+            };
+            if found.is_some_and(|found| sender.blocking_send(found).is_err()) {
                 return;
             }
         }
@@ -117,16 +141,49 @@ pub(crate) fn find_special_files(root: PathBuf) -> mpsc::Receiver<SpecialFile> {
 
 /// Returns the special file that a name below a directory leads to: itself, or what is in the place
 /// of a directory above it. The result has this name.
-pub(crate) fn special_file_at(root: &Path, name: &str) -> Option<SpecialFile> {
+///
+/// # Errors
+/// Fails if the place cannot be looked up, so that it may be a special file.
+pub(crate) fn special_file_at(root: &Path, name: &str) -> io::Result<Option<SpecialFile>> {
     let mut path = root.to_owned();
     for part in name.split('/') {
         path.push(part);
-        let file_type = path.symlink_metadata().ok()?.file_type();
+        let file_type = match path.symlink_metadata() {
+            Ok(found) => found.file_type(),
+            Err(error) if means_absent(&error) || part.len() > MAX_NAME_BYTES => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if !file_type.is_file() && !file_type.is_dir() {
-            return Some(SpecialFile { name: name.to_owned(), kind: kind(&path, file_type) });
+            let kind = kind(&path, file_type);
+            return Ok(Some(SpecialFile { name: name.to_owned(), kind }));
         }
     }
-    None
+    Ok(None)
+}
+
+fn means_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidInput)
+}
+
+/// Returns the part that an error of the search concerns, or `None` if it is no directory any more.
+/// `directories` are those that contain the next entry, the outermost first.
+fn unsearched(root: &Path, directories: &[PathBuf], error: walkdir::Error) -> Option<Unsearched> {
+    // An error within a directory has no path, but the depth of the entry that was to be next.
+    let within = error.depth().checked_sub(2).and_then(|above| directories.get(above));
+    let path = error.path().unwrap_or_else(|| within.map_or(root, PathBuf::as_path)).to_owned();
+    let is_directory = path == root || directories.contains(&path);
+    let names = path.strip_prefix(root).ok()?.iter().map(|name| name.to_string_lossy());
+    let mut name = names.collect::<Vec<_>>().join("/");
+    if is_directory && !name.is_empty() {
+        name.push('/');
+    }
+    let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
+    if means_absent(&error) {
+        return None;
+    }
+    let error = Error::from(error).with_context("cannot be searched for symlinks");
+    Some(Unsearched { name, error })
 }
 
 fn is_reserved(entry: &DirEntry) -> bool {
@@ -191,6 +248,7 @@ mod tests {
         let mut receiver = find_special_files(root.to_owned());
         let mut found = Vec::new();
         while let Some(special) = receiver.recv().await {
+            let Ok(special) = special else { panic!("{special:?}") };
             found.push(special);
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));

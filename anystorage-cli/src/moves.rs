@@ -69,6 +69,30 @@ pub(crate) fn refuse_read_only(from: &Place, shown: &str) -> Result<(), Failure>
     Err(Failure::at(&shown, &Error::new(ErrorKind::PermissionDenied, message)))
 }
 
+/// Fails if a local file changed while it was read, so that its copy may be a mix of two versions.
+/// Other programs may write into a file in place, which no driver can prevent.
+pub(crate) async fn refuse_changed(
+    (storage, key): (&Storage, &Key),
+    opened: &ObjectMeta,
+) -> Result<()> {
+    if storage.info().name != "fs" {
+        return Ok(());
+    }
+    match storage.stat(key).await {
+        Ok(now) if !is_version(&now, opened) => Err(changed_error()),
+        // One that was deleted was not written to.
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the error for a local file that changed while it was read.
+pub(crate) fn changed_error() -> Error {
+    let message = "the file changed while it was copied, so the copy may be a mix of two versions; \
+                   copy it again";
+    Error::new(ErrorKind::Conflict, message)
+}
+
 fn is_version(now: &ObjectMeta, then: &ObjectMeta) -> bool {
     // Weak comparison, because the ETag of a file becomes strong some time after its last change.
     let same_tag = match (&now.etag, &then.etag) {

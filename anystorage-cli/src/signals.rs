@@ -53,6 +53,18 @@ pub(crate) fn run_until_stopped(
     outcome
 }
 
+/// Waits for a part of a transfer that does not watch for the stop itself. Drops it at a stop.
+pub(crate) async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.stopped() => Err(Failure::interrupted()),
+        outcome = work => outcome,
+    }
+}
+
 /// Handles signals on a thread of its own. All threads of the command may be blocked, for example
 /// by a reader that does not read its output. On a system where signals cannot be handled, they
 /// kill the process.

@@ -107,6 +107,18 @@ impl Source {
         self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&name()))
     }
 
+    /// Whether objects of this may be at or below a name of a local directory that ends in a slash
+    /// if it is one.
+    pub(crate) fn may_contain_at(&self, name: &str) -> bool {
+        let Some(pattern) = &self.pattern else { return true };
+        let (text, prefix) = (format!("{}{name}", self.directory.text), pattern.prefix());
+        match name.ends_with('/') {
+            true if pattern.is_one_level() => false,
+            true => text.starts_with(prefix) || prefix.starts_with(&text),
+            false => name.is_empty() || pattern.matches(&text),
+        }
+    }
+
     /// Returns the failure for a pattern that matches nothing, or for an empty directory.
     pub(crate) fn no_match(&self) -> Failure {
         let message = match self.pattern {

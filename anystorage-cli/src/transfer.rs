@@ -1,6 +1,7 @@
 //! Copies, moves or saves many objects, several at a time: `cp -r`, `mv -r`, `put -r`, `get -r`,
 //! and all of them with patterns.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anystorage::{Checksums, Entry, Error, ErrorKind, Key, Metadata, ObjectEntry, Result, Storage};
@@ -9,9 +10,9 @@ use futures_util::StreamExt;
 use crate::compare::{overlap, path_below, same_object};
 use crate::copy::{copy_listed, copy_object, refuse_same_object};
 use crate::exit::{ExitStatus, Failure, print_line};
-use crate::links::{self, LinkPolicy, LinkTarget, SpecialFile, SpecialKind};
+use crate::links::{self, LinkPolicy, LinkTarget, SpecialFile, SpecialKind, Unsearched};
 use crate::metadata::MetadataArgs;
-use crate::moves::{move_object, refuse_read_only};
+use crate::moves::{move_object, refuse_changed, refuse_read_only};
 use crate::output::Output;
 use crate::pattern::Pattern;
 use crate::place::Place;
@@ -95,6 +96,7 @@ async fn save_object(
     progress: &Progress,
 ) -> Result<()> {
     let object = from.0.open(from.1).await?;
+    let opened = object.meta().clone();
     let mut metadata = new.metadata.clone();
     // A local file stores neither a content type nor checksums.
     let checksums = if new.is_local_file {
@@ -111,7 +113,8 @@ async fn save_object(
     if new.create_new {
         save = save.create_new();
     }
-    save.await.map(drop)
+    save.await?;
+    refuse_changed(from, &opened).await
 }
 
 /// What a transfer does.
@@ -224,6 +227,15 @@ impl Transfer<'_> {
         let from = &source.directory;
         let (options, source_below) = (self.options, self.source_below.as_deref());
         let entries = source.entries()?;
+        // The directories that the listing has reported are not reported again.
+        let mut unlisted = HashSet::new();
+        let entries = entries.inspect(|entry| {
+            let key = entry.as_ref().err().and_then(Error::key);
+            let name = key.and_then(|key| key.strip_prefix(from.text.as_str()));
+            if let Some(name) = name.filter(|_| unlisted.len() < MAX_DEFERRED_FAILURES) {
+                unlisted.insert(name.to_owned());
+            }
+        });
         let done = entries.map(|entry| options.entry(from, to, source_below, entry, &progress));
         let mut done = done.buffer_unordered(concurrency);
         while let Some(result) = done.next().await {
@@ -235,9 +247,18 @@ impl Transfer<'_> {
         }
         let directory = Path::new(&from.storage.info().location).join(&from.text);
         let mut specials = links::find_special_files(directory);
-        while let Some(special) = specials.recv().await {
-            if source.contains(&special.name) {
-                self.special(&special, from, to).await?;
+        while let Some(found) = specials.recv().await {
+            match found {
+                Ok(special) if source.contains(&special.name) => {
+                    self.special(&special, from, to).await?;
+                }
+                Err(Unsearched { name, error })
+                    if source.may_contain_at(&name) && !unlisted.contains(&name) =>
+                {
+                    let at = from.with_text(format!("{}{name}", from.text));
+                    self.tally.count(Err(at.failure(&error)))?;
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use anystorage::transfer::{self, CheckBy, Stop, Verdict, VerdictCounts, VerdictEvent};
+use anystorage::transfer::{self, CheckBy, Filter, Stop, Verdict, VerdictCounts, VerdictEvent};
 
-use crate::commands::sync::engine_failure;
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::resolver::{Purpose, Resolver, Setup};
@@ -74,24 +73,19 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let sides = Sides::resolve(&mut resolver, locations, Purpose::Existing)?;
     let sides = sides.with_unsorted(&args.order.unsorted);
     let filter = args.filters.build()?;
+    args.records.refuse_inside(&sides, &filter)?;
     let read_files: Vec<_> = args.keys.file().into_iter().chain(args.filters.files()).collect();
     let recorder = Recorder::new(&sides, &args.records, &read_files, stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let (shared, skips) = (Arc::clone(&recorder), args.skip_links);
     let keys = keys.map(|keys| {
-        specials::out_of_list(keys, &sides, &filter, move |special| {
-            if !skips {
-                shared.special('?', special, "compared");
-            }
+        specials::out_of_list(keys, &sides, &filter, move |found| match found {
+            Ok(special) if !skips => shared.special('?', special, "compared"),
+            Ok(_) => {}
+            Err(unsearched) => shared.unsearched(unsearched, "nothing here was compared"),
         })
     });
-    if let Some(directory) = sides.local_source()
-        && !args.skip_links
-        && !args.keys.is_set()
-    {
-        Specials::find(directory, &filter, |special| recorder.special('?', special, "compared"))
-            .await;
-    }
+    let filter = args.without_unsearched(&sides, filter, (&recorder, stop)).await?;
     let (by, compared) = args.by();
     let mut check = transfer::check(&sides.from, &sides.to)
         .by(by)
@@ -104,7 +98,7 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let (shared, prints) = (Arc::clone(&recorder), !args.json);
     let outcome = check.on_verdict(Arc::new(move |event| record(&shared, event, prints))).await;
     let finished = recorder.finish();
-    let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
+    let summary = outcome.map_err(|error| Failure::of_engine(&sides, &error))?;
     let VerdictCounts { same, different, missing, unknown, .. } = summary.counts;
     if same + different + missing + unknown == 0
         && !args.keys.is_set()
@@ -112,12 +106,36 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     {
         return Err(mistake);
     }
-    let own_failures = recorder.own_failures();
+    let own_failures = recorder.own_failures() + recorder.own_unknown();
     let result = CheckResult { sides: &sides, summary, compared, own_failures };
     result.report(finished, args.json)
 }
 
 impl Args {
+    /// Reports the symlinks and special files of a local source. Returns a filter that leaves out
+    /// what could not be searched for them.
+    async fn without_unsearched(
+        &self,
+        sides: &Sides,
+        filter: Filter,
+        (recorder, stop): (&Recorder, &Stop),
+    ) -> Result<Filter, Failure> {
+        let is_searched = !self.skip_links && !self.keys.is_set();
+        let Some(directory) = sides.local_source().filter(|_| is_searched) else {
+            return Ok(filter);
+        };
+        let specials = Specials::find(directory, &filter, |found| match found {
+            Ok(special) => recorder.special('?', special, "compared"),
+            Err(unsearched) => recorder.unsearched(unsearched, "nothing here was compared"),
+        });
+        let specials = tokio::select! {
+            specials = specials => specials,
+            () = stop.stopped() => return Ok(filter),
+        };
+        let filter = specials.unsearched_excluded_from(&filter);
+        filter.map_err(|error| Failure::usage(error.message()))
+    }
+
     fn by(&self) -> (CheckBy, &'static str) {
         match (self.checksum, self.download) {
             (true, _) => (CheckBy::Checksum, "checksum"),

@@ -8,9 +8,11 @@ use std::path::{Component, Path, PathBuf};
 use anystorage::{Error, Key, Object};
 
 use crate::commands::cp::transfer_many;
+use crate::compare::is_file;
 use crate::exit::{ExitStatus, Failure};
 use crate::links::LinkPolicy;
 use crate::location::Location;
+use crate::moves::refuse_changed;
 use crate::output;
 use crate::place::Place;
 use crate::progress::Progress;
@@ -86,7 +88,16 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         output::print(&format!("{place} -> {}", path.display()))?;
         return Ok(ExitStatus::Success);
     }
-    save(object, &path).await.map_err(|error| failure(&place, &path, &error))?;
+    let opened = object.meta().clone();
+    let is_onto_itself = is_file(&place, &path);
+    let saved = async {
+        save(object, &path).await?;
+        match is_onto_itself {
+            true => Ok(()),
+            false => refuse_changed((&place.storage, &key), &opened).await,
+        }
+    };
+    saved.await.map_err(|error| failure(&place, &path, &error))?;
     tracing::info!("saved {place} -> {}", path.display());
     Ok(ExitStatus::Success)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use anystorage::{ETag, Error, ErrorKind, Metadata, Payload};
 
@@ -10,6 +11,7 @@ use crate::exit::{ExitStatus, Failure};
 use crate::headers::HeaderArgs;
 use crate::links::LinkArgs;
 use crate::location::Location;
+use crate::moves::changed_error;
 use crate::output;
 use crate::pattern::Pattern;
 use crate::place::Place;
@@ -73,6 +75,7 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
     if args.recursive {
         return Err(Failure::usage("-r saves many files: name a local directory other than -"));
     }
+    let opened = source.and_then(version);
     let payload = payload(source).await?;
     let place = target(resolver.resolve(&args.location, Purpose::NewObject)?, source)?;
     let key = place.key()?;
@@ -91,6 +94,12 @@ pub(crate) async fn run(args: Args, resolver: &mut Resolver) -> Result<ExitStatu
         save = save.if_match(etag);
     }
     save.await.map_err(|error| place.failure(&error))?;
+    if let (Some(opened), Some(now)) = (opened, source.and_then(version))
+        && opened.number == now.number
+        && opened != now
+    {
+        return Err(place.failure(&changed_error()));
+    }
     tracing::info!("saved {} -> {place}", args.source.display());
     Ok(ExitStatus::Success)
 }
@@ -119,6 +128,25 @@ async fn save_many(
         many: &args.many,
     };
     transfer_many(resolver, &from, &args.location, args.recursive, &options).await
+}
+
+/// What changes if another program writes to a file.
+#[derive(Debug, PartialEq, Eq)]
+struct FileVersion {
+    /// Another one belongs to a file that replaced the first one, which is unchanged.
+    number: u64,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+/// Returns the version of a file, or `None` if it does not exist.
+fn version(path: &Path) -> Option<FileVersion> {
+    let found = path.metadata().ok()?;
+    #[cfg(unix)]
+    let number = std::os::unix::fs::MetadataExt::ino(&found);
+    #[cfg(not(unix))]
+    let number = 0;
+    Some(FileVersion { number, size: found.len(), modified: found.modified().ok() })
 }
 
 async fn payload(source: Option<&Path>) -> Result<Payload, Failure> {

@@ -1,5 +1,6 @@
 //! `rm`: deletes objects and directories.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anystorage::{Entry, Error, ErrorKind, Key};
@@ -8,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::compare::same_storage;
 use crate::exit::{ExitStatus, Failure, print_line};
-use crate::links;
+use crate::links::{self, Unsearched};
 use crate::location::Location;
 use crate::output::Output;
 use crate::pattern::Pattern;
@@ -19,6 +20,9 @@ use crate::source::Source;
 /// With up to this many locations, `rm` checks whether a key is a directory. More locations come
 /// from a script, and each check is a request.
 const MAX_DIRECTORY_CHECKS: usize = 8;
+
+/// How many failed names are remembered, so that none is reported twice.
+const MAX_REMEMBERED: usize = 1000;
 
 /// Delete objects, or with -r directories. A missing object is not an error
 ///
@@ -250,6 +254,7 @@ async fn delete_directory(directory: &Place) -> Result<ExitStatus, Failure> {
         _ => directory.storage.delete_prefix(directory.prefix()?),
     };
     let (mut gone, mut failed) = (0_u64, 0_u64);
+    let mut unlisted = HashSet::new();
     while let Some(entry) = deleted.next().await {
         match entry {
             Ok(entry) => {
@@ -258,13 +263,16 @@ async fn delete_directory(directory: &Place) -> Result<ExitStatus, Failure> {
             }
             Err(error) => {
                 failed += 1;
+                if let Some(key) = error.key().filter(|_| unlisted.len() < MAX_REMEMBERED) {
+                    unlisted.insert(key.to_owned());
+                }
                 let place =
                     error.key().map_or_else(|| directory.clone(), |key| directory.with_text(key));
                 place.failure(&error).report();
             }
         }
     }
-    failed += report_special_files(directory).await;
+    failed += report_special_files(directory, &unlisted).await;
     if failed > 0 {
         print_line(&format!("{failed} not deleted, {gone} deleted"));
         return Ok(ExitStatus::Failed);
@@ -276,8 +284,9 @@ async fn delete_directory(directory: &Place) -> Result<ExitStatus, Failure> {
 }
 
 /// Reports the symlinks and special files below a local directory, which were not deleted because
-/// they are not objects. Returns their number.
-async fn report_special_files(directory: &Place) -> u64 {
+/// they are not objects, and the directories that could not be searched for them, unless they are
+/// in `reported`. Returns their number.
+async fn report_special_files(directory: &Place, reported: &HashSet<String>) -> u64 {
     if !directory.local {
         return 0;
     }
@@ -285,12 +294,20 @@ async fn report_special_files(directory: &Place) -> u64 {
     let mut specials = links::find_special_files(
         Path::new(&directory.storage.info().location).join(&directory.text),
     );
-    while let Some(special) = specials.recv().await {
-        count += 1;
-        let error = Error::unsupported(
-            "a symlink or special file, not deleted: rm -r deletes regular files only",
-        );
-        directory.with_text(format!("{}{}", directory.text, special.name)).failure(&error).report();
+    while let Some(found) = specials.recv().await {
+        let (name, error) = match found {
+            Ok(special) => {
+                let message =
+                    "a symlink or special file, not deleted: rm -r deletes regular files only";
+                (special.name, Error::unsupported(message))
+            }
+            Err(Unsearched { name, error }) => (name, error),
+        };
+        let at = directory.with_text(format!("{}{name}", directory.text));
+        if !reported.contains(&at.text) {
+            count += 1;
+            at.failure(&error).report();
+        }
     }
     count
 }

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anystorage::ErrorKind;
 use anystorage::transfer::{
     self, Bandwidth, Concurrency, Filter, JobSpec, KeyEvent, Outcome, Stop, Synchronize,
 };
-use anystorage::{Error, ErrorKind};
 
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::resolver::{Purpose, Resolver, Setup};
+use crate::signals::unless_stopped;
 use crate::syncing::inventory::SourceInventory;
 use crate::syncing::job::{self, JobArgs};
 use crate::syncing::keys::{KeyArgs, SortedKeys};
@@ -95,18 +96,16 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     let filter = args.what.filters.build()?;
     sides.refuse_overlap(&filter)?;
     sides.refuse_backup(args.what.backup.as_deref(), &filter)?;
+    args.records.refuse_inside(&sides, &filter)?;
     if let Some(at) = &args.job.job {
         return run_job(&args, &mut resolver, &sides, (at, filter), stop).await;
     }
     let sides = sides.with_unsorted(&args.order.unsorted);
-    let inventory = match &args.inventory {
-        Some(manifest) => Some(SourceInventory::open(&mut resolver, manifest, &sides).await?),
-        None => None,
-    };
+    let inventory = args.open_inventory(&mut resolver, &sides, stop).await?;
     let recorder = Recorder::new(&sides, &args.records, &args.read_files(), stop)?;
     let keys = args.keys.read(&recorder, stop).await?;
     let keys = keys.map(|keys| args.keys_without_specials(keys, &sides, &filter, &recorder));
-    let (filter, deletes) = args.without_specials(&sides, filter, &recorder).await?;
+    let (filter, deletes) = args.without_specials(&sides, filter, (&recorder, stop)).await?;
     let mut sync = args.engine(&sides, filter, deletes);
     if let Some(keys) = keys {
         sync = sync.keys(keys);
@@ -116,7 +115,7 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
     }
     let outcome = args.observed(sync, &recorder).stop(stop.clone()).await;
     let finished = recorder.finish();
-    let summary = outcome.map_err(|error| engine_failure(&sides, &error))?;
+    let summary = outcome.map_err(|error| Failure::of_engine(&sides, &error))?;
     let has_source = args.keys.is_set() || inventory.is_some();
     if !has_source
         && summary.counts.source_objects == 0
@@ -134,8 +133,9 @@ pub(crate) async fn run(args: Args, setup: Setup, stop: &Stop) -> Result<ExitSta
         has_key_list: args.keys.is_set(),
         inventory: inventory.as_ref(),
         is_cancelled: false,
-        records_failures: args.records.records_failures(),
+        rerun: args.records.rerun(),
         own_failures: recorder.own_failures(),
+        own_unknown: recorder.own_unknown(),
     };
     result.report(finished, args.json)
 }
@@ -148,21 +148,34 @@ async fn run_job(
     (at, filter): (&Location, Filter),
     stop: &Stop,
 ) -> Result<ExitStatus, Failure> {
-    job::refuse_specials(sides, &filter, args.what.delete.then_some(job::WOULD_DELETE)).await?;
+    let refused =
+        job::refuse_specials(sides, &filter, args.what.delete.then_some(job::WOULD_DELETE));
+    unless_stopped(stop, refused).await?;
     let reported = filter.clone();
     let at = job::directory(resolver, at)?;
     let options = args.what.options(filter, args.what.delete);
     let source = job::name(&args.source, &sides.source)?;
     let spec = JobSpec::new(&source, &job::name(&args.target, &sides.target)?, &options);
     let spec = args.job.lease.apply(spec);
-    let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
-    job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
+    let planned = async {
+        let job = job::plan(&at, spec, sides, job::SHARDS_OF_SYNC, None).await?;
+        job.next_pass().await.map_err(|error| job::failure(&at, &error))?;
+        Ok(job)
+    };
+    let job = unless_stopped(stop, planned).await?;
     let recorder = Recorder::new(sides, &args.records, &args.read_files(), stop)?;
     // With deletions, a source that has any was refused above.
     let reports = !args.skip_links && !args.what.delete;
     if let Some(directory) = sides.local_source().filter(|_| reports) {
-        let report = |special: &_| recorder.special('!', special, "copied");
-        Specials::find(directory, &reported, report).await;
+        let report = |found: Result<&_, &_>| match found {
+            Ok(special) => recorder.special('!', special, "copied"),
+            // The workers list it, and copy what they can.
+            Err(unsearched) => recorder.unsearched(unsearched, "symlinks are left out"),
+        };
+        tokio::select! {
+            _ = Specials::find(directory, &reported, report) => {}
+            () = stop.stopped() => {}
+        }
     }
     let mut work = job::limited(job.work(&sides.from, &sides.to), args.limits).stop(stop.clone());
     if let Some(on_bytes) = recorder.progress.on_bytes() {
@@ -171,24 +184,26 @@ async fn run_job(
     let (observer, shared) = (args.observer(), Arc::clone(&recorder));
     let outcome = work.on_event(Arc::new(move |event| observer.record(&shared, event))).await;
     let finished = recorder.finish();
-    let summary = outcome.map_err(|error| engine_failure(sides, &error))?;
-    let own_failures = recorder.own_failures();
-    job::report(sides, summary, &options, (finished, own_failures), args.json)
-}
-
-/// Returns the failure of an error that ended the engine.
-pub(crate) fn engine_failure(sides: &Sides, error: &Error) -> Failure {
-    let failure = Failure::at(sides, error);
-    match error.is_retryable() {
-        true => failure.with_exit(ExitStatus::RunAgain),
-        false => failure,
-    }
+    let summary = outcome.map_err(|error| Failure::of_engine(sides, &error))?;
+    let own = (recorder.own_failures(), recorder.own_unknown());
+    job::report(sides, summary, &options, (finished, own), args.records.rerun(), args.json)
 }
 
 impl Args {
     /// Returns the files that the options read.
     fn read_files(&self) -> Vec<&Path> {
         self.keys.file().into_iter().chain(self.what.filters.files()).collect()
+    }
+
+    async fn open_inventory(
+        &self,
+        resolver: &mut Resolver,
+        sides: &Sides,
+        stop: &Stop,
+    ) -> Result<Option<SourceInventory>, Failure> {
+        let Some(manifest) = &self.inventory else { return Ok(None) };
+        let opened = SourceInventory::open(resolver, manifest, sides);
+        unless_stopped(stop, opened).await.map(Some)
     }
 
     /// Takes the symlinks and special files of a local source out of a list of keys, and reports
@@ -201,44 +216,50 @@ impl Args {
         recorder: &Arc<Recorder>,
     ) -> SortedKeys {
         let (recorder, skips) = (Arc::clone(recorder), self.skip_links);
-        specials::out_of_list(keys, sides, filter, move |special| {
-            if !skips {
-                recorder.special('!', special, "copied");
-            }
+        specials::out_of_list(keys, sides, filter, move |found| match found {
+            Ok(special) if !skips => recorder.special('!', special, "copied"),
+            Ok(_) => {}
+            Err(unsearched) => recorder.unsearched(unsearched, "not copied"),
         })
     }
 
-    /// Reports the symlinks and special files of a local source. Returns a filter that leaves out
-    /// their names, so that what the destination has there is not deleted, and whether anything may
-    /// be deleted.
+    /// Reports the symlinks and special files of a local source, and what could not be searched for
+    /// them. Returns a filter that leaves out their names, so that what the destination has there
+    /// is not deleted, and whether anything may be deleted.
     async fn without_specials(
         &self,
         sides: &Sides,
         filter: Filter,
-        recorder: &Arc<Recorder>,
+        (recorder, stop): (&Arc<Recorder>, &Stop),
     ) -> Result<(Filter, bool), Failure> {
         let reports = !self.skip_links && self.inventory.is_none();
         let is_searched = !self.keys.is_set() && (reports || self.what.delete);
         let Some(directory) = sides.local_source().filter(|_| is_searched) else {
             return Ok((filter, self.what.delete));
         };
-        let specials = Specials::find(directory, &filter, |special| {
-            if reports {
-                recorder.special('!', special, "copied");
+        let specials = Specials::find(directory, &filter, |found| match found {
+            Ok(special) if reports => recorder.special('!', special, "copied"),
+            Ok(_) => {}
+            Err(unsearched) => {
+                recorder.unsearched(unsearched, "nothing here was copied or deleted");
             }
         });
-        let specials = specials.await;
-        if !self.what.delete {
-            return Ok((filter, false));
-        }
-        if specials.has_too_many {
-            let line = "the source has more than 1000 symlinks and special files, so nothing is \
-                        deleted: --exclude them";
+        let specials = tokio::select! {
+            specials = specials => specials,
+            () = stop.stopped() => return Ok((filter, false)),
+        };
+        let is_complete = !specials.has_too_many && !specials.is_unknown;
+        if self.what.delete && specials.has_too_many {
+            let line = "the source has more than 1000 symlinks, special files or directories that \
+                        cannot be read, so nothing is deleted: --exclude them";
             recorder.refuse(Failure::usage(format!("{}: {line}", sides.source)));
-            return Ok((filter, false));
         }
-        let filter = specials.excluded_from(&filter);
-        Ok((filter.map_err(|error| Failure::usage(error.message()))?, true))
+        let filter = match self.what.delete && is_complete {
+            true => specials.excluded_from(&filter),
+            false => specials.unsearched_excluded_from(&filter),
+        };
+        let filter = filter.map_err(|error| Failure::usage(error.message()))?;
+        Ok((filter, self.what.delete && is_complete))
     }
 
     /// Returns the sync with its options and limits.

@@ -1,7 +1,7 @@
 //! [`SourceInventory`]: an S3 Inventory of the source of a transfer.
 
+use anystorage::format_time;
 use anystorage::transfer::Inventory;
-use anystorage::{Error, format_time};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -28,9 +28,9 @@ impl SourceInventory {
         sides: &Sides,
     ) -> Result<Self, Failure> {
         let manifest = resolver.resolve(manifest, Purpose::Existing)?;
-        let failure = |error: Error| manifest.failure(&error);
         let inventory = Inventory::open(&manifest.storage, manifest.key()?).await;
-        let inventory = inventory.and_then(|all| all.below(&sides.from)).map_err(failure)?;
+        let inventory = inventory.and_then(|all| all.below(&sides.from));
+        let inventory = inventory.map_err(|error| Failure::of_engine(&manifest, &error))?;
         Ok(Self { manifest, inventory })
     }
 
@@ -45,7 +45,7 @@ impl SourceInventory {
         shards: usize,
     ) -> Result<Vec<String>, Failure> {
         let borders = self.inventory.borders(shards.saturating_sub(1)).await;
-        let borders = borders.map_err(|error| self.manifest.failure(&error))?;
+        let borders = borders.map_err(|error| Failure::of_engine(&self.manifest, &error))?;
         let prefix = sides.from.prefix().as_str();
         let names = borders.iter().filter_map(|key| key.as_str().strip_prefix(prefix));
         Ok(names.map(str::to_owned).collect())

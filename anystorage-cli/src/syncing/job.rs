@@ -13,13 +13,14 @@ use anystorage::{Error, ErrorKind};
 use url::Url;
 
 use crate::exit::{ExitStatus, Failure};
+use crate::links::{SpecialFile, Unsearched};
 use crate::location::Location;
 use crate::place::Place;
 use crate::resolver::{Purpose, Resolver};
 use crate::syncing::options::LimitArgs;
 use crate::syncing::sides::Sides;
 use crate::syncing::specials::Specials;
-use crate::syncing::summary::SyncResult;
+use crate::syncing::summary::{Rerun, SyncResult};
 use crate::verbosity;
 
 /// The shards of a sync with one worker. A failed copy keeps the extras of its shard.
@@ -183,25 +184,26 @@ pub(crate) const WOULD_DELETE: &str = "--exclude it, or a job with --delete woul
 /// Why a plan refuses them: no worker would report what it leaves out.
 pub(crate) const WOULD_LEAVE_OUT: &str = "no worker would copy it: --exclude it, or --skip-links";
 
-/// Fails for this reason if a local source has symlinks or special files.
+/// Fails for this reason if a local source has symlinks or special files, or if that is unknown.
 pub(crate) async fn refuse_specials(
     sides: &Sides,
     filter: &Filter,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
     let (Some(directory), Some(reason)) = (sides.local_source(), reason) else { return Ok(()) };
-    let mut first = None;
-    Specials::find(directory, filter, |special| {
-        first.get_or_insert_with(|| special.name.clone());
+    let (mut first, source) = (None, &sides.source);
+    Specials::find(directory, filter, |found| {
+        first.get_or_insert_with(|| match found {
+            Ok(SpecialFile { name, .. }) => {
+                Failure::usage(format!("{source}{name}: a symlink or special file: {reason}"))
+            }
+            Err(Unsearched { name, error }) => {
+                Failure::local(&format!("{source}{name}"), error).with_hint("or --exclude it")
+            }
+        });
     })
     .await;
-    match first {
-        None => Ok(()),
-        Some(name) => Err(Failure::usage(format!(
-            "{}{name}: a symlink or special file: {reason}",
-            sides.source
-        ))),
-    }
+    first.map_or(Ok(()), Err)
 }
 
 /// Sets the limits of a worker.
@@ -220,12 +222,14 @@ pub(crate) fn limited(mut work: Work, limits: LimitArgs) -> Work {
 }
 
 /// Prints the result of a worker, and returns its exit code. `finished` is whether the files of the
-/// options were written; the number is that of failures that the engine does not count.
+/// options were written; the numbers are those of failures and of unknown names that the engine
+/// does not count.
 pub(crate) fn report(
     sides: &Sides,
     summary: WorkSummary,
     options: &SyncOptions,
-    (finished, own_failures): (Result<(), Failure>, u64),
+    (finished, (own_failures, own_unknown)): (Result<(), Failure>, (u64, u64)),
+    rerun: Rerun,
     json: bool,
 ) -> Result<ExitStatus, Failure> {
     let is_cancelled = matches!(summary.ended, WorkEnded::Cancelled);
@@ -239,8 +243,9 @@ pub(crate) fn report(
         has_key_list: false,
         inventory: None,
         is_cancelled,
-        records_failures: true,
+        rerun,
         own_failures,
+        own_unknown,
     };
     result.report(finished, json)
 }

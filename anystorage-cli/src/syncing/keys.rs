@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use tokio::io::{AsyncBufRead, BufReader};
 
 use crate::exit::{ExitStatus, Failure};
+use crate::syncing::line_file::STANDARD_INPUT;
 use crate::syncing::recorder::Recorder;
 
 /// The option for a list of keys.
@@ -25,9 +26,9 @@ pub(crate) struct KeyArgs {
 pub(crate) type SortedKeys = BoxStream<'static, Result<Key>>;
 
 impl KeyArgs {
-    /// Returns the file, if the option names one.
+    /// Returns the file, or [`STANDARD_INPUT`].
     pub(crate) fn file(&self) -> Option<&Path> {
-        self.keys_from.as_deref().filter(|path| *path != Path::new("-"))
+        self.keys_from.as_deref()
     }
 
     pub(crate) fn is_set(&self) -> bool {
@@ -47,9 +48,13 @@ impl KeyArgs {
         let Some(path) = &self.keys_from else { return Ok(None) };
         let name = path.display().to_string();
         let failure = |error: &Error| Failure::local(&format!("--keys-from {name}"), error);
-        let reader = open(path)
-            .await
-            .map_err(|error| failure(&error.into()).with_exit(ExitStatus::Usage))?;
+        let reader = tokio::select! {
+            biased;
+            () = stop.stopped() => return Ok(None),
+            // A named pipe without a writer blocks a thread, for which nothing waits.
+            reader = open(path) => reader,
+        };
+        let reader = reader.map_err(|error| failure(&error.into()).with_exit(ExitStatus::Usage))?;
         let keys = KeyList::new(reader, name.clone()).filter_map(|item| {
             ready(match item {
                 Err(error) if error.listing_continues() => {
@@ -68,7 +73,7 @@ impl KeyArgs {
 }
 
 async fn open(path: &Path) -> std::io::Result<Box<dyn AsyncBufRead + Send + Unpin>> {
-    if path == Path::new("-") {
+    if path == Path::new(STANDARD_INPUT) {
         return Ok(Box::new(BufReader::new(tokio::io::stdin())));
     }
     let file = tokio::fs::File::open(path).await?;

@@ -97,13 +97,43 @@ impl Line<'_> {
     }
 }
 
-/// Whether two paths name one file, as far as that is known.
+/// The name of standard input in place of a file.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// Whether two paths name one file, as far as that is known. The second one may be
+/// [`STANDARD_INPUT`].
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    // The first path may be the file `-`.
+    let identity_of_a = identity(&Path::new(".").join(a));
+    if identity_of_a.is_some() && identity_of_a == identity(b) {
+        return true;
+    }
+    if b == Path::new(STANDARD_INPUT) {
+        return false;
+    }
     let real = |path: &Path| -> Result<PathBuf> { Ok(std::fs::canonicalize(path)?) };
     match (real(a), real(b)) {
         (Ok(a), Ok(b)) => a == b,
         _ => std::path::absolute(a).ok() == std::path::absolute(b).ok(),
     }
+}
+
+/// Returns the device and the number of a regular file, which its hard links share.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    let found = match path == Path::new(STANDARD_INPUT) {
+        true => File::from(io::stdin().as_fd().try_clone_to_owned().ok()?).metadata(),
+        false => path.metadata(),
+    };
+    found.ok().filter(std::fs::Metadata::is_file).map(|found| (found.dev(), found.ino()))
+}
+
+/// Files have no number that the standard library can read here.
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 #[cfg(test)]

@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anystorage::Error;
 use anystorage::internal::escape_invisible;
-use anystorage::transfer::Stop;
+use anystorage::transfer::{Filter, Stop};
 
+use crate::compare::name_below;
 use crate::exit::Failure;
-use crate::links::SpecialFile;
+use crate::links::{SpecialFile, Unsearched};
 use crate::metadata::is_refused_field;
 use crate::progress::Progress;
 use crate::syncing::line_file::{Line, LineFile, is_same_file};
 use crate::syncing::sides::Sides;
 use crate::syncing::specials;
+use crate::syncing::summary::Rerun;
 
 /// How many failures are printed at the end. Any further one is printed at once.
 const MAX_DEFERRED_FAILURES: usize = 1000;
@@ -43,9 +45,32 @@ fn file_name(text: &str) -> Result<PathBuf, &'static str> {
 }
 
 impl RecordArgs {
-    /// Whether failures are recorded in a file.
-    pub(crate) fn records_failures(&self) -> bool {
-        self.failed.is_some()
+    /// Returns how the keys that failed are handled another time.
+    pub(crate) fn rerun(&self) -> Rerun {
+        if self.failed.is_some() { Rerun::Recorded } else { Rerun::Unrecorded }
+    }
+
+    /// Fails if a file would be an object of a local side: it would be copied before it is
+    /// complete, or deleted.
+    pub(crate) fn refuse_inside(&self, sides: &Sides, filter: &Filter) -> Result<(), Failure> {
+        for file in self.report.iter().chain(&self.failed) {
+            // Special files are not objects.
+            if file.metadata().is_ok_and(|found| !found.is_file()) {
+                continue;
+            }
+            for (side, directory) in sides.local() {
+                let name = name_below(&directory, file).filter(|name| filter.admits(name));
+                if let Some(name) = name {
+                    return Err(Failure::usage(format!(
+                        "{}: this file of --report or --failed would be an object of {side}: name \
+                         a file elsewhere, or --exclude '/{}'",
+                        file.display(),
+                        specials::literal_pattern(&name)
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Creates the files.
@@ -96,6 +121,7 @@ pub(crate) struct Recorder {
     deferred: Mutex<Vec<Failure>>,
     stdout_error: Mutex<Option<io::Error>>,
     own_failures: AtomicU64,
+    own_unknown: AtomicU64,
 }
 
 impl Recorder {
@@ -119,6 +145,7 @@ impl Recorder {
             deferred: Mutex::default(),
             stdout_error: Mutex::default(),
             own_failures: AtomicU64::new(0),
+            own_unknown: AtomicU64::new(0),
         }))
     }
 
@@ -173,6 +200,21 @@ impl Recorder {
         self.fail(Failure::local(&format!("{}{key}", self.sides.source), &error));
     }
 
+    /// Records a part of the source that could not be searched for special files.
+    pub(crate) fn unsearched(&self, unsearched: &Unsearched, consequence: &str) {
+        self.own_unknown.fetch_add(1, Ordering::Relaxed);
+        let Unsearched { name: key, error } = unsearched;
+        let line = Line { symbol: Some('?'), key, size: None, error: Some(error) };
+        if let Some(report) = &self.report {
+            report.write(&line);
+        }
+        if let Some(failed) = &self.failed {
+            failed.write(&Line { symbol: None, ..line });
+        }
+        let place = format!("{}{key}: {consequence}", self.sides.source);
+        self.fail(Failure::local(&place, error));
+    }
+
     /// Counts a failure of the whole run that does not end it.
     pub(crate) fn refuse(&self, failure: Failure) {
         self.own_failures.fetch_add(1, Ordering::Relaxed);
@@ -190,6 +232,12 @@ impl Recorder {
     /// are not keys.
     pub(crate) fn own_failures(&self) -> u64 {
         self.own_failures.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of names that are unknown to the command and that the engine does not
+    /// count.
+    pub(crate) fn own_unknown(&self) -> u64 {
+        self.own_unknown.load(Ordering::Relaxed)
     }
 
     /// Prints a failure at the end, or at once if there are too many.

@@ -1,6 +1,6 @@
 //! [`Sides`]: the two directories of a sync or a check.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anystorage::transfer::{Directory, Filter};
 use anystorage::{Error, ErrorKind, Key};
@@ -93,9 +93,14 @@ impl Sides {
 
     /// Returns the local directory of the source, if it is one: a path, or a part of a storage with
     /// the driver `fs`.
-    pub(crate) fn local_source(&self) -> Option<std::path::PathBuf> {
-        let is_local = self.source.local || self.source.storage.info().name == "fs";
-        is_local.then(|| local_path(&self.source))
+    pub(crate) fn local_source(&self) -> Option<PathBuf> {
+        local_directory(&self.source)
+    }
+
+    /// Returns the sides that are local directories.
+    pub(crate) fn local(&self) -> impl Iterator<Item = (&Place, PathBuf)> {
+        let sides = [&self.source, &self.target].into_iter();
+        sides.filter_map(|place| Some((place, local_directory(place)?)))
     }
 
     /// Fails if the backup directory and the source contain each other, because a backup would
@@ -164,6 +169,11 @@ fn directory(
     place.directory()
 }
 
-fn local_path(place: &Place) -> std::path::PathBuf {
+fn local_directory(place: &Place) -> Option<PathBuf> {
+    let is_local = place.local || place.storage.info().name == "fs";
+    is_local.then(|| local_path(place))
+}
+
+fn local_path(place: &Place) -> PathBuf {
     Path::new(&place.storage.info().location).join(&place.text)
 }

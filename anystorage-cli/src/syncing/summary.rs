@@ -28,10 +28,11 @@ pub(crate) struct SyncResult<'a> {
     pub(crate) inventory: Option<&'a SourceInventory>,
     /// Whether the job was cancelled.
     pub(crate) is_cancelled: bool,
-    /// Whether a file contains the failures.
-    pub(crate) records_failures: bool,
+    pub(crate) rerun: Rerun,
     /// Failures that the engine does not count.
     pub(crate) own_failures: u64,
+    /// Unknown names that the engine does not count.
+    pub(crate) own_unknown: u64,
 }
 
 impl SyncResult<'_> {
@@ -52,7 +53,7 @@ impl SyncResult<'_> {
         }
         finished?;
         if json {
-            self.print_json(exit)?;
+            self.print_json(exit).map_err(|failure| failure.instead_of_success(exit))?;
         }
         Ok(exit)
     }
@@ -61,10 +62,14 @@ impl SyncResult<'_> {
         self.summary.counts.failed + self.own_failures
     }
 
+    fn unknown(&self) -> u64 {
+        self.summary.counts.unknown + self.own_unknown
+    }
+
     /// Returns the number of keys that need another run.
     fn unsettled(&self) -> u64 {
         let vanished = if self.has_key_list { self.summary.counts.vanished } else { 0 };
-        self.failed() + self.summary.counts.unknown + self.summary.counts.kept + vanished
+        self.failed() + self.unknown() + self.summary.counts.kept + vanished
     }
 
     fn exit(&self) -> ExitStatus {
@@ -72,9 +77,22 @@ impl SyncResult<'_> {
         if self.is_cancelled {
             return ExitStatus::Failed;
         }
+        if self.was_unavailable() {
+            return ExitStatus::RunAgain;
+        }
         let is_clean =
             self.summary.refused.is_none() && self.unsettled() == 0 && !self.lacks_every_object();
         exit(&self.summary.ended, is_clean)
+    }
+
+    /// Whether all keys that had to be copied failed temporarily.
+    fn was_unavailable(&self) -> bool {
+        let Counts { new, changed, .. } = self.summary.counts;
+        let failed = self.summary.failed_temporarily;
+        self.summary.refused.is_none()
+            && failed > 0
+            && failed == self.unsettled()
+            && new + changed == 0
     }
 
     /// Whether the source has none of the objects of the inventory, so that it is probably that of
@@ -129,10 +147,7 @@ impl SyncResult<'_> {
             ));
         }
         if self.unsettled() > 0 && !self.dry_run {
-            verbosity::note(match self.records_failures {
-                true => "run again for the rest, or for the failed keys alone with --keys-from",
-                false => "run again for the rest; --failed FILE records these keys for --keys-from",
-            });
+            verbosity::note(&self.rerun.advice(matches!(self.summary.ended, Ended::Complete)));
         }
     }
 
@@ -166,7 +181,7 @@ impl SyncResult<'_> {
         add(&mut parts, counts.left, left);
         add(&mut parts, self.failed(), "failed");
         add(&mut parts, counts.kept, "extra but kept");
-        add(&mut parts, counts.unknown, "unknown");
+        add(&mut parts, self.unknown(), "unknown");
         let vanished = match (self.has_key_list, self.inventory) {
             (true, _) => "without an object",
             (_, Some(_)) => "deleted from the source since the inventory",
@@ -217,10 +232,42 @@ impl SyncResult<'_> {
         });
         merge(&mut object, counts);
         object["failed"] = json!(self.failed());
+        object["unknown"] = json!(self.unknown());
         if let Some(inventory) = self.inventory {
             object["inventory"] = inventory.json();
         }
         print_json(&object)
+    }
+}
+
+/// How the keys that failed are handled another time.
+#[derive(Debug)]
+pub(crate) enum Rerun {
+    /// The same command, which records the failures in no file.
+    Unrecorded,
+    /// The same command. A file contains the failures.
+    Recorded,
+    /// A worker of the job at this place. It leaves out shards that have ended.
+    Worker(String),
+}
+
+impl Rerun {
+    /// Returns what to do. `is_complete` is whether the run reached its end.
+    fn advice(&self, is_complete: bool) -> String {
+        match self {
+            Self::Recorded => {
+                "run again for the rest, or for the failed keys alone with --keys-from".to_owned()
+            }
+            Self::Unrecorded => {
+                "run again for the rest; --failed FILE records these keys for --keys-from"
+                    .to_owned()
+            }
+            Self::Worker(job) if is_complete => format!(
+                "for the rest, anystorage transfer resume --job {job} opens these shards again, \
+                 then start workers; anystorage transfer failed --job {job} lists the keys"
+            ),
+            Self::Worker(_) => "run again for the rest".to_owned(),
+        }
     }
 }
 
@@ -251,7 +298,7 @@ impl CheckResult<'_> {
         // A check whose reader has stopped reading is not complete, so it must not succeed.
         finished.map_err(|failure| failure.instead_of_success(exit))?;
         if json {
-            self.print_json(exit)?;
+            self.print_json(exit).map_err(|failure| failure.instead_of_success(exit))?;
         }
         Ok(exit)
     }
@@ -300,7 +347,7 @@ fn add(parts: &mut Vec<String>, count: u64, name: &str) {
 fn exit(ended: &Ended, is_clean: bool) -> ExitStatus {
     match ended {
         Ended::Complete if is_clean => ExitStatus::Success,
-        Ended::Interrupted => ExitStatus::RunAgain,
+        Ended::Interrupted | Ended::Unavailable(_) => ExitStatus::RunAgain,
         Ended::Broken(_, error) if error.is_retryable() => ExitStatus::RunAgain,
         _ => ExitStatus::Failed,
     }
@@ -317,9 +364,12 @@ fn ended_failure(sides: &Sides, ended: &Ended, consequence: &str) -> Option<Fail
             };
             Some(Failure::local(&format!("{place}: {hint}{consequence}"), error))
         }
-        Ended::Interrupted => {
-            Some(Failure::usage("interrupted; run again").with_exit(ExitStatus::RunAgain))
+        Ended::Unavailable(error) => {
+            let hint = "a service is unavailable, so the rest was not handled";
+            let places = format!("{} -> {}", sides.source, sides.target);
+            Some(Failure::local(&format!("{places}: {hint}{consequence}; run again"), error))
         }
+        Ended::Interrupted => Some(Failure::interrupted()),
         _ => None,
     }
 }
@@ -328,6 +378,7 @@ fn ended_name(ended: &Ended) -> &'static str {
     match ended {
         Ended::Complete => "complete",
         Ended::Interrupted => "interrupted",
+        Ended::Unavailable(_) => "unavailable",
         _ => "broken",
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use storage_core::{Checksum, ChecksumAlgorithm};
+use storage_testkit::http::closed_port;
 
 use crate::support::{Run, Sandbox};
 
@@ -135,4 +136,21 @@ fn the_borders_of_a_job_by_an_inventory_are_those_of_the_source() {
     let worked = sandbox.run(&["transfer", "work", "-q", "--json", "--job", "./state"]).done();
     assert!(worked.contains("\"new\":40,"), "{worked}");
     sandbox.run(&["check", "-q", "media:site", "backup:", "--checksum"]).done();
+}
+
+#[test]
+fn an_inventory_of_an_unavailable_service_is_to_be_read_again() {
+    let sandbox = sandbox(&[("a", "1")], &[("a", 1)]);
+    let config = sandbox.read("storages.toml");
+    let closed = closed_port();
+    let bucket = format!(
+        "[storages.bucket]\ndriver = 's3'\nbucket = 'x'\nendpoint = '{closed}'\nretries = 0\n\
+         region = 'us-east-1'\nallow_http = true\naccess_key_id = 'a'\nsecret_access_key = 'b'\n"
+    );
+    sandbox.write("storages.toml", config + &bucket);
+    for command in [&["sync"][..], &["transfer", "plan", "--job", "./state"]] {
+        let options = ["--inventory", "bucket:manifest.json", "media:", "backup:"];
+        let run = sandbox.run(&[command, &options].concat());
+        assert_eq!(run.code, Some(75), "{}", run.err);
+    }
 }

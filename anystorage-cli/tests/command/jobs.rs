@@ -74,6 +74,23 @@ fn a_cancelled_job_ends_its_workers_until_it_is_resumed() {
 }
 
 #[test]
+fn a_worker_names_the_command_that_opens_failed_shards_again() {
+    let sandbox = filled(5);
+    sandbox.run(&["transfer", "plan", "--job", "./state", "media:", "backup:"]).done();
+    sandbox.put("backup:0/0/x", "in the way");
+    let work = ["transfer", "work", "--job", "./state"];
+    let failed = sandbox.run(&work);
+    assert_eq!(failed.code, Some(1), "{}", failed.err);
+    let advice = "anystorage transfer resume --job ./state/ opens these shards again";
+    assert!(failed.err.contains(advice) && !failed.err.contains("run again"), "{}", failed.err);
+    sandbox.run(&["rm", "backup:0/0/x"]).done();
+    sandbox.run(&["transfer", "resume", "--job", "./state/"]).done();
+    assert_eq!(sandbox.run(&work).code, Some(0));
+    let again = sandbox.run(&["sync", "--job", "./state", "media:", "backup:"]);
+    assert_eq!(again.code, Some(0), "{}", again.err);
+}
+
+#[test]
 fn a_worker_of_a_plan_that_is_not_complete_is_to_run_again() {
     let sandbox = filled(5);
     let planned = ["transfer", "plan", "--job", "./state", "media:", "backup:"];

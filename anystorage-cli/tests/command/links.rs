@@ -172,3 +172,91 @@ fn follow_handles_more_links_than_files_may_be_open() {
     Run::from(output).done();
     assert_eq!(listed(&sandbox).lines().count(), 300);
 }
+
+/// A directory in which a subdirectory is too deep to be searched by its path. Its listing, which
+/// opens it within its parent, succeeds. Returns the path of the directory and the subdirectory.
+#[cfg(target_os = "linux")]
+fn partly_unsearchable(sandbox: &Sandbox) -> (String, String) {
+    let parents = vec!["p".repeat(199); 19].join("/");
+    let inner = "q".repeat(250);
+    sandbox.write(&format!("new/{inner}/a"), "a");
+    symlink("nowhere", sandbox.path(&format!("new/{inner}/link"))).unwrap();
+    std::fs::create_dir_all(sandbox.path(&parents)).unwrap();
+    let outer = format!("{parents}/{}", "r".repeat(100));
+    std::fs::rename(sandbox.path("new"), sandbox.path(&outer)).unwrap();
+    (format!("./{outer}"), inner)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sync_deletes_nothing_below_a_directory_that_cannot_be_searched_for_symlinks() {
+    let sandbox = Sandbox::new();
+    let (outer, inner) = partly_unsearchable(&sandbox);
+    for key in [format!("{inner}/link"), "extra".to_owned()] {
+        sandbox.put(&format!("backup:{key}"), "x");
+    }
+    let run = sandbox.run(&["sync", "--delete", "--allow-empty-source", &outer, "backup:"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains(&format!("/{inner}/: nothing here was copied")), "{}", run.err);
+    assert!(run.err.contains("1 deleted") && run.err.contains("1 unknown"), "{}", run.err);
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), format!("{inner}/link\n"));
+    let job = ["sync", "--delete", "--job", "./state", &outer, "backup:"];
+    assert!(sandbox.run(&job).failed(1).contains("--exclude it"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sync_of_a_list_keeps_a_name_that_may_be_a_symlink() {
+    let sandbox = Sandbox::new();
+    let (outer, inner) = partly_unsearchable(&sandbox);
+    sandbox.put(&format!("backup:{inner}/link"), "x");
+    sandbox.write("list", format!("{inner}/link\n"));
+    let run = sandbox.run(&["sync", "--delete", "--keys-from", "list", &outer, "backup:"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert_eq!(sandbox.run(&["ls", "-r", "backup:"]).done(), format!("{inner}/link\n"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn check_reports_a_directory_that_cannot_be_searched_for_symlinks_as_unknown() {
+    let sandbox = Sandbox::new();
+    let (outer, inner) = partly_unsearchable(&sandbox);
+    sandbox.put(&format!("backup:{inner}/a"), "a");
+    let run = sandbox.run(&["check", "--download", &outer, "backup:"]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("1 unknown"), "{}", run.err);
+    sandbox.run(&["check", "-q", "--download", "--skip-links", &outer, "backup:"]).done();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_cannot_be_searched_for_symlinks_is_a_failure_of_recursive_commands() {
+    let sandbox = Sandbox::new();
+    let (outer, inner) = partly_unsearchable(&sandbox);
+    for arguments in [
+        &["cp", "-r", &outer, "media:cp"][..],
+        &["put", "-r", &outer, "media:put"],
+        &["get", "-r", &outer, "got"],
+        &["mv", "-r", &outer, "media:mv"],
+        &["rm", "-r", &outer],
+    ] {
+        let run = sandbox.run(arguments);
+        let line = format!("{inner}/: cannot be searched for symlinks");
+        assert!(run.code == Some(1) && run.err.contains(&line), "{arguments:?} {}", run.err);
+    }
+    for copy in ["media/cp", "media/put", "got", "media/mv"] {
+        assert_eq!(sandbox.read(&format!("{copy}/{inner}/a")), "a");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pattern_of_one_level_needs_no_search_of_the_directories_below() {
+    let sandbox = Sandbox::new();
+    let (outer, _) = partly_unsearchable(&sandbox);
+    sandbox.write(&format!("{outer}/b"), "b");
+    sandbox.run(&["cp", &format!("{outer}/*"), "media:x"]).done();
+    assert_eq!(listed(&sandbox), "x/b\n");
+    let below = sandbox.run(&["cp", &format!("{outer}/**/a"), "media:y"]);
+    assert!(error_lines(&below).iter().any(|line| line.contains("/: cannot be searched")));
+}

@@ -1,6 +1,6 @@
 //! Closed pipes and named pipes.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::support::{Run, Sandbox};
@@ -111,6 +111,21 @@ fn get_writes_to_a_named_pipe_and_does_not_replace_it() {
 }
 
 #[test]
+fn get_of_a_file_that_changes_while_it_is_read_fails() {
+    let sandbox = Sandbox::new();
+    sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
+    create_named_pipe(&sandbox);
+    let writer = sandbox.command(&["get", "media:large", "pipe"]).spawn().unwrap();
+    let mut reader = std::fs::File::open(sandbox.path("pipe")).unwrap();
+    reader.read_exact(&mut [0; 10]).unwrap();
+    let mut file = std::fs::File::options().append(true).open(sandbox.path("media/large")).unwrap();
+    file.write_all(b"more").unwrap();
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    let err = Run::from(writer.wait_with_output().unwrap()).failed(1);
+    assert!(err.contains("the file changed while it was copied"), "{err}");
+}
+
+#[test]
 fn a_reader_that_closes_a_named_pipe_ends_get_quietly() {
     let sandbox = Sandbox::new();
     sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
@@ -143,4 +158,21 @@ fn get_to_a_symlink_replaces_the_target() {
     sandbox.run(&["get", "media:a", "link"]).done();
     assert!(sandbox.path("link").is_symlink());
     assert_eq!(sandbox.read("real/file"), "new");
+}
+
+#[test]
+fn a_summary_that_nothing_reads_does_not_hide_what_failed() {
+    let sandbox = Sandbox::new();
+    sandbox.put("media:a", "a");
+    std::os::unix::fs::symlink("nowhere", sandbox.path("media/link")).unwrap();
+    for arguments in [
+        &["check", "--json", "media:", "backup:"][..],
+        &["sync", "--json", "media:", "backup:"],
+        &["sync", "--json", "--job", "./state", "media:", "backup:"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = sandbox.command(arguments).stdout(Stdio::from(writer)).output().unwrap();
+        assert_eq!(Run::from(output).code, Some(1), "{arguments:?}");
+    }
 }

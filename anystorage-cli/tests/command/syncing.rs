@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use storage_testkit::http::{Peer, Response};
+use storage_testkit::http::{Gate, Peer, Response};
 
 use crate::interrupting::{signal, wait_until};
 use crate::support::{Run, Sandbox};
@@ -608,6 +608,49 @@ fn a_list_of_keys_is_not_overwritten_by_the_failed_ones() {
 }
 
 #[test]
+fn a_list_of_keys_is_not_overwritten_through_standard_input_or_a_hard_link() {
+    let sandbox = sandbox(&["a"]);
+    sandbox.write("list", "a\n");
+    std::fs::hard_link(sandbox.path("list"), sandbox.path("other")).unwrap();
+    for (keys, failed) in [("list", "other"), ("-", "list"), ("-", "other"), ("/dev/stdin", "list")]
+    {
+        let mut command = sandbox.command(&["sync", "--keys-from", keys, "--failed", failed]);
+        let input = std::fs::File::open(sandbox.path("list")).unwrap();
+        let run = crate::support::run(command.args(["media:", "backup:"]).stdin(input));
+        assert!(run.failed(2).contains("name another one"), "{keys} {failed}");
+        assert_eq!(sandbox.read("list"), "a\n");
+    }
+    // The file with this name is not standard input.
+    let mut command = sandbox.command(&["sync", "--keys-from", "-", "--failed", "./-"]);
+    let input = std::fs::File::open(sandbox.path("list")).unwrap();
+    ended(&crate::support::run(command.args(["media:", "backup:"]).stdin(input)), 0);
+}
+
+#[test]
+fn a_report_below_a_local_side_is_refused_unless_a_filter_excludes_it() {
+    let sandbox = sandbox(&["a", "dir/b"]);
+    let outside = sandbox.path("backup/new/f").display().to_string();
+    for (option, file, name) in [
+        ("--report", "media/report", "report"),
+        ("--failed", "backup/failed[1]", "failed\\[1\\]"),
+        ("--failed", outside.as_str(), "new/f"),
+    ] {
+        std::fs::create_dir_all(sandbox.path("backup/new")).unwrap();
+        for command in [&["sync", "--delete"][..], &["sync", "--job", "./state"], &["check"]] {
+            let sides = ["media:", "backup:"];
+            let run = sandbox.run(&[command, &[option, file], &sides].concat());
+            let err = run.failed(2);
+            assert!(err.contains(&format!("--exclude '/{name}'")), "{command:?} {err}");
+            assert!(!sandbox.exists(file), "{command:?} {file}");
+        }
+        let excluded = format!("--exclude=/{name}");
+        ended(&sync(&sandbox, &["--delete", &excluded, option, file]), 0);
+        assert!(sandbox.exists(file), "{file}");
+        std::fs::remove_file(sandbox.path(file)).unwrap();
+    }
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_a_failure() {
     let sandbox = sandbox(&["a"]);
     if !std::path::Path::new("/dev/full").exists() {
@@ -844,6 +887,23 @@ fn a_service_that_is_unavailable_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+fn a_destination_that_is_unavailable_after_its_listing_has_the_same_exit_code() {
+    let empty = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+    for (keys, line) in [(2, "2 failed"), (60, "the rest was not handled")] {
+        let (sandbox, peer) = with_bucket(503);
+        peer.set_script(move |request| match request.method.as_str() {
+            "GET" => Response::new(200).body(empty),
+            _ => Response::new(503),
+        });
+        for number in 1..keys {
+            sandbox.write(&format!("media/b{number:02}"), "b");
+        }
+        let run = sandbox.run(&["sync", "media:", "bucket:"]);
+        assert!(ended(&run, 75).contains(line), "{}", run.err);
+    }
+}
+
+#[test]
 fn a_bucket_that_does_not_exist_is_not_an_empty_source() {
     let (sandbox, peer) = with_bucket(404);
     let run = sandbox.run(&["sync", "--delete", "--allow-empty-source", "bucket:", "media:"]);
@@ -919,6 +979,42 @@ fn a_second_signal_ends_a_sync_at_once() {
     assert_eq!(sandbox.read("backup/1-large"), "old");
 }
 
+/// Sends a signal to a command. Returns its messages: none if the command was cut off.
+fn interrupt(child: std::process::Child) -> String {
+    signal(&child, "TERM");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(75), "{}", run.err);
+    run.err
+}
+
+#[test]
+fn a_signal_ends_the_plan_of_a_job_and_the_reading_of_an_inventory() {
+    for arguments in [
+        &["transfer", "plan", "--job", "./state", "bucket:", "media:"][..],
+        &["sync", "--job", "./state", "bucket:", "media:"],
+        &["sync", "--inventory", "bucket:manifest.json", "bucket:", "media:"],
+    ] {
+        let (sandbox, peer) = with_bucket(503);
+        peer.set_script(|_| Response::never());
+        let child = sandbox.command(arguments).spawn().unwrap();
+        wait_until(|| !peer.requests().is_empty());
+        let err = interrupt(child);
+        assert_eq!(err, "anystorage: interrupted; run again\n", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_writer_of_a_list_of_keys() {
+    let sandbox = sandbox(&["a"]);
+    let pipe = std::process::Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap();
+    assert!(pipe.success());
+    let arguments = ["sync", "--keys-from=pipe", "--failed=failed", "media:", "backup:"];
+    let child = sandbox.command(&arguments).spawn().unwrap();
+    wait_until(|| sandbox.exists("failed"));
+    assert!(interrupt(child).contains("interrupted; run again"));
+    assert_eq!(backup(&sandbox), "");
+}
+
 #[test]
 fn a_signal_ends_the_wait_for_a_list_of_keys() {
     let sandbox = sandbox(&["a"]);
@@ -932,4 +1028,22 @@ fn a_signal_ends_the_wait_for_a_list_of_keys() {
     ended(&run, 75);
     assert_eq!(backup(&sandbox), "");
     drop(stdin);
+}
+
+#[test]
+fn put_of_a_file_that_changes_while_it_is_read_fails() {
+    for arguments in [&["put", "./new/f", "bucket:f"][..], &["put", "-r", "./new", "bucket:"]] {
+        let (sandbox, peer) = with_bucket(503);
+        sandbox.write("new/f", "old");
+        let gate = Gate::new();
+        let closed = gate.clone();
+        peer.set_script(move |_| Response::new(200).header("ETag", "\"1\"").delay(&closed));
+        let child = sandbox.command(arguments).spawn().unwrap();
+        wait_until(|| peer.count("PUT /x/f") > 0);
+        sandbox.write("new/f", "newer");
+        gate.open();
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(run.code, Some(1), "{}", run.err);
+        assert!(run.err.contains("the file changed while it was copied"), "{}", run.err);
+    }
 }

@@ -376,3 +376,13 @@ fn rm_r_of_a_symlink_keeps_the_link_and_its_target() {
     assert!(sandbox.run(&["rm", "-r", "./link"]).failed(2).contains("symlink"));
     assert!(sandbox.exists("link") && sandbox.exists("media/d/1"));
 }
+
+#[test]
+fn a_file_that_is_copied_onto_itself_is_unchanged() {
+    let sandbox = Sandbox::new();
+    sandbox.write("media/a", "text");
+    sandbox.run(&["put", "media/a", "media:a"]).done();
+    sandbox.run(&["get", "media:a", "media/a"]).done();
+    sandbox.run(&["get", "./media/a", "media"]).done();
+    assert_eq!(sandbox.read("media/a"), "text");
+}

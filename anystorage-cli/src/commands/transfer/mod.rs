@@ -6,9 +6,11 @@ mod status;
 mod work;
 
 use anystorage::transfer::Stop;
+use futures_util::FutureExt;
 
 use crate::exit::{ExitStatus, Failure};
 use crate::resolver::{Resolver, Setup};
+use crate::signals::unless_stopped;
 
 /// Transfer a large directory with any number of workers, of which any may die
 ///
@@ -32,16 +34,14 @@ pub(crate) async fn run(
 ) -> Result<ExitStatus, Failure> {
     let mut resolver = Resolver::new(setup)?;
     let resolver = &mut resolver;
-    // Only a worker ends in good order. The others are short.
-    let short = async {
-        match command {
-            Command::Work(args) => return work::run(args, resolver, stop).await,
-            Command::Plan(args) => plan::run(*args, resolver).await,
-            Command::Status(args) => status::run(args, resolver).await,
-            Command::Failed(args) => status::failed(args, resolver).await,
-            Command::Resume(args) => control::resume(args, resolver).await,
-            Command::Cancel(args) => control::cancel(args, resolver).await,
-        }
+    let short = match command {
+        // A worker ends in good order.
+        Command::Work(args) => return work::run(args, resolver, stop).await,
+        Command::Plan(args) => plan::run(*args, resolver).boxed_local(),
+        Command::Status(args) => status::run(args, resolver).boxed_local(),
+        Command::Failed(args) => status::failed(args, resolver).boxed_local(),
+        Command::Resume(args) => control::resume(args, resolver).boxed_local(),
+        Command::Cancel(args) => control::cancel(args, resolver).boxed_local(),
     };
-    short.await
+    unless_stopped(stop, short).await
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anystorage::transfer::{KeyEvent, Outcome, Stop};
 use anystorage::{Error, ErrorKind};
 
-use crate::commands::sync::engine_failure;
 use crate::exit::{ExitStatus, Failure};
 use crate::location::Location;
 use crate::progress::Progress;
@@ -13,6 +12,7 @@ use crate::resolver::{Purpose, Resolver};
 use crate::syncing::job::{self, JobLocation};
 use crate::syncing::options::LimitArgs;
 use crate::syncing::sides::Sides;
+use crate::syncing::summary::Rerun;
 
 /// Work on a job until it is done
 ///
@@ -66,8 +66,9 @@ pub(crate) async fn run(
     let (counted, shown) = (progress.clone(), sides.clone());
     let summary = work.on_event(Arc::new(move |event| record(&counted, &shown, event))).await;
     progress.clear();
-    let summary = summary.map_err(|error| engine_failure(&sides, &error))?;
-    job::report(&sides, summary, &options, (Ok(()), 0), args.json)
+    let summary = summary.map_err(|error| Failure::of_engine(&sides, &error))?;
+    let rerun = Rerun::Worker(at.to_string());
+    job::report(&sides, summary, &options, (Ok(()), (0, 0)), rerun, args.json)
 }
 
 /// Prints a failure at once, because the log of an engine is read while it runs.
