@@ -10,7 +10,8 @@ Each proof prints one line of figures:
 - workers: `transfer plan`, then 8 workers of KEYS objects of 4 KiB. Random workers are killed with
   SIGKILL and replaced, until the job is done.
 - resume: one `sync --job` of a file of LARGE MiB and SMALL objects, killed K times.
-- parallel: 8 workers of KEYS objects, which GNU parallel starts.
+- parallel: 8 workers of KEYS objects, which GNU parallel starts. Random ones are killed, and
+  `--resume-failed` starts them again.
 - slurm: the same as an array of tasks on Slurm with two nodes on this machine.
 - node: the same with one node that is killed with its tasks, and starts again.
 
@@ -319,9 +320,45 @@ def parallel(bench):
     work = [str(bench.arguments.command), *WORK, "--of", str(WORKERS), "--index"]
     indexes = [str(index) for index in range(WORKERS)]
     process = Process("parallel", [*options, *work, ":::", *indexes], bench.environment)
+    killed = kill_workers(bench, process)
+    ended = process.end(bench.left())
+    # GNU parallel ends with the number of jobs that failed.
+    if not 0 < killed == ended.exit:
+        fail(f"parallel: exit code {ended.exit} after {killed} kills: {ended.errors}")
+    again = [*options, "--resume-failed", *work, ":::", *indexes]
+    process = Process("parallel", again, bench.environment)
     succeeded(process, process.end(bench.left()))
     bench.check_job()
-    report("parallel", bench, start, f"{WORKERS} workers")
+    report("parallel", bench, start, f"{WORKERS} workers, {killed} of them killed")
+
+
+def kill_workers(bench, process):
+    """Kills random workers until two are left, spread over the job. Returns how many it killed."""
+    killed, keys, target = 0, bench.arguments.keys, bench.directory / "target"
+    for moment in sorted(bench.random.uniform(0, 0.9) for _ in range(WORKERS - 2)):
+        while sum(1 for _ in target.glob("*/*/*")) < moment * keys:
+            if process.has_ended() or time.monotonic() > bench.deadline:
+                return killed
+            time.sleep(0.02)
+        running = workers_of(bench)
+        if len(running) > 2:
+            os.kill(bench.random.choice(running), signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+def workers_of(bench):
+    """Returns the processes of the command that work for this proof, by its own directory."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            # A process that has ended has no environment.
+            if str(bench.directory).encode() in (path / "environ").read_bytes() and (
+                    path / "exe").samefile(bench.arguments.command):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return sorted(found)
 
 
 def slurm(bench, kills_node=False):

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
-    Driver, Entry, EntryStream, Error, ErrorKind, Key, ListOptions, ObjectMeta, Payload, Prefix,
-    Result, SaveOptions, Storage, forward,
+    Capabilities, Driver, DriverInfo, Entry, EntryStream, Error, ErrorKind, Key, ListOptions,
+    ObjectMeta, Payload, Prefix, Result, SaveOptions, Storage, forward,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,6 +35,32 @@ impl Driver for WithoutETags {
 
     forward! {
         to self.inner: info, innermost, save, open, exists, delete, delete_many,
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
+    }
+}
+
+/// A layer with other capabilities.
+#[derive(Debug)]
+struct Lacking {
+    inner: Arc<dyn Driver>,
+    change: fn(&mut Capabilities),
+}
+
+/// Wraps a storage so that it reports the capabilities that the function leaves.
+pub(crate) fn lacking(storage: &Storage, change: fn(&mut Capabilities)) -> Storage {
+    storage.layer(|inner| Lacking { inner, change })
+}
+
+#[async_trait]
+impl Driver for Lacking {
+    fn info(&self) -> DriverInfo {
+        let mut info = self.inner.info();
+        (self.change)(&mut info.capabilities);
+        info
+    }
+
+    forward! {
+        to self.inner: innermost, save, open, stat, exists, delete, delete_many,
         delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }

@@ -6,7 +6,7 @@ use storage_transfer::{
     Comparison, Directory, Job, JobSpec, JobState, Side, SyncOptions, WorkEnded,
 };
 
-use crate::doubles::without_etags;
+use crate::doubles::{lacking, without_etags};
 use crate::support::Sides;
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_job_that_has_lost_the_document_of_a_shard_is_not_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_workers_copy_each_object_once() {
+async fn eight_workers_copy_every_object_and_count_it_once() {
     let sides = Sides::with_objects(20_000).await;
     let job = sides.plan(&SyncOptions::new(), 12).await;
 
@@ -117,9 +117,15 @@ async fn a_plan_of_a_dry_run_is_refused() {
 
 #[tokio::test]
 async fn a_job_needs_a_storage_with_conditions() {
-    let read_only = Memory::storage().read_only();
-    let at = Directory::new(&read_only, "job").unwrap();
-    assert_eq!(Job::open(&at).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    let without = [
+        Memory::storage().read_only(),
+        lacking(&Memory::storage(), |capabilities| capabilities.create_new = false),
+        lacking(&Memory::storage(), |capabilities| capabilities.save_if_match = false),
+    ];
+    for state in without {
+        let at = Directory::new(&state, "job").unwrap();
+        assert_eq!(Job::open(&at).await.unwrap_err().kind(), ErrorKind::Unsupported, "{state:?}");
+    }
     let empty = Directory::new(&Memory::storage(), "job").unwrap();
     assert_eq!(Job::open(&empty).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -192,4 +198,19 @@ async fn a_plan_warns_about_a_source_without_etags() {
     let sides = Sides { source: without_etags(&sides.source), ..sides };
     let warnings = Job::warnings(&sides.from(), &sides.to()).await.unwrap();
     assert!(matches!(warnings[..], [(Side::Source, text)] if text.contains("ETags")));
+}
+
+#[tokio::test]
+async fn a_plan_warns_about_a_destination_without_conditions() {
+    let sides = Sides::with_objects(1).await;
+    let without = [
+        ("create_new", lacking(&sides.target, |capabilities| capabilities.create_new = false)),
+        ("if_match", lacking(&sides.target, |capabilities| capabilities.save_if_match = false)),
+    ];
+    for (name, target) in without {
+        let sides = Sides { target, ..sides.clone() };
+        let warnings = Job::warnings(&sides.from(), &sides.to()).await.unwrap();
+        let is_named = matches!(warnings[..], [(Side::Target, text)] if text.contains(name));
+        assert!(is_named, "{name}: {warnings:?}");
+    }
 }
