@@ -110,14 +110,21 @@ fn get_writes_to_a_named_pipe_and_does_not_replace_it() {
     assert!(is_pipe(&sandbox));
 }
 
-#[test]
-fn get_of_a_file_that_changes_while_it_is_read_fails() {
-    let sandbox = Sandbox::new();
+/// Begins to copy a large object to a named pipe. Returns the command and the pipe, of which the
+/// first bytes were read.
+fn begin_to_get_large(sandbox: &Sandbox) -> (std::process::Child, std::fs::File) {
     sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
-    create_named_pipe(&sandbox);
+    create_named_pipe(sandbox);
     let writer = sandbox.command(&["get", "media:large", "pipe"]).spawn().unwrap();
     let mut reader = std::fs::File::open(sandbox.path("pipe")).unwrap();
     reader.read_exact(&mut [0; 10]).unwrap();
+    (writer, reader)
+}
+
+#[test]
+fn get_of_a_file_that_changes_while_it_is_read_fails() {
+    let sandbox = Sandbox::new();
+    let (writer, mut reader) = begin_to_get_large(&sandbox);
     let mut file = std::fs::File::options().append(true).open(sandbox.path("media/large")).unwrap();
     file.write_all(b"more").unwrap();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
@@ -128,11 +135,7 @@ fn get_of_a_file_that_changes_while_it_is_read_fails() {
 #[test]
 fn a_reader_that_closes_a_named_pipe_ends_get_quietly() {
     let sandbox = Sandbox::new();
-    sandbox.write("media/large", vec![b'x'; 8 * 1024 * 1024]);
-    create_named_pipe(&sandbox);
-    let writer = sandbox.command(&["get", "media:large", "pipe"]).spawn().unwrap();
-    let mut reader = std::fs::File::open(sandbox.path("pipe")).unwrap();
-    reader.read_exact(&mut [0; 10]).unwrap();
+    let (writer, reader) = begin_to_get_large(&sandbox);
     drop(reader);
     assert_eq!(Run::from(writer.wait_with_output().unwrap()).silent(), 0);
     assert!(is_pipe(&sandbox));

@@ -9,7 +9,6 @@ use crate::compare::{entry, is_listed_version};
 
 /// A look at the file that is copied, which shows whether it still is the version that was opened.
 /// Other programs may write into a file in place while it is read, which no driver can prevent.
-#[derive(Clone)]
 pub(super) struct SourceLook {
     storage: Storage,
     key: Key,
