@@ -2,7 +2,7 @@
 """Kills the workers of transfer jobs at random moments, and checks what is there at the end.
 
 Usage: python3 .ci/transfer_jobs.py COMMAND [--keys N] [--large MIB] [--small N] [--kills K]
-       [--seed S] [--proofs workers,resume,parallel,slurm,node]
+       [--seed S] [--proofs workers,resume,parallel,slurm,node,twice]
 
 COMMAND is the path of `anystorage-generated`, whose driver `generated` has any number of objects.
 Each proof prints one line of figures:
@@ -12,8 +12,11 @@ Each proof prints one line of figures:
 - resume: one `sync --job` of a file of LARGE MiB and SMALL objects, killed K times.
 - parallel: 8 workers of KEYS objects, which GNU parallel starts. Random ones are killed, and
   `--resume-failed` starts them again.
-- slurm: 8 workers as an array of tasks on Slurm with two nodes on this machine. None is killed.
-- node: the same with one node that is killed with its tasks, and starts again.
+- slurm: 8 workers as an array of tasks on Slurm with two nodes on this machine. Random ones are
+  killed, and a second array does the rest.
+- node: an array with a node that is killed with its tasks, and starts again.
+- twice: an array with a node whose daemon is killed. Slurm starts its tasks on the other node,
+  while they still run.
 
 All check that the command ends with 0, that the destination has the same bytes, and that no upload
 and no temporary file is left. The proof "resume" also limits the bytes that were written again: all
@@ -22,6 +25,7 @@ not killed. The seed decides which worker is killed when, as far as the machine 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -155,6 +159,7 @@ class Bench:
         for name in ["state", "target", "baseline"]:
             (directory / name).mkdir()
             self.storage(name, f"file://{directory / name}?durable=false")
+        self.files_before = self.files_in_use()
 
     def storage(self, name, url):
         self.environment[f"STORAGE_{name.upper()}_URL"] = url
@@ -169,6 +174,27 @@ class Bench:
 
     def left(self):
         return max(self.deadline - time.monotonic(), 1)
+
+    def files_in_use(self):
+        """Returns the number of files of the file system, which takes no time to know."""
+        file_system = os.statvfs(self.directory)
+        if file_system.f_files == 0:
+            fail("the file system of temporary files does not count its files; set TMPDIR")
+        return file_system.f_files - file_system.f_ffree
+
+    def wait_for_share(self, share, process):
+        """Waits until about this share of the objects is in the destination.
+
+        Returns false if the process has ended before.
+        """
+        enough = self.files_before + share * self.arguments.keys
+        while self.files_in_use() < enough:
+            if process.has_ended():
+                return False
+            if time.monotonic() > self.deadline:
+                fail(f"the job did not continue within {MAX_SECONDS} s")
+            time.sleep(0.01)
+        return True
 
     def plan(self):
         """Plans a job of small objects."""
@@ -334,19 +360,15 @@ def parallel(bench):
 
 def kill_workers(bench, process):
     """Kills random workers until two are left, spread over the job. Returns how many it killed."""
-    killed, keys, target = 0, bench.arguments.keys, bench.directory / "target"
+    killed = 0
     for moment in sorted(bench.random.uniform(0, 0.9) for _ in range(WORKERS - 2)):
-        while sum(1 for _ in target.glob("*/*/*")) < moment * keys:
-            if process.has_ended() or time.monotonic() > bench.deadline:
-                return killed
-            time.sleep(0.02)
+        if not bench.wait_for_share(moment, process):
+            break
         running = workers_of(bench)
         if len(running) > 2:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(bench.random.choice(running), signal.SIGKILL)
                 killed += 1
-            except ProcessLookupError:
-                pass
     return killed
 
 
@@ -364,52 +386,107 @@ def workers_of(bench):
     return sorted(found)
 
 
-def slurm(bench, kills_node=False):
-    directory, start = str(bench.directory / "slurm"), time.monotonic()
-    engine = [str(ENGINES / "slurm")]
+class Slurm:
+    """Slurm with two nodes, while a proof runs."""
 
-    def control(*arguments):
-        process = Process(sys.executable, [*engine, *arguments], bench.environment)
+    def __init__(self, bench):
+        self.bench = bench
+        self.directory = str(bench.directory / "slurm")
+
+    def __enter__(self):
+        self.control("up")
+        return self
+
+    def __exit__(self, *_):
+        self.control("down")
+
+    def start(self, *arguments):
+        arguments = [str(ENGINES / "slurm"), *arguments]
+        return Process(sys.executable, arguments, self.bench.environment)
+
+    def control(self, verb, *node, options=()):
+        process = self.start(verb, *options, self.directory, *node)
         return succeeded(process, process.end(90))
 
+    def array(self, *options):
+        """Starts the workers as an array."""
+        shell = f'exec "$@" --index "$SLURM_ARRAY_TASK_ID" --of {WORKERS}'
+        worker = ["sh", "-c", shell, "work", str(self.bench.arguments.command), *WORK, *options]
+        timeout = str(int(self.bench.left()))
+        return self.start("run", "--timeout", timeout, self.directory, str(WORKERS), *worker)
+
+
+def slurm(bench):
     bench.plan()
-    # Few requests at a time, so that the node is killed before the end.
-    slowly = ["--requests", str(bench.arguments.keys // 200)] if kills_node else []
-    shell = 'exec "$@" --index "$SLURM_ARRAY_TASK_ID" --of ' + str(WORKERS)
-    array = [*engine, "run", "--timeout", str(int(bench.left())), directory, str(WORKERS)]
-    array += ["sh", "-c", shell, "work", str(bench.arguments.command), *WORK, *slowly]
-    try:
-        control("up", directory)
-        running = Process(sys.executable, array, bench.environment)
-        if kills_node:
-            kill_node(bench, running, control, directory)
-        output = succeeded(running, running.end(bench.left())).output
-    finally:
-        control("down", directory)
-    lines = [line for line in output.splitlines() if "restarts" in line]
-    restarts = sum(int(line.rsplit("restarts ", 1)[1]) for line in lines)
-    if kills_node and restarts == 0:
-        fail(f"no task was restarted:\n{output}")
+    start = time.monotonic()
+    with Slurm(bench) as cluster:
+        process = cluster.array()
+        killed = kill_workers(bench, process)
+        ended = process.end(bench.left())
+        if not 0 < killed == ended.output.count(": FAILED,"):
+            fail(f"{killed} tasks were killed:\n{ended.output}{ended.errors}")
+        process = cluster.array()
+        succeeded(process, process.end(bench.left()))
     bench.check_job()
-    killed = f", one of them killed, {restarts} tasks restarted" if kills_node else ""
-    report("slurm", bench, start, f"an array of {WORKERS} on two nodes{killed}")
-
-
-def kill_node(bench, running, control, directory):
-    """Kills a node when a tenth of the objects are in the destination, and starts it again."""
-    target, enough = bench.directory / "target", bench.arguments.keys // 10
-    while sum(1 for _ in target.glob("*/*/*")) < enough:
-        if running.has_ended():
-            fail(f"the tasks ended before the node was killed: {running.end(1)}")
-        if time.monotonic() > bench.deadline:
-            fail(f"the tasks did not begin within {MAX_SECONDS} s")
-        time.sleep(0.05)
-    control("kill", directory, "n2")
-    control("start", directory, "n2")
+    report("slurm", bench, start, f"an array of {WORKERS} on two nodes, {killed} of them killed")
 
 
 def node(bench):
-    slurm(bench, kills_node=True)
+    bench.plan()
+    start = time.monotonic()
+    with Slurm(bench) as cluster:
+        process = cluster.array(*slowly(bench, seconds=25))
+        kill_node(bench, process, cluster)
+        cluster.control("start", "n2")
+        restarts = restarted(process, process.end(bench.left()))
+    bench.check_job()
+    report("node", bench, start, f"an array of {WORKERS} on two nodes, one of them killed,"
+           f" {restarts} tasks restarted")
+
+
+def twice(bench):
+    bench.plan()
+    start = time.monotonic()
+    with Slurm(bench) as cluster:
+        process = cluster.array(*slowly(bench, seconds=90))
+        kill_node(bench, process, cluster, ["--keep-tasks"])
+        most = 0
+        while most <= WORKERS and not process.has_ended():
+            most = max(most, len(workers_of(bench)))
+            time.sleep(0.1)
+        if most <= WORKERS:
+            fail(f"no task ran twice: {process.end(1)}")
+        restarts = restarted(process, process.end(bench.left()))
+        # Slurm does not know the others any more. They end because the job is done.
+        while workers_of(bench):
+            if time.monotonic() > bench.deadline:
+                fail("a worker that Slurm gave up did not end")
+            time.sleep(0.1)
+    bench.check_job()
+    report("twice", bench, start, f"an array of {WORKERS} on two nodes, {restarts} tasks restarted"
+           f" while they ran, up to {most} workers at once")
+
+
+def slowly(bench, seconds):
+    """Options of a worker for so few requests that the job takes at least this time."""
+    return ["--requests", str(max(bench.arguments.keys // WORKERS // seconds, 1))]
+
+
+def kill_node(bench, process, cluster, options=()):
+    """Kills a node when a tenth of the objects are in the destination."""
+    if not bench.wait_for_share(0.1, process):
+        fail(f"the tasks ended before the node was killed: {process.end(1)}")
+    cluster.control("kill", "n2", options=options)
+
+
+def restarted(process, ended):
+    """Returns how many times Slurm has started a task of the array again."""
+    output = succeeded(process, ended).output
+    lines = [line for line in output.splitlines() if "restarts" in line]
+    restarts = sum(int(line.rsplit("restarts ", 1)[1]) for line in lines)
+    if restarts == 0:
+        fail(f"no task was restarted:\n{output}")
+    return restarts
 
 
 def report(name, bench, start, figures):
@@ -433,5 +510,5 @@ def fail(line):
     sys.exit(f"transfer_jobs: {line}")
 
 
-PROOFS = {proof.__name__: proof for proof in [workers, resume, parallel, slurm, node]}
+PROOFS = {proof.__name__: proof for proof in [workers, resume, parallel, slurm, node, twice]}
 main()
