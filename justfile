@@ -35,7 +35,8 @@ transfer keys="1000000" mib="5120" kills="100":
     cargo build --release -p generator
     python3 .ci/transfer_jobs.py target/release/anystorage-generated \
         --keys {{keys}} --large {{mib}} --small 10000 --kills {{kills}}
-    python3 .ci/transfer_jobs.py target/release/anystorage-generated --keys {{keys}} --proofs parallel,slurm,node,twice
+    python3 .ci/transfer_jobs.py target/release/anystorage-generated --keys {{keys}} \
+        --proofs parallel,slurm,node,twice
 
 # Kill publishes and rollbacks at every write, crawl sites meanwhile, let publishers race, and open
 # real sites in a browser.
