@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anystorage::{Checksums, Entry, Error, ErrorKind, Key, Metadata, ObjectEntry, Result, Storage};
+use anystorage::{
+    Entry, Error, ErrorKind, Key, Metadata, ObjectEntry, Result, Storage, transfer,
+};
 use futures_util::StreamExt;
 
 use crate::compare::{overlap, path_below, same_object};
@@ -12,7 +14,7 @@ use crate::copy::{copy_listed, copy_object, refuse_same_object};
 use crate::exit::{ExitStatus, Failure, print_line};
 use crate::links::{self, LinkPolicy, LinkTarget, SpecialFile, SpecialKind, Unsearched};
 use crate::metadata::MetadataArgs;
-use crate::moves::{move_object, refuse_changed, refuse_read_only};
+use crate::moves::{move_object, refuse_read_only};
 use crate::output::Output;
 use crate::pattern::Pattern;
 use crate::place::Place;
@@ -61,6 +63,16 @@ pub(crate) struct NewObject {
     pub(crate) create_new: bool,
 }
 
+impl NewObject {
+    fn metadata(&self, key: &Key) -> Metadata {
+        let mut metadata = self.metadata.clone();
+        if self.is_local_file {
+            metadata.content_type = Some(anystorage::content_type::of_key(key));
+        }
+        metadata
+    }
+}
+
 impl Action<'_> {
     fn past(self) -> &'static str {
         match self {
@@ -89,32 +101,22 @@ impl Action<'_> {
     }
 }
 
+/// Saves the bytes of an object. A local file that changes meanwhile is read again, before its copy
+/// is visible.
 async fn save_object(
-    from: (&Storage, &Key),
-    to: (&Storage, &Key),
+    (source, from): (&Storage, &Key),
+    (target, to): (&Storage, &Key),
     new: &NewObject,
     progress: &Progress,
 ) -> Result<()> {
-    let object = from.0.open(from.1).await?;
-    let opened = object.meta().clone();
-    let mut metadata = new.metadata.clone();
-    // A local file stores neither a content type nor checksums.
-    let checksums = if new.is_local_file {
-        metadata.content_type = Some(anystorage::content_type::of_key(to.1));
-        Checksums::new()
-    } else {
-        object.meta().checksums.clone()
-    };
-    let payload = progress.count_payload(object.into());
-    let mut save = to.0.save(to.1, payload).metadata(metadata);
-    for checksum in checksums.iter() {
-        save = save.expect_checksum(checksum.clone());
-    }
+    let mut copy = transfer::copy(source, from, target, to).map_metadata(|_| new.metadata(to));
     if new.create_new {
-        save = save.create_new();
+        copy = copy.create_new();
     }
-    save.await?;
-    refuse_changed(from, &opened).await
+    if let Some(on_bytes) = progress.on_bytes() {
+        copy = copy.on_bytes(on_bytes);
+    }
+    copy.await.map(drop)
 }
 
 /// What a transfer does.

@@ -343,20 +343,23 @@ impl<'a> Job<'a> {
         self.is_local() && error.kind() == ErrorKind::Integrity && error.is_retryable()
     }
 
-    /// Prepares another copy, which replaces the one before.
+    /// Prepares another copy, which replaces the one before. Where the destination evaluates no
+    /// conditions, it may also replace what another program has saved since, as the first copy may.
     async fn replace(&mut self, before: &Copied) -> Result<()> {
         self.options.unfinished = None;
         let target = match &before.target {
             Some(target) => Ok(target.clone()),
             None => self.target.stat(&self.to).await,
         };
+        let conditions = self.target.info().capabilities;
         self.options.mode = match target {
             Ok(target) => {
-                let etag = target.strong_etag().cloned();
+                let etag = target.strong_etag().filter(|_| conditions.save_if_match).cloned();
                 etag.map_or(SaveMode::Overwrite, SaveMode::IfMatch)
             }
             // Another program has deleted it.
-            Err(error) if error.is_not_found() => SaveMode::CreateNew,
+            Err(error) if error.is_not_found() && conditions.create_new => SaveMode::CreateNew,
+            Err(error) if error.is_not_found() => SaveMode::Overwrite,
             Err(error) => return Err(error),
         };
         Ok(())
