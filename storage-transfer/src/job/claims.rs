@@ -162,21 +162,15 @@ impl Claims {
         let ids = self.store.shard_ids().await?;
         let listed: BTreeSet<&str> = ids.iter().map(|(id, _)| id.as_str()).collect();
         self.seen.retain(|id, _| listed.contains(id.as_str()));
-        for (id, etag) in &ids {
-            if !self.is_current(id, etag.as_ref()) {
-                let shard = match self.store.shard(id).await {
-                    Ok(shard) => shard,
-                    // Deleted since it was listed.
-                    Err(error) if error.is_not_found() => continue,
-                    Err(error) => return Err(error),
-                };
-                shard.value.check_job(job)?;
-                match self.seen.get_mut(id).filter(|seen| seen.shard.value == shard.value) {
-                    // The ETag of a file that another program wrote becomes strong after a while.
-                    Some(seen) => seen.shard.etag = shard.etag,
-                    None => {
-                        self.seen.insert(id.clone(), Seen { shard, since: Instant::now() });
-                    }
+        let changed = ids.iter().filter(|(id, etag)| !self.is_current(id, etag.as_ref()));
+        let changed = changed.map(|(id, _)| id.clone()).collect();
+        for shard in self.store.shards_of_ids(job, changed).await? {
+            let id = &shard.value.id;
+            match self.seen.get_mut(id).filter(|seen| seen.shard.value == shard.value) {
+                // The ETag of a file that another program wrote becomes strong after a while.
+                Some(seen) => seen.shard.etag = shard.etag,
+                None => {
+                    self.seen.insert(id.clone(), Seen { shard, since: Instant::now() });
                 }
             }
         }

@@ -312,15 +312,12 @@ impl Job {
     /// `Conflict` if there is a shard of another job.
     async fn write_shards(&self, job: &JobDocument, borders: &[String]) -> Result<()> {
         self.store.shards(job).await?;
-        let mut after = None;
-        let ends = borders.iter().map(|border| Some(border.clone())).chain([None]);
-        for (number, until) in ends.enumerate() {
-            let id = format!("{number:05}");
-            let shard = ShardDocument::new(&job.id, id, after.take(), until.clone());
-            self.store.create_shard(&shard).await?;
-            after = until;
-        }
-        Ok(())
+        let begins = [None].into_iter().chain(borders.iter().cloned().map(Some));
+        let ends = borders.iter().cloned().map(Some).chain([None]);
+        let shards = begins.zip(ends).enumerate().map(|(number, (after, until))| {
+            ShardDocument::new(&job.id, format!("{number:05}"), after, until)
+        });
+        self.store.create_shards(shards.collect()).await
     }
 
     /// Changes the job, if the function returns that it has done so. Returns whether it has.

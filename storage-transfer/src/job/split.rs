@@ -2,12 +2,16 @@
 //!
 //! A listing can begin anywhere, but it cannot count. So a range is probed: a page at its begin
 //! shows how dense the names are there, and one at its middle finds a real name to cut at. The
-//! range that seems to have most objects is divided first. This takes a few pages for a shard:
-//! first the text with which nearly all names of the range begin is found, and then their middle.
+//! range that seems to have most objects is divided first, and several at a time. This takes one or
+//! two pages for a shard, because both halves begin with a page that is known. Where names are dense
+//! in a small part of a range, it takes some more: the text with which nearly all of them begin is
+//! found first.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use storage_core::{ListOptions, Result};
 
 use crate::directory::Directory;
@@ -20,17 +24,25 @@ const SKIPPED: usize = 15;
 const DIGITS: usize = 8;
 /// How often the middle of a range is moved towards its begin, because nothing comes after it.
 const MAX_PROBES: usize = 12;
+/// The same before it is known with which text nearly all names begin.
+const FIRST_PROBES: usize = 1;
+/// How many ranges are divided at a time.
+const DIVIDED_AT_ONCE: usize = 16;
 
 /// Returns at most `shards - 1` names in order, which are the borders between shards.
 pub(crate) async fn borders(source: &Directory, shards: usize) -> Result<Vec<String>> {
     let mut ranges = BinaryHeap::new();
     ranges.extend(Range::probe(source, None, None).await?);
     let mut borders = Vec::new();
-    while borders.len() + 1 < shards {
-        let Some(range) = ranges.pop() else { break };
-        let Some(cut) = range.middle(source).await? else { continue };
-        ranges.extend(Range::probe(source, range.after.clone(), Some(cut.clone())).await?);
-        ranges.extend(Range::probe(source, Some(cut.clone()), range.until).await?);
+    let mut divided = FuturesUnordered::new();
+    loop {
+        while divided.len() < DIVIDED_AT_ONCE && borders.len() + divided.len() + 1 < shards {
+            let Some(range) = ranges.pop() else { break };
+            divided.push(range.divide(source));
+        }
+        let Some(halves) = divided.next().await else { break };
+        let Some((before, cut, after)) = halves? else { continue };
+        ranges.extend([before, after]);
         borders.push(cut);
     }
     borders.sort();
@@ -45,7 +57,7 @@ pub(crate) async fn middle(
 ) -> Result<Option<String>> {
     let (after, until) = (after.map(str::to_owned), until.map(str::to_owned));
     match Range::probe(source, after, until).await? {
-        Some(range) => range.middle(source).await,
+        Some(range) => Ok(range.middle(source).await?.map(|(cut, _)| cut)),
         None => Ok(None),
     }
 }
@@ -72,30 +84,62 @@ impl Range {
         if page.len() < PAGE {
             return Ok(None);
         }
-        let size = estimate(&page, until.as_deref());
-        let is_kept = |at: usize| at.is_multiple_of(SKIPPED + 1) || at == PAGE - 1;
-        let page = page.into_iter().enumerate().filter(|(at, _)| is_kept(*at));
-        Ok(Some(Self { after, until, page: page.map(|(_, name)| name).collect(), size }))
+        Ok(Some(Self::new(after, until, thinned(page))))
     }
 
-    /// Finds a real name near the middle. At least a page comes before it, and one after it.
-    async fn middle(&self, source: &Directory) -> Result<Option<String>> {
+    fn new(after: Option<String>, until: Option<String>, page: Vec<String>) -> Self {
+        let size = estimate(&page, until.as_deref());
+        Self { after, until, page, size }
+    }
+
+    /// Divides the range at a name near its middle. Returns `None` if that is not possible.
+    async fn divide(self, source: &Directory) -> Result<Option<(Self, String, Self)>> {
+        let Some((cut, rest)) = self.middle(source).await? else { return Ok(None) };
+        // At least the first page comes before the cut.
+        let before = Self::new(self.after, Some(cut.clone()), self.page);
+        let after = Self::new(Some(cut.clone()), self.until, rest);
+        Ok(Some((before, cut, after)))
+    }
+
+    /// Finds a real name near the middle. At least a page comes before it, and nearly one after it,
+    /// of which some names are returned, too.
+    async fn middle(&self, source: &Directory) -> Result<Option<(String, Vec<String>)>> {
+        let (Some(first), Some(begin)) = (self.page.first(), self.page.last()) else {
+            return Ok(None);
+        };
+        if let Some(until) = &self.until {
+            let common = common_prefix(first, until);
+            if let Some(cut) = self.middle_below(source, common, FIRST_PROBES).await? {
+                return Ok(Some(cut));
+            }
+        }
+        let Some(second_page) = self.cut_after(source, begin).await? else { return Ok(None) };
+        let crowded = self.crowded_prefix(source).await?;
+        let cut = self.middle_below(source, crowded, MAX_PROBES).await?;
+        Ok(cut.or(Some(second_page)))
+    }
+
+    /// Finds a real name near the middle of the names that begin with a text.
+    async fn middle_below(
+        &self,
+        source: &Directory,
+        common: &str,
+        probes: usize,
+    ) -> Result<Option<(String, Vec<String>)>> {
         let Some(begin) = self.page.last() else { return Ok(None) };
-        let scale =
-            Scale::new(self.crowded_prefix(source).await?, &self.page, self.until.as_deref());
+        let scale = Scale::new(common, &self.page, self.until.as_deref());
         let mut end = scale.end(self.until.as_deref());
-        for _ in 0..MAX_PROBES {
+        for _ in 0..probes {
             let middle = scale.text((scale.position(begin) + end) / 2.0);
             if middle.as_str() <= begin.as_str() {
                 break;
             }
-            if let Some(cut) = self.page_after(source, &middle).await? {
+            if let Some(cut) = self.cut_after(source, &middle).await? {
                 return Ok(Some(cut));
             }
             end = scale.position(&middle);
         }
-        // All that is left is close to the first page.
-        Ok(self.page_after(source, begin).await?.map(|_| begin.clone()))
+        Ok(None)
     }
 
     /// Returns the longest text with which nearly all names of the range begin. What comes after
@@ -107,11 +151,15 @@ impl Range {
         let common = common_prefix(first, last);
         let ends: Vec<usize> =
             common.char_indices().map(|(at, _)| at).chain([common.len()]).collect();
-        let (mut low, mut high) = (0, ends.len() - 1);
+        // It is rarely much shorter than what the names of the first page have in common. So steps
+        // from there double, until one is short enough.
+        let (mut low, mut high, mut step) = (0, ends.len() - 1, 0);
         while low < high {
-            let probe = (low + high).div_ceil(2);
+            let halfway = (low + high).div_ceil(2);
+            let probe = halfway.max(high.saturating_sub(step));
+            step = 2 * step + 1;
             let after_all = format!("{}{}", &common[..ends[probe]], char::MAX);
-            match self.page_after(source, &after_all).await? {
+            match self.cut_after(source, &after_all).await? {
                 None => low = probe,
                 Some(_) => high = probe - 1,
             }
@@ -119,10 +167,19 @@ impl Range {
         Ok(&common[..ends[low]])
     }
 
-    /// Returns the first name after a text, if at least a page of the range comes after it.
-    async fn page_after(&self, source: &Directory, text: &str) -> Result<Option<String>> {
-        let mut page = page(source, Some(text), self.until.as_deref(), PAGE).await?;
-        Ok((page.len() == PAGE).then(|| page.swap_remove(0)))
+    /// Returns the first name after a text and some of those that follow, if at least a page of the
+    /// range comes after the text.
+    async fn cut_after(
+        &self,
+        source: &Directory,
+        text: &str,
+    ) -> Result<Option<(String, Vec<String>)>> {
+        let mut names = page(source, Some(text), self.until.as_deref(), PAGE).await?;
+        if names.len() < PAGE {
+            return Ok(None);
+        }
+        let cut = names.remove(0);
+        Ok(Some((cut, thinned(names))))
     }
 }
 
@@ -144,6 +201,13 @@ impl Ord for Range {
     fn cmp(&self, other: &Self) -> Ordering {
         self.size.total_cmp(&other.size).then_with(|| self.after.cmp(&other.after))
     }
+}
+
+/// Keeps some names of a page, with the first and the last one.
+fn thinned(page: Vec<String>) -> Vec<String> {
+    let last = page.len().saturating_sub(1);
+    let is_kept = |at: usize| at.is_multiple_of(SKIPPED + 1) || at == last;
+    page.into_iter().enumerate().filter(|(at, _)| is_kept(*at)).map(|(_, name)| name).collect()
 }
 
 /// Lists at most `max` names of a range.
@@ -177,14 +241,15 @@ async fn page(
     Ok(names)
 }
 
-/// Estimates the number of objects of a range from the density of its first page.
+/// Estimates the number of objects of a range from the density of its first page, of which some
+/// names are given.
 fn estimate(page: &[String], until: Option<&str>) -> f64 {
     let (Some(first), Some(last)) = (page.first(), page.last()) else { return 0.0 };
     let common = until.map_or("", |until| common_prefix(first, until));
     let scale = Scale::new(common, page, until);
     let (first, last) = (scale.position(first), scale.position(last));
     let share = (last - first) / (scale.end(until) - first);
-    page.len() as f64 / share.clamp(1e-9, 1.0)
+    PAGE as f64 / share.clamp(1e-9, 1.0)
 }
 
 /// Positions between 0 and 1 of names that begin with the same text, in the digits of the
@@ -252,7 +317,8 @@ fn common_prefix<'a>(a: &'a str, b: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use storage_core::{Memory, Storage};
+    use storage_core::{Memory, Operation, Storage};
+    use storage_testkit::faults::Faults;
 
     use super::*;
 
@@ -295,6 +361,21 @@ mod tests {
         let sizes = sizes(&names, &borders(&directory, 6).await.unwrap());
         assert!(sizes.len() >= 4, "{sizes:?}");
         assert!(sizes.iter().all(|size| *size < 9_000), "{sizes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_border_takes_few_pages_of_the_listing() {
+        let even = (0..20_000_u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)));
+        let months = (0..24_000).map(|n| format!("2026/{:02}/img-{n:06}.jpg", n % 12));
+        for (names, most) in [(even.collect::<Vec<_>>(), 12), (months.collect(), 60)] {
+            let (storage, ..) = filled(names.into_iter()).await;
+            let faults = Faults::new();
+            let counted = storage.layer(|inner| faults.layer(inner));
+            let directory = Directory::new(&counted, "dir").unwrap();
+            let borders = borders(&directory, 6).await.unwrap().len();
+            let pages = faults.calls(Operation::List);
+            assert!(borders == 5 && pages <= most, "{pages}");
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! [`Store`]: reads and writes the documents of a job on conditions.
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Result, SaveMode, SaveOptions, Storage};
@@ -12,6 +13,9 @@ use crate::retry::Retry;
 
 /// Upper bound for the size of a document in bytes.
 const MAX_DOCUMENT: u64 = 64 * 1024 * 1024;
+
+/// How many documents are read or created at a time.
+const AT_ONCE: usize = 16;
 
 /// Upper bound for the passes of a job, and for the claims and saves of a shard.
 const MAX_COUNTER: u64 = 1 << 40;
@@ -87,6 +91,12 @@ impl Store {
         self.replace(&self.at.key("job.json")?, job).await
     }
 
+    /// Stores new shards. Those of which there is one with the same id stay as they are.
+    pub(crate) async fn create_shards(&self, shards: Vec<ShardDocument>) -> Result<()> {
+        let create = |shard| async move { self.create_shard(&shard).await.map(drop) };
+        stream::iter(shards).map(create).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
     /// Stores a new shard. Returns `None` if there is one of this id.
     pub(crate) async fn create_shard(
         &self,
@@ -99,6 +109,9 @@ impl Store {
         let key = self.shard_key(id)?;
         let shard: Document<ShardDocument> = self.read(&key).await?;
         check_counters(&key, &[shard.value.pass, shard.value.epoch, shard.value.seq])?;
+        if shard.value.id != id {
+            return Err(implausible(&key));
+        }
         Ok(shard)
     }
 
@@ -119,17 +132,32 @@ impl Store {
     /// # Errors
     /// `Conflict` if there is a shard of another job.
     pub(crate) async fn shards(&self, job: &JobDocument) -> Result<Vec<Document<ShardDocument>>> {
-        let ids = self.shard_ids().await?;
-        let mut shards = Vec::with_capacity(ids.len());
-        for (id, _) in ids {
+        let ids = self.shard_ids().await?.into_iter().map(|(id, _)| id);
+        self.shards_of_ids(job, ids.collect()).await
+    }
+
+    /// Returns these shards of a job, in this order. Leaves out those that are gone, because a
+    /// worker has taken back what it had cut off.
+    ///
+    /// # Errors
+    /// `Conflict` if there is a shard of another job.
+    pub(crate) async fn shards_of_ids(
+        &self,
+        job: &JobDocument,
+        ids: Vec<String>,
+    ) -> Result<Vec<Document<ShardDocument>>> {
+        let read = |id: String| async move {
             match self.shard(&id).await {
-                // A worker has taken back what it had cut off.
-                Err(error) if error.is_not_found() => {}
-                shard => {
-                    let shard = shard?;
-                    shard.value.check_job(job)?;
-                    shards.push(shard);
-                }
+                Err(error) if error.is_not_found() => Ok(None),
+                shard => shard.map(Some),
+            }
+        };
+        let mut found = stream::iter(ids).map(read).buffered(AT_ONCE);
+        let mut shards = Vec::new();
+        while let Some(shard) = found.try_next().await? {
+            if let Some(shard) = shard {
+                shard.value.check_job(job)?;
+                shards.push(shard);
             }
         }
         Ok(shards)
