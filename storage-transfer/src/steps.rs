@@ -10,6 +10,7 @@ use crate::compare::entry;
 use crate::directory::Directory;
 use crate::listing::{Listing, NameRange};
 use crate::merge::{Merge, Pair, Side, Step};
+use crate::retry::Retry;
 
 /// How many keys of a list are looked up at a time.
 const LOOKUPS: usize = 32;
@@ -111,9 +112,13 @@ async fn step(source: &Directory, target: &Directory, key: Result<Key>) -> Optio
 }
 
 async fn find(directory: &Directory, name: &str) -> Result<Option<ObjectEntry>> {
-    match directory.storage().stat(directory.key(name)?).await {
-        Ok(meta) => Ok(Some(entry(meta))),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+    let key = directory.key(name)?;
+    let mut retry = Retry::default();
+    loop {
+        match directory.storage().stat(&key).await {
+            Ok(meta) => return Ok(Some(entry(meta))),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => retry.wait(error).await?,
+        }
     }
 }

@@ -85,14 +85,14 @@ impl SyncResult<'_> {
         exit(&self.summary.ended, is_clean)
     }
 
-    /// Whether all keys that had to be copied failed temporarily.
+    /// Whether all keys that had to be copied or deleted failed temporarily.
     fn was_unavailable(&self) -> bool {
-        let Counts { new, changed, .. } = self.summary.counts;
+        let Counts { new, changed, deleted, .. } = self.summary.counts;
         let failed = self.summary.failed_temporarily;
         self.summary.refused.is_none()
             && failed > 0
             && failed == self.unsettled()
-            && new + changed == 0
+            && new + changed + deleted == 0
     }
 
     /// Whether the source has none of the objects of the inventory, so that it is probably that of

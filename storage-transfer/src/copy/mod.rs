@@ -77,7 +77,9 @@ type MapMetadata<'a> = Box<dyn Fn(&Metadata) -> Metadata + Send + Sync + 'a>;
 ///   written in place while it is read, which no driver can prevent. So it is looked up after its
 ///   last byte was read, before the copy is visible, and read again if it has changed, up to three
 ///   times. Then the copy fails with `Conflict`, or `PreconditionFailed` after
-///   [`if_source_match`](Self::if_source_match), and the destination keeps its object.
+///   [`if_source_match`](Self::if_source_match), and the destination keeps its object. If the file
+///   changed while the service stored the copy, the same happens, but the destination has a whole
+///   copy of an earlier version.
 /// - **All or nothing.** A reader of the destination sees the object that was there, or the whole
 ///   copy. A copy that fails, or whose future is dropped, leaves no object. Without
 ///   [`resumable`](Self::resumable) it also leaves no unfinished upload.

@@ -341,7 +341,7 @@ async fn interrupted(lease: &Lease, deleted: &Deleted) -> Result<ShardEnded> {
         return Ok(ShardEnded::Lost);
     }
     let counts = Counts { deleted: deleted.counts.deleted, ..Counts::default() };
-    match lease.settle_extras(None, &Deleted { counts, failed: None }).await {
+    match lease.settle_extras(None, &Deleted { counts, ..Deleted::default() }).await {
         Err(_) if lease.is_lost() => Ok(ShardEnded::Lost),
         // What is not stored is looked at again, and is gone then.
         _ => Ok(ShardEnded::Interrupted),

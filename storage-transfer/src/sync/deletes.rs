@@ -57,6 +57,8 @@ pub(crate) struct Deleted {
     pub(crate) counts: Counts,
     /// The keys that failed, if they are recorded.
     pub(crate) failed: Option<Vec<FailedKey>>,
+    /// How many of them failed temporarily.
+    pub(crate) failed_temporarily: u64,
 }
 
 /// Deletes all extras that may be deleted. If the transfer is ended, begins no other deletion, and
@@ -98,6 +100,7 @@ async fn delete_batch(shared: &Shared, mut batch: Vec<Extra>, kept: &Kept<'_>, d
             Ok(()) => batch.extend(temporary.into_iter().map(|(extra, _)| extra).chain([extra])),
             Err(error) => {
                 for (extra, error) in temporary.iter().chain([&(extra, error)]) {
+                    done.failed_temporarily += 1;
                     failed(shared, done, extra, error);
                 }
             }

@@ -249,12 +249,12 @@ async fn finish(
             || (has_keys && counts.extra > 0 && shared.source.first_object().await?.is_some());
         refused = refusal(&shared.options, delete, &counts, has_objects);
     }
+    let mut deleted = Deleted::default();
     if let Some(extras) = pass.take_extras().await? {
         match (&ended, refused) {
             (Ended::Complete, None) => {
                 let kept =
                     Kept { unknown: &pass.unknown_source, failed_ranges: &pass.failed_ranges };
-                let mut deleted = Deleted::default();
                 match shared.options.dry_run {
                     true => deletes::predict(shared, extras, &kept, &mut deleted).await?,
                     false => deletes::delete_extras(shared, extras, &kept, &mut deleted).await?,
@@ -281,7 +281,7 @@ async fn finish(
         Ended::Complete if shared.stop.is_stopped() => Ended::Interrupted,
         ended => ended,
     };
-    let failed_temporarily = pass.failed_temporarily();
+    let failed_temporarily = pass.failed_temporarily() + deleted.failed_temporarily;
     Ok(SyncSummary { counts: pass.counts, ended, refused, failed_temporarily })
 }
 

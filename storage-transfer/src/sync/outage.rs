@@ -2,10 +2,14 @@
 
 use storage_core::Error;
 
+use crate::directory::Directory;
 use crate::ledger::Entry;
 
-/// How many keys must fail temporarily in a row, each after all its attempts.
-const KEYS: usize = 8;
+/// How many keys must fail temporarily in a row, each after all its attempts, before the services
+/// are asked whether they respond.
+const SUSPECTED: usize = 8;
+/// How many must fail in a row before the run ends although the services respond.
+const CERTAIN: usize = 64;
 
 /// The last keys that failed temporarily, with no other key after them. As long as the service may
 /// be unavailable, they are not settled, so that a later worker of a job tries them again.
@@ -15,6 +19,10 @@ pub(crate) struct Outage {
     error: Option<Error>,
     /// How many keys failed temporarily in the whole pass.
     pub(crate) keys: u64,
+    /// Whether the services responded since the first of these keys.
+    have_responded: bool,
+    /// Whether a key of the pass had another outcome.
+    has_progress: bool,
 }
 
 impl Outage {
@@ -25,14 +33,42 @@ impl Outage {
         self.error = Some(error);
     }
 
-    /// Returns the last error, if the service is unavailable.
-    pub(crate) fn certain(&mut self) -> Option<Error> {
-        if self.failed.len() < KEYS { None } else { self.error.take() }
+    /// Counts a key with another outcome, which a service has returned. The keys before it are to
+    /// be settled.
+    pub(crate) fn end(&mut self) -> Vec<(Option<u64>, Entry)> {
+        (self.has_progress, self.have_responded) = (true, false);
+        self.rest()
     }
 
-    /// Returns the keys that failed, because the service responds again, or because no more keys
-    /// follow.
-    pub(crate) fn end(&mut self) -> Vec<(Option<u64>, Entry)> {
+    /// Returns the keys that failed, because no more keys follow.
+    pub(crate) fn rest(&mut self) -> Vec<(Option<u64>, Entry)> {
         std::mem::take(&mut self.failed)
     }
+
+    /// Returns the last error if a service is unavailable. A few objects that can never be copied
+    /// must not keep the others from being copied, so the services are asked first.
+    pub(crate) async fn certain(
+        &mut self,
+        sides: (&Directory, &Directory),
+        is_end: bool,
+    ) -> Option<Error> {
+        let is_suspected = self.failed.len() >= SUSPECTED && (is_end || !self.have_responded);
+        if self.failed.len() < CERTAIN {
+            if !is_suspected {
+                return None;
+            }
+            self.have_responded = respond(sides).await;
+            // At the end, it is no failure of a few objects if nothing else was copied.
+            if self.have_responded && (!is_end || self.has_progress) {
+                return None;
+            }
+        }
+        self.error.take()
+    }
+}
+
+/// Returns whether both sides can be listed.
+async fn respond((source, target): (&Directory, &Directory)) -> bool {
+    let (source, target) = tokio::join!(source.first_object(), target.first_object());
+    [source.err(), target.err()].iter().flatten().all(|error| !error.is_retryable())
 }

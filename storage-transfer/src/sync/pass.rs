@@ -84,7 +84,7 @@ impl Pass {
         let (shared, ledger) = (Arc::clone(&self.shared), self.ledger.clone());
         let mut listed = None;
         let ended = loop {
-            if let Some(error) = self.outage.certain() {
+            if let Some(error) = self.outage(false).await {
                 break Ended::Unavailable(error);
             }
             let limit = shared.gate.limit();
@@ -118,10 +118,25 @@ impl Pass {
         match ended {
             Ended::Complete if shared.stop.is_stopped() => Ok(Ended::Interrupted),
             Ended::Complete => {
-                self.finish_failed();
+                if let Some(error) = self.outage(true).await {
+                    return Ok(Ended::Unavailable(error));
+                }
+                let failed = self.outage.rest();
+                self.finish_all(failed);
                 Ok(Ended::Complete)
             }
             ended => Ok(ended),
+        }
+    }
+
+    /// Returns the last error if a service is unavailable.
+    async fn outage(&mut self, is_end: bool) -> Option<Error> {
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            biased;
+            // What is not settled is tried again.
+            () = shared.stop.stopped(), if !is_end => None,
+            error = self.outage.certain((&shared.source, &shared.target), is_end) => error,
         }
     }
 
@@ -383,15 +398,16 @@ impl Pass {
         match temporary {
             Some(error) => self.outage.add(number, entry, error),
             None => {
-                self.finish_failed();
+                let failed = self.outage.end();
+                self.finish_all(failed);
                 self.finish(number, entry);
             }
         }
     }
 
-    /// Settles the keys that failed temporarily.
-    fn finish_failed(&mut self) {
-        for (number, entry) in self.outage.end() {
+    /// Settles keys that failed temporarily.
+    fn finish_all(&self, failed: Vec<(Option<u64>, Entry)>) {
+        for (number, entry) in failed {
             self.finish(number, entry);
         }
     }

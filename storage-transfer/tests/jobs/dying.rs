@@ -339,18 +339,21 @@ async fn an_object_that_takes_long_is_copied_although_its_shard_is_divided_meanw
 
 #[tokio::test(start_paused = true)]
 async fn keys_that_failed_while_the_destination_was_unavailable_are_copied_by_a_later_worker() {
-    let sides = Sides::with_objects(50).await;
-    let job = sides.plan(&SyncOptions::new(), 1).await;
-    let faults = Faults::new();
-    let planned = faults.on(Operation::Save).fail(ErrorKind::Timeout);
-    let down = Sides { target: sides.target.layer(|inner| faults.layer(inner)), ..sides.clone() };
+    for objects in [16, 50] {
+        let sides = Sides::with_objects(objects).await;
+        let job = sides.plan(&SyncOptions::new(), 1).await;
+        let faults = Faults::new();
+        let planned = faults.on(Operation::Save).fail(ErrorKind::Timeout);
+        let target = sides.target.layer(|inner| faults.layer(inner));
+        let down = Sides { target, ..sides.clone() };
 
-    let summary = job.work(&down.from(), &down.to()).await.unwrap();
-    assert!(matches!(summary.ended, WorkEnded::Unavailable(_)), "{summary:?}");
-    assert!(planned.fired() > 0);
-    assert_eq!(job.status().await.unwrap().counts.failed, 0, "no key is settled");
+        let summary = job.work(&down.from(), &down.to()).await.unwrap();
+        assert!(matches!(summary.ended, WorkEnded::Unavailable(_)), "{summary:?}");
+        assert!(planned.fired() > 0);
+        assert_eq!(job.status().await.unwrap().counts.failed, 0, "no key is settled");
 
-    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
-    assert!(summary.is_done(), "{summary:?}");
-    sides.assert_equal().await;
+        let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+        assert!(summary.is_done(), "{summary:?}");
+        sides.assert_equal().await;
+    }
 }

@@ -1,6 +1,9 @@
 //! A sync among programs that change the same objects, and storages that fail.
 
-use storage_core::{ErrorKind, Memory, Operation, Storage};
+use std::ops::Range;
+
+use futures_util::{StreamExt, stream};
+use storage_core::{ErrorKind, Key, Memory, Operation, Storage};
 use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{
     Comparison, Concurrency, Directory, Ended, HeaderRule, SyncOptions, SyncSummary, sync,
@@ -236,37 +239,95 @@ async fn a_name_that_is_no_key_is_unknown_and_the_rest_goes_on() {
     assert!(!summary.is_complete());
 }
 
-/// Syncs 20 objects and an extra, while saves of keys that begin with a prefix fail temporarily.
-async fn sync_with_failing_saves(prefix: &str) -> (SyncSummary, Storage) {
+/// Syncs so many objects and an extra, while saves of some of them fail temporarily. If the
+/// destination is down, it cannot be listed either after the first listing.
+async fn sync_with_failing_saves(
+    objects: usize,
+    failing: Range<usize>,
+    is_down: bool,
+    concurrency: usize,
+) -> (SyncSummary, Storage) {
     let (faults, inner) = (Faults::new(), memory(&[("extra", "x")]).await);
     let target = layered(&faults, &inner);
     let source = Memory::storage();
-    for number in 0..20 {
-        source.save(format!("k{number:02}"), "1").await.unwrap();
-    }
-    for number in 0..20 {
+    for number in 0..objects {
         let key = format!("k{number:02}");
-        if key.starts_with(prefix) {
-            faults.on(Operation::Save).of(&key).fail(ErrorKind::Timeout);
+        source.save(&*key, "1").await.unwrap();
+        if failing.contains(&number) {
+            faults.on(Operation::Save).of(&*key).fail(ErrorKind::Timeout);
         }
     }
+    if is_down {
+        faults.on(Operation::List).call(2).fail(ErrorKind::Timeout);
+    }
     let run = sync(&whole(&source), &whole(&target), deleting());
-    (run.concurrency(Concurrency::Fixed(1)).await.unwrap(), inner)
+    (run.concurrency(Concurrency::Fixed(concurrency)).await.unwrap(), inner)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_is_unavailable_ends_the_run_before_all_keys_have_failed() {
-    let (summary, target) = sync_with_failing_saves("k").await;
+    let (summary, target) = sync_with_failing_saves(20, 0..20, true, 1).await;
     assert!(matches!(summary.ended, Ended::Unavailable(_)), "{summary:?}");
     assert_eq!((summary.counts.failed, summary.counts.deleted), (8, 0));
     assert_eq!(keys(&target).await, ["extra"]);
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_destination_that_is_unavailable_for_the_last_keys_at_once_ends_the_run() {
+    for (failing, is_down) in [(0..20, true), (0..20, false), (4..20, true)] {
+        let (summary, target) = sync_with_failing_saves(20, failing, is_down, 32).await;
+        assert!(matches!(summary.ended, Ended::Unavailable(_)), "{summary:?}");
+        assert_eq!(summary.counts.deleted, 0);
+        assert!(target.exists("extra").await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_takes_no_writes_ends_the_run_before_all_keys_have_failed() {
+    let (summary, target) = sync_with_failing_saves(90, 0..90, false, 1).await;
+    assert!(matches!(summary.ended, Ended::Unavailable(_)), "{summary:?}");
+    assert_eq!((summary.counts.failed, summary.counts.deleted), (64, 0));
+    assert_eq!(keys(&target).await, ["extra"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn some_keys_that_fail_temporarily_do_not_end_the_run() {
-    let (summary, target) = sync_with_failing_saves("k00").await;
+    let (summary, target) = sync_with_failing_saves(20, 0..1, false, 1).await;
     assert!(matches!(summary.ended, Ended::Complete), "{summary:?}");
     let counts = summary.counts;
     assert_eq!((counts.failed, summary.failed_temporarily, counts.new), (1, 1, 19));
     assert!(target.exists("k19").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_that_can_never_be_copied_do_not_keep_the_others_from_being_copied() {
+    for concurrency in [1, 32] {
+        let (summary, _) = sync_with_failing_saves(80, 0..40, false, concurrency).await;
+        assert!(matches!(summary.ended, Ended::Complete), "{summary:?}");
+        assert_eq!((summary.counts.failed, summary.counts.new), (40, 40));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn extras_that_fail_temporarily_are_counted_as_such() {
+    let (faults, inner) = (Faults::new(), memory(&[("a", "1"), ("extra", "x")]).await);
+    let planned = faults.on(Operation::Delete).fail(ErrorKind::Timeout);
+    let source = memory(&[("a", "1")]).await;
+    let target = layered(&faults, &inner);
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert!(planned.fired() > 1, "it is repeated");
+    assert_eq!((summary.counts.failed, summary.failed_temporarily), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_list_whose_lookup_fails_for_a_moment_is_copied() {
+    let (faults, target) = (Faults::new(), Memory::storage());
+    let planned = faults.on(Operation::Stat).of("a").calls(2).fail(ErrorKind::Timeout);
+    let inner = memory(&[("a", "1")]).await;
+    let source = layered(&faults, &inner);
+    let listed = stream::iter([Ok(Key::new("a").unwrap())]).boxed();
+    let synced = sync(&whole(&source), &whole(&target), SyncOptions::new()).keys(listed);
+    let summary = synced.await.unwrap();
+    assert_eq!(planned.fired(), 2);
+    assert!(summary.is_complete() && summary.counts.new == 1, "{summary:?}");
 }
