@@ -3,9 +3,9 @@
 //! A listing can begin anywhere, but it cannot count. So a range is probed: a page at its begin
 //! shows how dense the names are there, and one at its middle finds a real name to cut at. The
 //! range that seems to have most objects is divided first, and several at a time. This takes one or
-//! two pages for a shard, because both halves begin with a page that is known. Where names are dense
-//! in a small part of a range, it takes some more: the text with which nearly all of them begin is
-//! found first.
+//! two pages for a shard, because both halves begin with a page that is known. Where names are
+//! dense in a small part of a range, it takes some more: the text with which nearly all of them
+//! begin is found first.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
