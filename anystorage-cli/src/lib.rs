@@ -50,6 +50,7 @@ mod sizes;
 mod source;
 mod syncing;
 mod transfer;
+mod under_way;
 mod usage;
 mod verbosity;
 

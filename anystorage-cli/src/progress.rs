@@ -2,18 +2,18 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anystorage::internal::escape_invisible;
-use anystorage::transfer::{OnBytes, OnRemaining};
+use anystorage::transfer::{Activity, OnActivity, OnBytes, OnRemaining};
 use anystorage::{Object, Payload, Result};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::estimate::Estimate;
+use crate::under_way::{UnderWay, shortened};
 use crate::verbosity;
 
 /// The bar is shown after this time.
@@ -24,7 +24,8 @@ const UNSIZED_TEMPLATE: &str = "{spinner} {bytes} {bytes_per_sec} {elapsed}";
 const KEYS_TEMPLATE: &str =
     "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}{left} {wide_msg}";
 const LISTED_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {elapsed}";
-const OBJECTS_TEMPLATE: &str = "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed}";
+const OBJECTS_TEMPLATE: &str =
+    "{spinner} {prefix} objects {bytes} {bytes_per_sec} {elapsed} {wide_msg}";
 
 /// Counts bytes and shows them on a terminal. Removes the bar when it is dropped.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ struct Bar {
     bar: ProgressBar,
     many: bool,
     objects: AtomicU64,
+    under_way: Mutex<UnderWay>,
     estimate: Arc<Estimate>,
     start: Instant,
     visible: AtomicBool,
@@ -55,7 +57,7 @@ impl Progress {
         Self::new(true, true, OBJECTS_TEMPLATE)
     }
 
-    /// Returns the progress of a sync or a check, which also shows the last key.
+    /// Returns the progress of a sync or a check, which also shows a key.
     pub(crate) fn keys() -> Self {
         Self::new(true, true, KEYS_TEMPLATE)
     }
@@ -79,12 +81,43 @@ impl Progress {
         Some(Arc::new(move |remaining| estimate.begin(remaining.objects, remaining.bytes)))
     }
 
+    /// Returns a function that shows which keys are under way, or `None` if there is no terminal.
+    pub(crate) fn on_activity(&self) -> Option<OnActivity> {
+        self.0.as_ref()?;
+        let progress = self.clone();
+        Some(Arc::new(move |activity| match activity {
+            Activity::Begun(key) => progress.show(|keys| keys.begin(key)),
+            Activity::Ended(key) => progress.show(|keys| keys.end(key)),
+            _ => {}
+        }))
+    }
+
+    /// Shows that the work on a key is under way, until what it returns is dropped.
+    pub(crate) fn begin(&self, key: &str) -> Option<KeyShown> {
+        self.0.as_ref()?;
+        self.show(|keys| keys.begin(key));
+        Some(KeyShown { progress: self.clone(), key: key.to_owned() })
+    }
+
+    /// Shows the keys that are under way after a change of them. If there is none, the last one
+    /// stays.
+    fn show(&self, change: impl FnOnce(&mut UnderWay)) {
+        let Some(shown) = &self.0 else { return };
+        let mut under_way = shown.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut under_way);
+        if let Some(line) = under_way.line() {
+            shown.bar.set_message(line);
+        }
+    }
+
     /// Counts a key that was handled, with the size of its object in bytes if that is known.
     pub(crate) fn count_key(&self, key: &str, size: Option<u64>) {
         if let Some(shown) = &self.0 {
             let done = shown.objects.fetch_add(1, Ordering::Relaxed) + 1;
             shown.bar.set_prefix(done.to_string());
-            shown.bar.set_message(escape_invisible(key).into_owned());
+            // A key that is under way says more than one that is done.
+            let under_way = shown.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.bar.set_message(under_way.line().unwrap_or_else(|| shortened(key)));
             shown.estimate.count_object(size.unwrap_or(0));
             self.advance(0);
         }
@@ -106,6 +139,7 @@ impl Progress {
             bar,
             many,
             objects: AtomicU64::new(0),
+            under_way: Mutex::default(),
             estimate,
             start: Instant::now(),
             visible: AtomicBool::new(false),
@@ -213,5 +247,18 @@ fn set_style(bar: &ProgressBar, template: &str, estimate: &Arc<Estimate>) {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A key that is shown as under way until this is dropped.
+#[derive(Debug)]
+pub(crate) struct KeyShown {
+    progress: Progress,
+    key: String,
+}
+
+impl Drop for KeyShown {
+    fn drop(&mut self) {
+        self.progress.show(|keys| keys.end(&self.key));
     }
 }

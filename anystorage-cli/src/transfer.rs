@@ -4,9 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anystorage::{
-    Entry, Error, ErrorKind, Key, Metadata, ObjectEntry, Result, Storage, transfer,
-};
+use anystorage::{Entry, Error, ErrorKind, Key, Metadata, ObjectEntry, Result, Storage, transfer};
 use futures_util::StreamExt;
 
 use crate::compare::{overlap, path_below, same_object};
@@ -380,6 +378,7 @@ impl TransferOptions<'_> {
             return Ok(Handled::Planned(shown()));
         }
         let ends = ((&from.storage, &source), (&to.storage, &target));
+        let _shown = progress.begin(source.as_str());
         let done = self.action.run(ends.0, listed, ends.1, progress);
         done.await.map_err(|error| Failure::at(&shown(), &error))?;
         tracing::info!("{} {}", self.action.past(), shown());

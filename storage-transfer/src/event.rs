@@ -1,4 +1,5 @@
-//! [`KeyEvent`]: what happened to one key. [`Remaining`]: how much is left.
+//! [`KeyEvent`]: what happened to one key. [`Activity`]: which keys are under way. [`Remaining`]:
+//! how much is left.
 
 use std::sync::Arc;
 
@@ -56,6 +57,41 @@ pub struct KeyEvent<'a> {
 
 /// A function that receives what happened to each key, in no order.
 pub type OnEvent = Arc<dyn Fn(&KeyEvent<'_>) + Send + Sync>;
+
+/// The work on one key begins, or has ended: its contents are compared, or its object is copied.
+/// The name is relative to the directories of both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Activity<'a> {
+    /// The work on this key begins.
+    Begun(&'a str),
+    /// The work on this key has ended, whatever its outcome, or was dropped.
+    Ended(&'a str),
+}
+
+/// A function that receives which keys are under way. Each begin is followed by one end.
+pub type OnActivity = Arc<dyn Fn(Activity<'_>) + Send + Sync>;
+
+/// A key that is under way until this is dropped.
+pub(crate) struct UnderWay {
+    on_activity: OnActivity,
+    name: String,
+}
+
+impl UnderWay {
+    /// Reports that the work on a key begins. Returns `None` if no function receives that.
+    pub(crate) fn begin(on_activity: Option<&OnActivity>, name: &str) -> Option<Self> {
+        let on_activity = Arc::clone(on_activity?);
+        on_activity(Activity::Begun(name));
+        Some(Self { on_activity, name: name.to_owned() })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        (self.on_activity)(Activity::Ended(&self.name));
+    }
+}
 
 /// What remains to be copied after both listings have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,7 +64,7 @@ pub use copy::{
     UnfinishedCopy, UploadRecorder, copy,
 };
 pub use directory::Directory;
-pub use event::{KeyEvent, OnEvent, OnRemaining, Outcome, Remaining};
+pub use event::{Activity, KeyEvent, OnActivity, OnEvent, OnRemaining, Outcome, Remaining};
 pub use filter::{Filter, FilterBuilder};
 pub use headers::HeaderRule;
 #[cfg(feature = "inventory")]

@@ -181,6 +181,9 @@ async fn run_job(
     if let Some(on_bytes) = recorder.progress.on_bytes() {
         work = work.on_bytes(on_bytes);
     }
+    if let Some(on_activity) = recorder.progress.on_activity() {
+        work = work.on_activity(on_activity);
+    }
     let (observer, shared) = (args.observer(), Arc::clone(&recorder));
     let outcome = work.on_event(Arc::new(move |event| observer.record(&shared, event))).await;
     let finished = recorder.finish();
@@ -298,6 +301,9 @@ impl Args {
     fn observed(&self, mut sync: Synchronize, recorder: &Arc<Recorder>) -> Synchronize {
         if let Some(on_bytes) = recorder.progress.on_bytes() {
             sync = sync.on_bytes(on_bytes);
+        }
+        if let Some(on_activity) = recorder.progress.on_activity() {
+            sync = sync.on_activity(on_activity);
         }
         if let Some(on_remaining) = recorder.progress.on_remaining() {
             sync = sync.on_remaining(on_remaining);

@@ -85,3 +85,19 @@ fn a_slow_sync_shows_how_many_objects_are_done_and_when_it_ends_and_removes_the_
     let summary = "anystorage: 10 copied (10 new, 0 changed, 9.8 KiB), 0 same\r\n";
     assert!(after.contains("\u{1b}[2K") && after.ends_with(summary), "{text:?}");
 }
+
+#[test]
+fn a_slow_sync_shows_the_key_that_has_been_under_way_longest_although_others_are_done() {
+    let sandbox = Sandbox::new();
+    sandbox.write("media/a-large.bin", vec![b'x'; 3_000_000]);
+    for number in 0..10 {
+        sandbox.write(&format!("media/small-{number}"), vec![b'x'; 100_000]);
+    }
+    let script = r#"stty cols 80 rows 24
+        "$ANYSTORAGE" sync --bandwidth 2000000 --concurrency 2 media: backup:"#;
+    let Some(mut command) = on_terminal(&sandbox, script) else { return };
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(" a-large.bin and 1 more"), "{text:?}");
+    assert!(text.ends_with("anystorage: 11 copied (11 new, 0 changed, 3.8 MiB), 0 same\r\n"));
+}

@@ -10,7 +10,7 @@ use storage_core::{Error, Result};
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::Directory;
-use crate::event::OnEvent;
+use crate::event::{OnActivity, OnEvent};
 use crate::job::Job;
 use crate::job::claims::Claims;
 use crate::job::worker::Worker;
@@ -51,6 +51,7 @@ pub struct Work {
     bandwidth: Option<Bandwidth>,
     requests: Option<u64>,
     on_event: Option<OnEvent>,
+    on_activity: Option<OnActivity>,
     on_bytes: Option<OnBytes>,
     server_side: ServerSideCopy,
 }
@@ -123,6 +124,7 @@ impl Work {
             bandwidth: None,
             requests: None,
             on_event: None,
+            on_activity: None,
             on_bytes: None,
             server_side: ServerSideCopy::default(),
         }
@@ -166,6 +168,13 @@ impl Work {
         self
     }
 
+    /// Calls a function when the work on a key begins, and when it has ended. Keys whose listings
+    /// decide what to do, without a copy, do not begin.
+    pub fn on_activity(mut self, on_activity: OnActivity) -> Self {
+        self.on_activity = Some(on_activity);
+        self
+    }
+
     /// Calls a function with each number of bytes that has passed through this process.
     pub fn on_bytes(mut self, on_bytes: OnBytes) -> Self {
         self.on_bytes = Some(on_bytes);
@@ -191,6 +200,7 @@ impl Work {
         shared.bandwidth = self.bandwidth;
         shared.requests = self.requests.map(Bandwidth::new);
         shared.on_event = self.on_event;
+        shared.on_activity = self.on_activity;
         shared.on_bytes = self.on_bytes;
         shared.server_side = self.server_side;
         shared.stop = self.stop;

@@ -6,7 +6,7 @@ use storage_core::{Error, ErrorKind, ObjectEntry, Operation, Result, SaveMode};
 
 use crate::compare::{self, Compared, Comparison, Evidence, entry};
 use crate::copy::{Copied, copy};
-use crate::event::{KeyEvent, Outcome};
+use crate::event::{KeyEvent, Outcome, UnderWay};
 use crate::headers::HeaderRule;
 use crate::merge::Pair;
 use crate::retry::Retry;
@@ -110,6 +110,7 @@ pub(crate) async fn settle(shared: Arc<Shared>, pair: Pair, decision: Decision) 
 }
 
 async fn run(shared: &Shared, settled: &mut Settled, decision: Decision) -> Result<Done> {
+    let _under_way = UnderWay::begin(shared.on_activity.as_ref(), settled.pair.name());
     let decision = match decision {
         Decision::LookUpSource => match look_up_source(shared, &mut settled.pair).await? {
             Some(decision) => decision,

@@ -27,7 +27,7 @@ pub use summary::{Counts, Ended, Refusal, SyncSummary};
 
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::{Directory, refuse_overlap};
-use crate::event::{OnEvent, OnRemaining, Outcome};
+use crate::event::{OnActivity, OnEvent, OnRemaining, Outcome};
 use crate::steps::Steps;
 use crate::stop::Stop;
 use deletes::{Deleted, Kept};
@@ -141,6 +141,13 @@ impl Synchronize {
     /// Calls a function with what happened to each key.
     pub fn on_event(mut self, on_event: OnEvent) -> Self {
         self.shared.on_event = Some(on_event);
+        self
+    }
+
+    /// Calls a function when the work on a key begins, and when it has ended. Keys whose listings
+    /// decide what to do, without a copy, do not begin.
+    pub fn on_activity(mut self, on_activity: OnActivity) -> Self {
+        self.shared.on_activity = Some(on_activity);
         self
     }
 

@@ -10,7 +10,7 @@ use storage_core::{Error, ErrorKind, Key, ObjectEntry, Result};
 use crate::compare::{self, Reading};
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder};
 use crate::directory::Directory;
-use crate::event::{KeyEvent, OnEvent, OnRemaining, Outcome};
+use crate::event::{KeyEvent, OnActivity, OnEvent, OnRemaining, Outcome};
 use crate::filter::Filter;
 use crate::merge::Pair;
 use crate::retry::Retry;
@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     /// A limit of requests per second.
     pub(crate) requests: Option<Bandwidth>,
     pub(crate) on_event: Option<OnEvent>,
+    pub(crate) on_activity: Option<OnActivity>,
     pub(crate) on_bytes: Option<OnBytes>,
     pub(crate) on_remaining: Option<OnRemaining>,
     pub(crate) server_side: ServerSideCopy,
@@ -72,6 +73,7 @@ impl Shared {
             bandwidth: None,
             requests: None,
             on_event: None,
+            on_activity: None,
             on_bytes: None,
             on_remaining: None,
             server_side: ServerSideCopy::default(),

@@ -8,7 +8,7 @@ use storage_core::{Error, ErrorKind, Key, Memory, Metadata, Operation, Storage};
 use storage_fs::Fs;
 use storage_testkit::faults::Faults;
 use storage_transfer::{
-    Bandwidth, Comparison, Concurrency, Directory, Ended, Existing, LostMetadata, Side,
+    Activity, Bandwidth, Comparison, Concurrency, Directory, Ended, Existing, LostMetadata, Side,
     SyncOptions, sync,
 };
 use tokio::time::Instant;
@@ -250,6 +250,32 @@ async fn metadata_and_sizes_survive_a_sync_to_a_disk_and_back() {
     sync(&whole(&source), &whole(&disk), deleting()).await.unwrap();
     sync(&whole(&disk), &whole(&last), deleting()).await.unwrap();
     assert_eq!(last.stat("a").await.unwrap().metadata, metadata);
+}
+
+#[tokio::test]
+async fn the_work_on_a_key_begins_and_ends_whether_it_is_copied_or_fails() {
+    let source = memory(&[("copied", "1"), ("failed", "1"), ("listed", "same")]).await;
+    let faults = Faults::new();
+    let target = faults.in_memory();
+    target.save("listed", "same").await.unwrap();
+    faults.on(Operation::Save).of("failed").fail(ErrorKind::StorageFull);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&seen);
+
+    let run = sync(&whole(&source), &whole(&target), SyncOptions::new())
+        .concurrency(Concurrency::Fixed(1))
+        .on_activity(Arc::new(move |activity| {
+            lines.lock().unwrap().push(match activity {
+                Activity::Begun(key) => format!("begun {key}"),
+                Activity::Ended(key) => format!("ended {key}"),
+                other => panic!("{other:?}"),
+            });
+        }));
+    let summary = run.await.unwrap();
+
+    assert_eq!((summary.counts.new, summary.counts.failed, summary.counts.same), (1, 1, 1));
+    let expected = ["begun copied", "ended copied", "begun failed", "ended failed"];
+    assert_eq!(*seen.lock().unwrap(), expected);
 }
 
 #[tokio::test(start_paused = true)]

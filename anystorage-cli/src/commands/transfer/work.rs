@@ -63,6 +63,9 @@ pub(crate) async fn run(
     if let Some(on_bytes) = progress.on_bytes() {
         work = work.on_bytes(on_bytes);
     }
+    if let Some(on_activity) = progress.on_activity() {
+        work = work.on_activity(on_activity);
+    }
     let (counted, shown) = (progress.clone(), sides.clone());
     let summary = work.on_event(Arc::new(move |event| record(&counted, &shown, event))).await;
     progress.clear();
