@@ -115,7 +115,7 @@ pub(crate) struct LimitArgs {
     /// The most bytes per second that pass through this command, as in 10MiB
     #[arg(long, value_name = "SIZE", value_parser = bandwidth)]
     pub(crate) bandwidth: Option<u64>,
-    /// The most requests per second for objects
+    /// The most requests per second for objects and their parts, without those for listings
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: Option<u64>,
     /// How many objects to handle at a time; by default as many as the services keep up with

@@ -62,6 +62,7 @@ pub fn copy<'a>(
         looks_before_copy: false,
         part_concurrency: 4,
         meter: Meter::default(),
+        requests: None,
         recorder: None,
         unfinished: None,
     }
@@ -111,6 +112,7 @@ pub struct ObjectCopy<'a> {
     looks_before_copy: bool,
     part_concurrency: usize,
     meter: Meter,
+    requests: Option<Bandwidth>,
     recorder: Option<Arc<dyn UploadRecorder>>,
     unfinished: Option<UnfinishedCopy>,
 }
@@ -227,6 +229,12 @@ impl<'a> ObjectCopy<'a> {
         self
     }
 
+    /// Limits the requests per second for the parts of a large object.
+    pub(crate) fn requests(mut self, requests: Bandwidth) -> Self {
+        self.requests = Some(requests);
+        self
+    }
+
     /// Makes the copy of a large object resumable. The recorder stores the upload before the first
     /// part is sent. A copy that fails or is dropped leaves the upload; pass what was recorded to
     /// [`resume`](Self::resume) to continue it. An upload that can never be completed, because the
@@ -328,6 +336,13 @@ impl<'a> Job<'a> {
         }
         self.abandon_unfinished().await;
         Ok((self.stream(object, is_file).await?, is_file))
+    }
+
+    /// Waits until so many requests for parts may be sent.
+    async fn requests(&self, count: u64) {
+        if let Some(requests) = &self.options.requests {
+            requests.pass(count).await;
+        }
     }
 
     /// Returns whether other programs may write into the object while it is copied.

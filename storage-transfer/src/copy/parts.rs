@@ -98,7 +98,10 @@ async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>)
         sent => sent,
     };
     let completed = match sent {
-        Ok(bytes) => guard.upload.complete().await.map(|target| (target, bytes)),
+        Ok(bytes) => {
+            job.requests(1).await;
+            guard.upload.complete().await.map(|target| (target, bytes))
+        }
         Err(error) => Err(error),
     };
     if completed.as_ref().is_err_and(|error| is_final(error) || job.is_changed_file(error)) {
@@ -225,6 +228,7 @@ async fn send_part(
     let mut retry = Retry::default();
     loop {
         let open = OpenOptions::new().range(range.clone()).if_match(plan.version.clone());
+        job.requests(2).await;
         let sent = async {
             let object = job.source.open_with(&job.from, open).await?;
             upload.put_part(number, job.options.meter.payload(object.into())).await

@@ -257,6 +257,9 @@ async fn copy_once(shared: &Shared, pair: &Pair, is_conditional: bool) -> Result
     if let Some(bandwidth) = &shared.bandwidth {
         copy = copy.bandwidth(bandwidth.clone());
     }
+    if let Some(requests) = &shared.requests {
+        copy = copy.requests(requests.clone());
+    }
     if let Some(on_bytes) = &shared.on_bytes {
         copy = copy.on_bytes(Arc::clone(on_bytes));
     }

@@ -131,8 +131,10 @@ impl Synchronize {
         self
     }
 
-    /// Limits the requests per second for objects of both sides together. Requests for listings,
-    /// and those of the parts of large objects, are not counted.
+    /// Limits the requests per second for objects of both sides together, including those for the
+    /// parts of large objects. Requests for listings are not counted, and neither are those into
+    /// which a driver divides a copy within its service, or an object that it receives as one
+    /// stream, as a local file without a job.
     pub fn requests(mut self, per_second: u64) -> Self {
         self.shared.requests = Some(Bandwidth::new(per_second));
         self

@@ -13,6 +13,7 @@ use storage_transfer::{
 };
 use tokio::time::Instant;
 
+use crate::copying::large;
 use crate::doubles::{relisted, without_metadata};
 use crate::support::{
     Events, changed, deleting, disk, fill, fill_numbered, keys, memory, text, texts, whole,
@@ -311,6 +312,18 @@ async fn limits_of_bytes_and_of_requests_are_kept() {
     let elapsed = start.elapsed();
     assert!(elapsed >= Duration::from_millis(15_700), "{elapsed:?}");
     assert!(elapsed <= Duration::from_millis(16_300), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_requests_for_the_parts_of_a_large_object_count_for_the_limit() {
+    let (source, target) = (Memory::storage(), Memory::storage());
+    source.save("a", large(7)).await.unwrap();
+    let start = Instant::now();
+    sync(&whole(&source), &whole(&target), SyncOptions::new()).requests(1).await.unwrap();
+    let elapsed = start.elapsed();
+    // The source is opened, and the upload begins. 8 parts are read and sent, and are completed.
+    assert!(elapsed >= Duration::from_millis(18_700), "{elapsed:?}");
+    assert!(elapsed <= Duration::from_millis(19_300), "{elapsed:?}");
 }
 
 #[tokio::test(start_paused = true)]
