@@ -841,10 +841,46 @@ fn overlapping_directories_are_refused_unless_a_filter_separates_them() {
 #[test]
 fn a_read_only_destination_is_an_error() {
     let sandbox = sandbox(&["a"]);
+    // It is inside of the source, too.
     let run = sandbox.run(&["sync", "./media", "frozen:x"]);
-    assert!([Some(1), Some(2)].contains(&run.code) && run.err.contains("nothing"), "{}", run.err);
+    assert!(run.failed(1).contains("nothing was changed"));
     let run = sandbox.run(&["sync", "backup:", "frozen:"]);
     assert!(run.failed(1).contains("read-only"));
+}
+
+/// Asserts the exit codes of `sync`, `sync --job`, `check` and `transfer plan`.
+fn assert_codes(sandbox: &Sandbox, (source, target): (&str, &str), expected: [i32; 4]) {
+    let commands = [
+        &["sync"][..],
+        &["sync", "--job", "./of-sync"],
+        &["check"],
+        &["transfer", "plan", "--job", "./of-plan"],
+    ];
+    let codes = commands.map(|command| {
+        let run = sandbox.run(&[command, &[source, target]].concat());
+        run.code.unwrap()
+    });
+    assert_eq!(codes, expected, "{source} {target}");
+}
+
+#[test]
+fn a_wrong_source_or_destination_has_the_exit_codes_of_the_manual() {
+    for (sides, expected) in [
+        (("./gone", "backup:"), [1, 1, 1, 1]),
+        (("media:gone", "backup:"), [0, 0, 0, 0]),
+        (("media:", "media:in"), [1, 1, 1, 1]),
+        (("backup:", "frozen:"), [1, 1, 1, 0]),
+    ] {
+        assert_codes(&sandbox(&["a"]), sides, expected);
+    }
+    for (sides, expected) in
+        [(("bucket:", "media:"), [1, 2, 1, 2]), (("media:", "bucket:"), [1, 1, 1, 0])]
+    {
+        let (sandbox, peer) = with_bucket(404);
+        let body = "<Error><Code>NoSuchBucket</Code><Message>no such bucket</Message></Error>";
+        peer.set_script(move |_| Response::new(404).body(body));
+        assert_codes(&sandbox, sides, expected);
+    }
 }
 
 #[test]
