@@ -153,6 +153,17 @@ fn a_symlink_of_the_source_is_a_failure_and_a_job_with_deletions_is_refused() {
 }
 
 #[test]
+fn a_symlink_of_the_source_is_recorded_in_the_file_of_failures_and_not_in_the_job() {
+    let sandbox = filled(3);
+    std::os::unix::fs::symlink("nowhere", sandbox.path("media/link")).unwrap();
+    let sync = ["sync", "--job", "./state", "--failed", "failed.jsonl", "./media", "backup:"];
+    assert_eq!(sandbox.run(&sync).code, Some(1));
+    let recorded = sandbox.read("failed.jsonl");
+    assert!(recorded.contains("\"key\":\"link\"") && recorded.lines().count() == 1, "{recorded}");
+    assert_eq!(sandbox.run(&["transfer", "failed", "--job", "./state"]).done(), "");
+}
+
+#[test]
 fn a_symlink_of_the_source_is_refused_by_a_plan_unless_it_is_left_out() {
     let sandbox = filled(3);
     std::os::unix::fs::symlink("nowhere", sandbox.path("media/link")).unwrap();
