@@ -59,6 +59,17 @@ fn other_options_or_a_place_inside_a_side_are_wrong_usage() {
 }
 
 #[test]
+fn the_state_of_a_job_has_a_local_path_as_an_absolute_one_and_other_names_as_typed() {
+    let sandbox = filled(3);
+    sandbox.run(&["transfer", "plan", "--job", "./state", "./media", "backup:in"]).done();
+    let status = sandbox.run(&["transfer", "status", "--json", "--job", "./state"]).done();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let source = std::path::Path::new(status["source"].as_str().unwrap());
+    assert!(source.is_absolute() && source.ends_with("media"), "{status}");
+    assert_eq!(status["target"], "backup:in/");
+}
+
+#[test]
 fn a_cancelled_job_ends_its_workers_until_it_is_resumed() {
     let sandbox = filled(5);
     sandbox.run(&["transfer", "plan", "--job", "./state", "media:", "backup:"]).done();

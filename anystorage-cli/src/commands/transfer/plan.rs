@@ -14,8 +14,8 @@ use crate::syncing::sides::Sides;
 /// Make a job: divide the source into shards, and store what is to be done
 ///
 /// Nothing is transferred. The same command again finds the same job; other options or directories
-/// need another place. The state contains the names of both directories as typed, and no
-/// credentials: each worker finds its storages by its own configuration.
+/// need another place. The state contains the names of both directories, which are absolute for
+/// local paths, and no credentials: each worker finds its storages by its own configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
