@@ -1,6 +1,7 @@
 //! Tests of jobs: workers that share a transfer, die, and continue.
 #![allow(clippy::unwrap_used, reason = "helpers are test code")]
 
+mod claiming;
 mod deleting;
 mod doubles;
 mod dying;

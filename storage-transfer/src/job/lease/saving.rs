@@ -220,6 +220,12 @@ fn sums(shard: &ShardDocument) -> impl PartialEq {
     (shard.watermark.clone(), shard.counts, files)
 }
 
+/// Returns whether a document is that of this claim, whatever its range is: another worker may have
+/// taken the end of it since.
+fn is_of_claim(found: &ShardDocument, claim: &ShardDocument) -> bool {
+    found.epoch == claim.epoch && found.owner == claim.owner
+}
+
 /// Stores a claim. Returns `None` if another worker was faster.
 pub(super) async fn save_claim(
     store: &Store,
@@ -236,7 +242,7 @@ pub(super) async fn save_claim(
         // The response may be lost, or that of an attempt that the driver has repeated. The
         // document shows who has it.
         let found = store.shard(&claim.value.id).await?;
-        if found.value == claim.value {
+        if is_of_claim(&found.value, &claim.value) {
             return Ok(Some(found));
         }
         match error {

@@ -1,6 +1,6 @@
 //! Tests of saves without a clear result.
 
-use storage_core::{ErrorKind, Memory, Operation};
+use storage_core::{Error, ErrorKind, Memory, Operation};
 use storage_testkit::faults::Faults;
 
 use super::saving::MAX_ATTEMPTS;
@@ -8,13 +8,25 @@ use super::*;
 use crate::directory::Directory;
 use crate::sync::summary::Counts;
 
-async fn claimed(faults: &Faults) -> Arc<Lease> {
+/// Stores a shard that no worker has.
+async fn free(faults: &Faults) -> (Store, Document<ShardDocument>) {
     let storage = Memory::storage().layer(|inner| faults.layer(inner));
     let store = Store::new(&Directory::new(&storage, "job").unwrap()).unwrap();
     let shard = ShardDocument::new("job", "a".to_owned(), None, None);
     let shard = store.create_shard(&shard).await.unwrap().unwrap();
-    let owner = ("worker", Duration::from_secs(60));
-    Lease::claim(&store, shard, 1, owner).await.unwrap().unwrap()
+    (store, shard)
+}
+
+async fn claim(
+    store: &Store,
+    shard: Document<ShardDocument>,
+) -> storage_core::Result<Option<Arc<Lease>>> {
+    Lease::claim(store, shard, 1, ("worker", Duration::from_secs(60))).await
+}
+
+async fn claimed(faults: &Faults) -> Arc<Lease> {
+    let (store, shard) = free(faults).await;
+    claim(&store, shard).await.unwrap().unwrap()
 }
 
 fn settle(lease: &Lease, new: u64) {
@@ -95,8 +107,7 @@ async fn a_claim_that_can_never_be_stored_fails_with_its_error() {
     let lease = claimed(&faults).await;
     let shard = lease.document.lock().await.clone();
     let failed = faults.on(Operation::Save).fail(ErrorKind::Unexpected);
-    let owner = ("other", Duration::from_secs(60));
-    let error = Lease::claim(&lease.store, shard, 1, owner).await.unwrap_err();
+    let error = claim(&lease.store, shard).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unexpected);
     assert_eq!(failed.fired(), MAX_ATTEMPTS as usize);
 }
@@ -107,6 +118,43 @@ async fn a_claim_whose_response_is_lost_is_read_back() {
     let lost = faults.on(Operation::Save).call(2).lose_response(ErrorKind::Unexpected);
     assert_eq!(claimed(&faults).await.document().await.owner.as_deref(), Some("worker"));
     assert_eq!(lost.fired(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_response_is_lost_is_known_again_although_its_end_was_taken_since() {
+    let faults = Faults::new();
+    let (store, shard) = free(&faults).await;
+    let lost = faults.on(Operation::Save).call(1).lose_response(ErrorKind::Timeout);
+    let taken = async {
+        while lost.fired() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut shard = store.shard("a").await.unwrap();
+        shard.value.cut_off("m".to_owned(), "b".to_owned());
+        store.replace_shard(shard).await.unwrap().unwrap();
+    };
+    let (lease, ()) = tokio::join!(claim(&store, shard), taken);
+    let lease = lease.unwrap().expect("the worker has the shard");
+    assert_eq!(lease.document().await.until.as_deref(), Some("m"));
+    assert!(lease.includes("m") && !lease.includes("n"));
+    settle(&lease, 1);
+    lease.renew().await.unwrap();
+    assert_eq!(store.shard("a").await.unwrap().value.counts.new, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_refused_for_now_is_repeated() {
+    // A conflict may also last for longer than the attempts of one save.
+    for (kind, times) in
+        [(ErrorKind::RateLimited, 4), (ErrorKind::Conflict, 1), (ErrorKind::Conflict, 7)]
+    {
+        let faults = Faults::new();
+        let (store, shard) = free(&faults).await;
+        let again = move || Error::new(kind, "not now").with_retryable(true);
+        let refused = faults.on(Operation::Save).calls(times).fail_with(again);
+        let lease = claim(&store, shard).await.unwrap().expect("no other worker is there");
+        assert_eq!((refused.fired(), lease.document().await.epoch), (times, 1));
+    }
 }
 
 #[tokio::test]
