@@ -247,7 +247,8 @@ impl<'a> ObjectCopy<'a> {
     /// Continues an upload that an earlier copy left. The parts that the destination lists are not
     /// sent again. If the source is another version now, if this copy has another
     /// [`mode`](Self::mode), or if the upload is gone, the copy begins again and the old upload is
-    /// aborted. It is also aborted if the source is gone.
+    /// aborted. It is also aborted if the source is gone. It stays if the destination does not
+    /// support this copy.
     pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
         self.unfinished = Some(unfinished);
         self
@@ -334,8 +335,13 @@ impl<'a> Job<'a> {
             drop(object);
             return Ok((parts::copy(self, plan).await?, is_file));
         }
-        self.abandon_unfinished().await;
-        Ok((self.stream(object, is_file).await?, is_file))
+        let copied = self.stream(object, is_file).await;
+        // Some services refuse a large save on a condition. A copy without one can continue the
+        // upload.
+        if !copied.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
+            self.abandon_unfinished().await;
+        }
+        Ok((copied?, is_file))
     }
 
     /// Waits until so many requests for parts may be sent.

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use storage_core::{
     Capabilities, Driver, DriverInfo, Entry, EntryStream, Error, ErrorKind, Key, ListOptions,
-    ObjectMeta, Payload, Prefix, Result, SaveOptions, Storage, forward,
+    Multipart, MultipartLimits, ObjectMeta, Payload, Prefix, Result, SaveMode, SaveOptions,
+    Storage, forward, forward_multipart,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -62,6 +63,51 @@ impl Driver for Lacking {
     forward! {
         to self.inner: innermost, save, open, stat, exists, delete, delete_many,
         delete_folder_marker, list, copy, rename, url, link_verifier, multipart
+    }
+}
+
+/// A layer whose service evaluates the condition of a small save alone.
+#[derive(Debug)]
+struct SmallConditions {
+    inner: Arc<dyn Driver>,
+}
+
+/// Wraps a storage so that it evaluates no condition of an upload in parts, as Ceph does, and
+/// refuses a large save with one.
+pub(crate) fn small_conditions(storage: &Storage) -> Storage {
+    storage.layer(|inner| SmallConditions { inner })
+}
+
+#[async_trait]
+impl Driver for SmallConditions {
+    async fn save(&self, key: &Key, payload: Payload, options: &SaveOptions) -> Result<ObjectMeta> {
+        let is_small = payload.size().is_some_and(|size| size < 8 * 1024 * 1024);
+        if is_small || options.mode == SaveMode::Overwrite {
+            return self.inner.save(key, payload, options).await;
+        }
+        Err(Error::unsupported("a large save has no condition"))
+    }
+
+    fn multipart(&self) -> Result<&dyn Multipart> {
+        self.inner.multipart().map(|_| self as &dyn Multipart)
+    }
+
+    forward! {
+        to self.inner: info, innermost, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy, rename, url, link_verifier
+    }
+}
+
+#[async_trait]
+impl Multipart for SmallConditions {
+    fn limits(&self) -> MultipartLimits {
+        let mut limits = self.inner.multipart().unwrap().limits();
+        (limits.create_new, limits.if_match) = (false, false);
+        limits
+    }
+
+    forward_multipart! {
+        to self.inner: begin, put_part, parts, complete, abort, uploads, part_url
     }
 }
 

@@ -9,6 +9,7 @@ use storage_core::{Operation, Payload};
 use storage_testkit::faults::Faults;
 use storage_transfer::{Outcome, SyncOptions};
 
+use crate::doubles::small_conditions;
 use crate::support::Sides;
 
 /// Twelve parts of 8 MiB.
@@ -53,6 +54,24 @@ async fn a_large_object_continues_with_the_parts_that_are_missing() {
     let resent = faults.calls(Operation::PutPart) - 12;
     assert!(resent <= 4, "{resent} parts were sent again");
     assert!(summary.counts.bytes_sent < SIZE as u64);
+    sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn an_upload_to_a_service_that_evaluates_no_condition_of_it_is_continued() {
+    let sides = Sides::new();
+    let sides = Sides { target: small_conditions(&sides.target), ..sides };
+    let (sides, faults) = with_large(sides, "large").await;
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    die_during_upload(&sides, &faults, &job).await;
+    let before = faults.calls(Operation::PutPart);
+
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+
+    assert!(summary.is_done(), "{summary:?}");
+    let resent = faults.calls(Operation::PutPart) - before;
+    assert!(resent <= 5, "{resent} parts were sent again");
+    assert_eq!((faults.calls(Operation::BeginMultipart), sides.uploads().await), (1, 0));
     sides.assert_equal().await;
 }
 
