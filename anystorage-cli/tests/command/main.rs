@@ -13,6 +13,7 @@ mod fake;
 mod interrupting;
 mod inventory;
 mod jobs;
+mod jobs_s3;
 mod links;
 mod listing;
 mod locations;

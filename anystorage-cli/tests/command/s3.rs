@@ -30,6 +30,12 @@ impl S3 {
         Self { sandbox, bucket }
     }
 
+    /// Lets several processes write the bucket on conditions.
+    pub(crate) fn shared(self) -> Self {
+        self.bucket.take_turns();
+        self
+    }
+
     /// Returns the URL of a key, with the options in its query.
     fn url(&self, key: &str) -> String {
         let endpoint = Server::get().endpoint();

@@ -50,6 +50,8 @@ type Buckets = Mutex<HashMap<String, Served>>;
 struct Served {
     service: S3Service,
     requests: Arc<Requests>,
+    /// Locked during a request, if there is only one at a time.
+    turn: Option<Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// A bucket for one test. Dropping it deletes all objects.
@@ -103,7 +105,8 @@ impl Server {
         let name = format!("bucket-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         fs::create_dir(root.path().join(&name)).unwrap();
         let requests = Arc::<Requests>::default();
-        let served = Served { service: service.clone(), requests: Arc::clone(&requests) };
+        let served =
+            Served { service: service.clone(), requests: Arc::clone(&requests), turn: None };
         lock(&self.buckets).insert(name.clone(), served);
         Bucket { name, root, service, requests }
     }
@@ -123,6 +126,15 @@ impl Bucket {
     /// Returns the requests for this bucket.
     pub(crate) fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    /// Lets the server handle one request after the other. Otherwise it evaluates conditions before
+    /// it has the bytes, so that several conditional saves of one version may succeed.
+    pub(crate) fn take_turns(&self) {
+        let mut buckets = lock(&Server::get().buckets);
+        if let Some(served) = buckets.get_mut(&self.name) {
+            served.turn = Some(Arc::default());
+        }
     }
 
     /// Returns a builder for drivers of the bucket. The profile of MinIO fits the server: it
@@ -189,11 +201,17 @@ async fn converse(socket: TcpStream, buckets: Arc<Buckets>) {
 async fn response(buckets: &Buckets, request: Request<Incoming>) -> Response<s3s::Body> {
     let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
     let served = lock(buckets).get(bucket).cloned();
-    let Some(Served { service, requests }) = served else { return no_such_bucket() };
+    let Some(Served { service, requests, turn }) = served else { return no_such_bucket() };
     requests.count(&request);
     // Runs as a task of its own, so that the server finishes a request whose client disconnects.
     let request = request.map(|body| s3s::Body::http_body(ReadToItsEnd(Some(body))));
-    let response = tokio::spawn(async move { service.call(request).await });
+    let response = tokio::spawn(async move {
+        let _turn = match turn {
+            Some(turn) => Some(turn.lock_owned().await),
+            None => None,
+        };
+        service.call(request).await
+    });
     match response.await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) | Err(_) => status(500, s3s::Body::empty()),
