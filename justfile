@@ -29,12 +29,22 @@ many-keys keys="1000000":
     cargo build --release -p anystorage-cli
     python3 .ci/many_keys.py target/release/anystorage {{keys}}
 
-# Kill the workers of transfer jobs at random moments: a million keys, and a file of 5 GiB; then run
-# jobs on GNU parallel and Slurm.
+# Kill the workers of transfer jobs at random moments: a million keys, a file of 5 GiB, and one of
+# 1 GiB to RadosGW; then run jobs on GNU parallel and Slurm.
 transfer keys="1000000" mib="5120" kills="100":
+    #!/usr/bin/env bash
+    set -euo pipefail
     cargo build --release -p generator
     python3 .ci/transfer_jobs.py target/release/anystorage-generated \
         --keys {{keys}} --large {{mib}} --small 10000 --kills {{kills}}
+    directory=$(mktemp -d)
+    trap 'storage-s3/servers/radosgw down "$directory/radosgw"' EXIT
+    storage-s3/servers/radosgw up "$directory/radosgw" >"$directory/environment"
+    (
+        source "$directory/environment"
+        python3 .ci/transfer_jobs.py target/release/anystorage-generated \
+            --large 1024 --kills 20 --proofs s3
+    )
     python3 .ci/transfer_jobs.py target/release/anystorage-generated --keys {{keys}} \
         --proofs parallel,slurm,node,twice
 

@@ -90,6 +90,14 @@ for line in sys.stdin:
     fi
 }
 
+# Starts the server, and exports the variables that name it. That of an earlier step has been
+# stopped.
+start_radosgw() {
+    rm -rf "$logs/radosgw"
+    "$s3_servers/radosgw" up "$logs/radosgw" >"$logs/s3-environment"
+    source "$logs/s3-environment"
+}
+
 # Stops the server if it was started. Also called when the run ends early.
 stop_radosgw() {
     [[ ! -d $logs/radosgw ]] || "$s3_servers/radosgw" down "$logs/radosgw" || true
@@ -110,10 +118,7 @@ uses_external_programs() {
 # Runs in a subshell, because it changes the environment.
 s3_on_real_servers() (
     trap stop_radosgw EXIT
-    if has_radosgw; then
-        "$s3_servers/radosgw" up "$logs/radosgw" >"$logs/s3-environment"
-        source "$logs/s3-environment"
-    fi
+    ! has_radosgw || start_radosgw
     [[ ! -d $s3_tools ]] || export STORAGE_S3_TEST_TOOLS=$PWD/$s3_tools/bin
     s3_tests
     failed=0

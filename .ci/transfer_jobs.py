@@ -2,7 +2,7 @@
 """Kills the workers of transfer jobs at random moments, and checks what is there at the end.
 
 Usage: python3 .ci/transfer_jobs.py COMMAND [--keys N] [--large MIB] [--small N] [--kills K]
-       [--seed S] [--proofs workers,resume,parallel,slurm,node,twice]
+       [--seed S] [--proofs workers,resume,s3,parallel,slurm,node,twice]
 
 COMMAND is the path of `anystorage-generated`, whose driver `generated` has any number of objects.
 Each proof prints one line of figures:
@@ -10,6 +10,8 @@ Each proof prints one line of figures:
 - workers: `transfer plan`, then 8 workers of KEYS objects of 4 KiB. Random workers are killed with
   SIGKILL and replaced, until the job is done.
 - resume: one `sync --job` of a file of LARGE MiB and SMALL objects, killed K times.
+- s3: the same to a bucket of the S3 server that the variables of `storage-s3/servers/radosgw up`
+  name, with at most 200 small objects.
 - parallel: 8 workers of KEYS objects, which GNU parallel starts. Random ones are killed, and
   `--resume-failed` starts them again.
 - slurm: 8 workers as an array of tasks on Slurm with two nodes on this machine. Random ones are
@@ -19,9 +21,10 @@ Each proof prints one line of figures:
   while they still run.
 
 All check that the command ends with 0, that the destination has the same bytes, and that no upload
-and no temporary file is left. The proof "resume" also limits the bytes that were written again: all
-bytes that the processes passed to `write`, as Linux counts them, without those of a run that was
-not killed. The seed decides which worker is killed when, as far as the machine repeats itself.
+and no temporary file is left. The proofs "resume" and "s3" also limit the bytes that were written
+again: all bytes that the processes passed to `write`, as Linux counts them for files and for
+connections, without those of a run that was not killed. The seed decides which worker is killed
+when, as far as the machine repeats itself.
 """
 
 import argparse
@@ -49,6 +52,10 @@ PARTS = 4
 PART_MIB = 8
 CONCURRENCY = 8
 SMALL_SIZE = 4096
+# The small objects of the proof "s3": each costs a server some milliseconds.
+MAX_SMALL_ON_S3 = 200
+# The share of all bytes after which the last process is killed.
+KILLED_SHARE = 0.9
 # For both proofs with the sizes by hand. A run that does not end is a failure, too.
 MAX_SECONDS = 3600
 # A file system in memory, because a disk would only make it slow.
@@ -227,6 +234,14 @@ class Bench:
                     fail(f"{path} contains {name}, or a directory of a storage")
 
     def check_target(self, objects):
+        """Fails unless the directory of the destination has what it should have, and no file
+        more."""
+        self.check_objects(objects)
+        number, own = files(self.directory / "target")
+        if own or number != objects:
+            fail(f"{number} files for {objects} objects; files of the driver: {own[:3]}")
+
+    def check_objects(self, objects):
         """Fails unless the destination has the bytes of the source, and nothing else."""
         ended = self.run("check", "source:", "target:", "--download", "--json")
         counts = json.loads(ended.output)
@@ -236,9 +251,6 @@ class Bench:
         uploads = self.run("uploads", "list", "target:").output
         if uploads:
             fail(f"unfinished uploads are left:\n{uploads}")
-        number, own = files(self.directory / "target")
-        if own or number != objects:
-            fail(f"{number} files for {objects} objects; files of the driver: {own[:3]}")
 
 
 def files(root):
@@ -298,45 +310,96 @@ def workers(bench):
 
 
 def resume(bench):
-    large, small, kills = bench.arguments.large * MIB, bench.arguments.small, bench.arguments.kills
+    small = bench.arguments.small
+    baseline = first_sync(bench, small)
+    shutil.rmtree(bench.directory / "baseline")
+    figures = killed_syncs(bench, small, baseline)
+    bench.check_target(small + 1)
+    print(f"resume: {figures}; 0 wrong objects", flush=True)
+
+
+def s3(bench):
+    small = min(bench.arguments.small, MAX_SMALL_ON_S3)
+    for name in ["target", "baseline"]:
+        bench.storage(name, s3_url(f"{bench.directory.name}/{name}"))
+    try:
+        baseline = first_sync(bench, small)
+        figures = killed_syncs(bench, small, baseline)
+        bench.check_objects(small + 1)
+        bench.check_state()
+    finally:
+        for name in ["target", "baseline"]:
+            # Also after a failure, whose message a second one would hide.
+            bench.start("uploads", "abort", "--older-than", "0s", f"{name}:").end(60)
+            bench.start("rm", "-r", f"{name}:").end(60)
+    print(f"s3: {figures}; 0 wrong objects", flush=True)
+
+
+def s3_url(prefix):
+    """Returns the URL of a prefix on the S3 server that the environment names."""
+    server = {name: os.environ.get(f"STORAGE_S3_TEST_{name}")
+              for name in ["ENDPOINT", "BUCKET", "QUIRKS"]}
+    if not all(server.values()):
+        fail("s3: no server is named; see storage-s3/servers/README.md")
+    options = (f"endpoint={server['ENDPOINT']}&allow_http=true&quirks={server['QUIRKS']}"
+               f"&region={os.environ['AWS_REGION']}")
+    return f"s3://{server['BUCKET']}/{prefix}?{options}"
+
+
+def sync(job, target):
+    return ["sync", "--job", f"state:{job}", "--lease", LEASE, "--json", "--concurrency",
+            str(CONCURRENCY), "source:", f"{target}:"]
+
+
+def first_sync(bench, small):
+    """Copies a large file and small objects without a kill. Returns the bytes that it wrote."""
+    large = bench.arguments.large * MIB
     bench.storage("source", f"generated:?count={small + 1}&size={SMALL_SIZE}&large_count=1"
                   f"&large_size={large}&seed=2")
+    written = bench.run(*sync("baseline", "baseline")).written
+    if written < large:
+        fail(f"the sync wrote {written} bytes, fewer than the large file has: they are not counted")
+    return written
 
-    def sync(job, target):
-        return ["sync", "--job", f"state:{job}", "--lease", LEASE, "--json", "--concurrency",
-                str(CONCURRENCY), "source:", f"{target}:"]
 
-    baseline = bench.run(*sync("baseline", "baseline")).written
-    shutil.rmtree(bench.directory / "baseline")
+def killed_syncs(bench, small, baseline):
+    """Copies the same, with kills. Returns the figures.
+
+    Fails if more was written again than the parts and objects that were under way at the kills.
+    """
+    kills = bench.arguments.kills
+    allowed = kills * (PARTS * PART_MIB * MIB + CONCURRENCY * SMALL_SIZE)
+    if allowed >= KILLED_SHARE * baseline:
+        fail("so many kills prove nothing: no more could be written again from the beginning")
     start = time.monotonic()
-    written, killed = 0, 0
-    # After how many bytes each process is killed: any number, and nine tenths of all together.
-    shares = [bench.random.random() for _ in range(kills)]
-    for share in shares:
+    written = written_until_killed(bench, baseline)
+    written += bench.run(*sync("job", "target")).written
+    seconds, again = time.monotonic() - start, written - baseline
+    if again > allowed:
+        fail(f"{again / MIB:.0f} MiB were written again, more than {allowed / MIB:.0f} MiB")
+    return (f"{bench.arguments.large} MiB and {small} keys, {kills} kills, {seconds:.1f}s;"
+            f" {again / MIB:.1f} MiB written again, of at most {allowed / MIB:.1f} MiB in flight")
+
+
+def written_until_killed(bench, baseline):
+    """Kills a sync after one number of bytes after another. Returns the bytes that it wrote."""
+    # After how many bytes each process is killed: any number.
+    shares = [bench.random.random() for _ in range(bench.arguments.kills)]
+    written = 0
+    for number, share in enumerate(shares):
         process = bench.start(*sync("job", "target"))
-        after = share / sum(shares) * 0.9 * baseline
+        after = share / sum(shares) * KILLED_SHARE * baseline
         while process.written() < after and not process.has_ended():
             if time.monotonic() > bench.deadline:
                 process.kill()
                 fail(f"the sync did not continue within {MAX_SECONDS} s")
             time.sleep(0.001)
         if process.has_ended():
-            fail(f"the sync ended after {killed} of {kills} kills: {process.end(1)}")
+            fail(f"the sync ended after {number} of {len(shares)} kills: {process.end(1)}")
         ended = process.kill()
         was_killed(ended)
         written += ended.written
-        killed += 1
-    last = bench.run(*sync("job", "target"))
-    written += last.written
-    seconds = time.monotonic() - start
-    bench.check_target(small + 1)
-    again = written - baseline
-    allowed = kills * (PARTS * PART_MIB * MIB + CONCURRENCY * SMALL_SIZE)
-    if again > allowed:
-        fail(f"{again / MIB:.0f} MiB were written again, more than {allowed / MIB:.0f} MiB")
-    print(f"resume: {large // MIB} MiB and {small} keys, {killed} kills, {seconds:.1f}s;"
-          f" {again / MIB:.1f} MiB written again, of at most {allowed / MIB:.1f} MiB in flight;"
-          " 0 wrong objects", flush=True)
+    return written
 
 
 def parallel(bench):
@@ -510,5 +573,5 @@ def fail(line):
     sys.exit(f"transfer_jobs: {line}")
 
 
-PROOFS = {proof.__name__: proof for proof in [workers, resume, parallel, slurm, node, twice]}
+PROOFS = {proof.__name__: proof for proof in [workers, resume, s3, parallel, slurm, node, twice]}
 main()
