@@ -184,11 +184,17 @@ impl FilterBuilder {
     /// Adds the lines of a `.gitignore` file: `pattern` excludes, `!pattern` includes, a line that
     /// begins with `#` is a comment. Spaces at the end of a line are removed, unless a backslash
     /// precedes them. `name` is the name of the file for errors.
-    pub fn rules_from(mut self, text: &str, name: &str) -> Self {
+    pub fn rules_from(self, text: &str, name: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (index, line) in text.lines().enumerate() {
+        self.rules(text.lines(), name)
+    }
+
+    /// Adds rules of another filter, each as [`Filter::rules`] returns it. `name` is the name of
+    /// the list for errors.
+    pub fn rules<L: AsRef<str>>(mut self, rules: impl IntoIterator<Item = L>, name: &str) -> Self {
+        for (index, line) in rules.into_iter().enumerate() {
             let origin = Origin::new(name, index + 1);
-            if let Some(rule) = Rule::from_line(line, origin).transpose() {
+            if let Some(rule) = Rule::from_line(line.as_ref(), origin).transpose() {
                 self = self.with(rule);
             }
         }

@@ -80,8 +80,7 @@ impl Specials {
 /// Returns the filter with rules that leave out these names and everything below them.
 fn exclude<'a>(filter: &Filter, names: impl Iterator<Item = &'a String>) -> Result<Filter> {
     // The files of rules are not read again, because a pipe can be read only once.
-    let rules = filter.rules().iter();
-    let rules = rules.fold(Filter::builder(), |rules, line| rules.rules_from(line, "--filter"));
+    let rules = Filter::builder().rules(filter.rules(), "--filter");
     let exclude = |rules: FilterBuilder, name| rules.exclude(format!("/{name}"));
     names.map(|name| literal_pattern(name)).fold(rules, exclude).build()
 }
@@ -170,8 +169,8 @@ mod tests {
 
     #[test]
     fn the_rules_of_the_filter_stay_before_the_names_that_are_left_out() {
-        let rules =
-            Filter::builder().include("*.p\\#g ").exclude("#a").include("!b").exclude("d\\ ");
+        let rules = Filter::builder().exclude("\u{feff}a").include("*.p\\#g ").exclude("#a");
+        let rules = rules.include("!b").exclude("\u{feff}c").exclude("d\\ ");
         let filter = rules.rules_from("\\#x\n!y z\\ \n", "rules").build().unwrap();
         let specials = Specials { names: vec!["link".to_owned()], ..Specials::default() };
         let excluded = specials.excluded_from(&filter).unwrap();

@@ -224,12 +224,17 @@ fn the_rules_build_an_equal_filter_again() {
         .include("*.png")
         .exclude("#a ")
         .exclude("!b")
+        .exclude("\u{feff}a")
         .include("#c")
         .rules_from("logs/  \n!keep\n# comment\n", "f")
         .build()
         .unwrap();
-    let lines = ["!*.png", "\\#a\\ ", "\\!b", "!#c", "logs/", "!keep"];
+    let lines = ["!*.png", "\\#a\\ ", "\\!b", "\u{feff}a", "!#c", "logs/", "!keep"];
     assert_eq!(filter.rules(), lines);
+    for first in 0..lines.len() {
+        let again = Filter::builder().rules(&lines[first..], "f").build().unwrap();
+        assert_eq!(again.rules(), &lines[first..]);
+    }
     assert_eq!(rules(&filter.rules().join("\n")).rules(), lines);
     assert_eq!(format!("{:?}", rules("a")), r#"Filter(["a"])"#);
 }

@@ -108,9 +108,7 @@ impl JobSpec {
         let mut options = SyncOptions::new();
         options.comparison = self.comparison;
         options.existing = self.existing;
-        // After an empty line, no rule is taken for one with a byte order mark before it.
-        let rules = format!("\n{}", self.filter.join("\n"));
-        options.filter = Filter::builder().rules_from(&rules, "the job").build()?;
+        options.filter = Filter::builder().rules(&self.filter, "the job").build()?;
         options.delete = self.delete.then_some(DeleteExtras { max: self.max_delete });
         options.backup.clone_from(&self.backup);
         let rules = self.headers.iter();
