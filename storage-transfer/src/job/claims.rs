@@ -87,8 +87,7 @@ impl Claims {
                 None => is_busy = true,
             }
         }
-        // A shard that was cut off after the listing has no document here yet.
-        if is_busy || !self.knows_all_children() {
+        if is_busy || self.has_new_child().await? {
             return Ok(Found::Busy);
         }
         let settled = self.seen.values().map(|seen| &seen.shard.value);
@@ -149,9 +148,21 @@ impl Claims {
         self.seen.get(parent).is_some_and(names)
     }
 
-    fn knows_all_children(&self) -> bool {
+    /// Returns whether there is a shard that was cut off after the listing.
+    ///
+    /// # Errors
+    /// `Integrity` if the document of a shard that was cut off is lost. It is created before the
+    /// other shard names it, and is never deleted afterwards.
+    async fn has_new_child(&self) -> Result<bool> {
         let children = self.seen.values().flat_map(|seen| &seen.shard.value.children);
-        children.into_iter().all(|id| self.seen.contains_key(id))
+        let unknown: Vec<_> = children.filter(|id| !self.seen.contains_key(*id)).collect();
+        for id in &unknown {
+            match self.store.shard(id).await {
+                Err(error) if error.is_not_found() => return Err(lost_shard(id)),
+                found => found.map(drop)?,
+            }
+        }
+        Ok(!unknown.is_empty())
     }
 
     /// Reads the documents that have changed since the last look.
@@ -191,21 +202,22 @@ fn check_all_keys_have_shards(shards: &[ShardDocument]) -> Result<()> {
     let mut end = &None;
     for (position, (after, until)) in ranges.iter().enumerate() {
         if *after != end || (position > 0 && end.is_none()) {
-            return Err(lost_shard(end));
+            return Err(lost_range(end));
         }
         end = until;
     }
     match (ranges.is_empty(), end) {
         (false, None) => Ok(()),
-        _ => Err(lost_shard(end)),
+        _ => Err(lost_range(end)),
     }
 }
 
-fn lost_shard(after: &Option<String>) -> Error {
-    let begin = after.as_deref().unwrap_or_default();
-    let message = format!(
-        "the document of the shard with the keys after {begin:?} is missing: plan another job"
-    );
+fn lost_range(after: &Option<String>) -> Error {
+    lost_shard(&format!("with the keys after {:?}", after.as_deref().unwrap_or_default()))
+}
+
+fn lost_shard(which: &str) -> Error {
+    let message = format!("the document of the shard {which} is missing: plan another job");
     Error::new(ErrorKind::Integrity, message)
 }
 
@@ -256,6 +268,21 @@ mod tests {
             assert_eq!(other.steal(&job, &from).await.unwrap(), expected);
         }
         assert_eq!(store.shards(&job).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_job_fails_if_the_document_of_a_shard_that_was_cut_off_is_lost() {
+        let (_, store, job) = planned().await;
+        let mut shard = store.shard("00000").await.unwrap();
+        let child = shard.value.cut_off("02000".to_owned(), "00000-lost".to_owned());
+        shard.value.state = ShardState::Done;
+        store.replace_shard(shard).await.unwrap().unwrap();
+        let mut claims = claims(&store);
+        let error = claims.next(&job).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        assert!(error.message().contains("00000-lost"), "{error}");
+        store.create_shard(&child).await.unwrap().unwrap();
+        assert!(matches!(claims.next(&job).await.unwrap(), Found::Shard(_)));
     }
 
     #[tokio::test]
