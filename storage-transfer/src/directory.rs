@@ -151,6 +151,23 @@ pub(crate) fn refuse_overlap(
     }
 }
 
+/// Fails with `Conflict` if the documents of a job would be objects of a side, or objects of a side
+/// documents of the job. `is_excluded` returns whether the filter excludes a whole directory.
+pub(crate) fn refuse_state_overlap(
+    state: &Directory,
+    side: &Directory,
+    is_excluded: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let is_in_side = side.path_of(state).is_some_and(|path| path.is_empty() || !is_excluded(&path));
+    if !is_in_side && state.path_of(side).is_none() {
+        return Ok(());
+    }
+    Err(overlap(
+        "the directory of the job and one that it transfers contain each other: choose another \
+         directory for the job",
+    ))
+}
+
 fn overlap(message: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("{message}; nothing was changed"))
 }
@@ -183,6 +200,24 @@ mod tests {
         let (one, other) = (Memory::storage(), Memory::storage());
         let sides = [&one, &other].map(|storage| Directory::new(storage, "").unwrap());
         refuse_overlap(&sides[0], &sides[1], |_| false).unwrap();
+    }
+
+    #[test]
+    fn the_directory_of_a_job_and_a_side_do_not_contain_each_other() {
+        let storage = Memory::storage();
+        let check = |state: &str, side: &str, excluded: &str| {
+            let [state, side] = [state, side].map(|path| Directory::new(&storage, path).unwrap());
+            let checked = refuse_state_overlap(&state, &side, |path| path == excluded);
+            checked.err().map(|error| error.kind())
+        };
+        for (state, side, excluded) in
+            [("a", "a", ""), ("a", "", "b/"), ("a", "a/shards", "shards/"), ("", "a", "a/")]
+        {
+            assert_eq!(check(state, side, excluded), Some(ErrorKind::Conflict), "{state} {side}");
+        }
+        for (state, side, excluded) in [("a", "ab", ""), ("ab", "a", ""), ("a", "", "a/")] {
+            assert_eq!(check(state, side, excluded), None, "{state} {side}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use anystorage::transfer::{
 use anystorage::{Error, ErrorKind};
 use url::Url;
 
+use crate::compare::path_below;
 use crate::exit::{ExitStatus, Failure};
 use crate::links::{SpecialFile, Unsearched};
 use crate::location::Location;
@@ -110,7 +111,7 @@ pub(crate) async fn plan(
     borders: Option<Vec<String>>,
 ) -> Result<Job, Failure> {
     let at = at(place)?;
-    refuse_inside(place, sides)?;
+    refuse_overlap(place, sides)?;
     let both = (&sides.from, &sides.to);
     let warnings = Job::warnings(both.0, both.1).await;
     for (side, warning) in warnings.map_err(|error| failure(&sides.source, &error))? {
@@ -124,14 +125,20 @@ pub(crate) async fn plan(
     job.map_err(|error| failure(place, &error))
 }
 
-/// Fails if the documents of the job would be copied or deleted by it.
-fn refuse_inside(place: &Place, sides: &Sides) -> Result<(), Failure> {
+/// Fails if the documents of the job would be objects of a side, which it copies or deletes, or if
+/// its directory contains a side.
+fn refuse_overlap(place: &Place, sides: &Sides) -> Result<(), Failure> {
     for side in [&sides.source, &sides.target] {
-        if crate::compare::path_below(side, place).is_some() {
-            return Err(Failure::usage(format!(
-                "{place}: the state of a job cannot be below {side}, which it transfers"
-            )));
-        }
+        let relation = if path_below(side, place).is_some() {
+            "be below"
+        } else if path_below(place, side).is_some() {
+            "contain"
+        } else {
+            continue;
+        };
+        return Err(Failure::usage(format!(
+            "{place}: the directory of a job cannot {relation} {side}, which the job transfers"
+        )));
     }
     Ok(())
 }

@@ -59,17 +59,18 @@ impl SyncResult<'_> {
     }
 
     fn failed(&self) -> u64 {
-        self.summary.counts.failed + self.own_failures
+        self.summary.counts.failed.saturating_add(self.own_failures)
     }
 
     fn unknown(&self) -> u64 {
-        self.summary.counts.unknown + self.own_unknown
+        self.summary.counts.unknown.saturating_add(self.own_unknown)
     }
 
     /// Returns the number of keys that need another run.
     fn unsettled(&self) -> u64 {
         let vanished = if self.has_key_list { self.summary.counts.vanished } else { 0 };
-        self.failed() + self.unknown() + self.summary.counts.kept + vanished
+        let numbers = [self.failed(), self.unknown(), self.summary.counts.kept, vanished];
+        numbers.into_iter().fold(0, u64::saturating_add)
     }
 
     fn exit(&self) -> ExitStatus {
@@ -92,7 +93,7 @@ impl SyncResult<'_> {
         self.summary.refused.is_none()
             && failed > 0
             && failed == self.unsettled()
-            && new + changed + deleted == 0
+            && [new, changed, deleted] == [0; 3]
     }
 
     /// Whether the source has none of the objects of the inventory, so that it is probably that of
@@ -154,7 +155,7 @@ impl SyncResult<'_> {
     fn line(&self) -> String {
         let counts = &self.summary.counts;
         let would = if self.dry_run { "would be " } else { "" };
-        let mut parts = vec![match (counts.new + counts.changed, counts.bytes) {
+        let mut parts = vec![match (counts.new.saturating_add(counts.changed), counts.bytes) {
             (0, _) => format!("0 {would}copied"),
             (copied, bytes) => format!(
                 "{copied} {would}copied ({} new, {} changed, {})",

@@ -44,7 +44,7 @@ fn workers_share_a_job_and_each_prints_the_sums_of_the_whole() {
 }
 
 #[test]
-fn other_options_or_a_place_inside_a_side_are_wrong_usage() {
+fn other_options_or_a_place_that_overlaps_with_a_side_are_wrong_usage() {
     let sandbox = filled(3);
     sandbox.run(&["sync", "-q", "--job", "./state", "media:", "backup:"]).done();
     let other = sandbox.run(&["sync", "--job", "./state", "--delete", "media:", "backup:"]);
@@ -53,6 +53,11 @@ fn other_options_or_a_place_inside_a_side_are_wrong_usage() {
     let inside = sandbox.run(&["sync", "--job", "media:state", "media:", "backup:"]);
     assert_eq!(inside.code, Some(2));
     assert!(inside.err.contains("cannot be below"), "{}", inside.err);
+    for sides in [["media:", "./state/shards"], ["./state/shards", "backup:"]] {
+        let around = sandbox.run(&["sync", "--delete", "--job", "./state", sides[0], sides[1]]);
+        assert_eq!(around.code, Some(2));
+        assert!(around.err.contains("cannot contain"), "{}", around.err);
+    }
     let missing = sandbox.run(&["transfer", "work", "--job", "./nothing"]);
     assert_eq!(missing.code, Some(2));
     assert!(missing.err.contains("transfer plan"), "{}", missing.err);

@@ -88,7 +88,8 @@ impl Job {
     /// longer lease of both.
     ///
     /// # Errors
-    /// - `Conflict` if there is a job of another specification.
+    /// - `Conflict` if there is a job of another specification, or if the place of the job and a
+    ///   side contain each other. The filter may exclude the place from a side.
     /// - `Unsupported` if the storage of the job has no conditional saves.
     /// - `InvalidInput` if the number of shards is 0 or more than [`MAX_SHARDS`](Self::MAX_SHARDS),
     ///   or if the options are those of a dry run.
@@ -138,6 +139,7 @@ impl Job {
         let job = Self { store: Store::new(at)? };
         let options = spec.options()?;
         options.comparison.check(source, target)?;
+        job.store.check_place((source, target), &options.filter)?;
         match job.store.job_if_any().await? {
             Some(found) => {
                 found.value.spec.check_same(&spec)?;

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage_core::{ETag, Error, ErrorKind, Key, Metadata, Result, SaveMode, SaveOptions, Storage};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, refuse_state_overlap};
+use crate::filter::Filter;
 use crate::job::documents::{FORMAT, JobDocument, ShardDocument};
 use crate::job::records::{self, Kind};
 use crate::retry::Retry;
@@ -19,6 +20,9 @@ const AT_ONCE: usize = 16;
 
 /// Upper bound for the passes of a job, and for the claims and saves of a shard.
 const MAX_COUNTER: u64 = 1 << 40;
+
+/// Upper bound for the objects and the bytes of a shard: one EiB.
+const MAX_COUNT: u64 = 1 << 60;
 
 /// A document, and the version that was read.
 #[derive(Debug, Clone)]
@@ -51,6 +55,18 @@ impl Store {
         let message = "a job needs a storage with conditional saves (create_new and if_match), such \
                        as fs or s3";
         Err(Error::unsupported(message).with_driver(info.name.clone()))
+    }
+
+    /// Fails with `Conflict` if the directory of the job and a side contain each other and the
+    /// filter does not exclude the documents.
+    pub(crate) fn check_place(
+        &self,
+        (source, target): (&Directory, &Directory),
+        filter: &Filter,
+    ) -> Result<()> {
+        let is_excluded = |path: &str| !filter.may_admit_below(path);
+        refuse_state_overlap(&self.at, source, is_excluded)?;
+        refuse_state_overlap(&self.at, target, is_excluded)
     }
 
     fn storage(&self) -> &Storage {
@@ -109,7 +125,7 @@ impl Store {
         let key = self.shard_key(id)?;
         let shard: Document<ShardDocument> = self.read(&key).await?;
         check_counters(&key, &[shard.value.pass, shard.value.epoch, shard.value.seq])?;
-        if shard.value.id != id {
+        if shard.value.id != id || !shard.value.counts.are_below(MAX_COUNT) {
             return Err(implausible(&key));
         }
         Ok(shard)
@@ -336,6 +352,7 @@ mod tests {
     use storage_core::Memory;
 
     use super::*;
+    use crate::sync::summary::Counts;
 
     /// Returns the kind of the error for this text in place of `job.json`.
     async fn refused(text: &'static str) -> ErrorKind {
@@ -348,6 +365,23 @@ mod tests {
     async fn a_job_of_another_format_is_not_taken_for_a_damaged_one() {
         assert_eq!(refused(r#"{"format": 2, "parts": []}"#).await, ErrorKind::Unsupported);
         assert_eq!(refused(r#"{"format": 1, "parts": []}"#).await, ErrorKind::Integrity);
+    }
+
+    #[tokio::test]
+    async fn counts_that_no_shard_reaches_are_damage() {
+        let at = Directory::new(&Memory::storage(), "job").unwrap();
+        let store = Store::new(&at).unwrap();
+        for (id, counts, is_damaged) in [
+            ("0", Counts { extra: u64::MAX, ..Counts::default() }, true),
+            ("1", Counts { bytes_sent: MAX_COUNT, ..Counts::default() }, true),
+            ("2", Counts { bytes: MAX_COUNT - 1, ..Counts::default() }, false),
+        ] {
+            let mut shard = ShardDocument::new("job", id.to_owned(), None, None);
+            shard.counts = counts;
+            store.create_shard(&shard).await.unwrap().unwrap();
+            let error = store.shard(id).await.err().map(|error| error.kind());
+            assert_eq!(error, is_damaged.then_some(ErrorKind::Integrity), "{id}");
+        }
     }
 
     #[test]

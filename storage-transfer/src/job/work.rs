@@ -39,6 +39,8 @@ const MAX_END: Duration = Duration::from_secs(9);
 /// # Errors
 /// - `Conflict`, which is retryable, if the plan of the job is not complete: run again when it is,
 ///   or plan it again.
+/// - `Conflict` if the place of the job and a side contain each other, as in
+///   [`Job::plan`](crate::Job::plan).
 /// - Those of [`Synchronize`](crate::Synchronize), and errors of the storage of the job.
 #[must_use = "nothing is transferred until it is awaited"]
 pub struct Work {
@@ -75,7 +77,7 @@ impl WorkSummary {
     #[must_use]
     pub fn is_done(&self) -> bool {
         let Counts { failed, unknown, kept, .. } = self.counts;
-        matches!(self.ended, WorkEnded::Done) && failed + unknown + kept == 0
+        matches!(self.ended, WorkEnded::Done) && [failed, unknown, kept] == [0; 3]
     }
 }
 
@@ -195,6 +197,7 @@ impl Work {
             () = overdue(&stop) => return Ok(WorkSummary::interrupted(Counts::default())),
         };
         let (options, lease) = (spec.options()?, spec.lease_or_default());
+        self.job.store.check_place((&self.source, &self.target), &options.filter)?;
         let mut shared = Shared::new(self.source.clone(), self.target.clone(), options);
         shared.gate = Arc::new(Gate::new(self.concurrency));
         shared.bandwidth = self.bandwidth;

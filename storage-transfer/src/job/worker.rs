@@ -16,7 +16,7 @@ use crate::job::lease::{Lease, LeaseUploads};
 use crate::job::records::Kind;
 use crate::job::work::{WorkEnded, WorkSummary};
 use crate::job::{Job, status};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, MAX_RECORDS};
 use crate::listing::NameRange;
 use crate::merge::{Merge, Side};
 use crate::steps::Steps;
@@ -31,6 +31,10 @@ use crate::sync::{self, Refusal};
 
 /// How often a shard begins again because its end could not be stored.
 const MAX_FAILURES: u32 = 3;
+
+/// How many keys that moved aside are handled at a time. Their ledger has room for all of their
+/// records, because nothing takes them before the last key is settled.
+const ASIDE_AT_ONCE: usize = MAX_RECORDS / 10;
 
 /// How the work on one shard ended.
 enum ShardEnded {
@@ -350,15 +354,18 @@ async fn interrupted(lease: &Lease, deleted: &Deleted) -> Result<ShardEnded> {
 
 /// Handles the keys that earlier runs left behind the watermark, and then the rest of the range.
 async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
-    let aside = lease.aside();
-    if !aside.is_empty() {
-        let ledger = Arc::new(Ledger::default());
+    loop {
+        let aside = lease.aside(ASIDE_AT_ONCE);
+        if aside.is_empty() {
+            break;
+        }
+        let (count, ledger) = (aside.len(), Arc::new(Ledger::default()));
         let keys: Vec<Result<Key>> = aside.into_iter().map(Key::new).collect();
         let sides = (shared.source.clone(), shared.target.clone());
         let keys = shared.limited_lookups(stream::iter(keys).boxed());
         let steps = Steps::keys(sides.0, sides.1, keys);
         match Pass::new(shared, Some(Arc::clone(&ledger))).run(steps).await? {
-            Ended::Complete => lease.settle_aside(ledger.take()).await,
+            Ended::Complete => lease.settle_aside(count, ledger.take()).await,
             ended => return Ok(ended),
         }
     }

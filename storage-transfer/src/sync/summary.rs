@@ -71,10 +71,14 @@ impl Counts {
             Evidence::Size => {}
         }
     }
-}
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
+    /// Returns whether all numbers are below this one.
+    pub(crate) fn are_below(mut self, bound: u64) -> bool {
+        self.numbers().into_iter().all(|number| *number < bound)
+    }
+
+    /// Returns all numbers.
+    fn numbers(&mut self) -> [&mut u64; 20] {
         // Names every field, so that a new one is not forgotten.
         let Self {
             same,
@@ -97,27 +101,38 @@ impl AddAssign for Counts {
             same_by_time,
             same_by_size,
             same_by_checksum,
-        } = other;
-        self.same += same;
-        self.left += left;
-        self.new += new;
-        self.changed += changed;
-        self.extra += extra;
-        self.deleted += deleted;
-        self.kept += kept;
-        self.failed += failed;
-        self.unknown += unknown;
-        self.vanished += vanished;
-        self.source_objects += source_objects;
-        self.target_objects += target_objects;
-        self.bytes += bytes;
-        self.bytes_sent += bytes_sent;
-        self.folder_markers += folder_markers;
-        self.lost_metadata += lost_metadata;
-        self.same_by_etag += same_by_etag;
-        self.same_by_time += same_by_time;
-        self.same_by_size += same_by_size;
-        self.same_by_checksum += same_by_checksum;
+        } = self;
+        [
+            same,
+            left,
+            new,
+            changed,
+            extra,
+            deleted,
+            kept,
+            failed,
+            unknown,
+            vanished,
+            source_objects,
+            target_objects,
+            bytes,
+            bytes_sent,
+            folder_markers,
+            lost_metadata,
+            same_by_etag,
+            same_by_time,
+            same_by_size,
+            same_by_checksum,
+        ]
+    }
+}
+
+impl AddAssign for Counts {
+    /// Adds up to the largest number: what a damaged document of a job contains never wraps.
+    fn add_assign(&mut self, mut other: Self) {
+        for (sum, added) in self.numbers().into_iter().zip(other.numbers()) {
+            *sum = sum.saturating_add(*added);
+        }
     }
 }
 
@@ -181,5 +196,17 @@ impl Refusal {
             Self::EmptySource => "the source has no objects",
             Self::TooManyExtras(_) => "there are more extras than may be deleted",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_counts_do_not_wrap() {
+        let mut sum = Counts { extra: u64::MAX, new: 1, ..Counts::default() };
+        sum += Counts { extra: 2, new: 3, ..Counts::default() };
+        assert_eq!((sum.extra, sum.new), (u64::MAX, 4));
     }
 }

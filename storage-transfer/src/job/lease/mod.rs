@@ -127,17 +127,18 @@ impl Lease {
         self.state().stop.clone()
     }
 
-    /// Returns the keys that earlier runs left behind the watermark.
-    pub(crate) fn aside(&self) -> Vec<String> {
-        self.state().aside.clone()
+    /// Returns the first of the keys that earlier runs left behind the watermark, at most so many.
+    pub(crate) fn aside(&self, count: usize) -> Vec<String> {
+        self.state().aside.iter().take(count).cloned().collect()
     }
 
-    /// Notes that the keys that were left behind are settled.
-    pub(crate) async fn settle_aside(&self, settled: Settlement) {
+    /// Notes that the first of the keys that were left behind, so many, are settled.
+    pub(crate) async fn settle_aside(&self, count: usize, settled: Settlement) {
         // Not while the state is stored, which forgets what it has stored.
         let _document = self.document.lock().await;
         let mut state = self.state();
-        state.aside.clear();
+        let count = count.min(state.aside.len());
+        state.aside.drain(..count);
         let settled = Settlement { watermark: None, aside: Vec::new(), ..settled };
         state.unstored.extend(settled);
     }
