@@ -166,7 +166,6 @@ class Bench:
         for name in ["state", "target", "baseline"]:
             (directory / name).mkdir()
             self.storage(name, f"file://{directory / name}?durable=false")
-        self.files_before = self.files_in_use()
 
     def storage(self, name, url):
         self.environment[f"STORAGE_{name.upper()}_URL"] = url
@@ -185,8 +184,6 @@ class Bench:
     def files_in_use(self):
         """Returns the number of files of the file system, which takes no time to know."""
         file_system = os.statvfs(self.directory)
-        if file_system.f_files == 0:
-            fail("the file system of temporary files does not count its files; set TMPDIR")
         return file_system.f_files - file_system.f_ffree
 
     def wait_for_share(self, share, process):
@@ -194,6 +191,8 @@ class Bench:
 
         Returns false if the process has ended before.
         """
+        if os.statvfs(self.directory).f_files == 0:
+            fail("the file system of temporary files does not count its files; set TMPDIR")
         enough = self.files_before + share * self.arguments.keys
         while self.files_in_use() < enough:
             if process.has_ended():
@@ -206,6 +205,7 @@ class Bench:
     def plan(self):
         """Plans a job of small objects."""
         keys = self.arguments.keys
+        self.files_before = self.files_in_use()
         self.storage("source", f"generated:?count={keys}&size={SMALL_SIZE}&seed=1")
         plan = ["transfer", "plan", "--job", JOB, "--lease", LEASE, "--shards", str(SHARDS)]
         self.run(*plan, "source:", "target:")
@@ -454,7 +454,12 @@ class Slurm:
         self.directory = str(bench.directory / "slurm")
 
     def __enter__(self):
-        self.control("up")
+        try:
+            self.control("up")
+        except BaseException:
+            # What has started by then would stay.
+            self.control("down")
+            raise
         return self
 
     def __exit__(self, *_):

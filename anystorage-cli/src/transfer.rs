@@ -107,7 +107,8 @@ async fn save_object(
     new: &NewObject,
     progress: &Progress,
 ) -> Result<()> {
-    let mut copy = transfer::copy(source, from, target, to).map_metadata(|_| new.metadata(to));
+    let copy = transfer::copy(source, from, target, to).as_one_stream();
+    let mut copy = copy.map_metadata(|_| new.metadata(to));
     if new.create_new {
         copy = copy.create_new();
     }

@@ -1,5 +1,6 @@
 //! [`Steps`]: the pairs of a transfer, from two listings or from a list of keys.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_core::stream::BoxStream;
@@ -74,9 +75,11 @@ impl Steps {
         target: Directory,
         keys: BoxStream<'static, Result<Key>>,
     ) -> Self {
+        let patience = Arc::new(Patience::default());
         let steps = keys.map(move |key| {
             let (source, target) = (source.clone(), target.clone());
-            async move { step(&source, &target, key).await }
+            let patience = Arc::clone(&patience);
+            async move { step(&source, &target, key, &patience).await }
         });
         Self::Keys(steps.buffered(LOOKUPS).flat_map(stream::iter).boxed())
     }
@@ -94,14 +97,32 @@ impl Steps {
     }
 }
 
-async fn step(source: &Directory, target: &Directory, key: Result<Key>) -> Option<Step> {
+/// How many lookups in a row have failed after all their attempts. After so many, further ones
+/// have one attempt each, so that a long list ends soon while a service is unavailable.
+#[derive(Default)]
+struct Patience(AtomicUsize);
+
+impl Patience {
+    const FAILURES: usize = 64;
+
+    fn is_left(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < Self::FAILURES
+    }
+}
+
+async fn step(
+    source: &Directory,
+    target: &Directory,
+    key: Result<Key>,
+    patience: &Patience,
+) -> Option<Step> {
     let key = match key {
         Ok(key) => key,
         Err(error) => return Some(Step::Broken(Side::Source, error)),
     };
     let name = key.as_str();
     let unknown = |side, error| Some(Step::Unknown(side, name.to_owned(), error));
-    match tokio::join!(find(source, name), find(target, name)) {
+    match tokio::join!(find(source, name, patience), find(target, name, patience)) {
         (Ok(None), Ok(None)) => Some(Step::Missing(name.to_owned())),
         (Ok(of_source), Ok(of_target)) => {
             Some(Step::Pair(Pair::new((source, target), of_source, of_target)))
@@ -111,14 +132,31 @@ async fn step(source: &Directory, target: &Directory, key: Result<Key>) -> Optio
     }
 }
 
-async fn find(directory: &Directory, name: &str) -> Result<Option<ObjectEntry>> {
+async fn find(
+    directory: &Directory,
+    name: &str,
+    patience: &Patience,
+) -> Result<Option<ObjectEntry>> {
     let key = directory.key(name)?;
     let mut retry = Retry::default();
     loop {
-        match directory.storage().stat(&key).await {
-            Ok(meta) => return Ok(Some(entry(meta))),
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => retry.wait(error).await?,
-        }
+        let error = match directory.storage().stat(&key).await {
+            Ok(meta) => {
+                patience.0.store(0, Ordering::Relaxed);
+                return Ok(Some(entry(meta)));
+            }
+            Err(error) if error.is_not_found() => {
+                patience.0.store(0, Ordering::Relaxed);
+                return Ok(None);
+            }
+            Err(error) => error,
+        };
+        let waited = match patience.is_left() {
+            true => retry.wait(error).await,
+            false => Err(error),
+        };
+        waited.inspect_err(|_| {
+            patience.0.fetch_add(1, Ordering::Relaxed);
+        })?;
     }
 }

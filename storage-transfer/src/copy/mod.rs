@@ -60,6 +60,7 @@ pub fn copy<'a>(
         map: None,
         server_side: ServerSideCopy::within_one_storage(),
         looks_before_copy: false,
+        in_parts: true,
         part_concurrency: 4,
         meter: Meter::default(),
         requests: None,
@@ -110,6 +111,7 @@ pub struct ObjectCopy<'a> {
     map: Option<MapMetadata<'a>>,
     server_side: ServerSideCopy,
     looks_before_copy: bool,
+    in_parts: bool,
     part_concurrency: usize,
     meter: Meter,
     requests: Option<Bandwidth>,
@@ -207,6 +209,13 @@ impl<'a> ObjectCopy<'a> {
     /// at the destination. A save between the two is then replaced.
     pub(crate) fn looks_before_copy(mut self) -> Self {
         self.looks_before_copy = true;
+        self
+    }
+
+    /// Copies the object as one stream, however large it is: for a source that changes often, whose
+    /// parts would belong to a version that is gone.
+    pub fn as_one_stream(mut self) -> Self {
+        self.in_parts = false;
         self
     }
 
@@ -328,7 +337,8 @@ impl<'a> Job<'a> {
         // A small file is in memory here.
         let is_file = object.file().is_some() || self.is_local();
         // A local file is one read after another anyway. In parts it can be continued.
-        if (!is_file || self.options.recorder.is_some())
+        if self.options.in_parts
+            && (!is_file || self.options.recorder.is_some())
             && let Some(plan) = parts::plan(self, object.meta())
         {
             // Each part is opened by itself, so this body is not needed.

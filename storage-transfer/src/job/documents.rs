@@ -154,11 +154,20 @@ pub(crate) struct ShardDocument {
     pub(crate) unknown: Vec<String>,
     #[serde(default)]
     pub(crate) counts: Counts,
+    /// How often a worker of this pass ended because its keys failed temporarily although both
+    /// sides could be listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unavailable: u32,
     /// The numbers of the files with failures and with extras.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) failed_files: Vec<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) extra_files: Vec<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl ShardDocument {
@@ -181,6 +190,7 @@ impl ShardDocument {
             uploads: BTreeMap::new(),
             unknown: Vec::new(),
             counts: Counts::default(),
+            unavailable: 0,
             failed_files: Vec::new(),
             extra_files: Vec::new(),
         }
@@ -209,6 +219,7 @@ impl ShardDocument {
             self.aside.clear();
             self.unknown.clear();
             self.counts = Counts::default();
+            self.unavailable = 0;
             self.failed_files.clear();
             self.extra_files.clear();
         }

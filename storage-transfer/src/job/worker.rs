@@ -32,6 +32,10 @@ use crate::sync::{self, Refusal};
 /// How often a shard begins again because its end could not be stored.
 const MAX_FAILURES: u32 = 3;
 
+/// How many workers may end at the same keys of a shard, which fail temporarily although both sides
+/// can be listed. Then they are settled as failures, so that the job ends.
+const MAX_UNAVAILABLE: u32 = 3;
+
 /// How many keys that moved aside are handled at a time. Their ledger has room for all of their
 /// records, because nothing takes them before the last key is settled.
 const ASIDE_AT_ONCE: usize = MAX_RECORDS / 10;
@@ -43,7 +47,8 @@ enum ShardEnded {
     Lost,
     Interrupted,
     Broken(Side, Error),
-    Unavailable(Error),
+    /// Contains whether both sides could be listed.
+    Unavailable(Error, bool),
 }
 
 /// Works on the shards of a job, one after the other.
@@ -223,6 +228,7 @@ impl Worker {
                 return Err(error);
             }
         };
+        let mut have_responded = false;
         let ended = match ended {
             ShardEnded::Settled => {
                 self.counts += lease.document().await.counts;
@@ -231,11 +237,17 @@ impl Worker {
             ShardEnded::Lost => return Ok(None),
             ShardEnded::Interrupted => WorkEnded::Interrupted,
             ShardEnded::Broken(side, error) => WorkEnded::Broken(side, error),
-            ShardEnded::Unavailable(error) => WorkEnded::Unavailable(error),
+            ShardEnded::Unavailable(error, responded) => {
+                have_responded = responded;
+                WorkEnded::Unavailable(error)
+            }
         };
         // If the shard cannot be returned, its lease expires.
         lease.rewind().await;
-        let _ = lease.release().await;
+        let _ = match have_responded {
+            true => lease.release_unavailable().await,
+            false => lease.release().await,
+        };
         Ok(Some(ended))
     }
 
@@ -246,13 +258,13 @@ impl Worker {
         let mut failures = 0;
         loop {
             shared.stop = lease.stop();
-            let ended = pass(&Arc::new(shared.clone()), lease).await?;
+            let (ended, have_responded) = pass(&Arc::new(shared.clone()), lease).await?;
             if lease.is_lost() {
                 return Ok(ShardEnded::Lost);
             }
             let ended = match ended {
                 Ended::Broken(side, error) => ShardEnded::Broken(side, error),
-                Ended::Unavailable(error) => ShardEnded::Unavailable(error),
+                Ended::Unavailable(error) => ShardEnded::Unavailable(error, have_responded),
                 Ended::Interrupted if self.shared.stop.is_stopped() => ShardEnded::Interrupted,
                 // Stores the rest, which may find that the range became shorter.
                 Ended::Interrupted => ShardEnded::Settled,
@@ -353,7 +365,16 @@ async fn interrupted(lease: &Lease, deleted: &Deleted) -> Result<ShardEnded> {
 }
 
 /// Handles the keys that earlier runs left behind the watermark, and then the rest of the range.
-async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
+/// Also returns whether both sides could be listed, if a service seems to be unavailable.
+async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<(Ended, bool)> {
+    let shard = lease.document().await;
+    let begin = |ledger| {
+        let mut pass = Pass::new(shared, Some(ledger));
+        if shard.unavailable >= MAX_UNAVAILABLE {
+            pass.settle_all();
+        }
+        pass
+    };
     loop {
         let aside = lease.aside(ASIDE_AT_ONCE);
         if aside.is_empty() {
@@ -364,14 +385,16 @@ async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<Ended> {
         let sides = (shared.source.clone(), shared.target.clone());
         let keys = shared.limited_lookups(stream::iter(keys).boxed());
         let steps = Steps::keys(sides.0, sides.1, keys);
-        match Pass::new(shared, Some(Arc::clone(&ledger))).run(steps).await? {
+        let mut pass = begin(Arc::clone(&ledger));
+        match pass.run(steps).await? {
             Ended::Complete => lease.settle_aside(count, ledger.take()).await,
-            ended => return Ok(ended),
+            ended => return Ok((ended, pass.have_responded())),
         }
     }
     let shard = lease.document().await;
     let range = NameRange { after: shard.rest_after(), until: shard.until };
     let merge = Merge::begin(&shared.source, &shared.target, &range);
     let steps = Steps::listings_until(merge, lease.limit.clone());
-    Pass::new(shared, Some(lease.ledger())).run(steps).await
+    let mut pass = begin(lease.ledger());
+    Ok((pass.run(steps).await?, pass.have_responded()))
 }

@@ -19,10 +19,13 @@ pub(crate) struct Outage {
     error: Option<Error>,
     /// How many keys failed temporarily in the whole pass.
     pub(crate) keys: u64,
-    /// Whether the services responded since the first of these keys.
-    have_responded: bool,
+    /// Whether both sides could be listed since the first of these keys.
+    pub(crate) have_responded: bool,
     /// Whether a key of the pass had another outcome.
-    has_progress: bool,
+    pub(crate) has_progress: bool,
+    /// Whether only a side that cannot be listed is unavailable, because earlier passes have ended
+    /// at the same keys.
+    pub(crate) settles_all: bool,
 }
 
 impl Outage {
@@ -53,15 +56,16 @@ impl Outage {
         is_end: bool,
     ) -> Option<Error> {
         let is_suspected = self.failed.len() >= SUSPECTED && (is_end || !self.have_responded);
-        if self.failed.len() < CERTAIN {
-            if !is_suspected {
-                return None;
-            }
+        if is_suspected {
             self.have_responded = respond(sides).await;
-            // At the end, it is no failure of a few objects if nothing else was copied.
-            if self.have_responded && (!is_end || self.has_progress) {
-                return None;
+            if !self.have_responded {
+                return self.error.take();
             }
+        }
+        // At the end, it is no failure of a few objects if all others failed, too.
+        let is_all = is_end && is_suspected && !self.has_progress;
+        if self.settles_all || !(is_all || self.failed.len() >= CERTAIN) {
+            return None;
         }
         self.error.take()
     }

@@ -75,6 +75,18 @@ impl Pass {
         }
     }
 
+    /// Settles keys that fail temporarily as long as both sides can be listed, however many there
+    /// are.
+    pub(crate) fn settle_all(&mut self) {
+        self.outage.settles_all = true;
+    }
+
+    /// Returns whether both sides could be listed when the pass ended because of a service that is
+    /// unavailable.
+    pub(crate) fn have_responded(&self) -> bool {
+        self.outage.have_responded
+    }
+
     /// Handles all keys, until both listings end, one breaks off, a service is unavailable, or the
     /// transfer is ended.
     ///
@@ -84,8 +96,8 @@ impl Pass {
         let (shared, ledger) = (Arc::clone(&self.shared), self.ledger.clone());
         let mut listed = None;
         let ended = loop {
-            if let Some(error) = self.outage(false).await {
-                break Ended::Unavailable(error);
+            if let Some(ended) = self.outage(false).await {
+                break ended;
             }
             let limit = shared.gate.limit();
             self.begin_waiting(limit);
@@ -118,8 +130,8 @@ impl Pass {
         match ended {
             Ended::Complete if shared.stop.is_stopped() => Ok(Ended::Interrupted),
             Ended::Complete => {
-                if let Some(error) = self.outage(true).await {
-                    return Ok(Ended::Unavailable(error));
+                if let Some(ended) = self.outage(true).await {
+                    return Ok(ended);
                 }
                 let failed = self.outage.rest();
                 self.finish_all(failed);
@@ -129,14 +141,15 @@ impl Pass {
         }
     }
 
-    /// Returns the last error if a service is unavailable.
-    async fn outage(&mut self, is_end: bool) -> Option<Error> {
+    /// Returns how the pass ends if a service is unavailable, or if the transfer is ended.
+    async fn outage(&mut self, is_end: bool) -> Option<Ended> {
         let shared = Arc::clone(&self.shared);
         tokio::select! {
             biased;
-            // What is not settled is tried again.
-            () = shared.stop.stopped(), if !is_end => None,
-            error = self.outage.certain((&shared.source, &shared.target), is_end) => error,
+            () = shared.stop.stopped() => Some(Ended::Interrupted),
+            error = self.outage.certain((&shared.source, &shared.target), is_end) => {
+                error.map(Ended::Unavailable)
+            }
         }
     }
 
@@ -231,6 +244,9 @@ impl Pass {
             }
             Step::Unknown(side, name, error) if self.shared.may_admit_at(&name) => {
                 self.unknown(side, &name, &error);
+                if error.is_retryable() {
+                    self.outage.add(None, Entry::default(), error);
+                }
                 Ok(())
             }
             Step::Missing(name) if self.shared.admits(&name) => {
@@ -275,6 +291,7 @@ impl Pass {
                     Decision::Same(evidence) => counts.count_same(evidence),
                     _ => counts.left = 1,
                 }
+                self.outage.has_progress = true;
                 self.shared.emit_pair(&pair, Outcome::Same);
                 self.settle(pair.name(), counts.into()).await
             }

@@ -357,3 +357,20 @@ async fn keys_that_failed_while_the_destination_was_unavailable_are_copied_by_a_
         sides.assert_equal().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_objects_that_can_never_be_copied_ends_with_failures_after_some_workers() {
+    let sides = Sides::with_objects(100).await;
+    let job = sides.plan(&SyncOptions::new(), 1).await;
+    let faults = Faults::new();
+    faults.on(Operation::Save).fail(ErrorKind::Timeout);
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    for _ in 0..3 {
+        let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+        assert!(matches!(summary.ended, WorkEnded::Unavailable(_)), "{summary:?}");
+    }
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert!(matches!(summary.ended, WorkEnded::Done), "{summary:?}");
+    assert_eq!(summary.counts.failed, 100);
+}

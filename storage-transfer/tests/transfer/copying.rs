@@ -238,6 +238,15 @@ async fn a_sync_copies_the_new_version_of_a_large_object_that_is_replaced_betwee
 }
 
 #[tokio::test]
+async fn a_large_object_that_is_replaced_during_its_copy_as_one_stream_is_one_version() {
+    let source = replaced_before(4).await;
+    let target = Memory::storage();
+    let copied = copy(&source, "a", &target, "a").as_one_stream().await.unwrap();
+    assert_eq!(copied.method, CopyMethod::Stream);
+    assert_eq!(target.open("a").await.unwrap().bytes().await.unwrap(), large(1));
+}
+
+#[tokio::test]
 async fn a_copy_in_parts_reads_no_more_bodies_than_parts() {
     let memory = Memory::storage();
     memory.save("a", large(1)).await.unwrap();

@@ -331,3 +331,39 @@ async fn a_key_of_a_list_whose_lookup_fails_for_a_moment_is_copied() {
     assert_eq!(planned.fired(), 2);
     assert!(summary.is_complete() && summary.counts.new == 1, "{summary:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_can_never_be_copied_do_not_keep_extras_if_all_others_are_the_same() {
+    let (faults, source) = (Faults::new(), Memory::storage());
+    // The first one in the order of the keys, so that it is in another range.
+    let inner = memory(&[("A", "an extra")]).await;
+    for number in 0..10 {
+        let key = format!("k{number}");
+        source.save(&*key, "1").await.unwrap();
+        faults.on(Operation::Save).of(&*key).fail(ErrorKind::Timeout);
+    }
+    for number in 0..1100 {
+        let key = format!("d{number:04}");
+        source.save(&*key, "1").await.unwrap();
+        inner.save(&*key, "1").await.unwrap();
+    }
+    let target = layered(&faults, &inner);
+    let run = sync(&whole(&source), &whole(&target), deleting());
+    let summary = run.concurrency(Concurrency::Fixed(32)).await.unwrap();
+    assert!(matches!(summary.ended, Ended::Complete), "{summary:?}");
+    assert_eq!((summary.counts.failed, summary.counts.deleted), (10, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_keys_ends_early_if_a_side_is_unavailable() {
+    let (faults, target) = (Faults::new(), Memory::storage());
+    let planned = faults.on(Operation::Stat).fail(ErrorKind::Timeout);
+    faults.on(Operation::List).fail(ErrorKind::Timeout);
+    let inner = Memory::storage();
+    let source = layered(&faults, &inner);
+    let listed = (0..10_000).map(|number| Key::new(format!("k{number:05}")));
+    let synced = sync(&whole(&source), &whole(&target), SyncOptions::new());
+    let summary = synced.keys(stream::iter(listed.collect::<Vec<_>>()).boxed()).await.unwrap();
+    assert!(matches!(summary.ended, Ended::Unavailable(_)), "{summary:?}");
+    assert!(planned.fired() < 1000, "{}", planned.fired());
+}

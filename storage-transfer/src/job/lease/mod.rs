@@ -217,6 +217,15 @@ impl Lease {
         self.store_all(|shard| shard.owner = None).await
     }
 
+    /// Does the same, and counts that keys failed temporarily although both sides could be listed.
+    pub(crate) async fn release_unavailable(&self) -> Result<()> {
+        self.store_all(|shard| {
+            shard.owner = None;
+            shard.unavailable = shard.unavailable.saturating_add(1);
+        })
+        .await
+    }
+
     /// Stores what became of extras. Forgets their file, if it is done. Fails with `Timeout` if the
     /// last save had no clear result: what is stored must be read first.
     pub(crate) async fn settle_extras(&self, file: Option<u64>, deleted: &Deleted) -> Result<()> {
