@@ -146,8 +146,8 @@ pub struct SyncSummary {
     pub ended: Ended,
     /// Why extras were kept although the options delete them, if that is the case.
     pub refused: Option<Refusal>,
-    /// How many of the failed keys failed temporarily, so that another run may copy them. A job
-    /// does not count them.
+    /// How many of the failed and of the unknown keys failed temporarily, so that another run may
+    /// copy them. A job does not count them.
     pub failed_temporarily: u64,
 }
 
