@@ -420,16 +420,18 @@ def parallel(bench):
 
 def kill_workers(bench, process):
     """Kills random workers until two are left, spread over the job. Returns how many it killed."""
-    killed = 0
+    killed = set()
     for moment in sorted(bench.random.uniform(0, 0.9) for _ in range(WORKERS - 2)):
         if not bench.wait_for_share(moment, process):
             break
-        running = workers_of(bench)
+        # One that was killed a moment ago may still be there.
+        running = [process for process in workers_of(bench) if process not in killed]
         if len(running) > 2:
+            chosen = bench.random.choice(running)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(bench.random.choice(running), signal.SIGKILL)
-                killed += 1
-    return killed
+                os.kill(chosen, signal.SIGKILL)
+                killed.add(chosen)
+    return len(killed)
 
 
 def workers_of(bench):
