@@ -23,6 +23,12 @@ fn on_terminal(sandbox: &Sandbox, script: &str) -> Option<Command> {
     Some(command)
 }
 
+/// Returns all that a shell script prints on its own terminal. `None` if that is not possible.
+fn shown_on_terminal(sandbox: &Sandbox, script: &str) -> Option<String> {
+    let output = on_terminal(sandbox, script)?.output().unwrap();
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 #[test]
 fn a_slow_command_shows_a_bar_and_removes_it() {
     let sandbox = Sandbox::new();
@@ -63,9 +69,8 @@ fn a_fast_command_shows_no_bar() {
     sandbox.write("a.txt", "a");
     let script =
         r#""$ANYSTORAGE" put a.txt media: && "$ANYSTORAGE" get media:a.txt b.txt && echo finished"#;
-    let Some(mut command) = on_terminal(&sandbox, script) else { return };
-    let output = command.output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "finished\r\n");
+    let Some(text) = shown_on_terminal(&sandbox, script) else { return };
+    assert_eq!(text, "finished\r\n");
     assert_eq!(sandbox.read("b.txt"), "a");
 }
 
@@ -77,9 +82,7 @@ fn a_slow_sync_shows_how_many_objects_are_done_and_when_it_ends_and_removes_the_
     }
     let script = r#"stty cols 80 rows 24
         "$ANYSTORAGE" sync --bandwidth 2000 --concurrency 1 media: backup:"#;
-    let Some(mut command) = on_terminal(&sandbox, script) else { return };
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let Some(text) = shown_on_terminal(&sandbox, script) else { return };
     assert!(text.contains(", ETA "), "{text:?}");
     let (_, after) = text.rsplit_once(" objects ").unwrap();
     let summary = "anystorage: 10 copied (10 new, 0 changed, 9.8 KiB), 0 same\r\n";
@@ -95,9 +98,7 @@ fn a_slow_sync_shows_the_key_that_has_been_under_way_longest_although_others_are
     }
     let script = r#"stty cols 80 rows 24
         "$ANYSTORAGE" sync --bandwidth 2000000 --concurrency 2 media: backup:"#;
-    let Some(mut command) = on_terminal(&sandbox, script) else { return };
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let Some(text) = shown_on_terminal(&sandbox, script) else { return };
     assert!(text.contains(" a-large.bin and 1 more"), "{text:?}");
     assert!(text.ends_with("anystorage: 11 copied (11 new, 0 changed, 3.8 MiB), 0 same\r\n"));
 }

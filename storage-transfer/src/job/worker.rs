@@ -367,10 +367,10 @@ async fn interrupted(lease: &Lease, deleted: &Deleted) -> Result<ShardEnded> {
 /// Handles the keys that earlier runs left behind the watermark, and then the rest of the range.
 /// Also returns whether both sides could be listed, if a service seems to be unavailable.
 async fn pass(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Result<(Ended, bool)> {
-    let shard = lease.document().await;
+    let settles_all = lease.document().await.unavailable >= MAX_UNAVAILABLE;
     let begin = |ledger| {
         let mut pass = Pass::new(shared, Some(ledger));
-        if shard.unavailable >= MAX_UNAVAILABLE {
+        if settles_all {
             pass.settle_all();
         }
         pass
