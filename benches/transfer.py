@@ -53,6 +53,7 @@ def parse():
         parser.add_argument(program, type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("--parts", default=",".join(PARTS[:-1]))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without", choices=["s5cmd", "rclone"], help="a peer that does not run")
     parser.add_argument("--small", type=int, default=20_000, help="the number of small objects")
     parser.add_argument("--large", type=int, default=4, help="the number of large files")
     parser.add_argument("--mib", type=int, default=1024, help="the size of a large file")
@@ -157,6 +158,7 @@ class Bench:
     def rounds(self, programs, after=None):
         """Runs each program once in each round. `programs` maps a name to a function that returns
         the command for a path that no other run has."""
+        programs = {name: command for name, command in programs.items() if self.runs_peer(name)}
         runs = {name: [] for name in programs}
         for _, name in measure.in_turn(list(programs), self.arguments.rounds):
             self.runs += 1
@@ -167,6 +169,9 @@ class Bench:
             if after:
                 after(path)
         return runs
+
+    def runs_peer(self, name):
+        return name.split()[0] != self.arguments.without
 
     def remove(self, side):
         """Returns the function that removes what a run has left in a bucket."""

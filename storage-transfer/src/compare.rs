@@ -21,7 +21,8 @@ use crate::merge::Pair;
 pub enum Comparison {
     /// What both listings contain, without a request for each key. Equal ETags of contents (those
     /// of S3) mean the same. Otherwise objects of one size are the same if the source is not newer.
-    /// This misses a change that kept the size, if the clock of one side is wrong.
+    /// This misses each change of the destination that kept the size, and one of the source if a
+    /// clock is wrong. If a side has no times, the size decides.
     #[default]
     Listing,
     /// The size alone. Misses each change that keeps the size.

@@ -189,7 +189,7 @@ impl SyncResult<'_> {
             _ => "deleted from the source during the run",
         };
         add(&mut parts, counts.vanished, vanished);
-        add(&mut parts, counts.lost_metadata, "copied without a part of the metadata");
+        add(&mut parts, counts.lost_metadata, "copied without a part of the metadata or checksums");
         add(&mut parts, counts.folder_markers, "folder markers skipped");
         parts.join(", ")
     }
@@ -205,7 +205,10 @@ impl SyncResult<'_> {
         add(&mut parts, same_by_size, "by size alone");
         let blind = match (same_by_size > 0, same_by_time > 0) {
             (true, _) => ": a change that kept the size is missed",
-            (false, true) => ": a change that kept the size is missed if a clock is wrong",
+            (false, true) => {
+                ": a change that kept the size is missed at the destination, and at the source if \
+                 a clock is wrong"
+            }
             _ => "",
         };
         match parts.is_empty() {

@@ -61,8 +61,8 @@ fn sync_copies_what_is_missing_or_different_and_deletes_nothing() {
     assert!(
         ended(&run, 0).contains("1 copied (0 new, 1 changed, 6 B)")
             && run.err.contains(
-                "1 same (1 by size and time: a change that kept the size is missed if a clock is \
-                 wrong)"
+                "1 same (1 by size and time: a change that kept the size is missed at the \
+                 destination, and at the source if a clock is wrong)"
             ),
         "{}",
         run.err
@@ -710,6 +710,24 @@ fn what_the_destination_has_under_the_name_of_a_symlink_is_not_deleted() {
     assert_eq!(backup(&sandbox), "a\nphotos/1\n");
     ended(&sandbox.run(&["sync", "--delete", "--skip-links", "./dir", "backup:"]), 0);
     assert_eq!(backup(&sandbox), "a\nphotos/1\n");
+}
+
+#[test]
+fn more_than_1000_symlinks_delete_nothing_until_a_filter_excludes_them() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dir/a", "a");
+    sandbox.write("dir/modules/b", "b");
+    for number in 0..=1000 {
+        symlink("nowhere", sandbox.path(&format!("dir/modules/{number}"))).unwrap();
+    }
+    sandbox.put("backup:extra", "x");
+    let run = sandbox.run(&["sync", "--delete", "--skip-links", "./dir", "backup:"]);
+    let err = ended(&run, 1);
+    assert!(err.contains("more than 1000 symlinks") && err.contains("--exclude them"), "{err}");
+    assert_eq!(backup(&sandbox), "a\nextra\nmodules/b\n");
+    let exclude = ["sync", "--delete", "--exclude", "modules/", "./dir", "backup:"];
+    ended(&sandbox.run(&exclude), 0);
+    assert_eq!(backup(&sandbox), "a\nmodules/b\n");
 }
 
 #[test]

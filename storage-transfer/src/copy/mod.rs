@@ -129,7 +129,8 @@ pub struct Copied {
     /// The metadata of the copy, unless the service copied it.
     pub target: Option<ObjectMeta>,
     /// Why fields of the metadata were dropped: one error of the kind `InvalidInput` or
-    /// `Unsupported` for each.
+    /// `Unsupported` for each. Also, after a [`resumable`](ObjectCopy::resumable) copy in parts,
+    /// why a checksum was: only some can be composed from those of parts.
     pub dropped: Vec<Error>,
     /// How the bytes were transferred.
     pub method: CopyMethod,
@@ -247,7 +248,9 @@ impl<'a> ObjectCopy<'a> {
     /// Makes the copy of a large object resumable. The recorder stores the upload before the first
     /// part is sent. A copy that fails or is dropped leaves the upload; pass what was recorded to
     /// [`resume`](Self::resume) to continue it. An upload that can never be completed, because the
-    /// mode forbids it or a part is damaged, is aborted.
+    /// mode forbids it or a part is damaged, is aborted. A SHA-256 or MD5 of a large source
+    /// is neither compared nor kept, because it cannot be composed from those of parts;
+    /// [`Copied::dropped`] names it.
     pub fn resumable(mut self, recorder: Arc<dyn UploadRecorder>) -> Self {
         self.recorder = Some(recorder);
         self

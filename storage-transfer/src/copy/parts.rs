@@ -80,7 +80,8 @@ fn is_final(error: &Error) -> bool {
 }
 
 async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>) -> Result<Copied> {
-    let (metadata, dropped) = job.metadata(&plan.source.metadata)?;
+    let (metadata, mut dropped) = job.metadata(&plan.source.metadata)?;
+    dropped.extend(lost_checksums(&plan.source));
     let (upload, stored) = match unfinished {
         Some(unfinished) if is_same_copy(&unfinished, job, plan) => {
             continue_upload(job, unfinished).await?
@@ -163,6 +164,16 @@ async fn begin(
 fn composable_checksum<'a>(job: &Job<'_>, plan: &'a Plan) -> Option<&'a Checksum> {
     let verifies = job.target.multipart_limits().is_ok_and(|limits| limits.checksum);
     plan.source.checksums.iter().find(|checksum| verifies && checksum.algorithm().is_composable())
+}
+
+/// Returns an error for each checksum that cannot be composed from those of the parts. Only a copy
+/// that must be resumable is made in parts in spite of that.
+fn lost_checksums(source: &ObjectMeta) -> impl Iterator<Item = Error> + '_ {
+    let lost = source.checksums.iter().map(Checksum::algorithm);
+    lost.filter(|algorithm| !algorithm.is_composable()).map(|algorithm| {
+        let message = format!("{algorithm}: a resumable copy in parts does not keep this checksum");
+        Error::new(ErrorKind::Unsupported, message)
+    })
 }
 
 /// Returns an upload that an earlier process began, and the numbers of the parts that it has.

@@ -48,7 +48,7 @@ pub struct Counts {
     pub bytes_sent: u64,
     /// Folder markers of other programs, which were skipped.
     pub folder_markers: u64,
-    /// Copies that lack a part of the metadata.
+    /// Copies that lack a part of the metadata, or a checksum that parts cannot keep.
     pub lost_metadata: u64,
     /// Objects that are the same by the ETags of their contents.
     pub same_by_etag: u64,

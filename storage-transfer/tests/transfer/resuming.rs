@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use storage_core::{Error, ErrorKind, Memory, Operation, Result, Storage};
+use storage_core::{ChecksumAlgorithm, Error, ErrorKind, Memory, Operation, Result, Storage};
 use storage_testkit::faults::Faults;
 use storage_transfer::{CopyMethod, UnfinishedCopy, UploadRecorder, copy};
 
@@ -90,6 +90,19 @@ async fn only_the_missing_parts_are_sent() {
     assert_eq!(copied.bytes, PART * (PARTS as u64 - 2));
     assert_eq!(begun.recorder.count(), 1);
     begun.assert_copied(1).await;
+}
+
+#[tokio::test]
+async fn a_resumable_copy_in_parts_reports_the_checksum_that_it_does_not_keep() {
+    let (source, target) = (Memory::storage(), Memory::storage());
+    source.save("a", large(1)).compute_checksum(ChecksumAlgorithm::Sha256).await.unwrap();
+    let copied = copy(&source, "a", &target, "b").resumable(Arc::new(Recorder::default())).await;
+    let copied = copied.unwrap();
+    assert_eq!(copied.method, CopyMethod::Parts);
+    let dropped: Vec<_> = copied.dropped.iter().map(|lost| (lost.kind(), lost.message())).collect();
+    let message = "sha256: a resumable copy in parts does not keep this checksum";
+    assert_eq!(dropped, [(ErrorKind::Unsupported, message)]);
+    assert_eq!(target.stat("b").await.unwrap().checksums.get(ChecksumAlgorithm::Sha256), None);
 }
 
 #[tokio::test]
