@@ -105,10 +105,17 @@ async fn curl_uploads_in_steps_and_continues_after_a_cut() {
         curl -f -X PATCH -H "$partial" -H 'Upload-Complete: ?0' -H 'Upload-Offset: 0' \
             --data-binary @first "$url"
 
-        # The connection is cut in the middle of a request with all the rest.
+        # The connection is cut in the middle of a request with all the rest: a write into the pipe
+        # ends once curl has read most of it, and curl cannot end before the pipe is closed.
         tail -c +1100001 file > rest
-        { head -c 900000 rest; sleep 5; } | curl --max-time 1 -X PATCH -H "$partial" \
-            -H 'Upload-Complete: ?1' -H 'Upload-Offset: 1100000' -T - "$url" || echo cut
+        mkfifo pipe
+        env curl -q -sS --noproxy '*' -X PATCH -H "$partial" -H 'Upload-Complete: ?1' \
+            -H 'Upload-Offset: 1100000' -T - "$url" < pipe > response &
+        exec 3> pipe
+        head -c 900000 rest >&3
+        kill -KILL $!
+        wait $! || echo cut
+        exec 3>&-
 
         # The next request stops the older one, if its end was not noticed.
         offset=$(curl -I "$url" | field upload-offset)
