@@ -26,6 +26,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 const MAX_FILE: u64 = 1 << 20;
+/// Disables the time limit in which actix-web must receive a request, which a busy machine exceeds.
+const NO_LIMIT: Duration = Duration::ZERO;
 
 async fn upload(storage: web::Data<Storage>, mut form: UploadForm) -> Result<HttpResponse> {
     while let Some(file) = form.next_file().await? {
@@ -184,7 +186,8 @@ async fn an_upload_whose_client_goes_away_leaves_nothing() {
                 .route("/", web::post().to(observed.clone()))
         })
     };
-    let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+    let server = server.workers(1).disable_signals().client_request_timeout(NO_LIMIT);
+    let server = server.bind("127.0.0.1:0").unwrap();
     let address = server.addrs()[0];
     let server = server.run();
     let handle = server.handle();
@@ -309,7 +312,8 @@ async fn a_response_to_head_has_the_length_of_the_object_and_no_body() {
     let server = HttpServer::new(move || {
         App::new().configure(routes(storage.clone())).service(scope("/media", serve.clone()))
     });
-    let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+    let server = server.workers(1).disable_signals().client_request_timeout(NO_LIMIT);
+    let server = server.bind("127.0.0.1:0").unwrap();
     let address = server.addrs()[0];
     let server = server.run();
     let handle = server.handle();
@@ -381,7 +385,8 @@ async fn an_upload_whose_client_goes_away_keeps_what_arrived() {
     let uploads = uploads(storage.clone());
     let service = uploads.clone();
     let server = HttpServer::new(move || App::new().service(uploads_scope(&service)));
-    let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+    let server = server.workers(1).disable_signals().client_request_timeout(NO_LIMIT);
+    let server = server.bind("127.0.0.1:0").unwrap();
     let address = server.addrs()[0];
     let server = server.run();
     let handle = server.handle();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "an unexpected error fails the test")]
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -14,9 +15,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use storage_core::{ErrorKind, Memory, Storage};
-use storage_http::Http;
+use storage_http::{Http, HttpBuilder};
 use storage_serve::Serve;
 use tokio::net::TcpListener;
+use url::Url;
+
+/// Returns a builder with time limits that no test reaches. The defaults are shorter, and a busy
+/// machine may exceed them.
+fn patient(base: Url) -> HttpBuilder {
+    let minute = Duration::from_secs(60);
+    Http::builder(base).header_timeout(minute).idle_timeout(minute)
+}
 
 /// Returns a storage, and a storage that reads it over HTTP.
 async fn storage_and_client() -> (Storage, Storage) {
@@ -30,7 +39,7 @@ async fn storage_and_client() -> (Storage, Storage) {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    (origin, Storage::new(Http::builder(url).build().unwrap()))
+    (origin, Storage::new(patient(url).build().unwrap()))
 }
 
 #[tokio::test]
@@ -114,7 +123,7 @@ async fn serve_without_lengths(chunks: usize) -> Serve {
         }
     });
     // No object can be collected.
-    Serve::new(Storage::new(Http::builder(url).max_spool_size(0).build().unwrap()))
+    Serve::new(Storage::new(patient(url).max_spool_size(0).build().unwrap()))
 }
 
 async fn send(

@@ -67,6 +67,10 @@ pub fn evaluate_preconditions(headers: &HeaderMap, meta: &ObjectMeta) -> Precond
 /// that changed within the last second, because it may change again within that second.
 #[must_use]
 pub fn range_applies(headers: &HeaderMap, meta: &ObjectMeta) -> bool {
+    range_applies_at(headers, meta, SystemTime::now())
+}
+
+fn range_applies_at(headers: &HeaderMap, meta: &ObjectMeta, now: SystemTime) -> bool {
     let Some(value) = headers.get(IF_RANGE) else { return true };
     let Some(text) = text_of(value) else { return false };
     if text.contains('"') {
@@ -76,9 +80,8 @@ pub fn range_applies(headers: &HeaderMap, meta: &ObjectMeta) -> bool {
     }
     match (httpdate::parse_http_date(text.trim()), meta.last_modified) {
         (Ok(date), Some(modified)) => {
-            let is_old_enough = SystemTime::now()
-                .duration_since(modified)
-                .is_ok_and(|age| age > Duration::from_secs(1));
+            let age = now.duration_since(modified);
+            let is_old_enough = age.is_ok_and(|age| age > Duration::from_secs(1));
             is_old_enough && seconds(date) == seconds(modified)
         }
         _ => false,
@@ -276,9 +279,16 @@ mod tests {
         ] {
             assert!(!range_applies(&headers([(IF_RANGE, value)]), meta), "{value}");
         }
-        let mut young = strong();
-        young.last_modified = Some(SystemTime::now());
-        let now = httpdate::fmt_http_date(SystemTime::now());
-        assert!(!range_applies(&headers([(IF_RANGE, &now)]), &young));
+    }
+
+    #[test]
+    fn a_date_is_a_strong_validator_more_than_one_second_after_the_change() {
+        let (headers, meta) = (headers([(IF_RANGE, DATE)]), strong());
+        let modified = meta.last_modified.unwrap();
+        let applies = |age| range_applies_at(&headers, &meta, modified + age);
+        assert!(!applies(Duration::ZERO) && !applies(Duration::from_secs(1)));
+        assert!(applies(Duration::from_millis(1001)));
+        let earlier = modified - Duration::from_secs(1);
+        assert!(!range_applies_at(&headers, &meta, earlier), "the clock was put back");
     }
 }

@@ -72,8 +72,12 @@ mod own_process;
 pub mod property;
 mod requirement;
 pub mod scripted;
+#[doc(hidden)]
+pub mod servers;
 mod suite;
 mod support;
+#[doc(hidden)]
+pub mod wait;
 
 pub use case::{Case, Outcome};
 pub use cases::cases;

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use super::mirror::{Kind, TOKEN, TestMirror};
 
 const SIGNING_KEY: &str = "canary-signing-key-of-the-tests";
+/// A timeout that no test reaches. The defaults are shorter, and a busy machine may exceed them.
+const GENEROUS: Duration = Duration::from_secs(60);
 
 /// The kind of origin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,8 @@ fn with_high_limits(builder: HttpCacheBuilder, kind: Option<Kind>) -> HttpCacheB
         .token(TOKEN)
         .signing_key(SigningKey::new(SIGNING_KEY).unwrap())
         .memo(Duration::from_secs(3600))
-        .header_timeout(Duration::from_secs(20));
+        .header_timeout(GENEROUS)
+        .idle_timeout(GENEROUS);
     match kind {
         None | Some(Kind::Healthy) => builder,
         Some(_) => builder.breaker_failures(u32::MAX).key_penalty(Duration::ZERO),

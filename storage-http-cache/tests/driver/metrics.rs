@@ -20,7 +20,8 @@ async fn metrics_contain_requests_bytes_and_the_state() {
     let url = mirror.url();
     let builder =
         HttpCache::builder(vec![url.clone()], origin).token(TOKEN).key_penalty(Duration::ZERO);
-    let builder = builder.header_timeout(Duration::from_secs(20));
+    let minute = Duration::from_secs(60);
+    let builder = builder.header_timeout(minute).idle_timeout(minute);
     let storage = Storage::new(builder.build().unwrap());
 
     // The purge after the save succeeds. Then every other request fails.

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,15 +12,16 @@ use futures_util::TryStreamExt;
 use storage_core::Storage;
 use storage_fs::Fs;
 use storage_http_cache::{HttpCache, Verify};
+use storage_testkit::servers::Running;
 use tempfile::TempDir;
 use url::Url;
 
-/// How long a server may take to respond for the first time, in steps of 10 ms.
-const STEPS: usize = 1000;
+/// A timeout that no test reaches. The defaults are shorter, and a busy machine may exceed them.
+const GENEROUS: Duration = Duration::from_secs(60);
 
 /// nginx with a file server at one port and a cache in front of it at another.
 struct Nginx {
-    process: Child,
+    running: Running,
     files: SocketAddr,
     cache: SocketAddr,
     directory: TempDir,
@@ -37,52 +38,17 @@ impl Nginx {
             return None;
         };
         let directory = tempfile::Builder::new().prefix("storage-http-cache-").tempdir().unwrap();
-        let (files, cache) = (free_port(), free_port());
-        let at = |name: &str| directory.path().join(name).display().to_string();
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
-        let config = format!(
-            "daemon off; master_process off; worker_processes 1; pid {pid}; error_log {log};
-             events {{ worker_connections 64; }}
-             http {{
-                 access_log off; client_body_temp_path {t1}; proxy_temp_path {t2}; fastcgi_temp_path {t3};
-                 uwsgi_temp_path {t4}; scgi_temp_path {t5};
-                 proxy_cache_path {kept} levels=1:2 keys_zone=kept:1m;
-                 server {{ listen {files}; root {root}; }}
-                 server {{
-                     listen {cache};
-                     location / {{
-                         proxy_pass http://{files}; proxy_cache kept; proxy_cache_valid 200 1h;
-                         add_header X-Cache $upstream_cache_status;
-                     }}
-                     location /slow/ {{ root {root}; limit_rate 256k; }}
-                 }}
-             }}",
-            pid = at("pid"),
-            log = at("log"),
-            t1 = at("t1"),
-            t2 = at("t2"),
-            t3 = at("t3"),
-            t4 = at("t4"),
-            t5 = at("t5"),
-            kept = at("kept"),
-            root = root.display(),
-        );
-        fs::write(directory.path().join("nginx.conf"), config).unwrap();
-        let process = Command::new(program)
-            .args(["-p", &at(""), "-c", &at("nginx.conf"), "-e", &at("log")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let nginx = Self { process, files, cache, directory };
-        let responds = (0..STEPS).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            TcpStream::connect(nginx.cache).is_ok()
+        let running = Running::start(|ports| {
+            let path = directory.path().join("nginx.conf");
+            fs::write(&path, configuration(directory.path(), ports)).unwrap();
+            let mut command = Command::new(program);
+            command.arg("-p").arg(directory.path()).arg("-c").arg(path).args(["-e", "log"]);
+            command
         });
-        let log = fs::read_to_string(nginx.directory.path().join("log")).unwrap_or_default();
-        assert!(responds, "nginx does not respond: {log}");
-        Some(nginx)
+        let (files, cache) = (running.address(0), running.address(1));
+        Some(Self { running, files, cache, directory })
     }
 
     fn root(&self) -> PathBuf {
@@ -96,8 +62,7 @@ impl Nginx {
     fn tier(&self, mirror: SocketAddr) -> HttpCache {
         let url: Url = format!("http://{mirror}/").parse().unwrap();
         let builder = HttpCache::builder(vec![url], self.origin()).verify(Verify::Head);
-        // Longer than the default, which a busy machine may exceed.
-        builder.header_timeout(Duration::from_secs(20)).build().unwrap()
+        builder.header_timeout(GENEROUS).idle_timeout(GENEROUS).build().unwrap()
     }
 
     /// Returns the cache status of the last response for a key.
@@ -109,22 +74,37 @@ impl Nginx {
         let line = response.lines().find_map(|line| line.strip_prefix("X-Cache: "));
         line.unwrap_or_default().to_owned()
     }
-
-    fn stop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+fn configuration(directory: &Path, [files, cache]: [u16; 2]) -> String {
+    let at = |name: &str| directory.join(name).display().to_string();
+    format!(
+        "daemon off; master_process off; worker_processes 1; pid {pid}; error_log {log};
+         events {{ worker_connections 64; }}
+         http {{
+             access_log off; client_body_temp_path {t1}; proxy_temp_path {t2}; fastcgi_temp_path {t3};
+             uwsgi_temp_path {t4}; scgi_temp_path {t5};
+             proxy_cache_path {kept} levels=1:2 keys_zone=kept:1m;
+             server {{ listen 127.0.0.1:{files}; root {root}; }}
+             server {{
+                 listen 127.0.0.1:{cache};
+                 location / {{
+                     proxy_pass http://127.0.0.1:{files}; proxy_cache kept; proxy_cache_valid 200 1h;
+                     add_header X-Cache $upstream_cache_status;
+                 }}
+                 location /slow/ {{ root {root}; limit_rate 64k; }}
+             }}
+         }}",
+        pid = at("pid"),
+        log = at("log"),
+        t1 = at("t1"),
+        t2 = at("t2"),
+        t3 = at("t3"),
+        t4 = at("t4"),
+        t5 = at("t5"),
+        kept = at("kept"),
+        root = at("root"),
+    )
 }
 
 fn body(len: usize) -> Bytes {
@@ -178,7 +158,7 @@ async fn a_body_continues_at_origin_if_nginx_is_killed() {
     nginx.origin().save("slow/a.bin", bytes.clone()).await.unwrap();
     let mut chunks = storage.open("slow/a.bin").await.unwrap().into_stream();
     let mut read = chunks.try_next().await.unwrap().unwrap().to_vec();
-    nginx.stop();
+    nginx.running.kill();
     while let Some(chunk) = chunks.try_next().await.unwrap() {
         read.extend_from_slice(&chunk);
     }
@@ -202,7 +182,7 @@ async fn links_lead_to_nginx_if_it_has_the_file() {
         .unwrap();
     let mirror: Url = format!("http://{}/", nginx.files).parse().unwrap();
     let builder = HttpCache::builder(vec![mirror.clone()], Storage::new(origin));
-    let cache = builder.verify(Verify::Head).header_timeout(Duration::from_secs(20));
+    let cache = builder.verify(Verify::Head).header_timeout(GENEROUS);
     let storage = Storage::new(cache.build().unwrap());
     nginx.origin().save("a b.bin", "x").await.unwrap();
     assert_eq!(storage.url("a b.bin").await.unwrap().as_str(), format!("{mirror}a%20b.bin"));

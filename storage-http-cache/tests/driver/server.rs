@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 const TOKEN: &str = "canary-token-of-the-tests";
 const SIGNING_KEY: &str = "canary-signing-key-of-the-tests";
+/// A timeout that no test reaches. The defaults are shorter, and a busy machine may exceed them.
+const GENEROUS: Duration = Duration::from_secs(60);
 
 /// A running mirror server.
 struct Running {
@@ -59,7 +61,7 @@ impl Served {
         let thread = Some(std::thread::spawn(move || server.run().unwrap()));
         self.running.lock().unwrap().push(Running { handle, thread, _directory: directory });
         let builder = HttpCache::builder(vec![mirror], origin);
-        let mut builder = builder.token(TOKEN).header_timeout(Duration::from_secs(20));
+        let mut builder = builder.token(TOKEN).header_timeout(GENEROUS).idle_timeout(GENEROUS);
         if self.private {
             builder = builder.signing_key(SigningKey::new(SIGNING_KEY).unwrap());
         }
@@ -126,7 +128,8 @@ async fn the_mirror_server_sends_the_same_metadata_as_origin() {
     let mirror = cache.status().mirrors[0].url.clone();
     // Its origin is empty, so the object can only come from the mirror.
     let other = HttpCache::builder(vec![mirror], Memory::storage())
-        .header_timeout(Duration::from_secs(20))
+        .header_timeout(GENEROUS)
+        .idle_timeout(GENEROUS)
         .token(TOKEN);
     let object = Storage::new(other.build().unwrap()).open("a.mp3").await.unwrap();
     assert_eq!(*object.meta(), known);

@@ -3,59 +3,105 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, ObjectMeta, Operation, Storage};
+use storage_core::{Checksum, ChecksumAlgorithm, ErrorKind, Object, Operation, Storage};
+use storage_http_cache::HttpCacheBuilder;
 use storage_testkit::http::{Peer, Request, Response};
 use storage_testkit::scripted::{BodyKind, Scripted};
 
 use super::scene::{
-    BRIEF, KEY, LARGE, Scene, assert_same, cached, foreign_object, pattern, purging, refused,
+    BRIEF, GENEROUS, KEY, LARGE, Scene, assert_same, cached, foreign_object, later, pattern,
+    purging, refused,
 };
 
 /// Where the mirror's body ends.
 const CUT: usize = 400_000;
 
 /// A way in which a body fails in the middle.
-type BodyFault = fn(Response, usize) -> Response;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyFault {
+    Cut,
+    Stall,
+}
 
-fn body_faults() -> [(&'static str, BodyFault); 2] {
-    [("CutBody", Response::cut_after), ("StallBody", Response::stall_after)]
+impl BodyFault {
+    const ALL: [Self; 2] = [Self::Cut, Self::Stall];
+
+    fn apply(self, response: Response, after: usize) -> Response {
+        match self {
+            Self::Cut => response.cut_after(after),
+            Self::Stall => response.stall_after(after),
+        }
+    }
 }
 
 /// Builds a scene in which the bodies of this object fail in this way.
-async fn failing(fail: BodyFault, body: &Bytes) -> (Scene, ObjectMeta) {
-    let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
+async fn failing(fault: BodyFault, body: &Bytes) -> Scene {
+    let scene = Scene::new(|_| Response::disconnect());
     let meta = scene.object(KEY, body.clone()).await;
     let response = cached(&meta, body.clone());
-    scene.mirror.set_script(move |request| fail(response.clone().in_range(request), CUT));
-    (scene, meta)
+    scene.mirror.set_script(move |request| fault.apply(response.clone().in_range(request), CUT));
+    scene
+}
+
+/// Reads a body until the mirror sends no more, then does something, then reads the rest. If the
+/// body stalls, the idle timeout passes after all bytes of the mirror have arrived.
+async fn read_past_the_cut(
+    object: Object,
+    fault: BodyFault,
+    at_the_cut: impl AsyncFnOnce(),
+) -> (Vec<u8>, storage_core::Result<()>) {
+    let mut chunks = object.into_stream();
+    let mut read = Vec::new();
+    while read.len() < CUT {
+        read.extend_from_slice(&chunks.try_next().await.unwrap().unwrap());
+    }
+    assert_eq!(read.len(), CUT, "a chunk of the mirror ends at the cut");
+    at_the_cut().await;
+    let mut next = match fault {
+        BodyFault::Cut => chunks.try_next().await,
+        BodyFault::Stall => tokio::join!(chunks.try_next(), later(GENEROUS)).0,
+    };
+    loop {
+        match next {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            Ok(None) => return (read, Ok(())),
+            Err(error) => return (read, Err(error)),
+        }
+        next = chunks.try_next().await;
+    }
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_or_stalls_continues_at_origin_at_the_next_byte() {
     let body = pattern(1, LARGE);
-    for (name, fail) in body_faults() {
-        let (scene, _) = failing(fail, &body).await;
-        assert_same(&scene.read(KEY).await.unwrap(), &body);
-        assert_eq!((scene.mirror.fired(), scene.opened_at_origin()), (1, 1), "{name}");
+    for fault in BodyFault::ALL {
+        let scene = failing(fault, &body).await;
+        let object = scene.storage.open(KEY).await.unwrap();
+        let (read, end) = read_past_the_cut(object, fault, async || ()).await;
+        end.unwrap();
+        assert_same(&read, &body);
+        assert_eq!((scene.mirror.fired(), scene.opened_at_origin()), (1, 1), "{fault:?}");
         let status = scene.cache.status();
-        assert_eq!(status.bytes_from_origin, (LARGE - CUT) as u64, "{name}");
+        assert_eq!(status.bytes_from_origin, (LARGE - CUT) as u64, "{fault:?}");
         let mirror = &status.mirrors[0];
-        assert_eq!((mirror.bytes, mirror.resumed_bodies), (CUT as u64, 1), "{name}");
-        assert_eq!((scene.state(), mirror.consecutive_failures), ("suspect", 1), "{name}");
+        assert_eq!((mirror.bytes, mirror.resumed_bodies), (CUT as u64, 1), "{fault:?}");
+        assert_eq!((scene.state(), mirror.consecutive_failures), ("suspect", 1), "{fault:?}");
     }
 }
 
 #[tokio::test]
 async fn a_range_that_breaks_off_or_stalls_continues_at_origin() {
     let body = pattern(1, LARGE);
-    for (name, fail) in body_faults() {
-        let (scene, _) = failing(fail, &body).await;
+    for fault in BodyFault::ALL {
+        let scene = failing(fault, &body).await;
         let range = 100_000..900_000;
         let part = scene.storage.open(KEY).range(range.clone()).await.unwrap();
         assert_eq!(part.range(), range);
-        assert_same(&part.bytes().await.unwrap(), &body[100_000..900_000]);
+        let (read, end) = read_past_the_cut(part, fault, async || ()).await;
+        end.unwrap();
+        assert_same(&read, &body[100_000..900_000]);
         assert_eq!(scene.mirror.fired(), 1);
-        assert_eq!(scene.cache.status().bytes_from_origin, 400_000, "{name}");
+        assert_eq!(scene.cache.status().bytes_from_origin, 400_000, "{fault:?}");
     }
 }
 
@@ -87,13 +133,14 @@ async fn an_object_whose_length_contradicts_the_memo_is_read_from_origin() {
 
 #[tokio::test]
 async fn a_small_body_that_breaks_off_is_replaced_by_the_current_one_of_origin() {
-    for (name, fail) in body_faults() {
-        let scene = Scene::with(|builder| builder.idle_timeout(BRIEF), |_| Response::disconnect());
+    for (fault, idle_timeout) in [(BodyFault::Cut, GENEROUS), (BodyFault::Stall, BRIEF)] {
+        let set_up = |builder: HttpCacheBuilder| builder.idle_timeout(idle_timeout);
+        let scene = Scene::with(set_up, |_| Response::disconnect());
         let meta = scene.object(KEY, "the old bytes").await;
         let response = cached(&meta, "the old bytes");
-        scene.mirror.set_script(move |_| fail(response.clone(), 5));
+        scene.mirror.set_script(move |_| fault.apply(response.clone(), 5));
         scene.object(KEY, "the new bytes, which are more").await;
-        assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes, which are more", "{name}");
+        assert_eq!(scene.read(KEY).await.unwrap(), "the new bytes, which are more", "{fault:?}");
         assert_eq!((scene.mirror.fired(), scene.state()), (1, "suspect"));
     }
 }
@@ -111,35 +158,14 @@ async fn five_bodies_that_break_off_open_the_breaker() {
     assert_eq!((scene.mirror.fired(), scene.state()), (5, "open"));
 }
 
-/// Reads until the mirror sends no more, then changes origin, then reads the rest.
-async fn changed_in_the_middle(
-    scene: &Scene,
-    change: impl AsyncFnOnce(),
-) -> (Vec<u8>, storage_core::Result<()>) {
-    let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
-    let mut read = Vec::new();
-    while read.len() < CUT {
-        read.extend_from_slice(&chunks.try_next().await.unwrap().unwrap());
-    }
-    assert_eq!(read.len(), CUT, "a chunk of the mirror ends at the cut");
-    change().await;
-    loop {
-        match chunks.try_next().await {
-            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
-            Ok(None) => return (read, Ok(())),
-            Err(error) => return (read, Err(error)),
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_body_never_contains_bytes_of_two_versions() {
     let (old, new) = (pattern(1, LARGE), pattern(2, LARGE));
-    for (_, fail) in body_faults() {
-        let (scene, _) = failing(fail, &old).await;
-        let (read, end) =
-            changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await))
-                .await;
+    for fault in BodyFault::ALL {
+        let scene = failing(fault, &old).await;
+        let object = scene.storage.open(KEY).await.unwrap();
+        let replace = async || drop(scene.object(KEY, new.clone()).await);
+        let (read, end) = read_past_the_cut(object, fault, replace).await;
         let error = refused(end, ErrorKind::Integrity);
         assert!(
             error.is_retryable() && error.message().contains("bytes of two versions"),
@@ -162,8 +188,9 @@ async fn a_body_never_contains_bytes_of_two_versions_if_origin_ignores_condition
     let scene = Scene::at(vec![mirror.url()], mirror, Storage::new(origin), |builder| builder);
     let response = cached(&scene.object(KEY, old.clone()).await, old.clone());
     scene.mirror.set_script(move |_| response.clone().cut_after(CUT));
-    let (read, end) =
-        changed_in_the_middle(&scene, async || drop(scene.object(KEY, new.clone()).await)).await;
+    let object = scene.storage.open(KEY).await.unwrap();
+    let replace = async || drop(scene.object(KEY, new.clone()).await);
+    let (read, end) = read_past_the_cut(object, BodyFault::Cut, replace).await;
     refused(end, ErrorKind::Integrity);
     assert_same(&read, &old[..CUT]);
     assert_eq!(scene.mirror.fired(), 1);
@@ -172,9 +199,10 @@ async fn a_body_never_contains_bytes_of_two_versions_if_origin_ignores_condition
 #[tokio::test]
 async fn a_body_ends_with_an_error_if_the_object_is_deleted_in_the_middle() {
     let body = pattern(1, LARGE);
-    let (scene, _) = failing(Response::cut_after, &body).await;
-    let (read, end) =
-        changed_in_the_middle(&scene, async || scene.origin.delete(KEY).await.unwrap()).await;
+    let scene = failing(BodyFault::Cut, &body).await;
+    let object = scene.storage.open(KEY).await.unwrap();
+    let delete = async || scene.origin.delete(KEY).await.unwrap();
+    let (read, end) = read_past_the_cut(object, BodyFault::Cut, delete).await;
     assert!(refused(end, ErrorKind::Integrity).is_retryable());
     assert_same(&read, &body[..CUT]);
     assert_eq!(scene.mirror.fired(), 1);
@@ -184,7 +212,7 @@ async fn a_body_ends_with_an_error_if_the_object_is_deleted_in_the_middle() {
 #[tokio::test]
 async fn the_error_names_both_failures_if_origin_cannot_continue_a_body() {
     let body = pattern(1, LARGE);
-    let (scene, _) = failing(Response::cut_after, &body).await;
+    let scene = failing(BodyFault::Cut, &body).await;
     let down = scene.faults.on(Operation::Open).fail(ErrorKind::Timeout);
     let error = refused(scene.read(KEY).await, ErrorKind::Timeout);
     assert!(error.message().contains("the mirror failed in the middle"), "{error}");
@@ -376,7 +404,7 @@ async fn a_wrong_checksum_is_reported_before_the_last_bytes() {
 #[tokio::test]
 async fn a_dropped_body_is_neither_a_success_nor_a_failure() {
     let body = pattern(1, LARGE);
-    let (scene, _) = failing(Response::stall_after, &body).await;
+    let scene = failing(BodyFault::Stall, &body).await;
     let mut chunks = scene.storage.open(KEY).await.unwrap().into_stream();
     chunks.try_next().await.unwrap().unwrap();
     drop(chunks);

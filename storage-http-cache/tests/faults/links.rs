@@ -108,19 +108,22 @@ async fn a_link_leads_to_origin_if_the_mirror_lacks_the_object() {
 
 #[tokio::test]
 async fn a_link_leads_to_origin_if_the_verification_fails() {
-    let troubles: [fn(&Request) -> Response; 4] = [
+    let never: fn(&Request) -> Response = |_| Response::never();
+    let troubles: [fn(&Request) -> Response; 3] = [
         |_| Response::new(500),
-        |_| Response::never(),
         |_| Response::disconnect(),
         |_| foreign_object("\"x\"", "<html>this is no cache tier</html>"),
     ];
-    for trouble in troubles {
-        let scene = public(|builder| builder.header_timeout(BRIEF), trouble);
-        for number in 0..20 {
-            assert_eq!(
-                link(&scene, &format!("k/{number}")).await,
-                format!("{AT_ORIGIN}k/{number}")
-            );
+    let troubles = troubles.map(|trouble| (trouble, false));
+    for (trouble, stalls) in troubles.into_iter().chain([(never, true)]) {
+        let scene = public(|builder| builder, trouble);
+        for number in 1..=20 {
+            let key = format!("k/{number}");
+            let link = match number {
+                ..=5 if stalls => scene.timed_out("GET /verify/", number, link(&scene, &key)).await,
+                _ => link(&scene, &key).await,
+            };
+            assert_eq!(link, format!("{AT_ORIGIN}{key}"));
         }
         assert_eq!((scene.mirror.requests().len(), scene.state()), (5, "open"));
     }
@@ -131,6 +134,7 @@ async fn a_verification_whose_body_stalls_fails_in_time() {
     let stalling = |_: &Request| verdict(true).stall_after(5);
     let scene = public(|builder| builder.header_timeout(BRIEF), stalling);
     assert_eq!(link(&scene, KEY).await, format!("{AT_ORIGIN}{KEY}"));
+    scene.mirror.until_requested("GET /verify/", 1).await;
     assert_eq!((scene.mirror.fired(), scene.state()), (1, "suspect"));
 }
 

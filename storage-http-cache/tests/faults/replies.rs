@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use storage_core::{ErrorKind, Operation};
+use storage_http_cache::HttpCacheBuilder;
 use storage_testkit::http::{Gate, Peer, Response, closed_port};
 
-use super::scene::{BRIEF, KEY, Scene, cached, foreign_object, later, refused};
+use super::scene::{KEY, Scene, cached, foreign_object, later, refused};
 
 const BODY: &str = "the bytes of origin";
+/// The longest time that a breaker stays open. The time that a test takes adds to what it advances
+/// its clock by, so a test of what is too early advances it by half of this.
+const LONG: Duration = Duration::from_secs(600);
+
+/// The failures after which the mirror sends no more and keeps the connection open.
+const STALLS: [&str; 2] = ["no response", "a head that stalls"];
 
 /// Returns the failures of a mirror, with a name for each.
 fn failures() -> Vec<(&'static str, Response)> {
@@ -48,11 +55,14 @@ fn failures() -> Vec<(&'static str, Response)> {
 async fn any_failure_of_the_mirror_leads_to_origin_and_penalises_the_key() {
     for (name, act) in failures() {
         let fault = act.clone();
-        let scene = Scene::with(|builder| builder.header_timeout(BRIEF), move |_| fault.clone());
+        let scene = Scene::new(move |_| fault.clone());
         scene.object(KEY, BODY).await;
-        for _ in 0..2 {
-            assert_eq!(scene.read(KEY).await.unwrap(), BODY, "{name}");
-        }
+        let first = match STALLS.contains(&name) {
+            true => scene.timed_out("GET /download/", 1, scene.read(KEY)).await,
+            false => scene.read(KEY).await,
+        };
+        assert_eq!(first.unwrap(), BODY, "{name}");
+        assert_eq!(scene.read(KEY).await.unwrap(), BODY, "{name}");
         assert_eq!(scene.mirror.count("GET /download/"), 1, "{name}");
         let status = &scene.cache.status();
         assert_eq!(
@@ -76,11 +86,16 @@ async fn an_object_is_read_although_the_mirror_is_down() {
 
 #[tokio::test]
 async fn a_mirror_that_never_responds_gets_five_requests_for_100_keys() {
-    let scene = Scene::with(|builder| builder.header_timeout(BRIEF), |_| Response::never());
-    for number in 0..100 {
+    let scene = Scene::new(|_| Response::never());
+    for number in 1..=100 {
         let key = format!("k/{number}");
         scene.object(&key, BODY).await;
-        assert_eq!(scene.read(&key).await.unwrap(), BODY);
+        let read = match number {
+            ..=5 => scene.timed_out("GET /download/", number, scene.read(&key)).await,
+            _ => scene.read(&key).await,
+        };
+        assert_eq!(read.unwrap(), BODY);
+        assert_eq!(scene.mirror.fired(), number.min(5));
     }
     assert_eq!(scene.mirror.fired(), 5);
     assert_eq!(scene.state(), "open");
@@ -89,7 +104,7 @@ async fn a_mirror_that_never_responds_gets_five_requests_for_100_keys() {
 
 #[tokio::test]
 async fn a_trial_that_succeeds_puts_the_mirror_back_into_use() {
-    let scene = Scene::new(|_| Response::new(500));
+    let scene = Scene::with(|builder| builder.breaker_open(LONG), |_| Response::new(500));
     let mut last = None;
     for number in 0..8 {
         last = Some(scene.object(&format!("k/{number}"), BODY).await);
@@ -100,11 +115,11 @@ async fn a_trial_that_succeeds_puts_the_mirror_back_into_use() {
     let (gate, meta) = (Gate::new(), last.unwrap());
     let (held, response) = (gate.clone(), cached(&meta, BODY));
     scene.mirror.set_script(move |_| response.clone().delay(&held).fault());
-    later(Duration::from_secs(29)).await;
+    later(LONG / 2).await;
     assert_eq!(scene.read("k/7").await.unwrap(), BODY);
     assert_eq!(scene.mirror.fired(), 0, "the request came too early");
 
-    later(Duration::from_secs(1)).await;
+    later(LONG / 2).await;
     let storage = scene.storage.clone();
     let trial =
         tokio::spawn(async move { storage.open("k/7").await.unwrap().bytes().await.unwrap() });
@@ -125,34 +140,36 @@ async fn a_trial_that_succeeds_puts_the_mirror_back_into_use() {
 
 #[tokio::test]
 async fn a_trial_that_fails_doubles_the_time_without_requests() {
-    let scene = Scene::with(|builder| builder.breaker_failures(1), |_| Response::new(500));
+    let time = LONG / 2;
+    let set_up = |builder: HttpCacheBuilder| builder.breaker_failures(1).breaker_open(time);
+    let scene = Scene::with(set_up, |_| Response::new(500));
     for number in 0..10 {
         scene.object(&format!("k/{number}"), BODY).await;
     }
     scene.read("k/0").await.unwrap();
-    later(Duration::from_secs(30)).await;
+    later(time).await;
     scene.read("k/1").await.unwrap();
     assert_eq!(scene.mirror.sound(), 2);
-    later(Duration::from_secs(59)).await;
+    later(time).await;
     scene.read("k/2").await.unwrap();
     assert_eq!(scene.mirror.sound(), 2, "the request came too early");
-    later(Duration::from_secs(1)).await;
+    later(time).await;
     scene.read("k/3").await.unwrap();
     assert_eq!(scene.mirror.sound(), 3);
 }
 
 #[tokio::test]
 async fn a_failed_request_keeps_only_its_key_from_the_mirror_until_the_penalty_ends() {
-    let scene = Scene::new(|_| Response::new(503));
+    let scene = Scene::with(|builder| builder.key_penalty(LONG), |_| Response::new(503));
     scene.object(KEY, BODY).await;
     scene.object("other", BODY).await;
     scene.read(KEY).await.unwrap();
     scene.read("other").await.unwrap();
     assert_eq!(scene.mirror.sound(), 2);
-    later(Duration::from_secs(19)).await;
+    later(LONG / 2).await;
     scene.read(KEY).await.unwrap();
     assert_eq!(scene.mirror.sound(), 2, "the request came too early");
-    later(Duration::from_secs(1)).await;
+    later(LONG / 2).await;
     scene.read(KEY).await.unwrap();
     assert_eq!(scene.mirror.sound(), 3);
 }

@@ -13,9 +13,9 @@ pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 pub(crate) const KEY: &str = "episodes/one.mp3";
 /// Larger than the bodies that `open` reads completely.
 pub(crate) const LARGE: usize = 1_000_000;
-/// A timeout that a test exceeds. Longer than any response takes on a busy machine.
-pub(crate) const BRIEF: Duration = Duration::from_secs(1);
-/// A timeout that no test reaches.
+/// A timeout that a test waits for.
+pub(crate) const BRIEF: Duration = Duration::from_secs(5);
+/// A timeout that no test reaches, unless it advances its clock.
 pub(crate) const GENEROUS: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
@@ -75,6 +75,21 @@ impl Scene {
         self.faults.calls(Operation::Open)
     }
 
+    /// Awaits a call to which the mirror does not respond: its timeout passes once the mirror has
+    /// got `count` requests that begin with `start`.
+    pub(crate) async fn timed_out<T>(
+        &self,
+        start: &str,
+        count: usize,
+        call: impl Future<Output = T>,
+    ) -> T {
+        let passes = async {
+            self.mirror.until_requested(start, count).await;
+            later(GENEROUS).await;
+        };
+        tokio::join!(call, passes).0
+    }
+
     pub(crate) fn state(&self) -> &'static str {
         self.cache.status().mirrors[0].state.as_str()
     }
@@ -87,7 +102,7 @@ pub(crate) fn pattern(seed: u8, len: usize) -> Bytes {
     bytes.collect()
 }
 
-/// Advances the test's clock. No task may wait for a socket meanwhile.
+/// Advances the test's clock. The timeouts of tasks that wait for a socket pass.
 pub(crate) async fn later(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;

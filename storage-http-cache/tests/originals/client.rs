@@ -13,13 +13,13 @@ import sys, time
 import requests
 from cache_tier import CacheTierClient
 
-client = CacheTierClient(sys.argv[1], request_timeout=5.0, local_cache_time=0.0)
+client = CacheTierClient(sys.argv[1], request_timeout=60.0, local_cache_time=0.0)
 # The first request starts the fetch, and the result changes when it ends.
 first = client.verify_file("Episode 1.mp3")
-deadline = time.time() + 30
+deadline = time.time() + 60
 while not client.verify_file("Episode 1.mp3"):
     assert time.time() < deadline, "never available"
-response = requests.get(client.build_download_url("Episode 1.mp3"), timeout=5)
+response = requests.get(client.build_download_url("Episode 1.mp3"), timeout=60)
 assert response.status_code == 200, response.status_code
 assert response.content == b"hello", response.content
 assert client.verify_file("nope.mp3") is False

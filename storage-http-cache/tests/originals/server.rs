@@ -1,13 +1,13 @@
 //! This driver reads correct bytes from the original server, regardless of its faults.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use storage_core::{Memory, Storage};
 use storage_http_cache::HttpCache;
 use storage_serve::Serve;
+use storage_testkit::servers::Running;
 use tempfile::TempDir;
 
 use crate::common::PATIENCE;
@@ -15,18 +15,11 @@ use crate::named;
 
 /// The original server, run as by its start script, and the origin that it caches.
 struct Original {
-    child: Child,
+    _running: Running,
     url: String,
     origin: Storage,
     /// A copy, because the server stores its files beside its code.
     _directory: TempDir,
-}
-
-impl Drop for Original {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Original {
@@ -39,33 +32,21 @@ impl Original {
         let source = serve(origin.clone()).await;
         let config = serde_json::json!({ "download_base_url": source, "cache_folder": "../static/files_cache/" });
         fs::write(directory.path().join("config_data/dev.json"), config.to_string()).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let start = format!("import srv_app; srv_app.app.run(port={port})");
-        let mut command = Command::new(python);
-        command
-            .args(["-c", &start])
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        let started = async {
-            while TcpStream::connect(("127.0.0.1", port)).is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, started).await.expect("the original server starts");
-        Some(Self {
-            child,
-            url: format!("http://127.0.0.1:{port}/"),
-            origin,
-            _directory: directory,
-        })
+        let running = Running::start(|[port]| {
+            let start = format!("import srv_app; srv_app.app.run(port={port})");
+            let mut command = Command::new(&python);
+            command.args(["-c", &start]).current_dir(directory.path());
+            command
+        });
+        let url = format!("http://{}/", running.address(0));
+        Some(Self { _running: running, url, origin, _directory: directory })
     }
 
     fn driver(&self) -> HttpCache {
         let mirrors = vec![self.url.parse().unwrap()];
         HttpCache::builder(mirrors, self.origin.clone())
             .header_timeout(PATIENCE)
+            .idle_timeout(PATIENCE)
             .public(true)
             .build()
             .unwrap()

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage_core::{ErrorKind, Key, Memory, Operation, Storage};
 use storage_testkit::faults::Faults;
+use storage_testkit::wait::until;
 use tempfile::TempDir;
 
 use super::{Cache, CacheBuilder};
@@ -55,15 +56,12 @@ impl Scene {
 
     /// Reads the object until it is in the cache.
     async fn keep(&self) {
-        for _ in 0..200 {
+        let is_stored = async || {
             self.read().await;
             let status = self.cache.status();
-            if status.objects > 0 && status.fetching == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("the object is never stored");
+            status.objects > 0 && status.fetching == 0
+        };
+        assert!(until(is_stored).await, "the object is never stored: {:?}", self.cache.status());
     }
 
     fn origin_opens(&self) -> usize {
@@ -189,17 +187,6 @@ async fn an_object_that_was_deleted_at_origin_is_missing_once_its_ttl_is_over() 
     assert_eq!(scene.cache.status().objects, 0);
 }
 
-/// Waits for work in another thread, without passing time on Tokio's clock.
-fn until(is_done: impl Fn() -> bool) {
-    for _ in 0..5_000 {
-        if is_done() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    panic!("the condition never holds");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_are_removed() {
     let scene = Scene::new(|builder| builder);
@@ -213,7 +200,7 @@ async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_ar
     fs::write(&shelf, "in the way").unwrap();
     let engine = scene.cache.0.directory.open_engine().unwrap();
     engine.invalidate(&[Key::new("a").unwrap()]);
-    until(|| engine.is_off());
+    assert!(until(async || engine.is_off()).await, "the purge never fails");
     drop(engine);
     scene.origin.save("a", "new").await.unwrap();
     assert_eq!(scene.read().await, "new");
@@ -221,15 +208,12 @@ async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_ar
     fs::remove_file(&shelf).unwrap();
     fs::rename(&aside, &shelf).unwrap();
     tokio::time::advance(Duration::from_secs(61)).await;
-    for _ in 0..2_000 {
+    let is_open = async || {
         assert_eq!(scene.read().await, "new");
-        if scene.cache.status().is_open {
-            return assert_eq!(scene.read().await, "new");
-        }
-        // Tokio's clock is paused while the directory is being opened.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("the directory never opens");
+        scene.cache.status().is_open
+    };
+    assert!(until(is_open).await, "the directory never opens");
+    assert_eq!(scene.read().await, "new");
 }
 
 #[tokio::test]

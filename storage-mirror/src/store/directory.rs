@@ -25,8 +25,9 @@ const FILLING: &str = "filling";
 const LOCK: &str = "lock";
 const ORDER: &str = "order";
 
-/// How often the lock is tried, once every `LOCK_PAUSE`: for half a second in total.
-const LOCK_TRIES: u32 = 50;
+/// How often the lock is tried, once every `LOCK_PAUSE`: for half a second in total. Tests, which
+/// start many child processes on a busy machine, try for half a minute.
+const LOCK_TRIES: u32 = if cfg!(test) { 3_000 } else { 50 };
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// An open, locked directory.
@@ -43,12 +44,16 @@ impl Directory {
     /// # Errors
     /// `Conflict` if another process has locked the directory.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, LOCK_TRIES)
+    }
+
+    fn open_with(path: &Path, lock_tries: u32) -> Result<Self> {
         let in_context = |error: io::Error| {
             Error::from(error).with_context(&format!("cache_dir {}", path.display()))
         };
         sys::make_directory(path).map_err(in_context)?;
         let lock = sys::open_private(&path.join(LOCK)).map_err(in_context)?;
-        if !take(&lock).map_err(in_context)? {
+        if !take(&lock, lock_tries).map_err(in_context)? {
             let path = path.display();
             let message = format!(
                 "cache_dir {path}: another process uses it: give each process its own directory"
@@ -112,10 +117,10 @@ impl Directory {
     }
 }
 
-/// Takes a lock, retrying for half a second: a child process that another thread has forked holds
+/// Takes a lock, and tries again for a while: a child process that another thread has forked holds
 /// an already closed lock until it executes its program.
-fn take(lock: &File) -> io::Result<bool> {
-    for _ in 0..LOCK_TRIES {
+fn take(lock: &File, tries: u32) -> io::Result<bool> {
+    for _ in 0..tries {
         match lock.try_lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
@@ -189,7 +194,7 @@ mod tests {
     fn opening_a_locked_directory_reports_the_other_process() {
         let dir = tempfile::tempdir().unwrap();
         let first = Directory::open(dir.path()).unwrap();
-        let error = Directory::open(dir.path()).unwrap_err();
+        let error = Directory::open_with(dir.path(), 2).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.message().contains("another process"), "{error}");
         drop(first);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use storage_core::{Memory, Operation, Storage};
 use storage_mirror::cache::{Cache, CacheBuilder};
 use storage_testkit::faults::Faults;
+use storage_testkit::wait::until;
 use tempfile::TempDir;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
@@ -47,17 +48,9 @@ impl Fixture {
         (cache.clone(), Storage::new(cache))
     }
 
-    /// Opens the directory without a read of origin. A slow disk may need more than one attempt.
+    /// Opens the directory without a read of origin.
     pub(crate) async fn open_directory(&self) {
-        std::fs::create_dir(self.path()).unwrap();
-        for _ in 0..1_000 {
-            self.storage.delete("none").await.unwrap();
-            if self.cache.status().is_open {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("the directory is never open");
+        open_directory(&self.path(), &self.cache, &self.storage).await;
     }
 
     /// Returns the number of `open` calls of origin.
@@ -67,18 +60,37 @@ impl Fixture {
 
     /// Reads an object until the cache has stored it.
     pub(crate) async fn keep(&self, key: &str) {
-        for _ in 0..200 {
+        let is_stored = async || {
             read(&self.storage, key).await;
             let before = self.origin_opens();
             read(&self.storage, key).await;
             let status = self.cache.status();
-            if self.origin_opens() == before && status.objects > 0 && status.fetching == 0 {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("{key} is never stored: {:?}", self.cache.status());
+            self.origin_opens() == before && status.objects > 0 && status.fetching == 0
+        };
+        assert!(until(is_stored).await, "{key} is never stored: {:?}", self.cache.status());
     }
+}
+
+/// Opens the directory of a cache without a read of origin. An operation waits two seconds for it,
+/// and a slow disk may need longer.
+pub(crate) async fn open_directory(path: &Path, cache: &Cache, storage: &Storage) {
+    std::fs::create_dir_all(path).unwrap();
+    until_unlocked(path).await;
+    let is_open = async || {
+        storage.delete("none").await.unwrap();
+        cache.status().is_open
+    };
+    assert!(until(is_open).await, "the directory is never open");
+}
+
+/// Waits until the directory is unlocked: fetches may outlive their cache, and a child process that
+/// has not executed its program yet holds the lock as well.
+pub(crate) async fn until_unlocked(path: &Path) {
+    let is_unlocked = async || match std::fs::File::open(path.join("lock")) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    assert!(until(is_unlocked).await, "the directory stays locked");
 }
 
 fn faulty(origin: &Storage, faults: &Faults) -> Storage {

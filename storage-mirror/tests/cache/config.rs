@@ -3,6 +3,7 @@
 use storage_core::config::StoragesConfig;
 use storage_core::{ErrorKind, Memory, Registry};
 use storage_mirror::cache::{self, Cache};
+use storage_testkit::wait::until;
 
 fn open(options: &str) -> storage_core::Result<storage_core::Storage> {
     let mut registry = Registry::with_memory();
@@ -26,14 +27,12 @@ async fn all_options_are_read() {
     .unwrap();
     storage.save("a", "one").await.unwrap();
     let cache = storage.driver_as::<Cache>().unwrap();
-    for _ in 0..200 {
+    let is_hit = async || {
         assert_eq!(storage.open("a").await.unwrap().text().await.unwrap(), "one");
-        if cache.status().hits > 0 {
-            return assert!(path.exists());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("{:?}", cache.status());
+        cache.status().hits > 0
+    };
+    assert!(until(is_hit).await, "{:?}", cache.status());
+    assert!(path.exists());
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use super::common::{Fixture, entry_files, pattern, read};
+use storage_testkit::wait::until;
+
+use super::common::{Fixture, entry_files, pattern, read, until_unlocked};
 
 /// Overwrites three bytes in the file of the only object.
 fn corrupt(fixture: &Fixture, at: u64) {
@@ -100,6 +102,7 @@ async fn a_second_cache_on_a_directory_reads_from_origin_until_the_first_is_drop
     storage.save("a", "new").await.unwrap();
     assert_eq!(read(&storage, "a").await, b"new");
     (fixture.cache, fixture.storage) = fixture.another();
+    until_unlocked(&fixture.path()).await;
     tokio::time::advance(Duration::from_secs(61)).await;
     opens(&cache, || read(&storage, "a")).await;
     assert_eq!(read(&storage, "a").await, b"new", "what was written meanwhile is removed");
@@ -110,13 +113,9 @@ async fn opens<F: Future<Output = Vec<u8>>>(
     cache: &storage_mirror::cache::Cache,
     read: impl Fn() -> F,
 ) {
-    for _ in 0..2_000 {
+    let is_open = async || {
         read().await;
-        if cache.status().is_open {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-        tokio::task::yield_now().await;
-    }
-    panic!("the cache never opens its directory");
+        cache.status().is_open
+    };
+    assert!(until(is_open).await, "the cache never opens its directory");
 }

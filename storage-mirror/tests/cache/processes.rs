@@ -6,14 +6,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use storage_core::Storage;
 use storage_fs::Fs;
 use storage_mirror::cache::Cache;
 use storage_testkit::jobs::{self, Running, report};
+use storage_testkit::wait::until;
 
-use super::common::{MIB, entry_files, pattern, read};
+use super::common::{MIB, entry_files, open_directory, pattern, read, until_unlocked};
 
 const KEYS: u64 = 12;
 
@@ -46,6 +46,12 @@ fn cache_in(path: &Path) -> (Cache, Storage) {
     (cache.clone(), Storage::new(cache))
 }
 
+async fn open_cache_in(path: &Path) -> (Cache, Storage) {
+    let (cache, storage) = cache_in(path);
+    open_directory(&path.join("cache"), &cache, &storage).await;
+    (cache, storage)
+}
+
 fn key(number: u64) -> String {
     format!("object/{number}")
 }
@@ -64,9 +70,7 @@ fn version_of(body: &[u8]) -> u64 {
 /// Reads and writes a few objects until the process is killed, so that the cache fills, evicts and
 /// purges all the time.
 async fn fill_until_killed(path: &Path) {
-    let (cache, storage) = cache_in(path);
-    read(&storage, &key(0)).await;
-    assert!(cache.status().is_open);
+    let (_, storage) = open_cache_in(path).await;
     let mut tasks = Vec::new();
     for task in 0..3_u64 {
         let storage = storage.clone();
@@ -105,7 +109,7 @@ async fn a_killed_process_leaves_a_cache_that_serves_the_objects_of_origin() {
         }
         drop(running);
         // An object whose write the kill interrupted is read as origin has it.
-        let (cache, storage) = cache_in(scratch.path());
+        let (cache, storage) = open_cache_in(scratch.path()).await;
         for number in 0..KEYS {
             let expected = read(&origin, &key(number)).await;
             assert!(read(&storage, &key(number)).await == expected, "object {number}");
@@ -114,20 +118,9 @@ async fn a_killed_process_leaves_a_cache_that_serves_the_objects_of_origin() {
         kept += cache.status().hits;
         assert!(cache.status().is_open);
         drop((cache, storage));
-        wait_until_unlocked(&scratch.path().join("cache/lock")).await;
+        until_unlocked(&scratch.path().join("cache")).await;
     }
     assert!(kept > 0, "no killed process left an object in the cache");
-}
-
-/// Waits until the fetches that outlive a cache have ended and the directory is unlocked.
-async fn wait_until_unlocked(lock: &Path) {
-    for _ in 0..1_000 {
-        if std::fs::File::open(lock).unwrap().try_lock().is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the directory stays locked");
 }
 
 /// Counts the warnings of this process about a locked cache directory.
@@ -175,6 +168,7 @@ async fn read_beside_another(path: &Path) {
     }
     let status = cache.status();
     assert_eq!((status.is_open, status.hits, status.bypassed), (false, 0, 5 * KEYS));
+    assert!(until(async || WARNINGS.load(Ordering::SeqCst) > 0).await, "no warning");
     report(&format!("warnings {}", WARNINGS.load(Ordering::SeqCst)));
 }
 
@@ -185,9 +179,7 @@ async fn a_second_process_on_a_directory_reads_from_origin_and_logs_the_reason_o
     for number in 0..KEYS {
         origin.save(key(number), body(number, 0)).await.unwrap();
     }
-    let (first, storage) = cache_in(scratch.path());
-    read(&storage, &key(0)).await;
-    assert!(first.status().is_open);
+    let (first, _storage) = open_cache_in(scratch.path()).await;
     let mut second = Running::start(job(&[], "second", scratch.path()));
     assert_eq!(second.next_report().as_deref(), Some("warnings 1"));
     second.finish();
@@ -204,7 +196,7 @@ async fn read_on_a_full_disk(path: &Path) {
         .unwrap();
     assert!(mounted.status.success(), "{mounted:?}");
     let origin = origin_in(path);
-    let (cache, storage) = cache_in(path);
+    let (cache, storage) = open_cache_in(path).await;
     origin.save("kept", pattern(1, 100_000)).await.unwrap();
     for _ in 0..3 {
         assert!(read(&storage, "kept").await == pattern(1, 100_000));

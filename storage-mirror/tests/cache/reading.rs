@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use storage_core::{Error, ErrorKind, Memory, Operation, Storage};
 use storage_mirror::cache::Cache;
 
-use super::common::{Fixture, MIB, entry_files, pattern, read};
+use super::common::{Fixture, MIB, entry_files, open_directory, pattern, read};
 use super::gated::Gate;
 
 #[tokio::test]
@@ -175,9 +175,10 @@ async fn objects_survive_a_restart() {
     fixture.origin.save("a", "one").await.unwrap();
     fixture.keep("a").await;
     let calls = fixture.origin_opens();
-    let (cache, storage) = restarted(&mut fixture);
-    assert_eq!(read(&storage, "a").await, b"one");
-    assert_eq!((fixture.origin_opens(), cache.status().hits), (calls, 1));
+    (fixture.cache, fixture.storage) = fixture.another();
+    fixture.open_directory().await;
+    assert_eq!(read(&fixture.storage, "a").await, b"one");
+    assert_eq!((fixture.origin_opens(), fixture.cache.status().hits), (calls, 1));
 }
 
 #[tokio::test]
@@ -188,9 +189,10 @@ async fn a_cache_of_another_origin_serves_nothing_that_the_directory_holds() {
     }
     for (round, name) in ["x", "y", "x", "x"].into_iter().enumerate() {
         let origin = memory.prefixed(name).unwrap();
-        let cache = Cache::builder(origin, directory.path().join("cache"), 64 * MIB);
-        let cache = cache.build().unwrap();
+        let path = directory.path().join("cache");
+        let cache = Cache::builder(origin, &path, 64 * MIB).build().unwrap();
         let storage = Storage::new(cache.clone());
+        open_directory(&path, &cache, &storage).await;
         assert_eq!(read(&storage, "a").await, format!("of {name}").as_bytes());
         assert_eq!(cache.status().hits, u64::from(round == 3), "round {round}");
         while cache.status().fetching > 0 {
@@ -210,8 +212,10 @@ async fn an_open_joins_a_fetch_under_way_unless_its_object_is_no_longer_fresh() 
         let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
         let origin = Memory::storage();
         let gated = origin.clone().layer(|inner| gate.layer(inner));
-        let cache = Cache::builder(gated, directory.path().join("cache"), 64 * MIB).ttl(ttl);
-        let storage = Storage::new(cache.build().unwrap());
+        let path = directory.path().join("cache");
+        let cache = Cache::builder(gated, &path, 64 * MIB).ttl(ttl).build().unwrap();
+        let storage = Storage::new(cache.clone());
+        open_directory(&path, &cache, &storage).await;
         let old = pattern(7, 500_000);
         origin.save("a", old.clone()).cache_control(cache_control).await.unwrap();
         let first = storage.open("a").await.unwrap();
@@ -233,9 +237,10 @@ async fn a_revalidation_joins_no_fetch_whose_object_is_no_longer_fresh() {
     drop((cache, storage));
     let gate = Gate::closed();
     let gated = origin.clone().layer(|inner| gate.layer(inner));
-    let cache = Cache::builder(gated, directory.path().join("cache"), 64 * MIB);
-    let cache = cache.ttl(Duration::ZERO).build().unwrap();
+    let path = directory.path().join("cache");
+    let cache = Cache::builder(gated, &path, 64 * MIB).ttl(Duration::ZERO).build().unwrap();
     let storage = Storage::new(cache.clone());
+    open_directory(&path, &cache, &storage).await;
     origin.save("a", pattern(9, 400_000)).await.unwrap();
     let first = storage.open("a").await.unwrap();
     assert_eq!((first.meta().size, cache.status().objects), (400_000, 1));
@@ -243,14 +248,6 @@ async fn a_revalidation_joins_no_fetch_whose_object_is_no_longer_fresh() {
     assert_eq!(storage.open("a").await.unwrap().meta().size, 3);
     gate.open();
     assert!(first.bytes().await.unwrap() == pattern(9, 400_000));
-}
-
-/// Drops the cache of a fixture, and opens another one on its directory.
-fn restarted(fixture: &mut Fixture) -> (Cache, Storage) {
-    let (cache, storage) = fixture.another();
-    fixture.cache = cache.clone();
-    fixture.storage = storage.clone();
-    (cache, storage)
 }
 
 #[tokio::test]

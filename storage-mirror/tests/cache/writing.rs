@@ -5,8 +5,9 @@ use std::pin::pin;
 
 use storage_core::{ErrorKind, Memory, MultipartUpload, Operation, Storage};
 use storage_mirror::cache::Cache;
+use storage_testkit::wait;
 
-use super::common::{Fixture, MIB, entry_files, pattern, read};
+use super::common::{Fixture, MIB, entry_files, open_directory, pattern, read, until_unlocked};
 use super::gated::Gate;
 
 /// Polls a future until an event happens. Panics if the future ends before.
@@ -107,8 +108,10 @@ async fn a_fetch_that_began_before_a_write_is_not_stored() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let origin = Memory::storage();
     let gated = origin.clone().layer(|inner| gate.layer(inner));
-    let cache = Cache::builder(gated, directory.path().join("cache"), 64 * MIB).build().unwrap();
+    let path = directory.path().join("cache");
+    let cache = Cache::builder(gated, &path, 64 * MIB).build().unwrap();
     let storage = Storage::new(cache.clone());
+    open_directory(&path, &cache, &storage).await;
     let old = pattern(1, 500_000);
     origin.save("a", old.clone()).await.unwrap();
     // The fetch of the old version runs while the write begins and ends.
@@ -121,14 +124,12 @@ async fn a_fetch_that_began_before_a_write_is_not_stored() {
     gate.open();
     assert!(reader.bytes().await.unwrap() == old, "an open from before the write reads on");
     assert_eq!(after.await.unwrap(), b"new");
-    for _ in 0..200 {
+    let is_hit = async || {
         assert_eq!(read(&storage, "a").await, b"new");
-        if cache.status().hits > 1 {
-            return assert_eq!(cache.status().objects, 1);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("{:?}", cache.status());
+        cache.status().hits > 1
+    };
+    assert!(wait::until(is_hit).await, "{:?}", cache.status());
+    assert_eq!(cache.status().objects, 1);
 }
 
 #[tokio::test]
@@ -247,8 +248,11 @@ async fn a_process_that_only_writes_removes_what_an_earlier_one_stored() {
     fixture.keep("a").await;
     fixture.keep("b").await;
     (fixture.cache, fixture.storage) = fixture.another();
+    until_unlocked(&fixture.path()).await;
     fixture.storage.save("a", "new").await.unwrap();
-    assert_eq!(entry_files(&fixture.path()).len(), 1);
+    // The save waits two seconds for the directory, and a slow disk may need longer.
+    let is_removed = async || entry_files(&fixture.path()).len() == 1;
+    assert!(wait::until(is_removed).await, "{:?}", entry_files(&fixture.path()));
     (fixture.cache, fixture.storage) = fixture.another();
     assert_eq!(read(&fixture.storage, "a").await, b"new");
 }
@@ -260,10 +264,11 @@ async fn a_write_before_the_first_open_removes_what_an_earlier_run_stored() {
     fixture.storage.save("b", "stays").await.unwrap();
     fixture.keep("a").await;
     fixture.keep("b").await;
-    let (cache, storage) = fixture.another();
-    (fixture.cache, fixture.storage) = (cache, storage);
+    (fixture.cache, fixture.storage) = fixture.another();
+    until_unlocked(&fixture.path()).await;
     fixture.storage.save("a", "new").await.unwrap();
-    assert!(fixture.cache.status().is_open, "a write opens a directory that exists");
+    let is_open = async || fixture.cache.status().is_open;
+    assert!(wait::until(is_open).await, "a write opens a directory that exists");
     assert_eq!(read(&fixture.storage, "a").await, b"new");
     let calls = fixture.origin_opens();
     assert_eq!(read(&fixture.storage, "b").await, b"stays");

@@ -1,8 +1,9 @@
 //! A mirror server in a thread, and a client for it.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use storage_core::{Driver, Memory, Storage};
@@ -52,6 +53,7 @@ impl Mirror {
 
     /// Starts a mirror on a directory that outlives it.
     pub(crate) fn at(cache: &std::path::Path, origin: Storage, options: serde_json::Value) -> Self {
+        wait_until_unlocked(cache);
         Self::run(Server::bind(config(cache, options), origin).unwrap())
     }
 
@@ -65,6 +67,7 @@ impl Mirror {
     }
 
     fn run(server: Server) -> Self {
+        wait_for_midnight();
         let url = format!("http://{}", server.local_addr());
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().unwrap());
@@ -121,6 +124,29 @@ impl Drop for Mirror {
                 panic!("the mirror failed");
             }
         }
+    }
+}
+
+/// Waits until a directory is unlocked, because a child process that another test has forked holds
+/// the lock of an earlier mirror until it executes its program.
+fn wait_until_unlocked(cache: &std::path::Path) {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE
+        && let Ok(lock) = File::open(cache.join("lock"))
+        && lock.try_lock().is_err()
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits for the next day in UTC if it begins within 20 seconds. A mirror counts requests and
+/// clients by the day, and the requests of a test belong to one day.
+fn wait_for_midnight() {
+    const DAY: u64 = 24 * 60 * 60;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let left = DAY - now % DAY;
+    if left <= 20 {
+        std::thread::sleep(Duration::from_secs(left));
     }
 }
 

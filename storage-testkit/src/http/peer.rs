@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::BufReader;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -173,14 +173,21 @@ impl Shared {
 
 /// Returns the URL of a port of the loopback interface that refuses connections.
 ///
-/// The port is free when the function returns. The system gives it to another process only after it
-/// has used up other ports.
+/// The port stays reserved until the process ends, so no other program listens on it. Each call
+/// returns the same URL.
 ///
 /// # Panics
 /// If the system provides no port.
 #[must_use]
 pub fn closed_port() -> Url {
-    url_of(listen().local_addr().expect("a listener has an address"))
+    /// Has a port and does not listen.
+    static SOCKET: OnceLock<TcpSocket> = OnceLock::new();
+    let socket = SOCKET.get_or_init(|| {
+        let socket = TcpSocket::new_v4().expect("the system provides sockets");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("the loopback has a free port");
+        socket
+    });
+    url_of(socket.local_addr().expect("a bound socket has an address"))
 }
 
 fn listen() -> std::net::TcpListener {

@@ -225,23 +225,30 @@ impl Response {
         if let Some(gate) = &self.delay {
             gate.wait().await;
         }
+        // Sent in one piece until a gate holds it back, so that no time passes between the head and
+        // the body.
+        let mut unsent = Vec::new();
         if let Some(head) = &self.head {
-            socket.write_all(head.on_the_wire(self.bytes().len()).as_bytes()).await?;
+            unsent.extend_from_slice(head.on_the_wire(self.bytes().len()).as_bytes());
         }
         let mut left = self.limit;
         if self.head.is_none() || request.method != "HEAD" {
             for step in &self.body {
                 match step {
-                    Step::Wait(gate) if left > 0 => gate.wait().await,
+                    Step::Wait(gate) if left > 0 => {
+                        socket.write_all(&std::mem::take(&mut unsent)).await?;
+                        gate.wait().await;
+                    }
                     Step::Wait(_) => {}
                     Step::Send(bytes) => {
                         let sent = bytes.len().min(left);
-                        socket.write_all(&bytes[..sent]).await?;
+                        unsent.extend_from_slice(&bytes[..sent]);
                         left -= sent;
                     }
                 }
             }
         }
+        socket.write_all(&unsent).await?;
         socket.flush().await?;
         match self.end {
             End::NextRequest => return Ok(true),

@@ -6,7 +6,7 @@ use storage_core::{ErrorKind, Object};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::{File, PeerDriver};
+use super::peer::{File, GENEROUS, PeerDriver, later};
 
 /// Bytes without repeated pieces.
 fn pattern(len: usize) -> Bytes {
@@ -55,11 +55,19 @@ async fn a_body_that_ends_early_resumes_at_the_next_byte() {
 #[tokio::test]
 async fn a_body_that_stalls_resumes_at_the_next_byte() {
     let peer = cut_once(Response::stall_after);
-    assert_eq!(
-        peer.storage_with_short_timeouts().open("a").await.unwrap().bytes().await.unwrap(),
-        pattern(SIZE)
-    );
+    let mut chunks = peer.storage().open("a").await.unwrap().into_stream();
+    let mut bytes = Vec::new();
+    while bytes.len() < 100_000 {
+        bytes.extend_from_slice(&chunks.try_next().await.unwrap().unwrap());
+    }
+    let (mut next, ()) = tokio::join!(chunks.try_next(), later(GENEROUS));
+    while let Some(chunk) = next.unwrap() {
+        bytes.extend_from_slice(&chunk);
+        next = chunks.try_next().await;
+    }
+    assert_eq!(bytes, pattern(SIZE));
     peer.assert_fired();
+    assert_eq!(peer.requests()[1].header("range"), Some("bytes=100000-299999"));
 }
 
 #[tokio::test]
@@ -154,10 +162,14 @@ async fn a_body_without_a_strong_etag_does_not_resume() {
 #[tokio::test]
 async fn a_body_does_not_resume_if_resume_is_false() {
     let peer = cut_once(Response::stall_after);
-    let storage =
-        storage_core::Storage::new(peer.with_short_timeouts().resume(false).build().unwrap());
-    let object = storage.open("a").await.unwrap();
-    assert_eq!(bytes_before_the_error(object).await, (100_000, ErrorKind::Timeout, true));
+    let storage = storage_core::Storage::new(peer.http().resume(false).build().unwrap());
+    let mut chunks = storage.open("a").await.unwrap().into_stream();
+    let mut bytes = 0;
+    while bytes < 100_000 {
+        bytes += chunks.try_next().await.unwrap().unwrap().len();
+    }
+    let error = tokio::join!(chunks.try_next(), later(GENEROUS)).0.unwrap_err();
+    assert_eq!((bytes, error.kind(), error.is_retryable()), (100_000, ErrorKind::Timeout, true));
     assert_eq!((peer.fired(), peer.requests().len()), (1, 1));
 }
 

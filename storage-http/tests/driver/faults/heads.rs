@@ -6,7 +6,7 @@ use storage_core::{ErrorKind, Operation, parse_time};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::{File, PeerDriver};
+use super::peer::{File, PeerDriver, timed_out};
 
 fn file() -> File {
     File::new("hello", "\"v1\"")
@@ -16,11 +16,12 @@ fn file() -> File {
 async fn a_response_without_headers_is_a_timeout() {
     for start in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let peer = Peer::start(move |_| Response::raw(start).stall());
-        let storage = peer.storage_with_short_timeouts();
-        let error = storage.open("a").await.unwrap_err();
+        let storage = peer.storage();
+        let error = timed_out(&peer, "GET", storage.open("a")).await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{start:?}");
         assert!(error.message().contains("header_timeout"), "{error}");
-        assert_eq!(storage.exists("a").await.unwrap_err().kind(), ErrorKind::Timeout);
+        let error = timed_out(&peer, "HEAD", storage.exists("a")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(peer.fired(), 2);
     }
 }

@@ -68,7 +68,9 @@ async fn a_chunked_body_without_its_last_chunk_is_a_retryable_error() {
 #[tokio::test]
 async fn a_chunked_body_that_stalls_is_a_timeout() {
     let peer = Peer::start(|_| Response::raw(chunked("")).stall());
-    let error = peer.storage_with_short_timeouts().open("a").await.unwrap_err();
+    let idle_timeout = std::time::Duration::from_secs(1);
+    let storage = Storage::new(peer.http().idle_timeout(idle_timeout).build().unwrap());
+    let error = storage.open("a").await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     peer.assert_fired();
 }

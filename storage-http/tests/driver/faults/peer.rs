@@ -9,8 +9,8 @@ use storage_http::{Http, HttpBuilder};
 use storage_testkit::http::{Peer, Request, Response};
 use url::Url;
 
-/// A timeout that a test exceeds.
-const SHORT_TIMEOUT: Duration = Duration::from_millis(800);
+/// A timeout that no test reaches, unless it advances its clock.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
 
 /// When the files of the peer were saved, long before `DATE`.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -53,12 +53,7 @@ pub(crate) trait PeerDriver {
     fn base_url(&self) -> Url;
 
     fn http(&self) -> HttpBuilder {
-        Http::builder(self.base_url())
-    }
-
-    /// Returns a builder with short timeouts.
-    fn with_short_timeouts(&self) -> HttpBuilder {
-        self.http().header_timeout(SHORT_TIMEOUT).idle_timeout(SHORT_TIMEOUT)
+        Http::builder(self.base_url()).header_timeout(GENEROUS).idle_timeout(GENEROUS)
     }
 
     /// Returns a read-only storage that lists.
@@ -66,13 +61,30 @@ pub(crate) trait PeerDriver {
         Storage::new(self.http().webdav(true).build().unwrap())
     }
 
-    fn storage_with_short_timeouts(&self) -> Storage {
-        Storage::new(self.with_short_timeouts().writable(true).build().unwrap())
-    }
-
     fn writable(&self) -> Storage {
         Storage::new(self.http().writable(true).build().unwrap())
     }
+}
+
+/// Advances the test's clock. The timeouts of tasks that wait for a socket pass.
+pub(crate) async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Awaits a call to which the peer does not respond: its timeout passes once the peer has got a
+/// request with this method.
+pub(crate) async fn timed_out<T>(
+    peer: &Peer,
+    method: &str,
+    call: impl IntoFuture<Output = T>,
+) -> T {
+    let passes = async {
+        peer.until_requested(method, 1).await;
+        later(GENEROUS).await;
+    };
+    tokio::join!(call.into_future(), passes).0
 }
 
 impl PeerDriver for Peer {

@@ -8,7 +8,7 @@ use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Payload};
 
 use storage_testkit::http::{Peer, Response};
 
-use super::peer::PeerDriver;
+use super::peer::{PeerDriver, timed_out};
 
 /// Starts a server without WebDAV that accepts every request.
 fn accepting_server() -> Peer {
@@ -80,7 +80,7 @@ async fn a_failed_payload_never_becomes_a_complete_body() {
 #[tokio::test]
 async fn a_save_without_a_response_is_a_timeout() {
     let peer = Peer::start(|_| Response::never());
-    let error = peer.storage_with_short_timeouts().save("a", "hello").await.unwrap_err();
+    let error = timed_out(&peer, "PUT", peer.writable().save("a", "hello")).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     assert!(error.message().contains("may have happened"), "{error}");
     peer.assert_fired();

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storage_core::Storage;
-use storage_http::Http;
+use storage_testkit::servers::Running;
 use tempfile::TempDir;
 
-use super::{Running, first_existing, skip};
+use super::{builder, first_existing, skip};
 
 const PROGRAMS: &[&str] = &["/usr/sbin/apache2", "/usr/sbin/httpd"];
 const MODULES: &str = "/usr/lib/apache2/modules";
@@ -41,7 +41,7 @@ impl Apache {
         let modules = ["mpm_event", "authz_core", "dav", "dav_fs", "dir", "mime"]
             .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
             .concat();
-        let running = Running::start(|port| {
+        let running = Running::start(|[port]| {
             let config = format!(
                 "ServerRoot {root}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {root}/pid\n\
                  ErrorLog {root}/error.log\nDefaultRuntimeDir {root}\n{modules}User www-data\nGroup www-data\n\
@@ -69,7 +69,7 @@ impl Apache {
         let path = self.files().join(&name);
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        let base = format!("{}/{name}", self.running.origin()).parse().unwrap();
-        (name, Storage::new(Http::builder(base).writable(true).build().unwrap()))
+        let base = format!("http://{}/{name}", self.running.address(0)).parse().unwrap();
+        (name, Storage::new(builder(base).writable(true).build().unwrap()))
     }
 }

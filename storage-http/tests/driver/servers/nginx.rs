@@ -7,11 +7,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storage_core::Storage;
-use storage_http::{Http, HttpBuilder};
+use storage_http::HttpBuilder;
+use storage_testkit::servers::Running;
 use tempfile::TempDir;
 use url::Url;
 
-use super::{Running, first_existing, skip};
+use super::{builder, first_existing, skip};
 
 const PROGRAMS: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
 const DAV_EXT: &[&str] = &[
@@ -44,7 +45,7 @@ impl Nginx {
         // nginx writes files as this user, who may not own the temporary directories.
         fs::create_dir(directory.path().join("files")).unwrap();
         fs::create_dir(directory.path().join("temporary")).unwrap();
-        let running = Running::start(|port| {
+        let running = Running::start(|[port]| {
             let config = directory.path().join("nginx.conf");
             fs::write(&config, configuration(directory.path(), module, port)).unwrap();
             let mut command = Command::new(program);
@@ -67,11 +68,11 @@ impl Nginx {
 
     /// Returns a URL of the server.
     pub(crate) fn url(&self, path: &str) -> Url {
-        format!("{}{path}", self.running.origin()).parse().unwrap()
+        format!("http://{}{path}", self.running.address(0)).parse().unwrap()
     }
 
     pub(crate) fn http(&self, path: &str) -> HttpBuilder {
-        Http::builder(self.url(path))
+        builder(self.url(path))
     }
 
     /// Creates a writable directory with WebDAV and returns its name and its storage.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use storage_core::Storage;
-use storage_http::Http;
+use storage_testkit::servers::Running;
 use tempfile::TempDir;
 
-use super::{Running, skip};
+use super::{builder, skip};
 
 pub(crate) struct Python {
     running: Running,
@@ -28,7 +28,7 @@ impl Python {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let running = Running::start(|port| {
+        let running = Running::start(|[port]| {
             let mut command = Command::new("python3");
             command.args([
                 "-m",
@@ -52,6 +52,7 @@ impl Python {
     }
 
     pub(crate) fn storage(&self) -> Storage {
-        Storage::new(Http::builder(self.running.origin().parse().unwrap()).build().unwrap())
+        let base = format!("http://{}", self.running.address(0)).parse().unwrap();
+        Storage::new(builder(base).build().unwrap())
     }
 }
