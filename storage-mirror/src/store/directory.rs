@@ -47,7 +47,8 @@ impl Directory {
         Self::open_with(path, LOCK_TRIES)
     }
 
-    fn open_with(path: &Path, lock_tries: u32) -> Result<Self> {
+    /// Does the same as [`open`](Self::open), and tries the lock this often.
+    pub(super) fn open_with(path: &Path, lock_tries: u32) -> Result<Self> {
         let in_context = |error: io::Error| {
             Error::from(error).with_context(&format!("cache_dir {}", path.display()))
         };

@@ -82,7 +82,8 @@ pub(crate) async fn timed_out<T>(
 ) -> T {
     let passes = async {
         peer.until_requested(method, 1).await;
-        later(GENEROUS).await;
+        // A save waits for the sum of both timeouts.
+        later(2 * GENEROUS).await;
     };
     tokio::join!(call.into_future(), passes).0
 }

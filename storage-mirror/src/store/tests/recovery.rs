@@ -1,6 +1,6 @@
 //! Recovery: a restart restores entries and removes broken and leftover files.
 
-use super::super::directory::place;
+use super::super::directory::{Directory, place};
 use super::*;
 
 #[test]
@@ -142,11 +142,11 @@ fn a_scan_after_a_restart_without_an_order_file_evicts_few_restored_entries() {
 fn the_directory_is_unlocked_when_the_store_and_its_readers_are_dropped() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
-    let error = refused(Store::open(&scratch.path(), Limits::new(MIB)), ErrorKind::Conflict);
+    let error = refused(Directory::open_with(&scratch.path(), 2), ErrorKind::Conflict);
     assert!(error.message().contains(&*scratch.path().to_string_lossy()), "{error}");
     let reader = store.reader(&fill(&store, "key", b"body")).unwrap();
     drop(store);
-    refused(Store::open(&scratch.path(), Limits::new(MIB)), ErrorKind::Conflict);
+    refused(Directory::open_with(&scratch.path(), 2), ErrorKind::Conflict);
     drop(reader);
     scratch.open(MIB);
 }
