@@ -1,6 +1,7 @@
 //! Standard output: lines, JSON, bodies. A closed pipe ends the command quietly.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anystorage::Object;
 use anystorage::internal::{escape_invisible, escape_invisible_in_json};
@@ -8,6 +9,15 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use crate::exit::Failure;
+
+/// Counts when a write to standard output begins and when it ends, so it is odd during a write.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of the write to standard output that is in progress.
+pub(crate) fn write_in_progress() -> Option<u64> {
+    let writes = WRITES.load(Ordering::Relaxed);
+    (writes % 2 == 1).then_some(writes)
+}
 
 /// Standard output, locked.
 #[derive(Debug)]
@@ -29,11 +39,17 @@ impl Output {
         }
     }
 
-    fn writer(&mut self) -> &mut dyn Write {
-        match self {
-            Self::Terminal(lock) => lock,
-            Self::Buffered(buffer) => buffer,
-        }
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        WRITES.fetch_add(1, Ordering::Relaxed);
+        let written = match self {
+            Self::Terminal(lock) => write(lock),
+            Self::Buffered(buffer) => write(buffer),
+        };
+        WRITES.fetch_add(1, Ordering::Relaxed);
+        written.map_err(write_failure)
     }
 
     /// Writes text as one line. Escapes invisible characters, which could forge a line or control a
@@ -51,7 +67,7 @@ impl Output {
 
     /// Writes bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.writer().write_all(bytes).map_err(write_failure)
+        self.write(|writer| writer.write_all(bytes))
     }
 
     /// Writes a body as it streams in.
@@ -79,7 +95,15 @@ impl Output {
 
     /// Writes the buffered bytes. Without this call a failed write could go unnoticed.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.writer().flush().map_err(write_failure)
+        self.write(|writer| writer.flush())
+    }
+}
+
+/// Writes what a dropped operation has left in the buffer.
+impl Drop for Output {
+    fn drop(&mut self) {
+        // There is nowhere to report a failure.
+        let _ = self.flush();
     }
 }
 

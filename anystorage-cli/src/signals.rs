@@ -1,19 +1,30 @@
 //! Ends the command on Ctrl-C or SIGTERM without leaving partial files: the running operation is
-//! dropped, which removes them. A sync or a check is stopped, and finishes what is under way.
+//! dropped, which removes them. A sync or a check is stopped, and finishes what is under way. A
+//! second signal ends the process at once.
 
 use std::io;
+use std::sync::mpsc;
 use std::time::Duration;
 
+use anystorage::internal::unfinished_files;
 use anystorage::transfer::Stop;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::exit::{ExitStatus, Failure};
+use crate::output::write_in_progress;
 
-/// Upper bound for the clean-up. A write to a full pipe without a reader cannot be dropped.
-const CLEAN_UP_TIME: Duration = Duration::from_secs(1);
-/// How long a transfer has to finish or abort what is under way.
-const STOP_TIME: Duration = Duration::from_secs(10);
+/// How many seconds an interrupted command has to end in good order. With [`REPORT_TIME`] these are
+/// the 10 s that the manual states.
+const STOP_SECONDS: u32 = 9;
+/// How long a command that was ended waits until its message is written.
+const REPORT_TIME: Duration = Duration::from_secs(1);
+/// How many seconds a transfer waits for its background tasks. It has waited up to 5 s for what was
+/// under way, and both together end before [`STOP_SECONDS`].
+const CLEAN_UP_SECONDS: u32 = 3;
+/// How long an interrupted command waits for one write to standard output. The write blocks the
+/// command if a pipe has a reader that does not read, and then the operation cannot be dropped.
+const OUTPUT_TIME: Duration = Duration::from_secs(1);
 /// How long to wait for blocking calls after the command has ended.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 /// How often to check whether the clean-up has ended.
@@ -34,7 +45,7 @@ pub(crate) fn run_server(
 }
 
 /// Runs a transfer. The first signal ends it in good order, and its own exit code counts. After
-/// [`STOP_TIME`], or at the second signal, the process ends at once.
+/// [`STOP_SECONDS`], or at the second signal, the process ends at once.
 pub(crate) fn run_until_stopped(
     stop: &Stop,
     work: impl Future<Output = Result<ExitStatus, Failure>>,
@@ -45,7 +56,10 @@ pub(crate) fn run_until_stopped(
     let outcome = runtime.block_on(async {
         let outcome = work.await;
         if stop.is_stopped() {
-            let _ = tokio::time::timeout(CLEAN_UP_TIME, wait_for_background_tasks()).await;
+            tokio::select! {
+                () = wait_for_clean_up() => {}
+                () = sleep_in_steps(CLEAN_UP_SECONDS) => {}
+            }
         }
         outcome
     });
@@ -87,9 +101,42 @@ async fn stop_on_signal(mut signals: Signals, stop: Stop) {
     stop.stop();
     tokio::select! {
         _ = signals.next() => {}
-        () = tokio::time::sleep(STOP_TIME) => {}
+        () = sleep_in_steps(STOP_SECONDS) => report_interrupted(),
     }
     std::process::exit(ExitStatus::RunAgain as i32);
+}
+
+/// Prints that the transfer was interrupted. Waits only for [`REPORT_TIME`], because a pipe whose
+/// reader does not read blocks the write.
+fn report_interrupted() {
+    let (sender, receiver) = mpsc::channel();
+    let report = move || {
+        Failure::interrupted().report();
+        let _ = sender.send(());
+    };
+    if std::thread::Builder::new().spawn(report).is_ok() {
+        let _ = receiver.recv_timeout(REPORT_TIME);
+    }
+}
+
+/// Sleeps in steps of one second. So a process that was suspended still has the rest of its time
+/// when it continues.
+async fn sleep_in_steps(seconds: u32) {
+    for _ in 0..seconds {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Waits until one write to standard output has taken [`OUTPUT_TIME`].
+async fn output_is_blocked() {
+    const LOOKS: u32 = 10;
+    let (mut last, mut looks) = (None, 0);
+    while looks < LOOKS {
+        tokio::time::sleep(OUTPUT_TIME / LOOKS).await;
+        let write = write_in_progress();
+        looks = if write.is_some() && write == last { looks + 1 } else { 0 };
+        last = write;
+    }
 }
 
 fn new_runtime() -> Result<Runtime, Failure> {
@@ -109,7 +156,11 @@ fn run(
     watch(move |mut signals| async move {
         let exit = exit_of(signals.next().await);
         let _ = sender.send(exit);
-        tokio::time::sleep(CLEAN_UP_TIME).await;
+        tokio::select! {
+            _ = signals.next() => {}
+            () = sleep_in_steps(STOP_SECONDS) => {}
+            () = output_is_blocked() => {}
+        }
         std::process::exit(exit as i32);
     })?;
     let outcome = runtime.block_on(async {
@@ -119,7 +170,7 @@ fn run(
             Ok(exit) = receiver => exit,
             outcome = work => return outcome,
         };
-        wait_for_background_tasks().await;
+        wait_for_clean_up().await;
         Err(Failure::silent(exit))
     });
     // A read of standard input cannot be interrupted, so the command does not wait for it.
@@ -127,12 +178,11 @@ fn run(
     outcome
 }
 
-/// Waits for background tasks after the operation was dropped, because they abort uploads to S3.
-/// Idle connections count as tasks, too, so this may take all of [`CLEAN_UP_TIME`], after which the
-/// process ends.
-async fn wait_for_background_tasks() {
+/// Waits for what a dropped operation has left to do: background tasks, which abort uploads to S3,
+/// and temporary files whose blocking write has not ended.
+async fn wait_for_clean_up() {
     let tasks = Handle::current().metrics();
-    while tasks.num_alive_tasks() > 0 {
+    while tasks.num_alive_tasks() > 0 || unfinished_files() > 0 {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

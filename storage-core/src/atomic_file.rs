@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -18,6 +19,15 @@ use crate::keys;
 
 /// How many bytes are written in one trip to the blocking pool (1 MiB).
 const BATCH_BYTES: usize = 1024 * 1024;
+
+/// The number of instances of [`Part`].
+static PARTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns how many temporary files of this process are neither renamed nor removed. If a write is
+/// dropped, its file is removed when the blocking work under way ends.
+pub fn unfinished_files() -> usize {
+    PARTS.load(Ordering::Acquire)
+}
 
 /// Writes all chunks to a temporary file beside `path`, syncs it and renames it over `path`.
 ///
@@ -83,9 +93,9 @@ impl Target {
         if path.file_name().is_none() {
             return Err(is_directory(&path));
         }
-        let part = beside(&path)?;
-        let file = permissions::create_private(&part)?;
-        Ok(Self { file, part: Some(Part { part, path, committed: false }) })
+        let part = Part::beside(path)?;
+        let file = permissions::create_private(&part.part)?;
+        Ok(Self { file, part: Some(part) })
     }
 
     fn write(mut self, batch: &[Bytes]) -> Result<Self> {
@@ -111,9 +121,13 @@ impl Target {
     }
 }
 
-/// Returns an unused name in the same directory.
-fn beside(path: &Path) -> Result<PathBuf> {
-    Ok(path.with_file_name(format!(".{}.part", keys::random_text(16)?)))
+impl Part {
+    /// Chooses an unused name in the directory of `path`. The caller creates the file.
+    fn beside(path: PathBuf) -> Result<Self> {
+        let part = path.with_file_name(format!(".{}.part", keys::random_text(16)?));
+        PARTS.fetch_add(1, Ordering::AcqRel);
+        Ok(Self { part, path, committed: false })
+    }
 }
 
 fn is_directory(path: &Path) -> Error {
@@ -126,6 +140,7 @@ impl Drop for Part {
             // A failure here adds nothing: the caller already receives the error that led here.
             let _ = std::fs::remove_file(&self.part);
         }
+        PARTS.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -135,7 +150,7 @@ mod permissions {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
     use std::path::Path;
 
-    use super::{Part, Result, beside};
+    use super::{Part, Result};
 
     /// Creates a file that its owner alone can open, from the first moment.
     pub(super) fn create_private(path: &Path) -> Result<File> {
@@ -164,7 +179,7 @@ mod permissions {
     /// An empty file shows which these are. The umask alone can be read only by changing it for all
     /// threads, and does not count where the directory has a default ACL.
     pub(super) fn set_as_new(file: &File, path: &Path) -> Result<()> {
-        let sample = Part { part: beside(path)?, path: path.to_owned(), committed: false };
+        let sample = Part::beside(path.to_owned())?;
         let mode =
             File::options().write(true).create_new(true).open(&sample.part)?.metadata()?.mode()
                 & 0o777;

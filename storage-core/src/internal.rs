@@ -1,6 +1,7 @@
 //! What the crates of this workspace share beyond the contract. Not part of the public API: it may
 //! change in any release.
 
+pub use crate::atomic_file::unfinished_files;
 pub use crate::blocking_pool::{detach, run_blocking};
 #[cfg(feature = "checksums")]
 pub use crate::composed_crc::compose_crc;

@@ -6,11 +6,10 @@
 mod common;
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use common::payloads::{fed, pattern, streaming};
 use common::poll::{Polled, poll_times, settled, single_blocking_thread};
-use common::{Implementation, Scratch, items, names, read};
+use common::{Implementation, Scratch, items, names, read, until};
 use storage_core::{ErrorKind, Payload, Result, Storage};
 
 const KEY: &str = "d/k";
@@ -136,10 +135,6 @@ async fn a_stalled_upload_shows_nothing_until_its_end() {
     assert!(upload.await.unwrap_err().is_cancelled());
     drop(feed);
     // The blocking pool finishes the write and then drops it.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !scratch.staged().is_empty() {
-        assert!(Instant::now() < deadline, "{:?}", scratch.staged());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("the staged file is there", || scratch.staged().is_empty()).await;
     assert_eq!(read(&storage, KEY).await.unwrap(), b"old");
 }

@@ -9,6 +9,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::payloads::{fed, pattern, streaming};
@@ -21,6 +22,9 @@ const WRITE_PORTABLY: &str = "write portably";
 
 const SMALL: usize = 3_000;
 const LARGE: usize = 3_000_000;
+
+/// The number of kills after which a test gives up if none has hit a save.
+const MAX_KILLS: usize = 200;
 
 /// Returns the bytes of a version of a key. They differ from those of any other at every position.
 fn body(key: &str, version: u64, len: usize) -> Vec<u8> {
@@ -195,7 +199,10 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
     let is_named =
         is_portable || !wrapper.is_empty() || !common::has_unnamed_files(&scratch.root());
     let (mut reports, mut debris, mut seed) = (Reports::default(), 0, 0x2545_f491_4f6c_dd1d_u64);
-    for kill in 0..kills {
+    let mut kill = 0;
+    // If none of these kills hits a save by chance, more follow.
+    while kill < kills || (is_named && debris == 0 && kill < MAX_KILLS) {
+        kill += 1;
         let mut command = jobs::command("child", wrapper, job, &scratch.root());
         command.env("FIRST_VERSION", (reports.latest() + 1000).to_string());
         let mut running = Running::start(command);
@@ -214,17 +221,13 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
             assert_whole(&storage).await;
         });
         assert_only_objects_and_staging(&scratch, store);
-        if kill % 10 == 9 {
-            // In another process, so that the upload in progress has a staged file of the same
-            // kind.
-            let mut command = {
-                let sweep = if is_portable { "sweep portably" } else { "sweep" };
-                jobs::command("child", wrapper, sweep, &scratch.root())
-            };
-            command.env("STAGED", scratch.staged().len().to_string());
-            command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());
-            assert_eq!(jobs::finish(command), ["swept"]);
-            assert!(scratch.staged().is_empty());
+        if kill.is_multiple_of(10) {
+            let sweep = if is_portable { "sweep portably" } else { "sweep" };
+            sweep_in_child(
+                &scratch,
+                jobs::command("child", wrapper, sweep, &scratch.root()),
+                is_named,
+            );
         }
         // The next round uses other keys.
         runtime.block_on(async {
@@ -236,6 +239,14 @@ fn kill_again_and_again(wrapper: &[&str], job: &str, store: MetadataStore, kills
     }
     assert!(reports.count > kills, "nothing was written");
     assert!(debris > 0 || !is_named, "no kill hit a save, so that nothing is proved");
+}
+
+/// Sweeps in another process, so that the upload in progress has a staged file of the same kind.
+fn sweep_in_child(scratch: &Scratch, mut command: Command, is_named: bool) {
+    command.env("STAGED", scratch.staged().len().to_string());
+    command.env("STAGED_BY_A_LIVING", usize::from(is_named).to_string());
+    assert_eq!(jobs::finish(command), ["swept"]);
+    assert!(scratch.staged().is_empty());
 }
 
 fn spin(time: Duration) {

@@ -9,7 +9,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use common::{Scratch, UNPRIVILEGED_USER, as_unprivileged_user, is_root, read, refused, skip};
+use common::{
+    Scratch, UNPRIVILEGED_USER, as_unprivileged_user, is_root, read, refused, skip, until,
+};
 use rustix::fs::{FlockOperation, flock};
 use storage_core::{ErrorKind, Result, Storage};
 use storage_fs::{Fs, MetadataStore};
@@ -291,11 +293,7 @@ async fn a_lock_on_a_removed_lock_file_is_not_accepted() {
             async move { storage.save("object", "new").await }
         });
         // Two descriptors show that it has opened the file and waits for the lock.
-        let waits = (0..2_000).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            times_open(&path) == 2
-        });
-        assert!(waits, "{store:?}");
+        until("the save does not wait for the lock", || times_open(&path) == 2).await;
         // The save then finds a directory in place of the lock file, which it cannot open.
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::payloads::{Feed, fed, pattern, streaming};
-use common::{Implementation, Scratch, read, refused};
+use common::{Implementation, Scratch, read, refused, until};
 use futures_util::TryStreamExt;
 use storage_core::{CompleteOptions, ErrorKind, MultipartUpload, Part, Storage, UploadId};
 use storage_fs::{Fs, NameRules};
@@ -137,13 +137,8 @@ impl StalledPut {
         let (feed, payload) = fed();
         let put = tokio::spawn(async move { upload.put_part(1, payload).await });
         feed.send_at_least(2_500_000).await;
-        for _ in 0..10_000 {
-            if fs::metadata(&data).unwrap().len() > 0 {
-                return Self { feed, put };
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("no byte was written");
+        until("no byte was written", || fs::metadata(&data).unwrap().len() > 0).await;
+        Self { feed, put }
     }
 
     async fn finish(self) -> storage_core::Result<Part> {
@@ -421,13 +416,7 @@ fn nothing_of_an_upload_with_many_parts_remains_after_its_completion() {
         upload.complete().await.unwrap();
         refused(upload.put_part(101, "abc").await, ErrorKind::NotFound);
         assert_eq!(upload.complete().await.unwrap().size, 300);
-        for _ in 0..10_000 {
-            if names_in(&uploads(scratch)).is_empty() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("the directory is there: {:?}", names_in(&uploads(scratch)));
+        until("the directory is there", || names_in(&uploads(scratch)).is_empty()).await;
     });
 }
 

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 /// A handle that ends a transfer early, as on Ctrl-C. Clones end the same transfer.
 ///
-/// The transfer begins nothing new. A sync waits up to 8 s for what is under way, drops the rest,
+/// The transfer begins nothing new. A sync waits up to 5 s for what is under way, drops the rest,
 /// and stores its state. A check drops at once what is under way.
 #[derive(Debug, Clone)]
 pub struct Stop {

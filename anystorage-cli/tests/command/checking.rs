@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use rustix::process::Signal;
 use storage_testkit::http::{Peer, Response};
 
 use crate::server::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server};
-use crate::support::{Sandbox, run};
+use crate::support::{Sandbox, run, signal, wait_until};
 
 fn lines(out: &[u8]) -> Vec<String> {
     String::from_utf8(out.to_vec()).unwrap().lines().map(str::to_owned).collect()
@@ -200,13 +201,8 @@ fn an_interrupted_check_deletes_the_test_object() {
         format!("[storages.media]\ndriver = 'fs'\nroot = 'media'\npublic_url = '{}'\n", peer.url()),
     );
     let mut child = sandbox.command(&["config", "check", "--fetch-links"]).spawn().unwrap();
-    let reached = (0..2_000).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        peer.count("GET") > 0
-    });
-    assert!(reached, "the check did not download the link");
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    wait_until(|| peer.count("GET") > 0);
+    signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(sandbox.run(&["ls", "-r", "media:"]).done(), "");
 }

@@ -3,48 +3,41 @@
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command};
 
-use crate::support::Sandbox;
+use rustix::process::Signal;
+use storage_testkit::http::{Peer, Response};
 
-pub(crate) fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
+use crate::support::{Sandbox, signal, wait_until};
 
 fn names(directory: &Path) -> Vec<String> {
     let files = std::fs::read_dir(directory).unwrap();
     files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Polls until a condition is true. Fails after a fixed number of attempts.
-pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
-    let found = (0..2_000).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        condition()
-    });
-    assert!(found, "the condition did not become true");
+/// Returns whether a temporary file has bytes.
+fn has_partial_file(directory: &Path) -> bool {
+    let mut parts = names(directory).into_iter().filter(|name| name.ends_with(".part"));
+    parts.any(|name| directory.join(name).metadata().is_ok_and(|found| found.len() > 0))
 }
 
 #[test]
 fn an_interrupted_get_keeps_the_old_file_and_leaves_no_other() {
+    // The body never ends, so that the copy is in progress when the signal arrives.
+    let peer = Peer::start(|request| {
+        let response = Response::ok(vec![b'x'; 4 << 20]);
+        if request.method == "GET" { response.stall_after(3 << 20) } else { response }
+    });
     let sandbox = Sandbox::new();
-    // A sparse file of 4 GiB, so that the copy is in progress when the signal arrives.
-    sandbox.write("media/large", "");
-    std::fs::File::options()
-        .write(true)
-        .open(sandbox.path("media/large"))
-        .unwrap()
-        .set_len(4 << 30)
-        .unwrap();
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    let config = format!("[storages.web]\ndriver = 'http'\nbase_url = '{}'\n", peer.url());
+    sandbox.write("storages.toml", config);
+    for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         sandbox.write("out/file", "old");
-        let mut child = sandbox.command(&["get", "media:large", "out/file"]).spawn().unwrap();
-        wait_until(|| names(&sandbox.path("out")).iter().any(|name| name.ends_with(".part")));
-        signal(&child, name);
+        let mut child = sandbox.command(&["get", "web:large", "out/file"]).spawn().unwrap();
+        wait_until(|| has_partial_file(&sandbox.path("out")));
+        signal(&child, sent);
         let status = child.wait().unwrap();
-        assert_eq!((status.code(), status.signal()), (Some(code), None), "{name}");
-        assert_eq!(names(&sandbox.path("out")), ["file"], "{name}");
+        assert_eq!((status.code(), status.signal()), (Some(code), None), "{sent:?}");
+        assert_eq!(names(&sandbox.path("out")), ["file"], "{sent:?}");
         assert_eq!(sandbox.read("out/file"), "old");
     }
 }
@@ -57,7 +50,7 @@ fn an_interrupted_put_leaves_no_partial_file() {
     let mut stdin = child.stdin.take().unwrap();
     // More than the pipe holds, so that some of it has been read.
     stdin.write_all(&vec![b'x'; 1 << 20]).unwrap();
-    signal(&child, "INT");
+    signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(names(&sandbox.path("")), ["storages.toml"]);
 }
@@ -70,7 +63,7 @@ fn a_signal_ends_a_command_whose_reader_has_stopped_reading() {
     let mut stdout = child.stdout.take().unwrap();
     // Now the command waits until the test reads more.
     stdout.read_exact(&mut [0; 10]).unwrap();
-    signal(&child, "INT");
+    signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(stdout);
 }
@@ -90,10 +83,10 @@ fn a_check_ends_at_a_signal_although_nothing_reads_its_output() {
         let written = counters.lines().find_map(|line| line.strip_prefix("wchar: "));
         written.unwrap().parse::<u64>().unwrap() >= 60_000
     });
-    signal(&child, "TERM");
+    signal(&child, Signal::TERM);
     // The second one ends the command at once.
     wait_until(|| {
-        signal(&child, "TERM");
+        signal(&child, Signal::TERM);
         child.try_wait().unwrap().is_some()
     });
     assert_eq!(child.wait().unwrap().code(), Some(75));

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command};
 
+use rustix::process::Signal;
 use storage_testkit::http::{Peer, Request, Response, closed_port};
 
-use crate::support::{Run, Sandbox};
+use crate::support::{Run, Sandbox, signal, wait_until};
 
 pub(crate) const TOKEN: &str = "canary-token-of-the-tests";
 
@@ -54,12 +55,6 @@ impl Mirror {
         }
     }
 
-    fn signal(&self, name: &str) {
-        let sent =
-            Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
     /// Returns the whole response to a request, with its headers.
     pub(crate) fn request(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -74,11 +69,7 @@ impl Mirror {
 
     /// Waits until the cache contains an object.
     pub(crate) fn until_cached(&self) {
-        let cached = (0..2_000).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            self.request("GET /metrics").contains("anystorage_mirror_objects 1\n")
-        });
-        assert!(cached, "no object was cached");
+        wait_until(|| self.request("GET /metrics").contains("anystorage_mirror_objects 1\n"));
     }
 }
 
@@ -116,7 +107,7 @@ fn the_mirror_serves_the_objects_of_origin_until_a_signal() {
         "{response}"
     );
     assert!(mirror.request("GET /nope").starts_with("HTTP/1.1 404"));
-    mirror.signal("TERM");
+    signal(&mirror.child, Signal::TERM);
     assert_eq!(mirror.child.wait().unwrap().code(), Some(0));
     mirror.until("the mirror has stopped");
 }
@@ -138,7 +129,7 @@ fn systemd_receives_the_start_and_the_stop_of_the_mirror() {
     let mut command = sandbox.command(&["mirror", "--config", "mirror.toml"]);
     let mirror = Mirror::spawn(command.env("NOTIFY_SOCKET", socket));
     assert_eq!(received(), format!("READY=1\nSTATUS=listening at {}", mirror.address));
-    mirror.signal("TERM");
+    signal(&mirror.child, Signal::TERM);
     assert_eq!(received(), "STOPPING=1\nSTATUS=finishing responses");
 }
 
@@ -150,7 +141,7 @@ fn a_killed_mirror_keeps_its_cache() {
     let mirror = Mirror::start(&sandbox);
     mirror.request("GET /a.txt");
     mirror.until_cached();
-    mirror.signal("KILL");
+    signal(&mirror.child, Signal::KILL);
     drop(mirror);
     // The cached object is served without origin.
     std::fs::rename(sandbox.path("media"), sandbox.path("gone")).unwrap();
@@ -175,7 +166,7 @@ fn a_mirror_that_is_killed_during_a_fetch_keeps_no_partial_object() {
     // When the reader gets the first bytes, the cache contains a partial file.
     read_until(&mut reader, b"xxxxxxxxxx");
     let files = files_below(&sandbox.path("cache"));
-    mirror.signal("KILL");
+    signal(&mirror.child, Signal::KILL);
     drop(mirror);
     let mirror = Mirror::start(&sandbox);
     assert!(files_below(&sandbox.path("cache")) < files, "the partial file still exists");
@@ -190,11 +181,11 @@ fn sighup_reloads_the_configuration() {
     let mut mirror = Mirror::start(&sandbox);
     assert!(mirror.request("GET /a.txt").starts_with("HTTP/1.1 200"));
     sandbox.write("mirror.toml", configured(FILES, "allow = [\"public/\"]"));
-    mirror.signal("HUP");
+    signal(&mirror.child, Signal::HUP);
     mirror.until("the configuration was reloaded");
     assert!(mirror.request("GET /a.txt").starts_with("HTTP/1.1 404"));
     sandbox.write("mirror.toml", configured(FILES, "alow = [\"a\"]"));
-    mirror.signal("HUP");
+    signal(&mirror.child, Signal::HUP);
     let line = mirror.until("the old one stays");
     assert!(line.contains("unknown option alow"), "{line}");
     assert!(mirror.request("GET /a.txt").starts_with("HTTP/1.1 404"));
@@ -258,7 +249,7 @@ fn a_failure_of_origin_is_logged_once_with_the_status_of_the_response() {
         let mut mirror = Mirror::start(&sandbox);
         let status = mirror.request(request);
         assert!(status.starts_with("HTTP/1.1 50"), "{status}");
-        mirror.signal("TERM");
+        signal(&mirror.child, Signal::TERM);
         let mut log = String::new();
         mirror.log.read_to_string(&mut log).unwrap();
         let lines: Vec<_> =
@@ -279,7 +270,7 @@ fn export_writes_a_table_of_the_downloads() {
     let mut mirror = Mirror::start(&sandbox);
     mirror.request("GET /a.txt");
     mirror.until_cached();
-    mirror.signal("TERM");
+    signal(&mirror.child, Signal::TERM);
     mirror.child.wait().unwrap();
     let table = sandbox.run(&["mirror", "--config", "mirror.toml", "--export", "csv"]).done();
     let lines: Vec<_> = table.lines().collect();

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use rustix::process::Signal;
 use storage_testkit::http::{Peer, Request, Response};
 
-use crate::interrupting::{signal, wait_until};
 use crate::publish::{json, sandbox, write_site};
 use crate::s3::S3;
+use crate::support::{signal, wait_until};
 
 /// A bucket and a site.
 fn bucket(tables: &str) -> S3 {
@@ -150,7 +151,7 @@ fn stalling_bucket() -> Peer {
 
 #[test]
 fn an_interrupted_publish_gives_its_claim_back_and_says_to_run_again() {
-    for name in ["INT", "TERM"] {
+    for sent in [Signal::INT, Signal::TERM] {
         let (sandbox, fake) = (sandbox(), stalling_bucket());
         let config = format!(
             "[storages.bucket]\ndriver = 's3'\nbucket = 'b'\nendpoint = 'http://{}'\nregion = 'us-east-1'\n\
@@ -160,8 +161,8 @@ fn an_interrupted_publish_gives_its_claim_back_and_says_to_run_again() {
         sandbox.write("storages.toml", config);
         let mut child = sandbox.command(&["publish", "dist", "bucket:www"]).spawn().unwrap();
         wait_until(|| fake.fired() > 0);
-        signal(&child, name);
-        assert_eq!(child.wait().unwrap().code(), Some(75), "{name}");
+        signal(&child, sent);
+        assert_eq!(child.wait().unwrap().code(), Some(75), "{sent:?}");
         let mut error = String::new();
         child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
         assert!(error.contains("nothing visible was changed: run again"), "{error}");

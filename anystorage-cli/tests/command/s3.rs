@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use storage_testkit::http::{Peer, Response};
 
 use crate::inventory::{MANIFEST, write_inventory};
 use crate::server::{ACCESS_KEY_ID, Bucket, SECRET_ACCESS_KEY, Server};
-use crate::support::{Run, Sandbox, run};
+use crate::support::{Run, Sandbox, run, signal, wait_until};
 
 /// A sandbox with a bucket, as the storage `bucket` of its configuration and as a URL.
 pub(crate) struct S3 {
@@ -302,21 +303,13 @@ fn an_interrupted_put_leaves_no_upload() {
     // Two parts and the beginning of a third one.
     stdin.write_all(&vec![b'x'; 17 << 20]).unwrap();
     let mut seen = BTreeMap::<_, usize>::new();
-    let begun = (0..2_000).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    wait_until(|| {
         s3.requests()
             .into_iter()
             .for_each(|(operation, times)| *seen.entry(operation).or_default() += times);
         seen.get("UploadPart") == Some(&2)
     });
-    assert!(begun, "{seen:?}");
-    assert!(
-        Command::new("kill")
-            .args(["-s", "INT", &child.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let after = s3.requests();
     assert!(after.contains_key("AbortMultipartUpload"), "{after:?}");

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command};
 
-use crate::support::Sandbox;
+use rustix::process::Signal;
+
+use crate::support::{Sandbox, signal};
 
 /// A running server, which is killed on drop.
 pub(crate) struct Server {
@@ -201,14 +203,12 @@ fn another_site_can_neither_read_nor_write_through_a_browser() {
 fn a_signal_stops_the_server_successfully() {
     let sandbox = Sandbox::new();
     sandbox.put("media:a", "x");
-    for signal in ["INT", "TERM"] {
+    for sent in [Signal::INT, Signal::TERM] {
         let mut server = Server::start(&sandbox, &["media:"]);
         // An idle connection does not keep the server.
         let _idle = TcpStream::connect(&server.address).unwrap();
-        let sent =
-            Command::new("kill").args(["-s", signal, &server.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
-        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{signal}");
+        signal(&server.child, sent);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{sent:?}");
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 const CONFIG: &str = r#"
@@ -187,6 +189,30 @@ impl Run {
     pub(crate) fn silent(self) -> i32 {
         assert_eq!((String::from_utf8_lossy(&self.out).as_ref(), self.err.as_str()), ("", ""));
         self.code.unwrap()
+    }
+}
+
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Stops a process and waits until it stands still. Signals that it receives afterwards arrive
+/// together when it continues.
+pub(crate) fn suspend(child: &Child) {
+    signal(child, Signal::STOP);
+    waitid(WaitId::Pid(Pid::from_child(child)), WaitIdOptions::STOPPED).unwrap();
+}
+
+/// How long [`wait_until`] waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a condition is true.
+#[track_caller]
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition did not become true");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

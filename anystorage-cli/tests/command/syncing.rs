@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
 use storage_testkit::http::{Gate, Peer, Response};
 
-use crate::interrupting::{signal, wait_until};
-use crate::support::{Run, Sandbox};
+use crate::support::{Run, Sandbox, signal, suspend, wait_until};
 
 /// A sandbox whose storage `media` has these keys. The content of each is its key.
 fn sandbox(keys: &[&str]) -> Sandbox {
@@ -968,16 +968,17 @@ fn a_bucket_that_does_not_exist_is_not_an_empty_source() {
 
 #[test]
 fn a_signal_lets_what_is_under_way_finish_and_the_next_run_goes_on() {
-    for name in ["INT", "TERM"] {
+    for sent in [Signal::INT, Signal::TERM] {
         let sandbox = Sandbox::new();
-        for number in 0..60 {
+        for number in 0..59 {
             sandbox.write(&format!("media/{number:02}"), vec![b'x'; 1000]);
         }
-        // Each copy takes a quarter of a second.
+        // Each copy takes a quarter of a second, and the last one more than an hour.
+        sandbox.write("media/59", vec![b'x'; 16 << 20]);
         let slow = ["sync", "--bandwidth", "4000", "--concurrency", "1", "media:", "backup:"];
         let child = sandbox.command(&slow).spawn().unwrap();
         wait_until(|| sandbox.exists("backup/01"));
-        signal(&child, name);
+        signal(&child, sent);
         let run = Run::from(child.wait_with_output().unwrap());
         let err = ended(&run, 75);
         assert!(err.contains(" copied (") && err.contains("interrupted; run again"), "{err}");
@@ -1013,7 +1014,7 @@ fn held_sync(sandbox: &Sandbox) -> std::process::Child {
 fn a_signal_ends_a_copy_that_takes_too_long_and_keeps_the_old_object() {
     let sandbox = Sandbox::new();
     let child = held_sync(&sandbox);
-    signal(&child, "TERM");
+    signal(&child, Signal::TERM);
     let run = Run::from(child.wait_with_output().unwrap());
     assert!(ended(&run, 75).contains("interrupted; run again"), "{}", run.err);
     assert_eq!(sandbox.read("backup/1-large") + &sandbox.read("backup/2-large"), "oldold");
@@ -1024,8 +1025,11 @@ fn a_signal_ends_a_copy_that_takes_too_long_and_keeps_the_old_object() {
 fn a_second_signal_ends_a_sync_at_once() {
     let sandbox = Sandbox::new();
     let child = held_sync(&sandbox);
-    signal(&child, "INT");
-    signal(&child, "TERM");
+    // The process gets both at once when it continues.
+    suspend(&child);
+    for sent in [Signal::INT, Signal::TERM, Signal::CONT] {
+        signal(&child, sent);
+    }
     let run = Run::from(child.wait_with_output().unwrap());
     assert!(!ended(&run, 75).contains("interrupted"), "{}", run.err);
     assert_eq!(sandbox.read("backup/1-large"), "old");
@@ -1033,7 +1037,7 @@ fn a_second_signal_ends_a_sync_at_once() {
 
 /// Sends a signal to a command. Returns its messages: none if the command was cut off.
 fn interrupt(child: std::process::Child) -> String {
-    signal(&child, "TERM");
+    signal(&child, Signal::TERM);
     let run = Run::from(child.wait_with_output().unwrap());
     assert_eq!(run.code, Some(75), "{}", run.err);
     run.err
@@ -1075,7 +1079,7 @@ fn a_signal_ends_the_wait_for_a_list_of_keys() {
     let mut stdin = child.stdin.take().unwrap();
     // More than the pipe holds, so that some of it has been read.
     std::io::Write::write_all(&mut stdin, &b"a\n".repeat(100_000)).unwrap();
-    signal(&child, "INT");
+    signal(&child, Signal::INT);
     let run = Run::from(child.wait_with_output().unwrap());
     ended(&run, 75);
     assert_eq!(backup(&sandbox), "");

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 use storage_core::{Entry, ErrorKind, Result, Storage};
@@ -133,6 +134,18 @@ impl Drop for Scratch {
                 _ => return,
             }
         }
+    }
+}
+
+/// How long [`until`] waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a condition is true. `what` describes the opposite.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

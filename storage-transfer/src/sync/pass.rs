@@ -26,7 +26,7 @@ const MAX_BLOCKED: usize = 1000;
 /// How many keys are a range: if a copy in it fails, none of its extras is deleted.
 const RANGE: u64 = 1000;
 /// How long an ended transfer waits for what is under way.
-pub(crate) const GRACE: Duration = Duration::from_secs(8);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// What a task returns: the range of the key, its number in the ledger, and what it counts.
 type Finished = (u64, Option<u64>, Counts, Settled);

@@ -107,7 +107,7 @@ fn sent_token(asked: &Request) -> &'static str {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_and_responses_of_credential_servers_are_never_shown() {
     let (log, guard) = Log::begin();
     let expires = format_time(SystemTime::now() + Duration::from_secs(3600));

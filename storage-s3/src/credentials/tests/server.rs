@@ -2,7 +2,7 @@
 //! receives no response.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,9 @@ pub(super) fn base(peer: &Peer) -> String {
 }
 
 /// A client that sends all requests to one peer, regardless of their host, and records the hosts.
+///
+/// In a test whose clock is paused, time stands still during a request, so that no time limit ends
+/// however slow the machine is. Pauses between requests take no time.
 #[derive(Debug, Clone)]
 pub(super) struct LocalClient {
     address: SocketAddr,
@@ -58,8 +61,19 @@ impl HttpService for Service {
         self.recorder.recorded.lock().unwrap().push(recorded);
         let path = uri.path_and_query().unwrap();
         *request.uri_mut() = format!("http://{}{path}", self.recorder.address).parse().unwrap();
-        self.client.execute(request).await
+        let _frozen = freeze_clock();
+        let (parts, body) = self.client.execute(request).await?.into_parts();
+        let body = body.bytes().await?;
+        Ok(HttpResponse::from_parts(parts, body.into()))
     }
+}
+
+/// Keeps a paused clock from advancing by itself until the value is dropped: Tokio does not advance
+/// it while blocking work is in progress.
+fn freeze_clock() -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel();
+    drop(tokio::task::spawn_blocking(move || released.recv()));
+    release
 }
 
 /// A client that receives no response. With `after`, a PUT receives one after this time.

@@ -34,7 +34,7 @@ fn container(server: &Peer) -> Home {
     Home::new().variable(FULL, format!("{}/credentials?x=1", base(server)))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_ecs_task_requests_its_path_from_the_agent() {
     let server = Peer::start(|_| Response::ok(document("TASK", in_an_hour())));
     let client = LocalClient::to(&server);
@@ -50,7 +50,7 @@ async fn an_ecs_task_requests_its_path_from_the_agent() {
     assert!(!asked.head().contains("authorization"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_container_sends_its_authorisation_token() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer given");
@@ -60,7 +60,7 @@ async fn a_container_sends_its_authorisation_token() {
     assert!(asked.head().contains("authorization: Bearer given\n"), "{}", asked.head());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_token_in_a_file_precedes_one_in_a_variable_and_is_read_each_time() {
     let server = Peer::start(|request| match request.index {
         0 => {
@@ -88,7 +88,7 @@ async fn a_token_in_a_file_precedes_one_in_a_variable_and_is_read_each_time() {
     assert_eq!(tokens, [false, true]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_names_a_token_file_that_is_missing_or_empty() {
     let server = Peer::start(|_| Response::ok(document("C", in_an_hour())));
     let home = container(&server).variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "~/token");
@@ -130,7 +130,7 @@ fn credentials_of_other_hosts_are_fetched_only_with_tls() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_is_not_ready_is_asked_twice() {
     let server = Peer::start(|request| match request.index {
         0 => Response::new(503),
@@ -143,7 +143,7 @@ async fn an_agent_that_is_not_ready_is_asked_twice() {
     assert_eq!(server.requests().len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_stays_unready_is_a_retryable_error() {
     let server = Peer::start(|_| Response::new(500).body("oops"));
     let error = error(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await;
@@ -152,7 +152,7 @@ async fn an_agent_that_stays_unready_is_a_retryable_error() {
     assert_eq!(server.requests().len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_about_an_unreachable_agent_omits_the_path() {
     let server = Peer::start(|_| Response::ok(""));
     let home = container(&server);
@@ -168,7 +168,7 @@ async fn an_error_about_an_unreachable_agent_omits_the_path() {
     assert!(error.is_retryable());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_invalid_response_is_reported_without_its_content() {
     for (response, word) in [
         ("canary", "line 1"),
@@ -193,14 +193,14 @@ async fn an_invalid_response_is_reported_without_its_content() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_endless_response_is_read_up_to_a_limit() {
     let server = Peer::start(|_| Response::ok("x".repeat(300 * 1024)));
     let error = error(&container(&server).find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["262144 bytes"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn expired_credentials_are_reported_as_expired() {
     let now = SystemTime::now();
     let server = Peer::start(move |_| {
@@ -210,7 +210,7 @@ async fn expired_credentials_are_reported_as_expired() {
     assert_says(&error, ErrorKind::Unauthenticated, &["expired at", "clock of this machine"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ahead_is_reported_and_does_not_expire_credentials() {
     let (log, guard) = super::log::Log::begin();
     // The server's clock is two hours behind. By the local clock, the credentials expired an hour
@@ -266,7 +266,7 @@ fn instance(asked: &Request, expires: SystemTime) -> Response {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let client = LocalClient::to(&server);
@@ -277,7 +277,7 @@ async fn an_instance_is_asked_for_a_token_a_role_and_the_credentials_of_the_role
     assert_eq!(client.recorded(), ["http://169.254.169.254"; 3]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_variable_sets_the_endpoint_of_the_metadata_service() {
     let server = Peer::start(|asked| instance(asked, in_an_hour()));
     let endpoint = format!("{}/", base(&server));
@@ -299,7 +299,7 @@ async fn a_variable_sets_the_endpoint_of_the_metadata_service() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_instance_without_a_role_is_reported_as_such() {
     let server = Peer::start(|asked| match asked.method.as_str() {
         "PUT" => Response::ok("metadata-token"),
@@ -313,14 +313,14 @@ async fn an_instance_without_a_role_is_reported_as_such() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_metadata_service_is_reported_with_its_status() {
     let server = Peer::start(|_| Response::new(403).body("disabled"));
     let error = error(&Home::new().find_with(LocalClient::to(&server)).unwrap()).await;
     assert_says(&error, ErrorKind::Unauthenticated, &["403", "returned no token"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_invalid_role_name_is_not_requested() {
     for name in ["", "../../user-data", "a b", "<html>"] {
         let server = Peer::start(move |asked| match asked.method.as_str() {
@@ -333,7 +333,7 @@ async fn an_invalid_role_name_is_not_requested() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn expired_credentials_of_an_instance_are_used_for_a_while() {
     let (log, guard) = super::log::Log::begin();
     let server = Peer::start(|asked| instance(asked, SystemTime::now() - HOUR));
@@ -390,7 +390,7 @@ fn sts_response(key_id: &str) -> String {
     )
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_token_is_exchanged_for_a_roles_credentials() {
     let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = web_identity(&server).variable("AWS_ROLE_SESSION_NAME", "my app");
@@ -405,7 +405,7 @@ async fn a_token_is_exchanged_for_a_roles_credentials() {
     assert_eq!(asked.body, expected);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_profile_can_name_token_and_role() {
     let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let home = Home::new();
@@ -425,7 +425,7 @@ async fn a_profile_can_name_token_and_role() {
     assert_says(&home.error(&Sources::default()), ErrorKind::InvalidConfig, &words);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn sts_is_called_in_the_configured_region() {
     let server = Peer::start(|_| Response::ok(sts_response("ROLE")));
     let region = |value: &str| Sources { region: Some(value.to_owned()), ..Sources::default() };
@@ -472,7 +472,7 @@ fn a_token_is_not_sent_over_the_network_without_tls() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refusal_of_sts_is_reported_without_the_token() {
     let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredTokenException</Code>\
                    <Message>Token head.canary-jwt+/=.tail expired: current date/time must be before</Message></Error></ErrorResponse>";
@@ -486,7 +486,7 @@ async fn a_refusal_of_sts_is_reported_without_the_token() {
     assert_eq!(server.requests().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_invalid_response_of_sts_is_reported_without_its_content() {
     for response in [
         "canary",

@@ -92,6 +92,16 @@ impl Proxy {
         what: &str,
         holds: impl Fn(&Record) -> bool + Send + Sync + 'static,
     ) {
+        let occurred = self.occurs_within(EVENT_TIMEOUT, holds).await;
+        assert!(occurred, "{what} did not occur: {:#?}", *self.state.record());
+    }
+
+    /// Waits for this time at most. Returns whether the record fulfils a condition.
+    pub(crate) async fn occurs_within(
+        &self,
+        time: Duration,
+        holds: impl Fn(&Record) -> bool + Send + Sync + 'static,
+    ) -> bool {
         let state = Arc::clone(&self.state);
         // Uses the proxy's clock, which tests do not change.
         let waiting = runtime().spawn(async move {
@@ -101,9 +111,9 @@ impl Proxy {
                     let _ = changes.changed().await;
                 }
             };
-            tokio::time::timeout(EVENT_TIMEOUT, occurred).await.is_ok()
+            tokio::time::timeout(time, occurred).await.is_ok()
         });
-        assert!(waiting.await.unwrap(), "{what} did not occur: {:#?}", *self.state.record());
+        waiting.await.unwrap()
     }
 
     /// Waits until every created upload was completed or aborted.
