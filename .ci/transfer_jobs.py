@@ -25,6 +25,9 @@ and no temporary file is left. The proofs "resume" and "s3" also limit the bytes
 again: all bytes that the processes passed to `write`, as Linux counts them for files and for
 connections, without those of a run that was not killed. The seed decides which worker is killed
 when, as far as the machine repeats itself.
+
+No proof fails because this program is slow for some seconds: jobs are slowed down, and a process
+that ends before it is killed does not count as killed.
 """
 
 import argparse
@@ -56,6 +59,15 @@ SMALL_SIZE = 4096
 MAX_SMALL_ON_S3 = 200
 # The share of all bytes after which the last process is killed.
 KILLED_SHARE = 0.9
+# The seconds that a job takes at least, so that the moments of the kills lie apart.
+JOB_SECONDS = 10
+SYNC_SECONDS = 4
+# How often the syncs begin again if most of them ended before they were killed.
+ATTEMPTS = 3
+# How many objects show how far a job is.
+SAMPLE = 500
+# The seconds until Slurm takes a silent node for dead, in the proof whose nodes do not die.
+PATIENCE = 60
 # For both proofs with the sizes by hand. A run that does not end is a failure, too.
 MAX_SECONDS = 3600
 # A file system in memory, because a disk would only make it slow.
@@ -131,7 +143,9 @@ class Process:
         return int(text.split("wchar: ")[1].split()[0])
 
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+        """Kills the process, unless it has ended, and returns what it has done."""
+        # It is a zombie until `end`, so no other process has its number.
+        os.kill(self.process.pid, signal.SIGKILL)
         return self.end(60)
 
     def end(self, seconds):
@@ -181,31 +195,30 @@ class Bench:
     def left(self):
         return max(self.deadline - time.monotonic(), 1)
 
-    def files_in_use(self):
-        """Returns the number of files of the file system, which takes no time to know."""
-        file_system = os.statvfs(self.directory)
-        return file_system.f_files - file_system.f_ffree
-
     def wait_for_share(self, share, process):
         """Waits until about this share of the objects is in the destination.
 
         Returns false if the process has ended before.
         """
-        if os.statvfs(self.directory).f_files == 0:
-            fail("the file system of temporary files does not count its files; set TMPDIR")
-        enough = self.files_before + share * self.arguments.keys
-        while self.files_in_use() < enough:
+        sample = len(self.sample)
+        while True:
+            # An object stays, so only the others have to be looked for.
+            self.missing = [path for path in self.missing if not os.path.exists(path)]
+            if sample - len(self.missing) >= share * sample:
+                return True
             if process.has_ended():
                 return False
             if time.monotonic() > self.deadline:
                 fail(f"the job did not continue within {MAX_SECONDS} s")
             time.sleep(0.01)
-        return True
 
     def plan(self):
         """Plans a job of small objects."""
         keys = self.arguments.keys
-        self.files_before = self.files_in_use()
+        self.missing = self.sample = [
+            self.directory / "target" / generated_key(number)
+            for number in range(0, keys, max(keys // SAMPLE, 1))
+        ]
         self.storage("source", f"generated:?count={keys}&size={SMALL_SIZE}&seed=1")
         plan = ["transfer", "plan", "--job", JOB, "--lease", LEASE, "--shards", str(SHARDS)]
         self.run(*plan, "source:", "target:")
@@ -253,6 +266,12 @@ class Bench:
             fail(f"unfinished uploads are left:\n{uploads}")
 
 
+def generated_key(number):
+    """Returns the key that the driver `generated` gives to an object."""
+    directory = number // 1000
+    return f"{directory // 1000:03}/{directory % 1000:03}/{number:09}.bin"
+
+
 def files(root):
     """Returns the number of files below a root, and those of the driver itself.
 
@@ -274,11 +293,12 @@ def workers(bench):
     start = time.monotonic()
 
     def worker(index):
-        return bench.start(*WORK, "--json", "--index", str(index), "--of", str(WORKERS))
+        options = ["--index", str(index), "--of", str(WORKERS), *slowly(bench, JOB_SECONDS)]
+        return bench.start(*WORK, "--json", *options)
 
     running = {index: worker(index) for index in range(WORKERS)}
     # By the share of the job that is done, so that they fall into all of it, at any speed.
-    moments = sorted(bench.random.random() for _ in range(kills))
+    moments = sorted(bench.random.uniform(0, 0.9) for _ in range(kills))
     done, total = 0, keys * SMALL_SIZE
     written = dict.fromkeys(running, 0)
     while running:
@@ -293,10 +313,13 @@ def workers(bench):
             written[index] = now
         if running and killed < kills and done > moments[killed] * total:
             index = bench.random.choice(sorted(running))
-            was_killed(running[index].kill())
-            written[index] = 0
-            killed += 1
-            running[index] = worker(index)
+            process = running.pop(index)
+            if was_killed(process, process.kill()):
+                written[index] = 0
+                killed += 1
+                running[index] = worker(index)
+            else:
+                exits += 1
         if time.monotonic() > bench.deadline:
             for process in running.values():
                 process.kill()
@@ -343,9 +366,9 @@ def s3_url(prefix):
     return f"s3://{server['BUCKET']}/{prefix}?{options}"
 
 
-def sync(job, target):
+def sync(job, target, *options):
     return ["sync", "--job", f"state:{job}", "--lease", LEASE, "--json", "--concurrency",
-            str(CONCURRENCY), "source:", f"{target}:"]
+            str(CONCURRENCY), *options, "source:", f"{target}:"]
 
 
 def first_sync(bench, small):
@@ -364,53 +387,75 @@ def killed_syncs(bench, small, baseline):
 
     Fails if more was written again than the parts and objects that were under way at the kills.
     """
-    kills = bench.arguments.kills
-    allowed = kills * (PARTS * PART_MIB * MIB + CONCURRENCY * SMALL_SIZE)
-    if allowed >= KILLED_SHARE * baseline:
+    if in_flight(bench.arguments.kills) >= KILLED_SHARE * baseline:
         fail("so many kills prove nothing: no more could be written again from the beginning")
     start = time.monotonic()
-    written = written_until_killed(bench, baseline)
-    written += bench.run(*sync("job", "target")).written
-    seconds, again = time.monotonic() - start, written - baseline
+    written, killed = enough_kills(bench, baseline)
+    seconds, again, allowed = time.monotonic() - start, written - baseline, in_flight(killed)
     if again > allowed:
         fail(f"{again / MIB:.0f} MiB were written again, more than {allowed / MIB:.0f} MiB")
-    return (f"{bench.arguments.large} MiB and {small} keys, {kills} kills, {seconds:.1f}s;"
+    return (f"{bench.arguments.large} MiB and {small} keys, {killed} kills, {seconds:.1f}s;"
             f" {again / MIB:.1f} MiB written again, of at most {allowed / MIB:.1f} MiB in flight")
 
 
-def written_until_killed(bench, baseline):
-    """Kills a sync after one number of bytes after another. Returns the bytes that it wrote."""
+def in_flight(kills):
+    """Returns how many bytes may be under way at so many kills."""
+    return kills * (PARTS * PART_MIB * MIB + CONCURRENCY * SMALL_SIZE)
+
+
+def enough_kills(bench, baseline):
+    """Syncs until at least half of the kills have met a process. Returns the figures of that."""
+    kills = bench.arguments.kills
+    for attempt in range(ATTEMPTS):
+        written, killed = written_with_kills(bench, f"job-{attempt}", baseline)
+        if killed >= max(kills // 2, 1):
+            return written, killed
+        bench.run("rm", "-r", "--everything", "target:")
+    fail(f"the syncs of {ATTEMPTS} attempts ended before they were killed, at last after {killed}"
+         f" of {kills} kills")
+
+
+def written_with_kills(bench, job, baseline):
+    """Kills a sync after one number of bytes after another, and completes it.
+
+    Returns the bytes that the processes wrote, and how many of them were killed.
+    """
     # After how many bytes each process is killed: any number.
     shares = [bench.random.random() for _ in range(bench.arguments.kills)]
+    limited = ["--bandwidth", str(baseline // SYNC_SECONDS)]
     written = 0
     for number, share in enumerate(shares):
-        process = bench.start(*sync("job", "target"))
+        process = bench.start(*sync(job, "target", *limited))
         after = share / sum(shares) * KILLED_SHARE * baseline
         while process.written() < after and not process.has_ended():
             if time.monotonic() > bench.deadline:
                 process.kill()
                 fail(f"the sync did not continue within {MAX_SECONDS} s")
             time.sleep(0.001)
-        if process.has_ended():
-            fail(f"the sync ended after {number} of {len(shares)} kills: {process.end(1)}")
         ended = process.kill()
-        was_killed(ended)
         written += ended.written
-    return written
+        if not was_killed(process, ended):
+            return written, number
+    return written + bench.run(*sync(job, "target")).written, len(shares)
 
 
 def parallel(bench):
     bench.plan()
     start = time.monotonic()
-    options = ["-j", str(WORKERS), "--joblog", str(bench.directory / "parallel.log")]
-    work = [str(bench.arguments.command), *WORK, "--of", str(WORKERS), "--index"]
+    log = bench.directory / "parallel.log"
+    options = ["-j", str(WORKERS), "--joblog", str(log)]
+    work = [str(bench.arguments.command), *WORK, *slowly(bench, JOB_SECONDS), "--of", str(WORKERS),
+            "--index"]
     indexes = [str(index) for index in range(WORKERS)]
     process = Process("parallel", [*options, *work, ":::", *indexes], bench.environment)
-    killed = kill_workers(bench, process)
+    kill_workers(bench, process)
     ended = process.end(bench.left())
+    jobs = [line.split("\t")[6:8] for line in log.read_text().splitlines()[1:]]
+    killed = jobs.count(["0", str(signal.SIGKILL.value)])
     # GNU parallel ends with the number of jobs that failed.
-    if not 0 < killed == ended.exit:
-        fail(f"parallel: exit code {ended.exit} after {killed} kills: {ended.errors}")
+    if not 0 < killed == ended.exit or killed + jobs.count(["0", "0"]) != WORKERS:
+        fail(f"parallel: exit code {ended.exit} after {killed} kills:\n{log.read_text()}"
+             f"{ended.errors}")
     again = [*options, "--resume-failed", *work, ":::", *indexes]
     process = Process("parallel", again, bench.environment)
     succeeded(process, process.end(bench.left()))
@@ -419,45 +464,60 @@ def parallel(bench):
 
 
 def kill_workers(bench, process):
-    """Kills random workers until two are left, spread over the job. Returns how many it killed."""
-    killed = set()
+    """Kills random workers until two are left, spread over the job.
+
+    The engine knows how many died: one may end a moment before it is killed.
+    """
+    chosen = set()
     for moment in sorted(bench.random.uniform(0, 0.9) for _ in range(WORKERS - 2)):
         if not bench.wait_for_share(moment, process):
             break
         # One that was killed a moment ago may still be there.
-        running = [process for process in workers_of(bench) if process not in killed]
+        running = [worker for worker in workers_of(bench) if worker not in chosen]
         if len(running) > 2:
-            chosen = bench.random.choice(running)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(chosen, signal.SIGKILL)
-                killed.add(chosen)
-    return len(killed)
+            worker = bench.random.choice(running)
+            kill_worker(bench, worker)
+            chosen.add(worker)
+
+
+def kill_worker(bench, number):
+    """Kills a worker, but no other process that has its number by now."""
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(number)
+        try:
+            # If this is a worker, so is the process that was opened before, or that has ended.
+            if is_worker(bench, pathlib.Path(f"/proc/{number}")):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)
 
 
 def workers_of(bench):
     """Returns the processes of the command that work for this proof, by its own directory."""
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            # A process that has ended has no environment.
-            if str(bench.directory).encode() in (path / "environ").read_bytes() and (
-                    path / "exe").samefile(bench.arguments.command):
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return sorted(found)
+    paths = pathlib.Path("/proc").glob("[0-9]*")
+    return sorted(int(path.name) for path in paths if is_worker(bench, path))
+
+
+def is_worker(bench, path):
+    """Returns whether a process works for this proof. One that has ended has no environment."""
+    try:
+        return str(bench.directory).encode() in (path / "environ").read_bytes() and (
+            path / "exe").samefile(bench.arguments.command)
+    except OSError:
+        return False
 
 
 class Slurm:
     """Slurm with two nodes, while a proof runs."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, *options):
         self.bench = bench
+        self.options = options
         self.directory = str(bench.directory / "slurm")
 
     def __enter__(self):
         try:
-            self.control("up")
+            self.control("up", options=self.options)
         except BaseException:
             # What has started by then would stay.
             self.control("down")
@@ -486,11 +546,12 @@ class Slurm:
 def slurm(bench):
     bench.plan()
     start = time.monotonic()
-    with Slurm(bench) as cluster:
-        process = cluster.array()
-        killed = kill_workers(bench, process)
+    with Slurm(bench, "--node-timeout", str(PATIENCE)) as cluster:
+        process = cluster.array(*slowly(bench, JOB_SECONDS))
+        kill_workers(bench, process)
         ended = process.end(bench.left())
-        if not 0 < killed == ended.output.count(": FAILED,"):
+        killed = ended.output.count(f": FAILED, exit code 0:{signal.SIGKILL.value},")
+        if not 0 < killed == WORKERS - ended.output.count(": COMPLETED,"):
             fail(f"{killed} tasks were killed:\n{ended.output}{ended.errors}")
         process = cluster.array()
         succeeded(process, process.end(bench.left()))
@@ -562,9 +623,12 @@ def report(name, bench, start, figures):
           flush=True)
 
 
-def was_killed(ended):
-    if ended.exit != -signal.SIGKILL:
-        fail(f"a process ended with {ended.exit} before it was killed: {ended.errors}")
+def was_killed(process, ended):
+    """Returns whether a process was killed. One that ended before must have succeeded."""
+    if ended.exit == -signal.SIGKILL:
+        return True
+    succeeded(process, ended)
+    return False
 
 
 def succeeded(process, ended):
