@@ -1,12 +1,12 @@
 """Destinations of publishes, and servers in front of them, for publish_proofs.py."""
 
 import base64
-import contextlib
 import email.utils
 import hashlib
 import hmac
 import http.client
 import json
+import os
 import pathlib
 import re
 import socket
@@ -32,8 +32,8 @@ http {{
 """
 # That of docs/publish.md, with a local directory as origin.
 MIRROR = """
-listen = "127.0.0.1:{port}"
-admin_listen = "127.0.0.1:{admin_port}"
+listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
 admin_token = "{token}"
 cache_dir = "{directory}/cache"
 max_size = "1GiB"
@@ -45,6 +45,10 @@ driver = "fs"
 root = "{root}"
 read_only = true
 """
+# The mirror logs both addresses when it accepts connections.
+LISTENING = r"is listening listen=(127\.0\.0\.1:\d+) admin=(127\.0\.0\.1:\d+)"
+# How often nginx starts with another port.
+ATTEMPTS = 5
 
 
 class Place:
@@ -156,15 +160,23 @@ class Nginx(Server):
         self.scratch = scratch
 
     def __enter__(self):
-        (port,) = free_ports(1)
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=self.scratch))
+        for _ in range(ATTEMPTS):
+            directory = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=self.scratch))
+            if self.starts(directory, free_port()):
+                return self
+        raise SystemExit(f"FAILED: nginx does not start\n{(directory / 'nginx.log').read_text()}")
+
+    def starts(self, directory, port):
+        """Returns whether nginx has started. It ends if another program took the port before it."""
         text = NGINX.format(directory=directory, port=port, root=self.place.root)
         (directory / "nginx.conf").write_text(text)
         command = ["nginx", "-c", directory / "nginx.conf", "-p", directory, "-e", "stderr"]
         self.process = subprocess.Popen(command)
         self.base = f"http://127.0.0.1:{port}"
-        await_port(port, "nginx")
-        return self
+        # nginx writes this file when it listens.
+        while self.process.poll() is None and not (directory / "nginx.pid").exists():
+            time.sleep(0.05)
+        return self.process.poll() is None
 
 
 class Mirror(Server):
@@ -179,17 +191,22 @@ class Mirror(Server):
         self.environment = environment
 
     def __enter__(self):
-        port, admin_port = free_ports(2)
         directory = pathlib.Path(tempfile.mkdtemp(prefix="mirror-", dir=self.scratch))
-        configuration = directory / "mirror.toml"
-        values = {"port": port, "admin_port": admin_port, "token": self.TOKEN}
-        text = MIRROR.format(directory=directory, root=self.place.root, **values)
+        configuration, self.log = directory / "mirror.toml", directory / "mirror.log"
+        text = MIRROR.format(directory=directory, root=self.place.root, token=self.TOKEN)
         configuration.write_text(text)
-        command = [self.command, "-q", "mirror", "--config", configuration]
-        self.process = subprocess.Popen(command, env=self.environment)
-        self.base, self.admin = (f"http://127.0.0.1:{of}" for of in (port, admin_port))
-        await_port(port, "the mirror")
+        command = [self.command, "mirror", "--config", configuration]
+        environment = self.environment | {"NO_COLOR": "1"}
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        addresses = await_text(self.log, LISTENING, "the mirror")
+        self.base, self.admin = (f"http://{address}" for address in addresses)
         return self
+
+    def __exit__(self, failure, *_):
+        super().__exit__()
+        if failure:
+            print(self.log.read_text(), flush=True)
 
     def metric(self, name):
         headers = {"Authorization": f"Bearer {self.TOKEN}"}
@@ -217,24 +234,19 @@ class Served(Server):
         return self
 
 
-def free_ports(count):
-    """Returns ports that are free now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [free.getsockname()[1] for free in sockets]
+def free_port():
+    """Returns a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
-def await_port(port, name):
-    """Returns when a server listens."""
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-    raise SystemExit(f"FAILED: {name} does not start")
+def await_text(log, pattern, name):
+    """Waits until a server has logged a line, and returns the groups of the pattern."""
+    for _ in range(1200):
+        if found := re.search(pattern, log.read_text()):
+            return found.groups()
+        time.sleep(0.05)
+    raise SystemExit(f"FAILED: {name} does not start\n{log.read_text()}")
 
 
 def make_public(environment, endpoint, bucket):
