@@ -95,17 +95,14 @@ async function anUploadSurvivesACutNetworkAndTheDeathOfTheServer(page) {
   const file = await picture(page, "Killed.jpg", "red", LARGE);
   const sent = patches(page);
   await slowly(page, async () => {
-    await select(page, file);
-    await startUpload(page);
-    await sentBytes(page, 0.4 * LARGE);
-    const resumed = page.waitForRequest((request) => request.method() === "PATCH");
+    await uploadShare(page, file, network, 0.4);
     network.cut();
-    await resumed;
     // Well before the end, so that the server dies before it has all.
-    await sentBytes(page, 0.5 * LARGE);
+    await network.hold(0.1 * LARGE);
     assert.equal(await isComplete(page), false);
     await server.kill();
     await server.start();
+    network.release();
   });
   await success(page);
   assertContinues(sent);
@@ -116,11 +113,9 @@ async function anUploadSurvivesACutNetworkAndTheDeathOfTheServer(page) {
 async function anUploadSurvivesAReload(page) {
   const file = await picture(page, "Reloaded.jpg", "green", LARGE);
   await slowly(page, async () => {
-    await select(page, file);
-    await startUpload(page);
-    await sentBytes(page, 0.6 * LARGE);
-    assert.equal(await isComplete(page), false);
+    await uploadShare(page, file);
     await page.reload();
+    network.release();
   });
   const sent = patches(page);
   await select(page, file);
@@ -134,11 +129,10 @@ async function anUploadIsPausedAndResumed(page) {
   const file = await picture(page, "Paused.jpg", "blue", LARGE);
   const sent = patches(page);
   await slowly(page, async () => {
-    await select(page, file);
-    await startUpload(page);
-    await sentBytes(page, 0.6 * LARGE);
+    await uploadShare(page, file);
     await page.locator(PAUSE).click();
     await page.locator(RESUME).click();
+    network.release();
   });
   await success(page);
   assertContinues(sent);
@@ -154,12 +148,12 @@ async function twoTabsUploadOneFile(page) {
   const sent = [patches(page), patches(other)];
   await slowly(page, async () => {
     await slowly(other, async () => {
-      await select(page, file);
-      await startUpload(page);
-      await sentBytes(page, 0.3 * LARGE);
+      await uploadShare(page, file, network, 0.3);
       await select(other, file);
+      const continued = other.waitForRequest((request) => request.method() === "PATCH");
       await startUpload(other);
-      await other.waitForRequest((request) => request.method() === "PATCH");
+      await continued;
+      network.release();
     });
   });
   await Promise.all([success(page), success(other)]);
@@ -250,13 +244,12 @@ async function anUploadInPartsSurvivesTheDeathOfTheServer(page) {
     if (number) signed.push(Number(number));
   });
   await page.click("#protocols [value=s3]");
+  const route = s3?.network ?? network;
   await slowly(page, async () => {
-    await select(page, file);
-    await startUpload(page);
-    await sentBytes(page, 0.6 * LARGE);
-    assert.equal(await isComplete(page), false);
+    await uploadShare(page, file, route);
     await server.kill();
     await server.start();
+    route.release();
   });
   // The plugin repeats only the requests that send parts.
   await ended(page);
@@ -386,9 +379,13 @@ async function startUpload(page) {
   await page.locator(".uppy-StatusBar-actionBtn--upload").click();
 }
 
-/** Resolves when the browser has sent so many bytes of the file. */
-function sentBytes(page, bytes) {
-  return until(page, (bytes) => window.uppy.getFiles()[0].progress.bytesUploaded >= bytes, bytes);
+/** Uploads a share of a file. The rest waits until the network is released. */
+async function uploadShare(page, file, route = network, share = 0.6) {
+  await select(page, file);
+  const stopped = route.hold(share * LARGE);
+  await startUpload(page);
+  await stopped;
+  assert.equal(await isComplete(page), false);
 }
 
 /** Resolves when a function of the page returns true. Tabs in the background draw no frames. */

@@ -6,6 +6,12 @@ import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
 import { createInterface } from "node:readline";
+import { Transform } from "node:stream";
+
+/** The bytes that pass on each connection of a network that is held: more than small requests. */
+const SMALL = 64 << 10;
+/** How long an upload may take until it is held, in milliseconds. */
+const PATIENCE = 120_000;
 
 export class Server {
   #binary;
@@ -49,13 +55,16 @@ export class Server {
 export class Network {
   #sockets = new Set();
   #listener;
+  #hold = null;
 
+  /** @param server its `port` is read for each connection */
   async start(server) {
     this.#listener = net.createServer((client) => {
       const upstream = net.connect(server.port, "127.0.0.1");
+      client.pipe(this.#gate()).pipe(upstream);
+      upstream.pipe(client);
       for (const [from, to] of [[client, upstream], [upstream, client]]) {
         this.#sockets.add(from);
-        from.pipe(to);
         from.on("error", () => {});
         from.on("close", () => {
           this.#sockets.delete(from);
@@ -71,6 +80,46 @@ export class Network {
     return `http://127.0.0.1:${this.#listener.address().port}`;
   }
 
+  /**
+   * Stops uploads after so many bytes of the clients, however fast they are, until `release`.
+   * Small requests pass. Resolves when an upload is stopped.
+   */
+  hold(bytes) {
+    this.release();
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error("no upload was sent")), PATIENCE);
+      const stopped = () => resolve(clearTimeout(late));
+      this.#hold = { left: bytes, sent: new Map(), waiting: [], stopped };
+    });
+  }
+
+  /** Passes on what was stopped, and all that follows. */
+  release() {
+    const waiting = this.#hold?.waiting ?? [];
+    this.#hold = null;
+    for (const pass of waiting) pass();
+  }
+
+  /** Returns a stream for the bytes of a client, which waits while they are stopped. */
+  #gate() {
+    const gate = new Transform({
+      // Stores all that the client sends. Otherwise its end would be noticed after the release.
+      writableHighWaterMark: Number.MAX_SAFE_INTEGER,
+      transform: (chunk, _, done) => {
+        const pass = () => done(null, chunk);
+        const hold = this.#hold;
+        if (hold === null) return pass();
+        const sent = (hold.sent.get(gate) ?? 0) + chunk.length;
+        hold.sent.set(gate, sent);
+        hold.left -= chunk.length;
+        if (hold.left >= 0 || sent <= SMALL) return pass();
+        hold.waiting.push(pass);
+        hold.stopped();
+      },
+    });
+    return gate;
+  }
+
   /** Ends all connections. */
   cut() {
     for (const socket of this.#sockets) socket.destroy();
@@ -84,6 +133,8 @@ export class Network {
 
 /** An S3 server, with the rules for browsers (CORS) that a bucket needs. */
 export class S3Server {
+  /** What the requests to the bucket pass through. */
+  network = new Network();
   #process;
   #proxy;
   #bucket;
@@ -110,10 +161,11 @@ export class S3Server {
     });
     this.#proxy.listen(0, "127.0.0.1");
     await once(this.#proxy, "listening");
+    await this.network.start(this.#proxy.address());
   }
 
   get origin() {
-    return `http://127.0.0.1:${this.#proxy.address().port}`;
+    return this.network.url;
   }
 
   /** Returns a configuration with the bucket as a storage. */
@@ -132,6 +184,7 @@ secret_access_key = "canary/secret+of=the tests"
 
   stop() {
     this.#process.stdin.end();
+    this.network.stop();
     this.#proxy.close();
     this.#proxy.closeAllConnections();
   }
