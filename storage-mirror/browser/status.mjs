@@ -68,7 +68,7 @@ async function fillTheCache() {
 /** Waits until the days, which have no summaries yet, are summed up. */
 async function theHistoryIsComplete(page) {
   const isIncomplete = () => document.querySelector(".note") !== null;
-  for (let attempts = 0; attempts < 200; attempts++) {
+  for (let attempts = 0; attempts < 600; attempts++) {
     await page.goto(`${url}/status`);
     if (!(await page.evaluate(isIncomplete))) break;
     await new Promise((resolve) => setTimeout(resolve, 100));
