@@ -95,7 +95,7 @@ async function anUploadSurvivesACutNetworkAndTheDeathOfTheServer(page) {
   const file = await picture(page, "Killed.jpg", "red", LARGE);
   const sent = patches(page);
   await slowly(page, async () => {
-    await uploadShare(page, file, network, 0.4);
+    await uploadShare(page, file);
     network.cut();
     // Well before the end, so that the server dies before it has all.
     await network.hold(0.1 * LARGE);
@@ -131,8 +131,8 @@ async function anUploadIsPausedAndResumed(page) {
   await slowly(page, async () => {
     await uploadShare(page, file);
     await page.locator(PAUSE).click();
-    await page.locator(RESUME).click();
     network.release();
+    await page.locator(RESUME).click();
   });
   await success(page);
   assertContinues(sent);
@@ -380,7 +380,7 @@ async function startUpload(page) {
 }
 
 /** Uploads a share of a file. The rest waits until the network is released. */
-async function uploadShare(page, file, route = network, share = 0.6) {
+async function uploadShare(page, file, route = network, share = 0.4) {
   await select(page, file);
   const stopped = route.hold(share * LARGE);
   await startUpload(page);

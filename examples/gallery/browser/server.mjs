@@ -81,8 +81,12 @@ export class Network {
   }
 
   /**
-   * Stops uploads after so many bytes of the clients, however fast they are, until `release`.
+   * Stops uploads after so many bytes of the clients until `release`, however long that takes.
    * Small requests pass. Resolves when an upload is stopped.
+   *
+   * The browser cannot send the rest either. One that has sent all could repeat the request by
+   * itself when the connection ends, without an event for the page. For the same reason, the
+   * network notices only after the release that a client ended its connection.
    */
   hold(bytes) {
     this.release();
@@ -103,8 +107,6 @@ export class Network {
   /** Returns a stream for the bytes of a client, which waits while they are stopped. */
   #gate() {
     const gate = new Transform({
-      // Stores all that the client sends. Otherwise its end would be noticed after the release.
-      writableHighWaterMark: Number.MAX_SAFE_INTEGER,
       transform: (chunk, _, done) => {
         const pass = () => done(null, chunk);
         const hold = this.#hold;
