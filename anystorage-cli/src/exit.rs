@@ -78,6 +78,12 @@ impl Failure {
         Self::usage("interrupted; run again").with_exit(ExitStatus::RunAgain)
     }
 
+    /// Returns the failure of a transfer that did not end in good order after a signal.
+    pub(crate) fn cut_off() -> Self {
+        Self::usage("interrupted before all work was finished or aborted; run again")
+            .with_exit(ExitStatus::RunAgain)
+    }
+
     /// Creates the failure of an error that ended the transfer engine, or what it needs to begin:
     /// "run again" if it is temporary.
     pub(crate) fn of_engine(place: &impl std::fmt::Display, error: &Error) -> Self {

@@ -24,6 +24,8 @@ const REPORT_TIME: Duration = Duration::from_secs(1);
 const CLEAN_UP_SECONDS: u32 = 3;
 /// How long an interrupted command waits for one write to standard output. The write blocks the
 /// command if a pipe has a reader that does not read, and then the operation cannot be dropped.
+/// Writes to standard error are not noticed: a command that one blocks ends after
+/// [`STOP_SECONDS`].
 const OUTPUT_TIME: Duration = Duration::from_secs(1);
 /// How long to wait for blocking calls after the command has ended.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
@@ -101,17 +103,17 @@ async fn stop_on_signal(mut signals: Signals, stop: Stop) {
     stop.stop();
     tokio::select! {
         _ = signals.next() => {}
-        () = sleep_in_steps(STOP_SECONDS) => report_interrupted(),
+        () = sleep_in_steps(STOP_SECONDS) => report_cut_off(),
     }
     std::process::exit(ExitStatus::RunAgain as i32);
 }
 
-/// Prints that the transfer was interrupted. Waits only for [`REPORT_TIME`], because a pipe whose
-/// reader does not read blocks the write.
-fn report_interrupted() {
+/// Prints that the transfer did not end in good order. Waits only for [`REPORT_TIME`], because a
+/// pipe whose reader does not read blocks the write.
+fn report_cut_off() {
     let (sender, receiver) = mpsc::channel();
     let report = move || {
-        Failure::interrupted().report();
+        Failure::cut_off().report();
         let _ = sender.send(());
     };
     if std::thread::Builder::new().spawn(report).is_ok() {
@@ -119,8 +121,8 @@ fn report_interrupted() {
     }
 }
 
-/// Sleeps in steps of one second. So a process that was suspended still has the rest of its time
-/// when it continues.
+/// Sleeps in steps of one second, so that a process that was suspended still has the rest of its
+/// time when it continues.
 async fn sleep_in_steps(seconds: u32) {
     for _ in 0..seconds {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -221,10 +221,9 @@ impl Recorder {
         self.fail(failure);
     }
 
-    /// Reports that a copy lacks a part of its metadata.
+    /// Reports that a copy lacks a part of its metadata, or a checksum.
     pub(crate) fn dropped(&self, key: &str, error: &Error) {
-        let line =
-            format!("{}: dropped from the metadata: {}", self.sides.at(key), error.message());
+        let line = format!("{}: not kept: {}", self.sides.at(key), error.message());
         self.fail(Failure::usage(line));
     }
 

@@ -113,7 +113,7 @@ fn a_sync_fails_for_invalid_metadata_or_drops_it() {
     assert_eq!(sandbox.run(&["ls", "media:"]).done(), "");
     let run = sync(&["--metadata", "drop"]);
     assert_eq!(run.code, Some(0), "{}", run.err);
-    assert!(run.err.contains("a.jpg: dropped from the metadata: content_type: "), "{}", run.err);
+    assert!(run.err.contains("a.jpg: not kept: content_type: "), "{}", run.err);
     assert!(run.err.contains("1 copied without a part of the metadata"), "{}", run.err);
     let shown = sandbox.run(&["stat", "media:a.jpg"]).done();
     assert!(shown.contains("cache_control: no-store\n"), "{shown}");

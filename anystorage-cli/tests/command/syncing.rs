@@ -1035,7 +1035,7 @@ fn a_second_signal_ends_a_sync_at_once() {
     assert_eq!(sandbox.read("backup/1-large"), "old");
 }
 
-/// Sends a signal to a command. Returns its messages: none if the command was cut off.
+/// Sends a signal to a command. Returns its messages, which say whether it was cut off.
 fn interrupt(child: std::process::Child) -> String {
     signal(&child, Signal::TERM);
     let run = Run::from(child.wait_with_output().unwrap());

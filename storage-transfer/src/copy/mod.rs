@@ -249,8 +249,8 @@ impl<'a> ObjectCopy<'a> {
     /// part is sent. A copy that fails or is dropped leaves the upload; pass what was recorded to
     /// [`resume`](Self::resume) to continue it. An upload that can never be completed, because the
     /// mode forbids it or a part is damaged, is aborted. A SHA-256 or MD5 of a large source
-    /// is neither compared nor kept, because it cannot be composed from those of parts;
-    /// [`Copied::dropped`] names it.
+    /// is neither compared nor kept, because it cannot be composed from those of parts, and neither
+    /// is any checksum at a service that composes none. [`Copied::dropped`] names them.
     pub fn resumable(mut self, recorder: Arc<dyn UploadRecorder>) -> Self {
         self.recorder = Some(recorder);
         self

@@ -81,7 +81,7 @@ fn is_final(error: &Error) -> bool {
 
 async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>) -> Result<Copied> {
     let (metadata, mut dropped) = job.metadata(&plan.source.metadata)?;
-    dropped.extend(lost_checksums(&plan.source));
+    dropped.extend(lost_checksums(job, plan));
     let (upload, stored) = match unfinished {
         Some(unfinished) if is_same_copy(&unfinished, job, plan) => {
             continue_upload(job, unfinished).await?
@@ -166,12 +166,14 @@ fn composable_checksum<'a>(job: &Job<'_>, plan: &'a Plan) -> Option<&'a Checksum
     plan.source.checksums.iter().find(|checksum| verifies && checksum.algorithm().is_composable())
 }
 
-/// Returns an error for each checksum that cannot be composed from those of the parts. Only a copy
-/// that must be resumable is made in parts in spite of that.
-fn lost_checksums(source: &ObjectMeta) -> impl Iterator<Item = Error> + '_ {
-    let lost = source.checksums.iter().map(Checksum::algorithm);
-    lost.filter(|algorithm| !algorithm.is_composable()).map(|algorithm| {
-        let message = format!("{algorithm}: a resumable copy in parts does not keep this checksum");
+/// Returns an error for each checksum that the target does not verify: one that cannot be composed
+/// from those of the parts, or that this service does not compose. Only a copy that must be
+/// resumable is made in parts in spite of that.
+fn lost_checksums(job: &Job<'_>, plan: &Plan) -> impl Iterator<Item = Error> {
+    let kept = composable_checksum(job, plan).map(Checksum::algorithm);
+    let algorithms = plan.source.checksums.iter().map(Checksum::algorithm);
+    algorithms.filter(move |algorithm| Some(*algorithm) != kept).map(|algorithm| {
+        let message = format!("{algorithm}: a copy in parts does not keep this checksum here");
         Error::new(ErrorKind::Unsupported, message)
     })
 }

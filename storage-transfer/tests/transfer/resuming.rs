@@ -100,7 +100,7 @@ async fn a_resumable_copy_in_parts_reports_the_checksum_that_it_does_not_keep() 
     let copied = copied.unwrap();
     assert_eq!(copied.method, CopyMethod::Parts);
     let dropped: Vec<_> = copied.dropped.iter().map(|lost| (lost.kind(), lost.message())).collect();
-    let message = "sha256: a resumable copy in parts does not keep this checksum";
+    let message = "sha256: a copy in parts does not keep this checksum here";
     assert_eq!(dropped, [(ErrorKind::Unsupported, message)]);
     assert_eq!(target.stat("b").await.unwrap().checksums.get(ChecksumAlgorithm::Sha256), None);
 }
