@@ -34,7 +34,7 @@ pub async fn run(rounds: usize) -> Result<()> {
         .map(|(path, entry)| (path.as_str().into(), format!("/{}", entry.name).into()))
         .collect();
 
-    println!("\n### assets.url(), {FILES} files\n");
+    println!("\n### Names of published files\n");
     println!("| | median ns (min to max) |\n|-|-|");
     row("`Assets::load`", rounds, &paths, |path| loaded.url(path).is_ok());
     row("`Assets::embedded`", rounds, &paths, |path| embedded.url(path).is_ok());

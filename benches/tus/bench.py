@@ -157,7 +157,7 @@ def compare(title, peers, options, content, clean):
         return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
     load = os.getloadavg()[0]
-    print(f"\n{title}, {options.mib} MiB, {options.rounds} rounds, load {load:.0f}\n")
+    print(f"\n## Uploads: {title}, {options.mib} MiB, {options.rounds} rounds, load {load:.0f}\n")
     print(
         "| | median MiB/s | anystorage / peer (median of the rounds, min to max) "
         "| processor time, peer / anystorage | peak memory |\n|-|-|-|-|-|"
@@ -271,7 +271,7 @@ def run(options, command, modules, content, scratch):
                 "plain PUT": (fast, put),
                 "plain PUT, durable": (durable, put),
             }
-            compare("local directory", peers, options, content, clean_files)
+            compare("a local directory", peers, options, content, clean_files)
         if options.only in (None, "s3") and endpoint:
             bucket = serve("bucket:")
             peers = {
@@ -279,7 +279,7 @@ def run(options, command, modules, content, scratch):
                 "@tus/server, S3 store": (node("s3"), tus),
                 "plain PUT": (bucket, put),
             }
-            compare("S3 server on loopback", peers, options, content, clean_bucket)
+            compare("RadosGW", peers, options, content, clean_bucket)
         if options.only in (None, "idle"):
             idle(fast, content)
         if options.only in (None, "completion"):

@@ -13,7 +13,9 @@ const DURATION: Duration = Duration::from_millis(7500);
 const CLIENTS: usize = 4;
 
 pub async fn run(dir: &Path) -> Result<()> {
-    println!("\n### a cold object of 100 MiB that takes 7.5 s, four clients a second apart\n");
+    println!(
+        "\n### Cache tier: a cold object of 100 MiB that takes 7.5 s, four clients a second apart\n"
+    );
     println!("| | fetches from origin | first byte after, ms | all bytes after, s |\n|-|-|-|-|");
     for start in [Process::ours, Process::nginx] {
         let origin = TestOrigin::start(LENGTH, DURATION).await?;

@@ -34,7 +34,7 @@ pub async fn run(dir: &Path, rounds: usize) -> Result<()> {
         client().timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(10)).build()?;
     let url = format!("{}/download/driver", mirror.url());
     let mut table = Table::new(
-        format!("{CALLS} hits of 64 KiB, one after the other"),
+        format!("Cache tier: {CALLS} hits of 64 KiB, one after the other"),
         CALLS as f64,
         "requests/s",
     );

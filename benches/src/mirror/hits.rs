@@ -25,8 +25,11 @@ pub fn run(dir: &Path, rounds: usize, seconds: u64) -> Result<()> {
     let origin = Process::files(dir, &root)?;
     let servers = [Process::ours(dir, &origin.url())?, Process::nginx(dir, &origin.url())?];
     for (name, _, amount) in SIZES {
-        let mut table =
-            Table::new(format!("hits of {name}, 32 connections, one worker"), amount, "requests/s");
+        let mut table = Table::new(
+            format!("Cache tier: hits of {name}, 32 connections, one worker"),
+            amount,
+            "requests/s",
+        );
         for server in &servers {
             // Loads the object into the cache and into memory.
             wrk(server, name, 1)?;

@@ -42,12 +42,12 @@ pub async fn slow_readers(dir: &Path) -> Result<()> {
     for reader in readers.collect::<Vec<_>>() {
         served += usize::from(reader.await? > 0);
     }
-    println!("\n### memory of the mirror\n");
-    println!("- after filling 1 GiB: {filled} MiB at most");
-    println!(
-        "- {served} of {READERS} slow readers of it served: {} MiB at most",
-        server.peak_memory()?
-    );
+    if served != READERS {
+        return Err(format!("{served} of {READERS} readers were served").into());
+    }
+    println!("\n### Cache tier: memory with slow readers of 1 GiB\n\n| | MiB at most |\n|-|-|");
+    println!("| after the first request | {filled} |");
+    println!("| {READERS} slow readers | {} |", server.peak_memory()?);
     Ok(())
 }
 
@@ -70,6 +70,7 @@ pub async fn fills(dir: &Path) -> Result<()> {
             return Err("an object is incomplete".into());
         }
     }
-    println!("- {FILLS} fills of 256 MiB at once: {} MiB at most", server.peak_memory()?);
+    println!("\n### Cache tier: memory with {FILLS} fills of 256 MiB at once\n");
+    println!("| | MiB at most |\n|-|-|\n| anystorage mirror | {} |", server.peak_memory()?);
     Ok(())
 }

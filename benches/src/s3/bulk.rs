@@ -19,7 +19,7 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     fn table(&self, what: &str) -> Table {
-        Table::new(format!("{what}, {} MiB", self.size >> 20), self.size as f64 / 1e9, "GB/s")
+        Table::new(format!("S3: {what}, {} MiB", self.size >> 20), self.size as f64 / 1e9, "GB/s")
     }
 
     fn with_programs(&self, libraries: Vec<Arc<dyn Peer>>) -> Vec<Arc<dyn Files>> {

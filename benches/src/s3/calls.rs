@@ -114,7 +114,7 @@ fn processor_time(server: &Server, dir: &Path, name: &str, verb: Verb) -> Result
 }
 
 fn print(verb: Verb, rows: &[Row]) {
-    println!("\n### {}: what a call costs\n", verb.title());
+    println!("\n### S3: {}: what a call costs\n", verb.title());
     println!(
         "| | requests | allocations | KiB allocated | processor time, µs \
          | processor time, peer / anystorage |"

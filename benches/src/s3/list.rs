@@ -36,9 +36,9 @@ async fn prepare(server: &Server, objects: usize) -> Result<String> {
 pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
     let prefix = prepare(server, objects).await?;
     let peers = libraries(server)?;
-    let mut all = Table::new(format!("list {objects} keys"), objects as f64, "keys/s");
+    let mut all = Table::new(format!("S3: list {objects} keys"), objects as f64, "keys/s");
     let mut first =
-        Table::new(format!("list {objects} keys: the first entry"), 1.0, "first entries/s");
+        Table::new(format!("S3: list {objects} keys: the first entry"), 1.0, "first entries/s");
     for round in 0..rounds {
         for peer in rotated(&peers, round) {
             let start = Instant::now();
@@ -57,7 +57,7 @@ pub async fn run(server: &Server, objects: usize, rounds: usize) -> Result<()> {
 /// others. Some servers have pages of less than a thousand keys.
 async fn requests(server: &Server, objects: usize, prefix: &str) -> Result<()> {
     let pass_through = PassThrough::start(server).await?;
-    println!("\n### list {objects} keys: requests\n\n| | requests |\n|-|-|");
+    println!("\n### S3: list {objects} keys: requests\n\n| | requests |\n|-|-|");
     let mut ours = None;
     for peer in libraries(&server.at(pass_through.endpoint()))? {
         assert_eq!(peer.list(prefix).await?.count, objects, "{}", peer.name());

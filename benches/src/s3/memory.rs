@@ -27,7 +27,7 @@ pub async fn run(server: &Server, dir: &Path, size: u64) -> Result<()> {
     let peers = libraries(server)?;
     let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
     println!(
-        "\n### Peak memory of the process in MiB, {} MiB moved\n\n| | {} |",
+        "\n### S3: Peak memory of the process in MiB, {} MiB moved\n\n| | {} |",
         size >> 20,
         names.join(" | ")
     );

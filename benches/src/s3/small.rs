@@ -88,7 +88,7 @@ pub async fn run(server: &Server, rounds: usize, only: &str) -> Result<()> {
     prepare(&peers).await?;
     for verb in Verb::ALL {
         for (callers, count) in [(1, 300), (16, 1_000), (64, 1_000)] {
-            let title = format!("{}, {callers} concurrent", verb.title());
+            let title = format!("S3: {}, {callers} concurrent", verb.title());
             if !title.contains(only) {
                 continue;
             }
