@@ -1,5 +1,5 @@
 //! Objects that rows of a database refer to: [`Stored`] is the reference in the row, and [`Guard`]
-//! deletes saved objects if the row is not written.
+//! deletes saved objects if the row is certainly not written.
 //!
 //! [docs/attachments.md](https://github.com/anystorage/anystorage/blob/main/docs/attachments.md)
 //! shows how to store the reference, replace an object, create variants and delete objects without
@@ -92,8 +92,8 @@ impl From<&Stored> for Key {
     }
 }
 
-/// Deletes saved objects unless [`commit`](Self::commit) is called. Use it in a handler that saves
-/// objects and then writes a row that refers to them.
+/// Deletes saved objects if the row that refers to them is not written. Use it in a handler that
+/// saves objects and then writes the row with [`write_row`](Self::write_row).
 ///
 /// Dropping the guard deletes the objects that were added to it. That covers `?`, a panic, and a
 /// client that disconnects, because the future of its request is dropped. A destructor cannot wait,
@@ -101,6 +101,10 @@ impl From<&Stored> for Key {
 /// remain and their keys are logged. The objects also remain, without a log entry, if the runtime
 /// or the process ends before the task. [`scope`](Self::scope) and [`roll_back`](Self::roll_back)
 /// wait for the deletions.
+///
+/// While the row is being written, it may exist: the database may have committed it when the
+/// connection breaks, or when the client disconnects. A row without its object is worse than an
+/// object without a row, so `write_row` then keeps the objects.
 ///
 /// An object that another save has replaced is not deleted: see [`Stored::delete`]. The guard does
 /// not restore an object that the save replaced, so save under new keys.
@@ -110,8 +114,13 @@ impl From<&Stored> for Key {
 /// use anystorage::{Storage, keys};
 ///
 /// # struct Database;
+/// # #[derive(Debug)] enum DatabaseError { Refused, Disconnected }
+/// # impl std::fmt::Display for DatabaseError {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{self:?}") }
+/// # }
+/// # impl std::error::Error for DatabaseError {}
 /// # impl Database {
-/// #     async fn insert(&self, photo: &Stored) -> std::io::Result<()> { Ok(()) }
+/// #     async fn insert(&self, photo: &Stored) -> Result<(), DatabaseError> { Ok(()) }
 /// # }
 /// async fn add_photo(
 ///     storage: &Storage,
@@ -120,8 +129,8 @@ impl From<&Stored> for Key {
 /// ) -> Result<Stored, Box<dyn std::error::Error + Send + Sync>> {
 ///     let mut guard = Guard::new(storage);
 ///     let photo = guard.add(storage.save(keys::unique("photos", "photo.jpg")?, photo).await?);
-///     database.insert(&photo).await?; // on an error, the guard deletes the object
-///     guard.commit();
+///     let is_refused = |error: &DatabaseError| matches!(error, DatabaseError::Refused);
+///     guard.write_row(database.insert(&photo), is_refused).await?;
 ///     Ok(photo)
 /// }
 /// ```
@@ -145,7 +154,49 @@ impl Guard {
         stored
     }
 
-    /// Keeps the objects. Call it after the row is committed.
+    /// Writes the row that refers to the objects. Keeps them unless the database refused the row.
+    ///
+    /// `is_refused` says of an error that the row was certainly not written, for example because
+    /// of a constraint. Then the guard still deletes the objects, when it is dropped or rolled
+    /// back. It returns `false` for an error after which the row may exist, such as a connection
+    /// that broke.
+    /// With sqlx: `|error| matches!(error, sqlx::Error::Database(_))`.
+    ///
+    /// If the future is dropped, or the write panics, the row may exist, so the objects are kept.
+    /// Those without a row remain until a sweep deletes them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anystorage::Result<()> {
+    /// use anystorage::attachments::Guard;
+    ///
+    /// let storage = anystorage::open("memory:")?;
+    /// let mut guard = Guard::new(&storage);
+    /// guard.add(storage.save("a.txt", "hello").await?);
+    /// let disconnected = async { Err::<(), _>("the connection is closed") };
+    /// assert!(guard.write_row(disconnected, |_| false).await.is_err());
+    /// drop(guard);
+    /// assert!(storage.exists("a.txt").await?, "the row may refer to it");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub async fn write_row<T, E>(
+        &mut self,
+        write: impl Future<Output = Result<T, E>>,
+        is_refused: impl FnOnce(&E) -> bool,
+    ) -> Result<T, E> {
+        // From here on the row may exist, even if this future is dropped.
+        let stored = std::mem::take(&mut self.stored);
+        let result = write.await;
+        if result.as_ref().is_err_and(is_refused) {
+            self.stored = stored;
+        }
+        result
+    }
+
+    /// Keeps the objects. Call it before anything that may write the row, unless
+    /// [`write_row`](Self::write_row) writes it.
     pub fn commit(mut self) {
         self.stored.clear();
     }
@@ -168,7 +219,8 @@ impl Guard {
     }
 
     /// Runs a closure with a guard. Keeps the objects if the closure returns `Ok`; otherwise
-    /// deletes them and then returns the error.
+    /// deletes them and then returns the error. A closure that writes a row does so with
+    /// [`write_row`](Self::write_row), which keeps the objects if the row may exist.
     ///
     /// If the future is dropped, or the closure panics, the guard is dropped.
     ///

@@ -259,6 +259,63 @@ async fn a_scope_deletes_its_objects_before_it_returns_the_error() {
     assert_eq!(storage.read_text(kept.await.unwrap()).await.unwrap(), "1");
 }
 
+#[tokio::test]
+async fn a_written_row_keeps_its_objects() {
+    let (storage, _) = with_signal();
+    let mut guard = Guard::new(&storage);
+    let stored = guard.add(storage.save("a", "1").await.unwrap());
+    let row = guard.write_row(async { Ok::<_, Error>(stored.key) }, |_| true).await.unwrap();
+    drop(guard);
+    tokio::task::yield_now().await;
+    assert_eq!(storage.read_text(row).await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refused_leaves_no_object() {
+    let storage = Memory::storage();
+    let refused = Guard::scope(&storage, async |guard| {
+        guard.add(storage.save("a", "1").await?);
+        guard.write_row(async { Err::<(), _>(Error::not_found()) }, Error::is_not_found).await
+    });
+    assert!(refused.await.unwrap_err().is_not_found());
+    assert!(keys(&storage).await.is_empty());
+}
+
+/// The connection to the database breaks after the row was committed.
+#[tokio::test]
+async fn a_row_that_may_exist_keeps_its_object_although_its_write_failed() {
+    let storage = Memory::storage();
+    let failed = Guard::scope(&storage, async |guard| {
+        guard.add(storage.save("a", "1").await?);
+        let write = async { Err::<(), _>(Error::new(ErrorKind::Timeout, "no response")) };
+        guard.write_row(write, Error::is_not_found).await
+    });
+    assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(keys(&storage).await, ["a"]);
+}
+
+/// A client disconnects after the row was committed and before the database has confirmed it.
+#[tokio::test]
+async fn a_row_that_may_exist_keeps_its_object_although_its_handler_is_cancelled() {
+    let (storage, _) = with_signal();
+    let (committed, is_committed) = oneshot::channel();
+    let of_handler = storage.clone();
+    let handler = tokio::spawn(async move {
+        let mut guard = Guard::new(&of_handler);
+        guard.add(of_handler.save("a", "1").await.unwrap());
+        let write = async {
+            committed.send(()).unwrap();
+            std::future::pending::<Result<(), Error>>().await
+        };
+        guard.write_row(write, |_| true).await
+    });
+    is_committed.await.unwrap();
+    handler.abort();
+    assert!(handler.await.unwrap_err().is_cancelled());
+    tokio::task::yield_now().await;
+    assert_eq!(keys(&storage).await, ["a"]);
+}
+
 #[test]
 fn guards_and_futures_of_scopes_can_be_sent_between_threads() {
     fn is_send<T: Send>(_: T) {}
@@ -266,7 +323,9 @@ fn guards_and_futures_of_scopes_can_be_sent_between_threads() {
     is_send(Guard::scope(&storage, async |guard| {
         Ok::<_, Error>(guard.add(storage.save("a", "1").await?))
     }));
-    is_send(Guard::new(&storage));
+    let mut guard = Guard::new(&storage);
+    is_send(guard.write_row(async { Ok::<_, Error>(()) }, |_| true));
+    is_send(guard);
 }
 
 #[test]

@@ -224,6 +224,24 @@ async fn a_small_file_that_describes_a_huge_picture_is_refused_before_it_is_deco
     assert!(app.keys().await.is_empty());
 }
 
+/// Scaled to 512 pixels of width before it is cut, it would take 16 GB.
+#[tokio::test]
+async fn a_line_of_pixels_becomes_two_squares() {
+    let mut app = App::on(memory());
+    let avatars = app.storage.prefixed("avatars").unwrap();
+    for (width, height) in [(1, 20_000), (20_000, 1)] {
+        let line = picture(width, height, ImageFormat::Png);
+        assert!(line.len() < 64 * 1024);
+        assert_eq!(app.upload(line).await, StatusCode::CREATED);
+        let stored = app.users.avatar(1).await.unwrap().unwrap();
+        for (variant, side) in [(stored.large, 512), (stored.small, 64)] {
+            let bytes = avatars.read(&variant).await.unwrap();
+            let image = image::load_from_memory(&bytes).unwrap();
+            assert_eq!((image.width(), image.height()), (side, side));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_new_picture_replaces_the_objects_of_the_one_before() {
     let root = tempfile::tempdir().unwrap();

@@ -50,8 +50,9 @@ pub enum AvatarError {
 /// Replaces the avatar of a user: saves the picture and its two variants, writes the row, and then
 /// deletes the objects of the old avatar.
 ///
-/// If it fails, or its future is dropped before the row is written, the user keeps the old avatar
-/// and the new objects are deleted.
+/// If it fails, or its future is dropped, before the row is written, the user keeps the old avatar
+/// and the new objects are deleted. If the future is dropped while the row is written, all objects
+/// remain, because the row may refer to the new ones.
 ///
 /// # Errors
 /// See [`AvatarError`].
@@ -72,7 +73,9 @@ pub async fn replace(
             large: guard.add(save(storage, user, "large", large).await?),
             small: guard.add(save(storage, user, "small", small).await?),
         };
-        let before = users.set_avatar(user, Some(&avatar)).await?;
+        // The only error of this database is that it has no such user.
+        let row = users.set_avatar(user, Some(&avatar));
+        let before = guard.write_row(row, |UnknownUser| true).await?;
         Ok::<_, AvatarError>((avatar, before))
     })
     .await?;

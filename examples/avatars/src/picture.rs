@@ -59,7 +59,12 @@ impl Picture {
     /// # Errors
     /// Those of the encoder.
     pub(crate) fn square(&self, side: u32) -> ImageResult<Encoded> {
-        let square = self.image.resize_to_fill(side, side, FilterType::Triangle);
+        // Not `resize_to_fill`: it scales the whole picture before it cuts out the middle, so a
+        // line of a million pixels, a file of a few KiB, would take hundreds of gigabytes.
+        let (width, height) = (self.image.width(), self.image.height());
+        let edge = width.min(height);
+        let middle = self.image.crop_imm((width - edge) / 2, (height - edge) / 2, edge, edge);
+        let square = middle.resize_exact(side, side, FilterType::Triangle);
         let (format, square) = match square.color().has_alpha() {
             true => (ImageFormat::Png, square),
             false => (ImageFormat::Jpeg, DynamicImage::ImageRgb8(square.into_rgb8())),

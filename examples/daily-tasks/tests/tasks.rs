@@ -235,7 +235,7 @@ async fn a_small_variant_is_saved_next_to_the_photo() {
         pictures::save_small(&storage, 7, &photo()).await.unwrap();
         let small = storage.read("photos/7-small.jpg").await.unwrap();
         let small = image::load_from_memory(&small).unwrap();
-        assert_eq!((small.width(), small.height()), (64, 64));
+        assert_eq!((small.width(), small.height()), (64, 32));
     }
 }
 
@@ -279,6 +279,16 @@ async fn a_row_that_cannot_be_written_leaves_no_photo() {
             tokio::task::yield_now().await;
         }
         assert!(database.photo().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_may_exist_keeps_its_photo() {
+    let (storages, _directory) = storages().await;
+    for storage in storages {
+        let database = pictures::Database::disconnecting();
+        assert!(pictures::add_photo(&storage, &database, photo()).await.is_err());
+        assert_eq!(storage.read(database.photo().unwrap()).await.unwrap(), photo());
     }
 }
 
