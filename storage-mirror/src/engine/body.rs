@@ -72,7 +72,7 @@ pub(super) async fn try_open(
     if let ByteSource::Store(reader) = &body.source
         && !range.is_empty()
     {
-        body.ready = read_block(reader, &range).await;
+        body.ready = read_stored(reader, &range).await;
     }
     let is_lost = match &body.source {
         ByteSource::Store(_) => body.ready.is_none() && !range.is_empty(),
@@ -172,7 +172,7 @@ impl Body {
                 break bytes;
             }
             let bytes = match &mut self.source {
-                ByteSource::Store(reader) => read_block(reader, &self.rest).await,
+                ByteSource::Store(reader) => read_stored(reader, &self.rest).await,
                 ByteSource::Arriving(progress) => read_arrived(progress, &self.rest).await?,
                 ByteSource::Origin(chunks) => match chunks.next().await {
                     Some(chunk) => Some(chunk?),
@@ -227,24 +227,21 @@ async fn reader(shared: &Shared, entry: &Arc<Entry>) -> Option<Reader> {
     opened.inspect_err(|error| tracing::debug!(%error, "an entry cannot be opened")).ok()
 }
 
-/// Returns the next bytes of a body in the store, from one block. Returns `None` if the block
-/// cannot be read.
-async fn read_block(reader: &Reader, rest: &Range<u64>) -> Option<Bytes> {
-    let number = rest.start / BLOCK as u64;
-    let block = match reader.try_read_block(number) {
-        Ok(Some(block)) => block,
+/// Returns the next bytes of a body in the store. Returns `None` if they cannot be read.
+async fn read_stored(reader: &Reader, rest: &Range<u64>) -> Option<Bytes> {
+    let mut bytes = match reader.try_read_from(rest.start) {
+        Ok(Some(bytes)) => bytes,
         Ok(None) => {
-            let reader = reader.clone();
-            off_thread(move || reader.read_block(number)).await.inspect_err(log).ok()?
+            let (reader, start) = (reader.clone(), rest.start);
+            off_thread(move || reader.read_from(start)).await.inspect_err(log).ok()?
         }
         Err(error) => {
             log(&error);
             return None;
         }
     };
-    let begins = number * BLOCK as u64;
-    let (start, end) = (index(rest.start - begins), index(rest.end - begins).min(block.len()));
-    Some(block.slice(start..end))
+    bytes.truncate(index(rest.end - rest.start));
+    Some(bytes)
 }
 
 /// Logs an error of reading the store, which logs broken entries itself.

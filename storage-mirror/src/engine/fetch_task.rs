@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::ReadyChunks;
 use storage_core::internal::escape_invisible;
-use storage_core::{Error, ErrorKind, Key, Object, ObjectStream, Result};
+use storage_core::{Error, ErrorKind, Key, Object, ObjectMeta, ObjectStream, Result};
 use tokio::sync::watch;
 
 use super::fetches::{Arrival, Fetch, FetchState};
@@ -55,8 +55,9 @@ struct FetchTask {
     key: Key,
     number: u64,
     cached: Option<CachedObject>,
-    /// The time before the request. Ages count from it (RFC 9111 section 4.2.3), because the object
-    /// may change at origin at any time after.
+    /// The time before the request. Ages count from it if origin is no HTTP server, because the
+    /// object may change at origin at any time after. The age of an HTTP response already contains
+    /// the time since the request (RFC 9111 section 4.2.3).
     requested_at: (Instant, SystemTime),
     sender: watch::Sender<Option<FetchState>>,
 }
@@ -117,7 +118,7 @@ impl FetchTask {
                 // The response confirms only the bytes. Whether they may still be stored, and for
                 // how long, depends on the metadata and its age. If `stat` fails, the stored age is
                 // used.
-                let mut response = meta.response();
+                let (mut response, mut aged_from) = (meta.response(), self.requested_at.1);
                 if let Ok(Ok(now)) =
                     tokio::time::timeout(ORIGIN_TIMEOUT, shared.origin.stat(&self.key)).await
                     && (now.size, &now.etag) == (meta.object.size, &meta.object.etag)
@@ -127,9 +128,10 @@ impl FetchTask {
                         return Some(self.not_cached("origin forbids it"));
                     }
                     response = now.response;
+                    aged_from = self.aged_from(&now).1;
                     meta.object.metadata = now.metadata;
                 }
-                meta.validated(self.requested_at.1, response);
+                meta.validated(aged_from, response);
                 let current =
                     CachedObject { entry: Arc::clone(&cached.entry), meta: Arc::new(meta.clone()) };
                 let (store, entry) = (shared.store.clone(), Arc::clone(&cached.entry));
@@ -169,6 +171,7 @@ impl FetchTask {
     /// progress, which then reports the error.
     async fn receive(&self, mut object: Object, fill: Fill) -> Option<FetchState> {
         let received_at = Instant::now();
+        let aged_from = self.aged_from(object.meta());
         if !freshness::may_store(object.meta()) {
             self.remove_cached().await;
             return Some(self.not_cached("origin forbids it"));
@@ -194,7 +197,7 @@ impl FetchTask {
             self.remove_cached().await;
             return Some(self.not_cached("origin sent a part"));
         }
-        let entry_meta = EntryMeta::fetched((*meta).clone(), self.requested_at.1);
+        let entry_meta = EntryMeta::fetched((*meta).clone(), aged_from.1);
         let filling = match off_thread(move || fill.create(entry_meta)).await {
             Ok(filling) => filling,
             Err(error) => {
@@ -204,8 +207,7 @@ impl FetchTask {
                 return Some(self.not_cached(reason(&error)));
             }
         };
-        let (sender, progress) =
-            Progress::new(meta, filling.tail(), self.requested_at.0, received_at);
+        let (sender, progress) = Progress::new(meta, filling.tail(), aged_from.0, received_at);
         self.sender.send_replace(Some(FetchState::Filling(Arc::new(progress))));
         match self.fill(object, filling, &sender).await {
             // If the entry was removed already, its readers use the progress.
@@ -216,6 +218,14 @@ impl FetchTask {
                 sender.fail(&error);
                 None
             }
+        }
+    }
+
+    /// Returns the time from which the age of metadata counts that has just arrived.
+    fn aged_from(&self, meta: &ObjectMeta) -> (Instant, SystemTime) {
+        match meta.response {
+            Some(_) => (Instant::now(), self.shared.options.clock.now()),
+            None => self.requested_at,
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Progress {
     pub(crate) meta: Arc<ObjectMeta>,
     /// Reads the bytes that have arrived.
     pub(crate) tail: Tail,
-    requested_at: Instant,
+    aged_from: Instant,
     received_at: Instant,
     written: watch::Receiver<Written>,
 }
@@ -53,11 +53,11 @@ impl Progress {
     pub(super) fn new(
         meta: Arc<ObjectMeta>,
         tail: Tail,
-        requested_at: Instant,
+        aged_from: Instant,
         received_at: Instant,
     ) -> (ProgressSender, Self) {
         let (sender, written) = watch::channel(Written::default());
-        (ProgressSender(sender), Self { meta, tail, requested_at, received_at, written })
+        (ProgressSender(sender), Self { meta, tail, aged_from, received_at, written })
     }
 
     /// Waits until the byte at a position has been written. Returns the number of written bytes, or
@@ -84,11 +84,12 @@ impl Progress {
         Ok((written.bytes > position).then_some(written.bytes))
     }
 
-    /// Returns the age of the object: that of origin's response plus the time since the request
-    /// (`current_age`, RFC 9111 section 4.2.3).
+    /// Returns the age of the object: that of origin's response plus the time since it arrived, or
+    /// the time since the request if origin is no HTTP server (`current_age`, RFC 9111 section
+    /// 4.2.3).
     pub(crate) fn age(&self) -> Duration {
         let came_with = self.meta.response.map_or(Duration::ZERO, |response| response.age);
-        came_with.saturating_add(self.requested_at.elapsed())
+        came_with.saturating_add(self.aged_from.elapsed())
     }
 
     /// Returns whether the response of origin was received before an instant.

@@ -22,10 +22,11 @@ impl Buffers {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a buffer of length `len`, at most [`BLOCK`]. Its content is unspecified.
+    /// Returns a buffer of length `len`. Its content is unspecified.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        // A slow reader would hold a whole block for a short piece, so that gets its own memory.
-        if len <= BLOCK / 2 {
+        // A slow reader would hold a whole block for a few bytes, so these get their own memory.
+        // More than a block is kept, so it gets no spare one.
+        if len <= BLOCK / 2 || len > BLOCK {
             return Buffer { memory: vec![0; len].into(), len, home: None };
         }
         let spare = self.lock().pop();

@@ -14,6 +14,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use storage_core::{Checksum, ChecksumAlgorithm, Error, ErrorKind, Result};
@@ -34,6 +35,10 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    /// For each shelf, whether a power cut may restore a file that was removed from it. At the
+    /// start, an earlier process may have removed files. The lock is held while a file is removed
+    /// and while the shelf is synced.
+    unsynced: Vec<Mutex<bool>>,
     /// Closing the file releases the lock.
     _lock: File,
 }
@@ -61,7 +66,8 @@ impl Directory {
             );
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        let unsynced = (0..=u8::MAX).map(|_| Mutex::new(true)).collect();
+        let directory = Self { path: path.to_owned(), unsynced, _lock: lock };
         directory.make_tree().map_err(in_context)?;
         Ok(directory)
     }
@@ -97,24 +103,57 @@ impl Directory {
     /// Returns the path of the file of an entry.
     pub(super) fn entry_file(&self, key: &str, id: u64) -> PathBuf {
         let (shelf, rest) = place(key);
+        self.version_file(&shelf, &rest, id)
+    }
+
+    fn version_file(&self, shelf: &str, rest: &str, id: u64) -> PathBuf {
         self.path.join(shelf).join(format!("{rest}-{id:016x}"))
     }
 
     /// Removes the file of an entry and returns whether it existed.
     pub(super) fn remove(&self, entry: &Entry) -> io::Result<bool> {
-        match fs::remove_file(self.entry_file(entry.key(), entry.id())) {
-            Ok(()) => Ok(true),
+        self.remove_version(entry.key(), entry.id())
+    }
+
+    /// Removes the file of one version of a key and returns whether it existed.
+    pub(super) fn remove_version(&self, key: &str, id: u64) -> io::Result<bool> {
+        let (shelf, rest) = place(key);
+        let mut unsynced = self.unsynced(&shelf);
+        match fs::remove_file(self.version_file(&shelf, &rest, id)) {
+            Ok(()) => {
+                *unsynced = true;
+                Ok(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Syncs the directories from which the files of these keys were removed.
+    /// Syncs the shelves of these keys from which files were removed.
     pub(super) fn sync_removals<'a>(&self, keys: impl Iterator<Item = &'a str>) -> io::Result<()> {
         let mut shelves: Vec<_> = keys.map(|key| place(key).0).collect();
         shelves.sort_unstable();
         shelves.dedup();
-        shelves.iter().try_for_each(|shelf| sys::sync_directory(&self.path.join(shelf)))
+        shelves.iter().try_for_each(|shelf| self.sync_shelf(shelf))
+    }
+
+    /// Syncs all shelves from which files were removed.
+    pub(super) fn sync_all_removals(&self) -> io::Result<()> {
+        self.shelves().try_for_each(|shelf| self.sync_shelf(&shelf))
+    }
+
+    fn sync_shelf(&self, shelf: &str) -> io::Result<()> {
+        let mut unsynced = self.unsynced(shelf);
+        if *unsynced {
+            sys::sync_directory(&self.path.join(shelf))?;
+            *unsynced = false;
+        }
+        Ok(())
+    }
+
+    fn unsynced(&self, shelf: &str) -> MutexGuard<'_, bool> {
+        let number = usize::from_str_radix(shelf, 16).unwrap_or_default();
+        self.unsynced[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use storage_core::internal::escape_invisible;
 use storage_core::{Checksum, Error, ErrorKind, Hasher, Result};
 
 use super::buffers::Buffers;
@@ -220,7 +219,7 @@ impl Filling {
             match placed {
                 Placed::New(replaced) => replaced,
                 Placed::Superseded(newer) => {
-                    self.partial.withdraw(&entry);
+                    shared.remove_file(&entry);
                     return Ok(newer);
                 }
             }
@@ -335,17 +334,6 @@ impl Partial {
         fs::rename(directory.fill_file(self.id), directory.entry_file(entry.key(), self.id))?;
         self.published = true;
         Ok(())
-    }
-
-    /// Removes the file from where it was published.
-    fn withdraw(&mut self, entry: &Entry) {
-        if let Err(error) = self.shared.directory.remove(entry) {
-            tracing::warn!(
-                key = &*escape_invisible(entry.key()),
-                %error,
-                "failed to remove a file from the cache"
-            );
-        }
     }
 }
 

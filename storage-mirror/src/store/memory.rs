@@ -1,8 +1,13 @@
-//! Bodies and blocks in memory, each compared with its checksum when it was read.
+//! Bodies and pieces of bodies in memory, each compared with its checksums when it was read.
 //!
-//! Small bodies are held as a whole, those of larger objects block by block, if the object takes at
-//! most a quarter of the memory limit: so one large object does not evict everything else. Bytes in
+//! Small bodies are held as a whole, those of larger objects in pieces, if the object takes at most
+//! a quarter of the memory limit: so one large object does not evict everything else. Bytes in
 //! memory are not compared again and do not depend on the file.
+//!
+//! A piece has several blocks, because a larger write to a socket costs less for each byte. All
+//! readers share it, so that it takes no more memory than its blocks would.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -13,6 +18,9 @@ use super::shared::Shared;
 
 /// The largest body in bytes that is held in memory as a whole.
 pub(crate) const MAX_IN_MEMORY: u64 = 2 * BLOCK as u64;
+
+/// The number of blocks of a piece, which has 512 KiB.
+const PIECE: u64 = 4;
 
 /// How many hits an entry needs before its bytes are held in memory.
 const TAKEN_WITH_HIT: u64 = 2;
@@ -28,11 +36,20 @@ impl Shared {
         self.memory.get((entry.id(), 0))
     }
 
-    pub(super) fn block_in_memory(&self, entry: &Entry, index: u64) -> Option<Bytes> {
-        if !self.keeps_blocks_of(entry) {
+    /// Returns the piece that contains a block, if it is in memory, and its first block.
+    pub(super) fn piece_in_memory(&self, entry: &Entry, block: u64) -> Option<(u64, Bytes)> {
+        if !self.keeps_pieces_of(entry) {
             return None;
         }
-        self.memory.get((entry.id(), index))
+        let piece = block / PIECE;
+        Some((piece * PIECE, self.memory.get((entry.id(), piece))?))
+    }
+
+    /// Returns the blocks of the piece with a block, if pieces of the entry are to be kept.
+    pub(super) fn piece_to_keep(&self, entry: &Entry, block: u64) -> Option<Range<u64>> {
+        let first = block / PIECE * PIECE;
+        let is_kept = entry.hits() >= TAKEN_WITH_HIT && self.keeps_pieces_of(entry);
+        is_kept.then(|| first..(first + PIECE).min(entry.layout().blocks()))
     }
 
     pub(super) fn keep_body(&self, entry: &Entry, body: &Bytes) {
@@ -41,14 +58,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn keep_block(&self, entry: &Entry, index: u64, block: &Bytes) {
-        if entry.hits() >= TAKEN_WITH_HIT && self.keeps_blocks_of(entry) {
-            // The buffer of the last block may be longer than the block.
-            self.keep(entry, index, block, BLOCK);
-        }
+    /// Keeps the piece that has this first block.
+    pub(super) fn keep_piece(&self, entry: &Entry, first: u64, bytes: &Bytes) {
+        self.keep(entry, first / PIECE, bytes, bytes.len());
     }
 
-    fn keeps_blocks_of(&self, entry: &Entry) -> bool {
+    fn keeps_pieces_of(&self, entry: &Entry) -> bool {
         (MAX_IN_MEMORY + 1..=self.limits.memory / SHARE).contains(&entry.size())
     }
 
@@ -61,7 +76,8 @@ impl Shared {
     }
 
     pub(super) fn release_bytes(&self, entry: &Entry) {
-        let parts = if self.keeps_blocks_of(entry) { entry.layout().blocks() } else { 1 };
+        let is_in_pieces = self.keeps_pieces_of(entry);
+        let parts = if is_in_pieces { entry.layout().blocks().div_ceil(PIECE) } else { 1 };
         (0..parts).for_each(|index| self.memory.remove((entry.id(), index)));
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Everything here is synchronous. Functions that may wait for the disk say so; call them only
 //! where blocking is allowed. The others ([`Store::get`], [`Store::hot`], [`Store::try_load`],
-//! [`Reader::try_read_block`], ...) take microseconds.
+//! [`Reader::try_read_from`], ...) take microseconds.
 //!
 //! # The course of a request
 //!
@@ -101,6 +101,7 @@ impl Store {
         let shared = Shared {
             index: Mutex::new(index),
             removals: RwLock::default(),
+            stuck: Mutex::default(),
             fills: Fills::default(),
             handles: Pool::new(limits.open_files),
             memory: Pool::new(limits.memory - limits.memory / METADATA_SHARE),

@@ -1,13 +1,15 @@
 //! Removing entries: by a purge, because they are broken, or to make room.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use storage_core::internal::escape_invisible;
 use storage_core::{Error, Result};
 
 use super::Store;
 use super::entry::Entry;
-use super::shared::Shared;
+use super::shared::{Shared, StuckFile};
 
 /// How many entries a purge of a prefix removes at a time.
 const PAGE: usize = 256;
@@ -21,13 +23,7 @@ impl Store {
     /// # Errors
     /// Errors of the operating system. The entry may still exist then; call this again.
     pub(crate) fn purge(&self, key: &str) -> Result<bool> {
-        self.shared.fills.purge(key);
-        self.shared.wait_for_removals();
-        let entry = self.shared.index().peek(key);
-        match entry {
-            Some(entry) => self.shared.purge_all(&[entry]).map(|purged| purged > 0),
-            None => Ok(false),
-        }
+        self.purge_keys([key]).map(|purged| purged > 0)
     }
 
     /// Removes the entries of several keys like [`purge`](Self::purge) and returns their number.
@@ -35,14 +31,18 @@ impl Store {
     /// # Errors
     /// As those of [`purge`](Self::purge). Some of the entries may be removed then.
     pub(crate) fn purge_keys<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Result<usize> {
-        let keys: Vec<_> = keys.into_iter().collect();
-        keys.iter().for_each(|key| self.shared.fills.purge(key));
-        self.shared.wait_for_removals();
+        let shared = &self.shared;
+        let keys: HashSet<_> = keys.into_iter().collect();
+        keys.iter().for_each(|key| shared.fills.purge(key));
+        shared.wait_for_removals();
         let entries: Vec<_> = {
-            let index = self.shared.index();
+            let index = shared.index();
             keys.iter().filter_map(|key| index.peek(key)).collect()
         };
-        if entries.is_empty() { Ok(0) } else { self.shared.purge_all(&entries) }
+        let mut purge = Purge::begin(shared);
+        purge.remove(&entries);
+        purge.remove_stuck(|key| keys.contains(key));
+        purge.end(shared.directory.sync_removals(keys.into_iter()))
     }
 
     /// Removes the entries of all keys that begin with `prefix`, which has no wildcards, like
@@ -51,16 +51,19 @@ impl Store {
     /// # Errors
     /// As those of [`purge`](Self::purge). Some of the entries may be removed then.
     pub(crate) fn purge_prefix(&self, prefix: &str) -> Result<usize> {
-        self.shared.fills.purge_prefix(prefix);
-        self.shared.wait_for_removals();
-        let (mut purged, mut after) = (0, None::<Arc<Entry>>);
+        let shared = &self.shared;
+        shared.fills.purge_prefix(prefix);
+        shared.wait_for_removals();
+        let mut purge = Purge::begin(shared);
+        let mut after = None::<Arc<Entry>>;
         loop {
-            let page =
-                self.shared.index().page(prefix, after.as_ref().map(|entry| entry.key()), PAGE);
-            let Some(last) = page.last() else { return Ok(purged) };
+            let page = shared.index().page(prefix, after.as_ref().map(|entry| entry.key()), PAGE);
+            let Some(last) = page.last() else { break };
             after = Some(Arc::clone(last));
-            purged += self.shared.purge_all(&page)?;
+            purge.remove(&page);
         }
+        purge.remove_stuck(|key| key.starts_with(prefix));
+        purge.end(shared.directory.sync_all_removals())
     }
 
     /// Removes one version, which origin no longer has. A newer version of the same key stays.
@@ -69,30 +72,80 @@ impl Store {
     /// # Errors
     /// As those of [`purge`](Self::purge).
     pub(crate) fn remove(&self, entry: &Arc<Entry>) -> Result<bool> {
-        self.shared.purge_all(std::slice::from_ref(entry)).map(|removed| removed > 0)
+        let mut purge = Purge::begin(&self.shared);
+        purge.remove(std::slice::from_ref(entry));
+        let synced = self.shared.directory.sync_removals([entry.key()].into_iter());
+        purge.end(synced).map(|removed| removed > 0)
+    }
+}
+
+/// A purge: the number of entries that it has removed, and an error of it.
+struct Purge<'a> {
+    shared: &'a Shared,
+    purged: usize,
+    failure: Option<io::Error>,
+}
+
+impl<'a> Purge<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        Self { shared, purged: 0, failure: None }
+    }
+
+    /// Removes the files before the entries: a reader that finds an entry meanwhile fails with
+    /// `NotFound`, and an entry whose file could not be removed stays, so that the purge can be
+    /// repeated.
+    fn remove(&mut self, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            match self.shared.directory.remove(entry) {
+                Ok(_) => self.purged += usize::from(self.shared.forget(entry)),
+                Err(error) => self.failure = Some(error),
+            }
+        }
+    }
+
+    /// Tries again to remove the files that could not be removed, of these keys.
+    fn remove_stuck(&mut self, is_purged: impl Fn(&str) -> bool) {
+        self.shared.stuck().retain(|file| {
+            if !is_purged(&file.key) {
+                return true;
+            }
+            match self.shared.directory.remove_version(&file.key, file.id) {
+                Ok(_) => self.shared.index().release(file.weight),
+                Err(error) => {
+                    self.failure = Some(error);
+                    return true;
+                }
+            }
+            false
+        });
+    }
+
+    /// Ends after the removals were synced, because a power cut must not restore a purged file.
+    fn end(self, synced: io::Result<()>) -> Result<usize> {
+        match self.failure.or(synced.err()) {
+            Some(error) => Err(Error::from(error).with_context("purging the cache")),
+            None => Ok(self.purged),
+        }
     }
 }
 
 impl Shared {
-    /// Removes the files before the entries: a reader that finds an entry meanwhile fails with
-    /// `NotFound`, and an entry whose file could not be removed stays, so that the purge can be
-    /// repeated.
-    fn purge_all(&self, entries: &[Arc<Entry>]) -> Result<usize> {
-        let mut removed = Vec::with_capacity(entries.len());
-        let mut failure = None;
-        for entry in entries {
-            match self.directory.remove(entry) {
-                Ok(_) => removed.push(entry),
-                Err(error) => failure = Some(error),
-            }
-        }
-        // A power cut must not restore a purged file.
-        let synced = self.directory.sync_removals(removed.iter().map(|entry| entry.key()));
-        let purged = removed.iter().filter(|entry| self.forget(entry)).count();
-        match failure.or(synced.err()) {
-            Some(error) => Err(Error::from(error).with_context("purging the cache")),
-            None => Ok(purged),
-        }
+    fn stuck(&self) -> MutexGuard<'_, Vec<StuckFile>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the file of an entry that is not in the index. If that fails, its space stays
+    /// reserved until a purge or the next start.
+    pub(super) fn remove_file(&self, entry: &Entry) {
+        let Err(error) = self.directory.remove(entry) else { return };
+        tracing::warn!(
+            key = &*escape_invisible(entry.key()),
+            %error,
+            "failed to remove a file from the cache"
+        );
+        self.index().reserve(entry.weight());
+        let (key, id, weight) = (entry.key().into(), entry.id(), entry.weight());
+        self.stuck().push(StuckFile { key, id, weight });
     }
 
     /// Takes out an entry whose file is gone and returns whether it was in the index.
@@ -103,36 +156,23 @@ impl Shared {
 
     /// Removes a broken entry and counts it.
     pub(super) fn remove_corrupt(&self, entry: &Entry) {
-        if let Err(error) = self.directory.remove(entry) {
-            tracing::warn!(
-                key = &*escape_invisible(entry.key()),
-                %error,
-                "failed to remove a broken entry from the cache"
-            );
-        }
+        // A purge waits for this, because the entry is out of the index before its file is gone.
+        let _removing = self.lock_removals();
         self.release(entry);
-        self.index().remove_corrupt(entry);
+        let was_there = self.index().remove_corrupt(entry);
+        if was_there {
+            self.remove_file(entry);
+        }
     }
 
     /// Removes the files of entries that were taken out of the index, then releases `reserved`
     /// bytes.
     pub(super) fn remove_files(&self, reserved: u64, entries: &[Arc<Entry>]) {
-        let mut stuck = 0;
         for entry in entries {
-            if let Err(error) = self.directory.remove(entry) {
-                tracing::warn!(
-                    key = &*escape_invisible(entry.key()),
-                    %error,
-                    "failed to remove a file from the cache"
-                );
-                stuck += entry.weight();
-            }
+            self.remove_file(entry);
             self.release(entry);
         }
-        let mut index = self.index();
-        index.release(reserved);
-        // The space of files that could not be removed stays reserved until the next start.
-        index.reserve(stuck);
+        self.index().release(reserved);
     }
 
     /// Takes the file, the bytes and the metadata of a removed entry out of the pools. Its readers

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use storage_core::internal::escape_invisible;
 use storage_core::{Error, ErrorKind, Result};
 
-use super::buffers::Buffer;
 use super::entry::Entry;
 use super::layout::{BLOCK, Broken, Layout, crc};
 use super::memory::MAX_IN_MEMORY;
@@ -51,9 +50,9 @@ impl Handle {
         if sum == Some(&crc(bytes)) { Ok(()) } else { Err(Broken("a block of the body is broken")) }
     }
 
-    /// Compares consecutive blocks from the beginning of the body.
-    fn check_all(&self, bytes: &[u8]) -> Result<(), Broken> {
-        (0..).zip(bytes.chunks(BLOCK)).try_for_each(|(index, block)| self.check(index, block))
+    /// Compares consecutive blocks, of which the first has this index.
+    fn check_all(&self, first: u64, bytes: &[u8]) -> Result<(), Broken> {
+        (first..).zip(bytes.chunks(BLOCK)).try_for_each(|(index, block)| self.check(index, block))
     }
 }
 
@@ -100,59 +99,71 @@ impl Reader {
         self.entry.layout().blocks()
     }
 
-    /// Reads a whole block of [`BLOCK`] bytes (the last one may be shorter) and compares it with
-    /// its checksum. May wait for the disk.
+    /// Reads the body from a position to the end of its block, or further, and compares each block
+    /// with its checksum. May wait for the disk.
     ///
     /// # Errors
-    /// `Integrity` if the block is broken; the entry has then been removed.
-    /// `RangeNotSatisfiable` if there is no such block.
-    pub(crate) fn read_block(&self, index: u64) -> Result<Bytes> {
-        if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
-            return Ok(block);
-        }
-        let (mut buffer, at) = self.buffer(index)?;
-        match sys::read_exact_at(&self.handle.file, buffer.as_mut(), at) {
-            Ok(()) => self.checked(index, buffer),
-            Err(error) => Err(self.shared.handle_failure(&self.entry, error.into())),
+    /// `Integrity` if a block is broken; the entry has then been removed. `RangeNotSatisfiable` if
+    /// the body ends before the position.
+    pub(crate) fn read_from(&self, position: u64) -> Result<Bytes> {
+        match self.read_blocks(position, true)? {
+            Some(bytes) => Ok(bytes),
+            None => Err(Error::new(ErrorKind::Unexpected, "reading blocks returned no result")),
         }
     }
 
-    /// Reads a block like [`read_block`](Self::read_block) if it is in memory. Returns `None` if
-    /// that would have to wait.
+    /// Reads like [`read_from`](Self::read_from) what is in memory. Returns `None` if that would
+    /// have to wait.
     ///
     /// # Errors
-    /// As those of [`read_block`](Self::read_block).
-    pub(crate) fn try_read_block(&self, index: u64) -> Result<Option<Bytes>> {
-        if let Some(block) = self.shared.block_in_memory(&self.entry, index) {
-            return Ok(Some(block));
-        }
-        let (mut buffer, at) = self.buffer(index)?;
-        if !sys::read_now(&self.handle.file, buffer.as_mut(), at) {
-            return Ok(None);
-        }
-        self.checked(index, buffer).map(Some)
+    /// As those of [`read_from`](Self::read_from).
+    pub(crate) fn try_read_from(&self, position: u64) -> Result<Option<Bytes>> {
+        self.read_blocks(position, false)
     }
 
-    fn buffer(&self, index: u64) -> Result<(Buffer, u64)> {
+    fn read_blocks(&self, position: u64, may_wait: bool) -> Result<Option<Bytes>> {
         let layout = self.entry.layout();
-        let block = layout.block(index);
-        if block.is_empty() {
+        if position >= layout.size() {
             return Err(Error::new(ErrorKind::RangeNotSatisfiable, "the entry has no such block"));
         }
-        // At most `BLOCK`, which fits in `usize`.
-        let len = (block.end - block.start) as usize;
-        Ok((self.shared.buffers.take(len), layout.body() + block.start))
+        let block = position / BLOCK as u64;
+        if let Some((first, piece)) = self.shared.piece_in_memory(&self.entry, block) {
+            return Ok(Some(from_position(&piece, first, position)));
+        }
+        let piece = self.shared.piece_to_keep(&self.entry, block);
+        let blocks = piece.clone().unwrap_or(block..block + 1);
+        let (start, end) = (layout.block(blocks.start).start, layout.block(blocks.end - 1).end);
+        // At most the bytes of a piece, which fit in `usize`.
+        let mut buffer = self.shared.buffers.take((end - start) as usize);
+        let at = layout.body() + start;
+        if may_wait {
+            let read = sys::read_exact_at(&self.handle.file, buffer.as_mut(), at);
+            read.map_err(|error| self.shared.handle_failure(&self.entry, error.into()))?;
+        } else if !sys::read_now(&self.handle.file, buffer.as_mut(), at) {
+            return Ok(None);
+        }
+        self.handle
+            .check_all(blocks.start, buffer.as_ref())
+            .map_err(|broken| self.shared.handle_failure(&self.entry, broken.into()))?;
+        let bytes = buffer.freeze();
+        if piece.is_some() {
+            self.shared.keep_piece(&self.entry, blocks.start, &bytes);
+        }
+        Ok(Some(from_position(&bytes, blocks.start, position)))
     }
 
-    fn checked(&self, index: u64, buffer: Buffer) -> Result<Bytes> {
-        match self.handle.check(index, buffer.as_ref()) {
-            Ok(()) => {
-                let block = buffer.freeze();
-                self.shared.keep_block(&self.entry, index, &block);
-                Ok(block)
-            }
-            Err(broken) => Err(self.shared.handle_failure(&self.entry, broken.into())),
-        }
+    /// Reads one block.
+    #[cfg(test)]
+    pub(super) fn read_block(&self, index: u64) -> Result<Bytes> {
+        let bytes = self.read_from(index.saturating_mul(BLOCK as u64))?;
+        Ok(bytes.slice(..bytes.len().min(BLOCK)))
+    }
+
+    /// Reads one block, if it is in memory.
+    #[cfg(test)]
+    pub(super) fn try_read_block(&self, index: u64) -> Result<Option<Bytes>> {
+        let bytes = self.try_read_from(index.saturating_mul(BLOCK as u64))?;
+        Ok(bytes.map(|bytes| bytes.slice(..bytes.len().min(BLOCK))))
     }
 
     /// Reads the whole body. Returns `None` if that would have to wait and `may_wait` is false.
@@ -166,12 +177,17 @@ impl Reader {
             return Ok(None);
         }
         self.handle
-            .check_all(&body)
+            .check_all(0, &body)
             .map_err(|broken| self.shared.handle_failure(&self.entry, broken.into()))?;
         let body = Bytes::from(body);
         self.shared.keep_body(&self.entry, &body);
         Ok(Some(body))
     }
+}
+
+/// Returns the part of consecutive blocks from a position of the body on, which is in one of them.
+fn from_position(blocks: &Bytes, first: u64, position: u64) -> Bytes {
+    blocks.slice((position - first * BLOCK as u64) as usize..)
 }
 
 fn whole_len(layout: Layout) -> Result<usize> {

@@ -34,6 +34,7 @@ pub(super) struct Shared {
     /// otherwise the file of an evicted entry could survive the purge of its key if the process is
     /// killed in between.
     pub(super) removals: RwLock<()>,
+    pub(super) stuck: Mutex<Vec<StuckFile>>,
     pub(super) fills: Fills,
     pub(super) handles: Pool<Arc<Handle>>,
     pub(super) memory: Pool<Bytes>,
@@ -43,6 +44,15 @@ pub(super) struct Shared {
     pub(super) last_id: AtomicU64,
     // The last field, so that its lock is released after all other files are closed.
     pub(super) directory: Directory,
+}
+
+/// A file that could not be removed although its entry is out of the index. Its space stays
+/// reserved. The next start would restore the entry, so a purge of its key tries again.
+#[derive(Debug)]
+pub(super) struct StuckFile {
+    pub(super) key: Box<str>,
+    pub(super) id: u64,
+    pub(super) weight: u64,
 }
 
 impl Shared {

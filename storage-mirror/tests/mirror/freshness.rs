@@ -2,7 +2,7 @@
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use storage_core::{ErrorKind, Memory, Operation, Storage};
@@ -322,6 +322,31 @@ async fn the_age_includes_the_time_to_receive_an_object_without_a_length() {
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();
     assert!(age(&hit) >= 1 && cache_status(&hit).contains("hit"), "{:?}", hit.headers());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_origin_takes_to_respond_counts_once() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Peer::start(move |_| chunked().wait(&held).body("5\r\nhello\r\n0\r\n\r\n"));
+    let mirror = Arc::new(Mirror::of(storage(&origin), json!({})));
+    let begun = Instant::now();
+    let request = tokio::spawn({
+        let mirror = Arc::clone(&mirror);
+        async move { mirror.get("/a").send().await.unwrap() }
+    });
+    while origin.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The age is in whole seconds of the real clock. Counted twice, this would be two.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    gate.open();
+    let arriving = request.await.unwrap();
+    assert!(age(&arriving) <= begun.elapsed().as_secs(), "{:?}", arriving.headers());
+    mirror.until("in_flight", 0).await;
+    let hit = mirror.get("/a").send().await.unwrap();
+    assert!(cache_status(&hit).contains("hit"), "{:?}", hit.headers());
+    assert!(age(&hit) <= begun.elapsed().as_secs(), "{:?}", hit.headers());
 }
 
 #[tokio::test(flavor = "multi_thread")]

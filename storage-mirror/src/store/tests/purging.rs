@@ -1,5 +1,6 @@
 //! Purges: a purge wins over every fill that began before it.
 
+use super::super::directory::place;
 use super::*;
 
 #[test]
@@ -100,6 +101,65 @@ fn removing_a_version_leaves_a_newer_one() {
     assert!(store.remove(&new).unwrap());
     assert!(store.get("key").is_none());
     assert_eq!(store.usage().bytes, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_purge_fails_while_the_file_of_an_evicted_entry_cannot_be_removed() {
+    let purges: [fn(&Store) -> Result<usize>; 3] = [
+        |store| store.purge("key").map(usize::from),
+        |store| store.purge_keys(["other", "key"]),
+        |store| store.purge_prefix("k"),
+    ];
+    for purge in purges {
+        let scratch = Scratch::new();
+        let store = scratch.open(MIB);
+        fill(&store, "key", b"body");
+        let file = only_file(&scratch.path());
+        let aside = file.with_extension("aside");
+        fs::rename(&file, &aside).unwrap();
+        fs::create_dir(&file).unwrap();
+        // Takes all of the space, so that the entry is evicted.
+        drop(store.begin("large").create(meta("large", MIB - 2 * PAGE as u64)).unwrap());
+        assert!(store.peek("key").is_none(), "the entry is evicted");
+        assert!(purge(&store).is_err(), "the next start would restore it");
+        assert!(purge(&store).is_err());
+        assert_eq!(store.purge_keys(["another"]).unwrap(), 0);
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&aside, &file).unwrap();
+        assert_eq!(purge(&store).unwrap(), 0);
+        assert!(entry_files(&scratch.path()).is_empty());
+        assert_eq!(store.usage().reserved, 0);
+    }
+}
+
+/// A power cut may restore a file whose removal was not synced, also if an earlier process removed
+/// it.
+#[test]
+fn a_purge_syncs_the_earlier_removal_of_an_evicted_entry() {
+    let scratch = Scratch::new();
+    for is_evicted in [true, false] {
+        let store = scratch.open(MIB);
+        if is_evicted {
+            store.purge_prefix("").unwrap();
+            fill(&store, "key", b"body");
+        }
+        let shelf = scratch.path().join(place("key").0);
+        if is_evicted {
+            drop(store.begin("large").create(meta("large", MIB - 2 * PAGE as u64)).unwrap());
+            assert!(store.peek("key").is_none(), "the entry is evicted");
+        }
+        // A directory that does not exist cannot be synced.
+        fs::remove_dir(&shelf).unwrap();
+        assert!(store.purge("key").is_err());
+        assert!(store.purge_prefix("").is_err());
+        fs::create_dir(&shelf).unwrap();
+        assert!(!store.purge("key").unwrap());
+        // All is synced.
+        fs::remove_dir(&shelf).unwrap();
+        assert!(!store.purge("key").unwrap());
+        fs::create_dir(&shelf).unwrap();
+    }
 }
 
 #[cfg(unix)]

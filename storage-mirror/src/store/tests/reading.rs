@@ -120,24 +120,29 @@ fn the_memory_of_bodies_is_bounded_and_a_large_body_is_not_held() {
 }
 
 #[test]
-fn blocks_of_a_larger_object_are_held_in_memory_after_its_second_hit() {
+fn pieces_of_a_larger_object_are_held_in_memory_after_its_second_hit() {
     let scratch = Scratch::in_memory();
     let mut limits = Limits::new(64 * MIB);
     limits.memory = 8 * MIB;
     let (store, _) = scratch.open_with(limits);
     let body = pattern(1, 10 * BLOCK + 100);
     let entry = fill(&store, "key", &body);
-    for kept in [0, 11, 11] {
+    for (bytes, pieces) in [(0, 0), (body.len(), 3), (body.len(), 3)] {
         store.get("key").unwrap();
         assert_eq!(read(&store, &entry).unwrap(), body);
-        assert_eq!(store.usage().memory, kept * (BLOCK as u64 + OVERHEAD));
+        assert_eq!(store.usage().memory, bytes as u64 + pieces * OVERHEAD);
     }
-    // Blocks in memory are not read from the file again.
+    // Pieces in memory are not read from the file again.
     fs::write(only_file(&scratch.path()), vec![0; body.len() + 10_000]).unwrap();
     let reader = store.reader(&entry).unwrap();
     assert_eq!(reader.try_read_block(10).unwrap().unwrap(), body[10 * BLOCK..]);
     assert_eq!(read(&store, &entry).unwrap(), body);
-    // A purge removes the blocks. Those of an object above a quarter of the limit are never held.
+    // A reader gets a whole piece from the beginning of one, and the rest of it from its middle.
+    let piece = reader.try_read_from(4 * BLOCK as u64).unwrap().unwrap();
+    assert_eq!(piece, body[4 * BLOCK..8 * BLOCK]);
+    let rest = reader.try_read_from(6 * BLOCK as u64 + 5).unwrap().unwrap();
+    assert_eq!(rest, body[6 * BLOCK + 5..8 * BLOCK]);
+    // A purge removes the pieces. Those of an object above a quarter of the limit are never held.
     assert!(store.purge("key").unwrap());
     assert_eq!(store.usage().memory, 0);
     fill(&store, "large", &vec![7; 2 * MIB as usize + 1]);
