@@ -20,8 +20,9 @@ use crate::location::without_secrets;
 
 const TOKEN_VARIABLE: &str = "ANYSTORAGE_MIRROR_TOKEN";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time limit for a response. A mirror waits for at most 30 seconds by [`PREFETCH_WAIT`].
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time limit for a response (10 minutes). A purge of a large cache removes each file before it
+/// responds. A prefetch waits for at most 30 seconds by [`PREFETCH_WAIT`].
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a response to a prefetch may wait for the object, in seconds.
 pub(crate) const PREFETCH_WAIT: u64 = 30;
 /// Upper bound for the document of a response.

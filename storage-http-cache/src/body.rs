@@ -3,16 +3,18 @@
 //!
 //! If the mirror's body breaks off, stalls or ends early, the next bytes come from origin. They are
 //! of the same version: the request to origin has the version's strong ETag as its condition. If
-//! the ETag may not be the one of origin, the body is read from origin again, and its beginning
-//! must have the digest of the bytes that were already returned.
+//! the ETag may not be the one of origin, the body is read from origin again. Its beginning must
+//! have the digest of the bytes that were already returned, and the object must not be known to be
+//! another one by its time or its encoding, because the caller has the metadata of the mirror.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use storage_client::ResponseBody;
-use storage_core::internal::escape_invisible;
+use storage_core::internal::{escape_invisible, floor_to_second};
 use storage_core::{
     ByteRange, Checksum, ChecksumAlgorithm, Checksums, ETag, Error, ErrorKind, Hasher, Key, Object,
     ObjectMeta, OpenOptions, Result,
@@ -51,6 +53,8 @@ struct BodyContext {
     key: Key,
     /// The size of the whole object.
     size: u64,
+    last_modified: Option<SystemTime>,
+    content_encoding: Option<String>,
 }
 
 /// Where the next bytes come from.
@@ -137,6 +141,8 @@ impl Body {
                 mirror: Arc::clone(mirror),
                 key: meta.key.clone(),
                 size: meta.size,
+                last_modified: meta.last_modified,
+                content_encoding: meta.metadata.content_encoding.clone(),
             },
             start: range.start,
             remaining: range,
@@ -264,6 +270,9 @@ impl Body {
     /// Reads the body from origin again, and returns the rest if its beginning has this digest.
     async fn rest_by_digest(&mut self, digest: Checksum) -> Result<Chunks> {
         let whole = self.context.open(self.start..self.remaining.end, None).await?;
+        if self.context.is_replaced_by(whole.meta()) {
+            return Err(replaced());
+        }
         let mut chunks = whole.into_stream().boxed();
         let mut hasher = Hasher::new(digest.algorithm());
         let mut repeated = self.remaining.start - self.start;
@@ -283,6 +292,15 @@ impl Body {
 }
 
 impl BodyContext {
+    /// Returns whether an object of origin is certainly not the one of the mirror.
+    fn is_replaced_by(&self, origin: &ObjectMeta) -> bool {
+        let is_newer = match (self.last_modified, origin.last_modified) {
+            (Some(ours), Some(theirs)) => ours != floor_to_second(theirs),
+            _ => false,
+        };
+        is_newer || self.content_encoding != origin.metadata.content_encoding
+    }
+
     /// Opens a range at origin, which must be of an object of the same size.
     async fn open(&self, range: Range<u64>, if_match: Option<ETag>) -> Result<Object> {
         let mut options = OpenOptions::default();

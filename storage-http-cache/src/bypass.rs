@@ -217,6 +217,11 @@ impl Bypass {
         needs_purger && !std::mem::replace(&mut marks.has_purger, true)
     }
 
+    /// Returns whether the background task runs: purges are due that it has not got confirmed.
+    pub(crate) fn has_purger(&self) -> bool {
+        self.lock().has_purger
+    }
+
     /// Returns at most `max` due purges that no writer sends. If there are none, the background
     /// task ends, and another one may be started.
     pub(crate) fn take_due(&self, max: usize) -> Vec<DuePurge> {

@@ -29,6 +29,8 @@ const MAX_VERDICT: usize = 64 * 1024;
 /// How long the signed URLs of the driver's own requests are valid, and how long they stay the same
 /// (5 minutes each), so that a cache in front of the mirror can store the responses.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
+/// The time limit of a purge of the whole mirror, which removes every file (10 minutes).
+const PURGE_ALL_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requests the object as it is stored, in any encoding.
 const AS_STORED: HeaderValue = HeaderValue::from_static("identity, *");
 /// The header in which caches describe how they handled a request (RFC 9211).
@@ -270,7 +272,7 @@ impl Client {
                 let request =
                     reqwest::Request::new(Method::GET, self.own_link(&self.verdicts, key)?);
                 let verdict = tokio::time::timeout(self.header_timeout, self.verdict(request));
-                verdict.await.unwrap_or_else(|_| Err(self.no_response()))
+                verdict.await.unwrap_or_else(|_| Err(self.no_response(self.header_timeout)))
             }
         }
     }
@@ -284,21 +286,23 @@ impl Client {
         }
     }
 
-    /// Requests the mirror to remove an object, or all objects if there is no key.
+    /// Requests the mirror to remove an object, or all objects if there is no key. The mirror
+    /// responds when they are removed from its disk, so all objects have [`PURGE_ALL_TIMEOUT`].
     ///
     /// # Errors
     /// `Unauthenticated` if the mirror refuses the token, `Unsupported` if the admin routes are
     /// elsewhere, and otherwise as [`get`](Self::get). Only `Ok` confirms the purge.
     pub(crate) async fn purge(&self, key: Option<&Key>) -> Result<()> {
-        let url = match key {
-            Some(key) => object_url(&join(&self.admin, "purge"), key),
+        match key {
+            Some(key) => {
+                self.post(object_url(&join(&self.admin, "purge"), key), self.header_timeout).await
+            }
             None => {
                 let mut url = join(&self.admin, "purge");
                 url.set_query(Some("prefix="));
-                url
+                self.post(url, self.header_timeout.max(PURGE_ALL_TIMEOUT)).await
             }
-        };
-        self.post(url).await
+        }
     }
 
     /// Requests the mirror to fetch an object from origin.
@@ -306,15 +310,16 @@ impl Client {
     /// # Errors
     /// As [`purge`](Self::purge).
     pub(crate) async fn prefetch(&self, key: &Key) -> Result<()> {
-        self.post(object_url(&join(&self.admin, "prefetch"), key)).await
+        let url = object_url(&join(&self.admin, "prefetch"), key);
+        self.post(url, self.header_timeout).await
     }
 
-    async fn post(&self, url: Url) -> Result<()> {
+    async fn post(&self, url: Url, timeout: Duration) -> Result<()> {
         let mut request = reqwest::Request::new(Method::POST, url);
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
-        let status = self.send_by(&self.admin_http, request).await?.status;
+        let status = self.send_by(&self.admin_http, request, timeout).await?.status;
         let refused = |kind, option| {
             let message = format!(
                 "{} responds with {}: check the option {option}",
@@ -345,18 +350,19 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::Request) -> Result<Response> {
-        self.send_by(&self.http, request).await
+        self.send_by(&self.http, request, self.header_timeout).await
     }
 
     async fn send_by(
         &self,
         http: &reqwest::Client,
         mut request: reqwest::Request,
+        timeout: Duration,
     ) -> Result<Response> {
         request.headers_mut().insert(ACCEPT_ENCODING, AS_STORED);
         let sent_at = Instant::now();
-        let sent = tokio::time::timeout(self.header_timeout, http.execute(request));
-        let Ok(response) = sent.await else { return Err(self.no_response()) };
+        let sent = tokio::time::timeout(timeout, http.execute(request));
+        let Ok(response) = sent.await else { return Err(self.no_response(timeout)) };
         let response = response.map_err(|cause| {
             send_error(cause, &self.place(), "option mirror", "option header_timeout")
         })?;
@@ -365,8 +371,8 @@ impl Client {
         Ok(response)
     }
 
-    fn no_response(&self) -> Error {
-        timeout_error(&self.place(), self.header_timeout, "option header_timeout")
+    fn no_response(&self, timeout: Duration) -> Error {
+        timeout_error(&self.place(), timeout, "option header_timeout")
     }
 
     fn status_error(&self, status: StatusCode) -> Error {

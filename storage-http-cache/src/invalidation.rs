@@ -56,19 +56,16 @@ impl Drop for Invalidation {
 }
 
 /// Returns the outcome of a write that failed. It changed nothing if the kind of the error is that
-/// of a check before the write.
+/// of a check before the write. An error of any other kind may come after the write: the S3 driver
+/// reports `Unsupported` if the service has stored the object without the encryption or the storage
+/// class that was requested, and `PermissionDenied` if it may not verify its tags.
 pub(crate) fn outcome_of_error(error: &Error) -> WriteOutcome {
     match error.kind() {
         ErrorKind::NotFound
         | ErrorKind::AlreadyExists
-        | ErrorKind::Conflict
         | ErrorKind::PreconditionFailed
         | ErrorKind::InvalidKey
-        | ErrorKind::InvalidInput
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unauthenticated
-        | ErrorKind::Unsupported
-        | ErrorKind::TooLarge => WriteOutcome::Unchanged,
+        | ErrorKind::InvalidInput => WriteOutcome::Unchanged,
         _ => WriteOutcome::Unknown,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use storage_core::internal::TtlCache;
 use storage_core::internal::escape_invisible;
 use storage_core::{Error, ErrorKind, Key, OpenOptions};
+use tokio::sync::watch;
 
 use crate::breaker::{Attempt, Breaker, BreakerSettings, MirrorState};
 use crate::bypass::{Bypass, BypassEnd};
@@ -31,6 +32,8 @@ pub(crate) struct Mirror {
     pub(crate) verified: TtlCache<bool>,
     /// Keys that skip the mirror for a while after a failed request.
     penalised: TtlCache<()>,
+    /// Ends when the mirror is dropped, which its background task waits for.
+    pub(crate) lifetime: watch::Sender<()>,
     pub(crate) settings: MirrorSettings,
 }
 
@@ -67,6 +70,7 @@ impl Mirror {
             bypass: Bypass::new(settings.bypass_end, MAX_BYPASSED),
             verified: TtlCache::new(settings.memo, MAX_VERIFIED),
             penalised: TtlCache::new(settings.key_penalty, MAX_PENALISED),
+            lifetime: watch::Sender::new(()),
             settings,
         })
     }

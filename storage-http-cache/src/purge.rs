@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use storage_core::Key;
 use storage_core::internal::escape_invisible;
+use tokio::sync::watch;
 
 use crate::bypass::{DuePurge, Slot};
 use crate::mirror::Mirror;
@@ -62,7 +63,9 @@ impl Mirror {
         self.counts.report_unconfirmed_purges(self.bypass.unconfirmed());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if self.bypass.start_purger() {
-            runtime.spawn(Purger { mirror: Arc::downgrade(self), is_done: false }.run());
+            let lifetime = self.lifetime.subscribe();
+            let purger = Purger { mirror: Arc::downgrade(self), lifetime, is_done: false };
+            runtime.spawn(purger.run());
         }
     }
 }
@@ -81,8 +84,13 @@ impl MirrorWrite {
     pub(crate) async fn commit(mut self, prefetch: bool) {
         let Some(due) = self.end() else { return };
         let in_background = PurgeInBackground(&self.mirror, &due);
-        // Do not make the writer wait for a mirror that does not respond.
-        if self.mirror.breaker.is_blocked() || !self.mirror.purge(&due).await {
+        // Do not make the writer wait for a mirror that does not respond: the background task runs
+        // while a purge is not confirmed. A purge of the whole mirror can take minutes.
+        let Mirror { breaker, bypass, .. } = &*self.mirror;
+        if due.key.is_none() || breaker.is_blocked() || bypass.has_purger() {
+            return;
+        }
+        if !self.mirror.purge(&due).await {
             return;
         }
         drop(in_background);
@@ -128,6 +136,7 @@ impl Drop for PurgeInBackground<'_> {
 /// The background task that purges one mirror. It ends with the mirror.
 struct Purger {
     mirror: Weak<Mirror>,
+    lifetime: watch::Receiver<()>,
     is_done: bool,
 }
 
@@ -150,7 +159,11 @@ impl Purger {
                 delay = FIRST_DELAY;
                 continue;
             }
-            tokio::time::sleep(delay).await;
+            // Nothing is sent, so only the end of the mirror ends the delay. A program that waits
+            // for its tasks before it exits would wait for the delay.
+            if tokio::time::timeout(delay, self.lifetime.changed()).await.is_ok() {
+                return;
+            }
             delay = delay.saturating_mul(2).min(MAX_DELAY);
         }
     }
@@ -162,6 +175,34 @@ impl Drop for Purger {
     fn drop(&mut self) {
         if let Some(mirror) = self.mirror.upgrade().filter(|_| !self.is_done) {
             mirror.bypass.stop_purger();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::Storage;
+    use storage_testkit::http::closed_port;
+
+    use crate::HttpCache;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_background_task_ends_with_the_driver_although_its_mirror_is_dead() {
+        let cache = HttpCache::builder(vec![closed_port()], storage_core::Memory::storage());
+        let storage = Storage::new(cache.token("a-token").build().unwrap());
+        storage.save("a.txt", "1").await.unwrap();
+        let tasks = tokio::runtime::Handle::current().metrics();
+        yield_often().await;
+        assert_eq!(tasks.num_alive_tasks(), 1, "it waits to send the purge again");
+        drop(storage);
+        yield_often().await;
+        assert_eq!(tasks.num_alive_tasks(), 0);
+    }
+
+    /// Lets other tasks run without letting the time pass.
+    async fn yield_often() {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -271,6 +271,25 @@ async fn a_body_that_continues_after_the_same_beginning_is_the_version_of_origin
     assert_eq!(scene.mirror.fired(), 1);
 }
 
+/// The caller has the metadata of the mirror, so the bytes must not be those of another version,
+/// even if none was returned before.
+#[tokio::test]
+async fn a_body_does_not_continue_in_an_object_of_another_time_or_encoding() {
+    for (header, value) in
+        [("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"), ("content-encoding", "br")]
+    {
+        let body = pattern(1, LARGE);
+        let response = foreign_object("\"v1\"", body.clone()).header(header, value);
+        let scene = Scene::new(move |_| response.clone().cut_after(0));
+        scene.object(KEY, pattern(2, LARGE)).await;
+        let object = scene.storage.open(KEY).await.unwrap();
+        let error = refused(object.bytes().await, ErrorKind::Integrity);
+        assert!(error.is_retryable(), "{header}: {error}");
+        assert_eq!(scene.mirror.fired(), 1, "{header}");
+        assert_same(&scene.read(KEY).await.unwrap(), &pattern(2, LARGE));
+    }
+}
+
 #[tokio::test]
 async fn a_body_does_not_continue_in_an_object_of_another_length() {
     let body = pattern(1, LARGE);

@@ -192,6 +192,41 @@ async fn a_write_of_unknown_outcome_is_purged_and_its_key_is_read_from_origin() 
     refused(scene.read(KEY).await, ErrorKind::NotFound);
 }
 
+/// A driver can store an object and then find that it is not as requested.
+#[tokio::test]
+async fn a_write_that_happened_although_it_failed_is_purged() {
+    let kinds = [
+        ErrorKind::Unsupported,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Conflict,
+        ErrorKind::TooLarge,
+    ];
+    for kind in kinds {
+        let scene = Scene::new(purging(|_| stale()));
+        scene.object(KEY, "old").await;
+        let lost = scene.faults.on(Operation::Save).lose_response(kind);
+        refused(scene.storage.save(KEY, "new").await, kind);
+        assert_eq!((lost.fired(), scene.mirror.count("POST /purge/")), (1, 1), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_first_write_waits_for_a_mirror_that_does_not_respond_to_purges() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let scene = Scene::with(|builder| builder.header_timeout(day), |_| Response::never());
+    let storage = scene.storage.clone();
+    let first = tokio::spawn(async move { storage.save("first", "x").await });
+    scene.mirror.until_requested("POST /purge/", 1).await;
+    // The client of the first write goes away, and leaves the purge to the background.
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    scene.mirror.until_requested("POST /purge/", 2).await;
+    let save = async { scene.storage.save(KEY, "x").await };
+    tokio::time::timeout(GENEROUS, save).await.expect("the writer waits for the mirror").unwrap();
+    assert_eq!(scene.cache.status().mirrors[0].unconfirmed_purges, 2);
+}
+
 #[tokio::test]
 async fn a_deleted_object_is_not_found_although_the_mirror_has_it() {
     let scene = Scene::new(
