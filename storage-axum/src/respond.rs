@@ -16,7 +16,9 @@ pub trait Respond {
     /// it. Evaluates conditions and ranges (RFC 9110 sections 13 and 14), reads only the requested
     /// range, and sets safe headers and `Cache-Control: private`: see [`respond()`].
     ///
-    /// For HEAD, axum calls the handler of GET and removes the body, which is not read then.
+    /// For HEAD, axum calls the handler of GET and removes the body, which is not read then. A HEAD
+    /// with `Range` therefore has the status and the headers of the range, where RFC 9110 section
+    /// 14.2 ignores `Range`. [`respond()`] with the method of the request ignores it.
     ///
     /// Dropping the future or the response stops reading.
     ///

@@ -103,16 +103,29 @@ const CHUNKS: usize = 1000;
 
 /// Serves a storage on a server whose responses have this many chunks and no length.
 async fn serve_without_lengths(chunks: usize) -> Serve {
+    serve_repeated(CHUNK, chunks, None).await
+}
+
+/// Serves a storage on a server whose responses repeat a chunk and have no length.
+async fn serve_repeated(
+    chunk: &'static [u8],
+    chunks: usize,
+    encoding: Option<&'static str>,
+) -> Serve {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
             let service = service_fn(move |_| {
                 let chunks = (0..chunks)
-                    .map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK))));
+                    .map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(chunk))));
                 let response = Response::builder()
                     .header("etag", "\"v1\"")
                     .header("content-type", "text/plain");
+                let response = match encoding {
+                    Some(encoding) => response.header("content-encoding", encoding),
+                    None => response,
+                };
                 async move {
                     Ok::<_, Infallible>(
                         response.body(StreamBody::new(stream::iter(chunks))).unwrap(),
@@ -160,6 +173,28 @@ async fn an_object_without_a_length_is_served_as_a_stream() {
             assert!(!head.headers.contains_key(absent), "{headers:?}: {absent}");
         }
     }
+}
+
+/// `0123456789`, compressed.
+const GZIP: &[u8] = &[
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 51, 48, 52, 50, 54, 49, 53, 51, 183, 176, 4, 0, 198, 199, 132,
+    166, 10, 0, 0, 0,
+];
+
+#[tokio::test]
+async fn an_encoded_object_without_a_length_is_decoded_although_a_range_is_requested() {
+    let serve = serve_repeated(GZIP, 1, Some("gzip")).await;
+    let cases: [&[(&str, &str)]; 3] =
+        [&[], &[("range", "bytes=0-")], &[("range", "bytes=2-3"), ("accept-encoding", "identity")]];
+    for headers in cases {
+        let (head, length) = send(&serve, Method::GET, headers).await;
+        assert_eq!((head.status, length), (StatusCode::OK, 10), "{headers:?}");
+        assert!(!head.headers.contains_key("content-encoding"), "{headers:?}");
+    }
+    let accepting = [("range", "bytes=0-"), ("accept-encoding", "gzip")];
+    let (head, length) = send(&serve, Method::GET, &accepting).await;
+    assert_eq!((head.status, length), (StatusCode::OK, GZIP.len()));
+    assert_eq!(head.headers["content-encoding"], "gzip");
 }
 
 #[tokio::test]

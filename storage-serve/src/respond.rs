@@ -19,7 +19,8 @@ use crate::responses;
 ///
 /// The headers are those of `Serve` with its defaults: `nosniff`, and an attachment for content
 /// that can execute scripts. `Cache-Control` contains `private`, because another client may not be
-/// allowed to read the object. A handler may replace headers of the response.
+/// allowed to read the object. A handler may replace headers of the response. It looks at the
+/// status first: only 200, 206 and 304 may be cached.
 ///
 /// Dropping the future cancels the calls of the storage. Dropping the response stops reading.
 ///

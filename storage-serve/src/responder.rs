@@ -138,7 +138,11 @@ impl<S: Source> ReadRequest<'_, S> {
             {
                 self.stat_and_get().await
             }
-            Ok(object) => Ok(self.negotiation.send(object, range.is_some())),
+            Ok(object) => {
+                // An object without a size is sent whole, and is decoded as without a range.
+                let is_part = range.is_some() && has_size(object.meta());
+                Ok(self.negotiation.send(object, is_part))
+            }
             Err(error) if error.kind() == ErrorKind::RangeNotSatisfiable => {
                 self.stat_and_get().await
             }

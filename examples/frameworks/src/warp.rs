@@ -5,6 +5,7 @@ use anystorage::serve::{ResponseBody, Serve, error_response_of_call, respond};
 use anystorage::{Result, Storage, keys};
 use bytes::Buf;
 use futures_util::{Stream, TryStreamExt};
+use warp::filters::BoxedFilter;
 use warp::http::{self, HeaderMap, Method, StatusCode};
 use warp::path::FullPath;
 use warp::reply::{Reply, Response};
@@ -65,12 +66,20 @@ fn finish(result: Result<impl Reply>) -> Response {
     }
 }
 
+/// Matches all paths below one. `warp::path` matches one segment and panics for none.
+fn below(path: &str) -> BoxedFilter<()> {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(warp::any().boxed(), |before, segment| {
+        before.and(warp::path(segment.to_owned())).boxed()
+    })
+}
+
 pub fn app(
     storage: Storage,
 ) -> Result<impl Filter<Extract = (Response,), Error = Rejection> + Clone> {
     // Signed links: storage.url(key).expires_in(..)
     let serve = Serve::for_storage(&storage)?.strip_mount_path();
-    let mount_path = serve.mount_path().trim_start_matches('/').to_owned();
+    let mount_path = below(serve.mount_path());
     let with = |value| warp::any().map(move || Storage::clone(&value));
     let get = warp::get().or(warp::head()).unify().and(warp::method());
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
@@ -89,7 +98,7 @@ pub fn app(
         .and(warp::header::headers_cloned())
         .then(download)
         .map(finish);
-    let links = warp::path(mount_path)
+    let links = mount_path
         .and(get)
         .and(warp::path::full())
         .and(query)

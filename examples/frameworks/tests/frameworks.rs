@@ -79,6 +79,18 @@ async fn salvo_accepts_an_upload_by_a_signed_link() {
 }
 
 #[tokio::test]
+async fn links_to_warp_may_be_below_a_path_of_two_segments() {
+    let storage = storages::disk_at("/files/media/");
+    cases::a_signed_link_sends_an_object(start_warp, storage.0).await;
+}
+
+#[test]
+fn warp_starts_with_links_below_the_root_of_another_host() {
+    let storage = storages::disk_at("https://media.example.com/");
+    assert!(frameworks::warp::app(storage.0).is_ok());
+}
+
+#[tokio::test]
 async fn an_upload_to_poem_that_breaks_off_leaves_nothing() {
     let storage = storages::disk();
     cases::an_upload_that_breaks_off_leaves_nothing(start_poem, storage.0).await;

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use storage_axum::{Respond, Result, Serve};
@@ -153,8 +153,13 @@ async fn thumbnail(
     Path(key): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let response = app.thumbnails.respond(key, &headers).await?;
-    Ok(([(CACHE_CONTROL, "public, max-age=31536000, immutable")], response).into_response())
+    let mut response = app.thumbnails.respond(key, &headers).await?;
+    // Caches must not store an error, such as that of a range which the thumbnail does not have.
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        response.headers_mut().insert(CACHE_CONTROL, forever);
+    }
+    Ok(response)
 }
 
 /// Deletes a picture of the user. The picture goes first: if the second step fails, only a

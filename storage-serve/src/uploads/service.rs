@@ -88,7 +88,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// Bytes that are not stored yet are counted in the [budget](Self::memory). If it is used up, a
 /// request stores what it has, and waits. A request that receives slowly gives its memory back in
-/// the same way while others wait.
+/// the same way while others wait. Parts of Uppy's S3 plugin that go through this service do not
+/// count: with S3, each is in memory until it is stored.
 #[derive(Clone)]
 pub struct Uploads {
     settings: Arc<Settings>,

@@ -15,8 +15,13 @@ fn key() -> SigningKey {
 
 /// Returns a storage, and the directory that it needs.
 pub(crate) fn disk() -> (Storage, TempDir) {
+    disk_at("/media/")
+}
+
+/// As [`disk`], with links below another path.
+pub(crate) fn disk_at(links: &str) -> (Storage, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let fs = Fs::builder(directory.path()).public_url("/media/".parse().unwrap());
+    let fs = Fs::builder(directory.path()).public_url(links.parse().unwrap());
     (Storage::new(fs.signing_key(key()).build().unwrap()), directory)
 }
 

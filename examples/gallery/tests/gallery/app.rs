@@ -80,6 +80,10 @@ impl App {
         self.client.get(self.absolute(path)).header("cookie", cookie).send().await.unwrap()
     }
 
+    pub(crate) async fn get_range(&self, path: &str, range: &str) -> Response {
+        self.client.get(self.absolute(path)).header("range", range).send().await.unwrap()
+    }
+
     pub(crate) async fn post_sign_in(&self, user: &str, password: &str) -> Response {
         self.sign_in_form(user, password).send().await.unwrap()
     }

@@ -31,6 +31,10 @@ async fn a_picture_has_a_thumbnail_for_everyone_and_an_original_for_users(app: &
     assert_eq!((&*shown.name, shown.is_own), ("My Sunset", true));
     let thumbnail = app.get(&shown.thumbnail, "").await;
     assert_eq!(thumbnail.headers()["content-type"], "image/jpeg");
+    assert_eq!(thumbnail.headers()["cache-control"], "public, max-age=31536000, immutable");
+    let beyond = app.get_range(&shown.thumbnail, "bytes=99999999-").await;
+    assert_eq!(beyond.status(), 416);
+    assert_eq!(beyond.headers()["cache-control"], "no-store");
     let thumbnail = image::load_from_memory(&thumbnail.bytes().await.unwrap()).unwrap();
     assert_eq!((thumbnail.width(), thumbnail.height()), (640, 427));
     let pixels = thumbnail.into_rgb8();
