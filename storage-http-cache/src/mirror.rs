@@ -1,6 +1,7 @@
 //! [`Mirror`]: one mirror, and whether it may be used.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use storage_core::internal::TtlCache;
@@ -32,6 +33,8 @@ pub(crate) struct Mirror {
     pub(crate) verified: TtlCache<bool>,
     /// Keys that skip the mirror for a while after a failed request.
     penalised: TtlCache<()>,
+    /// Whether the last purge had no response in time.
+    pub(crate) purges_time_out: AtomicBool,
     /// Ends when the mirror is dropped, which its background task waits for.
     pub(crate) lifetime: watch::Sender<()>,
     pub(crate) settings: MirrorSettings,
@@ -70,6 +73,7 @@ impl Mirror {
             bypass: Bypass::new(settings.bypass_end, MAX_BYPASSED),
             verified: TtlCache::new(settings.memo, MAX_VERIFIED),
             penalised: TtlCache::new(settings.key_penalty, MAX_PENALISED),
+            purges_time_out: AtomicBool::new(false),
             lifetime: watch::Sender::new(()),
             settings,
         })

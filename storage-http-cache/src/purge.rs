@@ -1,12 +1,13 @@
 //! Purges: [`MirrorWrite`] sends the purge after a write, and a background task repeats purges
 //! until they are confirmed.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use storage_core::Key;
 use storage_core::internal::escape_invisible;
+use storage_core::{ErrorKind, Key};
 use tokio::sync::watch;
 
 use crate::bypass::{DuePurge, Slot};
@@ -36,9 +37,19 @@ impl Mirror {
         MirrorWrite { mirror: Arc::clone(self), key: key.clone(), slot }
     }
 
+    /// Returns whether a request would wait for a response that does not come. If purges have timed
+    /// out, the background task notices when the mirror responds again.
+    fn is_unresponsive(&self) -> bool {
+        let purges_time_out = self.purges_time_out.load(Ordering::Relaxed);
+        self.breaker.is_blocked() || (purges_time_out && self.bypass.has_purger())
+    }
+
     /// Sends a purge and records its confirmation. Returns whether it was confirmed.
     async fn purge(&self, due: &DuePurge) -> bool {
-        match self.client.purge(due.key.as_ref()).await {
+        let purged = self.client.purge(due.key.as_ref()).await;
+        let has_timed_out = purged.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout);
+        self.purges_time_out.store(has_timed_out, Ordering::Relaxed);
+        match purged {
             Ok(()) => {
                 self.bypass.confirm(due);
                 self.counts.report_unconfirmed_purges(self.bypass.unconfirmed());
@@ -84,13 +95,9 @@ impl MirrorWrite {
     pub(crate) async fn commit(mut self, prefetch: bool) {
         let Some(due) = self.end() else { return };
         let in_background = PurgeInBackground(&self.mirror, &due);
-        // Do not make the writer wait for a mirror that does not respond: the background task runs
-        // while a purge is not confirmed. A purge of the whole mirror can take minutes.
-        let Mirror { breaker, bypass, .. } = &*self.mirror;
-        if due.key.is_none() || breaker.is_blocked() || bypass.has_purger() {
-            return;
-        }
-        if !self.mirror.purge(&due).await {
+        // Do not make the writer wait for a mirror that does not respond, and not for a purge of the
+        // whole mirror, which can take minutes.
+        if due.key.is_none() || self.mirror.is_unresponsive() || !self.mirror.purge(&due).await {
             return;
         }
         drop(in_background);
