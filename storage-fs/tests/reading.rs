@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use common::payloads::{pattern, streaming};
 use common::poll::{blocking_thread, settled, single_blocking_thread, trips};
-use common::{Scratch, read, refused, skip};
+use common::{Implementation, Scratch, read, refused, skip};
 use futures_util::TryStreamExt;
 use storage_core::{ByteRange, ErrorKind, Storage};
 use storage_fs::MetadataStore;
@@ -79,6 +79,30 @@ fn a_large_object_is_written_and_copied_in_large_steps() {
         assert!(copied < 200, "{copied} calls to copy 64 MiB");
         assert!(fs::read(scratch.file("copy")).unwrap() == pattern(1, 64 * MIB));
     });
+}
+
+/// A program that removes duplicates replaces a file by a second name of an equal one.
+#[tokio::test]
+async fn a_rename_onto_another_name_of_the_file_keeps_the_metadata() {
+    for implementation in Implementation::ALL {
+        let scratch = Scratch::new();
+        let storage = implementation.storage(scratch.builder());
+        for is_replaced in [false, true] {
+            if is_replaced {
+                storage.save("b", "hello").content_type("a/other").await.unwrap();
+                fs::remove_file(scratch.file("b")).unwrap();
+            }
+            let save = storage.save("a", "hello").content_type("a/mine");
+            save.user_metadata("author", "ada").await.unwrap();
+            fs::hard_link(scratch.file("a"), scratch.file("b")).unwrap();
+            storage.rename("a", "b").await.unwrap();
+            let metadata = storage.stat("b").await.unwrap().metadata;
+            assert_eq!(metadata.content_type.as_deref(), Some("a/mine"), "{implementation:?}");
+            assert_eq!(metadata.user_metadata["author"], "ada", "{implementation:?}");
+            assert!(!storage.exists("a").await.unwrap());
+            storage.delete("b").await.unwrap();
+        }
+    }
 }
 
 /// Cached or not, an operation makes at most one trip. A stream makes more, as a control.

@@ -95,8 +95,8 @@ impl MirrorWrite {
     pub(crate) async fn commit(mut self, prefetch: bool) {
         let Some(due) = self.end() else { return };
         let in_background = PurgeInBackground(&self.mirror, &due);
-        // Do not make the writer wait for a mirror that does not respond, and not for a purge of the
-        // whole mirror, which can take minutes.
+        // Do not make the writer wait for a mirror that does not respond, and not for a purge of
+        // the whole mirror, which can take minutes.
         if due.key.is_none() || self.mirror.is_unresponsive() || !self.mirror.purge(&due).await {
             return;
         }

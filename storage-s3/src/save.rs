@@ -59,7 +59,8 @@ pub(crate) async fn save(
     match options.mode {
         SaveMode::UniqueName => {
             let free = free_name(s3, key).await?;
-            upload(s3, &free, headers, started, options, &condition).await.map_err(as_conflict)
+            let uploaded = upload(s3, &free, headers, started, options, &condition).await;
+            uploaded.map_err(|error| as_conflict(error).with_key(free.as_str()))
         }
         _ => upload(s3, key, headers, started, options, &condition).await,
     }
@@ -195,7 +196,8 @@ async fn put_with_unique_name(
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 name = keys::alternative(key)?;
             }
-            done => return done,
+            // The object may be stored although this failed, under this key.
+            done => return done.map_err(|error| error.with_key(name.as_str())),
         }
     }
     Err(no_free_name())

@@ -89,10 +89,11 @@ impl Commit<'_> {
                         Err(error) if is_taken(&error) && self.can_have_siblings() => {
                             key = keys::alternative(self.key)?;
                         }
-                        placed => return placed,
+                        // The object may be there although this failed, under this key.
+                        placed => return placed.map_err(|error| error.with_key(key.as_str())),
                     }
                 }
-                self.place_new(&key, staged, entry)
+                self.place_new(&key, staged, entry).map_err(|error| error.with_key(key.as_str()))
             }
             mode => {
                 let lock = self.shared.locks.lock(self.key)?;

@@ -106,6 +106,16 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    fn write_sidecar(&mut self, has_file: bool) -> Result<()> {
+        self.sidecar.as_mut().map_or(Ok(()), |sidecar| sidecar.write(has_file))
+    }
+
+    fn finish_sidecar(&mut self) {
+        if let Some(sidecar) = &mut self.sidecar {
+            sidecar.finish();
+        }
+    }
+
     /// Renames the file, over any file that is there if the mode permits it.
     fn take(&mut self, directory: &Dir, mode: CopyMode) -> Result<io::Result<()>> {
         self.caller.check()?;
@@ -118,19 +128,20 @@ impl Step<'_> {
         }
         if has_file && self.is_other_name_of_source()? {
             // A rename would do nothing (rename(2)).
-            return self.remove_old_name().map(Ok);
+            self.write_sidecar(has_file)?;
+            self.remove_old_name()?;
+            self.finish_sidecar();
+            return Ok(Ok(()));
         }
-        if let Some(sidecar) = &mut self.sidecar {
-            sidecar.write(has_file)?;
-        }
+        self.write_sidecar(has_file)?;
         let (from, to) = (self.from.name(), self.to.name());
         let taken = match has_file {
             true => platform::retry_while_denied(|| self.source.rename(from, directory, to))
                 .map(|()| false),
             false => self.take_vacant_name(directory),
         };
-        if let (Ok(_), Some(sidecar)) = (&taken, &mut self.sidecar) {
-            sidecar.finish();
+        if taken.is_ok() {
+            self.finish_sidecar();
         }
         match taken {
             Ok(true) => self.remove_old_name().map(Ok),

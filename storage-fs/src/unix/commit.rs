@@ -102,10 +102,11 @@ impl Commit<'_> {
                         Err(error) if is_taken(&error) && self.can_have_siblings() => {
                             key = keys::alternative(self.key)?;
                         }
-                        placed => return placed,
+                        // The object may be there although this failed, under this key.
+                        placed => return placed.map_err(|error| error.with_key(key.as_str())),
                     }
                 }
-                self.place_new(&key, staged, record)
+                self.place_new(&key, staged, record).map_err(|error| error.with_key(key.as_str()))
             }
             SaveMode::IfMatch(expected) => {
                 let Some(_lock) = self.lock(self.key, LockMode::Exclusive)? else {

@@ -118,7 +118,9 @@ impl Step<'_> {
         }
         if present.is_some_and(|present| self.is_other_name_of_source(&present)) {
             // A rename would do nothing (rename(2)).
-            return self.remove_old_name().map(Ok);
+            self.sidecar.write(present.as_ref())?;
+            self.remove_old_name()?;
+            return Ok(self.sidecar.finish(Ok(())));
         }
         self.sidecar.write(present.as_ref())?;
         let renamed = fs::renameat(&self.source, self.from.name(), directory, self.to.name());

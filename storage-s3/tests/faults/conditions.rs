@@ -299,3 +299,25 @@ async fn a_completion_that_is_not_confirmed_by_s3_has_an_unknown_outcome() {
         UploadCreateNew.assert_done(&fixture, false).await;
     }
 }
+
+/// The caller must find its own object, and not the one that has the wanted name.
+#[tokio::test]
+async fn an_unknown_outcome_of_a_save_under_a_unique_name_states_the_name_that_was_tried() {
+    for bytes in [b"new".to_vec(), two_parts().to_vec()] {
+        let fixture = Fixture::new();
+        fixture.truth.save("a", "of another").await.unwrap();
+        let operation = if bytes.len() < 10 { "PutObject" } else { COMPLETE };
+        let call = if bytes.len() < 10 { 2 } else { 1 };
+        let lost = fixture.proxy.on(operation).call(call).then(Fault::LoseResponse);
+        let saved = fixture.storage.save("a", bytes.clone()).unique_name().await;
+        lost.assert_fired();
+        let name = match saved {
+            // The object of a multipart upload is recognised.
+            Ok(meta) => meta.key.to_string(),
+            Err(error) => error.key().unwrap().to_owned(),
+        };
+        assert_ne!(name, "a");
+        assert_bytes(&fixture.found(&name).await.unwrap(), &bytes);
+        assert_bytes(&fixture.found("a").await.unwrap(), b"of another");
+    }
+}
