@@ -220,6 +220,36 @@ async fn missing_files_may_be_ignored_and_files_may_be_left_alone() {
 }
 
 #[tokio::test]
+async fn files_to_which_a_verbatim_file_refers_keep_their_names() {
+    let files = [
+        ("index.html", "<link rel=stylesheet href=/css/app.css><script src=app.js></script>"),
+        ("css/app.css", "a{b:url(x.png)}"),
+        ("css/x.png", "x"),
+        ("app.js", "x"),
+        ("vendor/all.css", "a{b:url(../fonts/a.woff2)}"),
+        ("fonts/a.woff2", "a"),
+        ("vendor/all.js", "import(`./lang/${code}.js`); import('../'+any);"),
+        ("vendor/lang/de.js", "x"),
+        ("other.js", "x"),
+    ];
+    for keep_mentioned in [true, false] {
+        let mut options = SiteOptions::default();
+        options.keep_mentioned = keep_mentioned;
+        options.verbatim = vec!["index.html".to_owned(), "/vendor/".to_owned()];
+        let built = build_with(&files, options).await;
+        for kept in ["css/app.css", "app.js", "fonts/a.woff2", "vendor/lang/de.js"] {
+            assert_eq!(built.name(kept), kept);
+        }
+        for (path, text) in [files[0], files[4], files[6]] {
+            assert_eq!(built.text(path), text);
+        }
+        assert_ne!(built.name("css/x.png"), "css/x.png");
+        assert_ne!(built.name("other.js"), "other.js");
+        assert!(built.site.warnings.is_empty(), "{:?}", built.site.warnings);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_source_map_is_a_warning() {
     let built = build(&[("a.js", "x\n//# sourceMappingURL=a.js.map")]).await;
     let warnings: Vec<_> = built.site.warnings.iter().map(ToString::to_string).collect();

@@ -131,7 +131,7 @@ fn namings(
     let mut namings: Vec<_> = sources.iter().map(|source| rules.naming(&source.path)).collect();
     let mut keep = vec![false; sources.len()];
     for (file, links) in links.iter().enumerate() {
-        if options.keep_mentioned {
+        if options.keep_mentioned || links.is_verbatim {
             links.mentions.iter().for_each(|target| keep[*target] = true);
         }
         for prefix in &links.prefixes {

@@ -40,6 +40,8 @@ pub(crate) struct Links {
     pub(crate) links: Vec<Link>,
     pub(crate) integrity: Vec<IntegrityOf>,
     pub(crate) policy: Policy,
+    /// Whether nothing is rewritten, so that all files to which it refers must keep their names.
+    pub(crate) is_verbatim: bool,
     /// Files that are mentioned in a way that cannot be rewritten.
     pub(crate) mentions: BTreeSet<usize>,
     /// Beginnings of paths that a program completes.
@@ -87,7 +89,7 @@ impl<'a> Reader<'a> {
     /// in parts.
     pub(crate) fn read(&self, source: &Source) -> Result<Links> {
         if self.verbatim.matches(&source.path) {
-            return hashed(source);
+            return self.read_verbatim(source);
         }
         let language = match Language::of(&source.path) {
             Some(language) => language,
@@ -99,6 +101,22 @@ impl<'a> Reader<'a> {
             None if language.only_mentions() => hashed(source),
             None => Err(self.too_large(source)),
         }
+    }
+
+    /// Reads a file that is published as it is. A file that is too large is only hashed.
+    fn read_verbatim(&self, source: &Source) -> Result<Links> {
+        let language = match Language::of(&source.path) {
+            None if self.may_mention(source)? => Some(Language::Text),
+            language => language,
+        };
+        let Some(language) = language else { return hashed(source) };
+        let Some(bytes) = read::read(source, self.max_text_bytes)? else { return hashed(source) };
+        let Links { sha256, size, links, mut mentions, mut prefixes, .. } =
+            self.links(source, language, &bytes);
+        mentions.extend(links.iter().map(|link| link.target));
+        // The name that a program completes may be that of any file.
+        prefixes.remove("");
+        Ok(Links { sha256, size, mentions, prefixes, is_verbatim: true, ..Links::default() })
     }
 
     /// Returns whether a file without a language may name others. A source map names the files

@@ -1,9 +1,12 @@
 //! Whole files in one request, without the headers of a protocol.
 
+use std::sync::{Arc, OnceLock};
+
 use http::{Method, StatusCode};
-use storage_core::Memory;
+use storage_core::{ErrorKind, Key, Memory, Operation};
 use storage_serve::Cors;
 use storage_serve::uploads::{Grant, Refusal};
+use storage_testkit::faults::Faults;
 
 use crate::client::{granting, service, stored};
 use crate::draft::{LAST, head, send};
@@ -104,4 +107,27 @@ async fn a_picture_on_another_page_begins_no_upload_with_the_cookies_of_its_visi
     let reply = send(&uploads, Method::GET, url, &headers, b"").await;
     assert_eq!(reply.status, StatusCode::FORBIDDEN);
     assert!(storage.list("").keys().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_was_accepted_stays_if_its_promotion_fails_and_its_state_cannot_be_read() {
+    let faults = Faults::new();
+    let storage = faults.in_memory();
+    let unreadable = Arc::new(OnceLock::new());
+    let uploads = service(&storage).on_complete({
+        let (faults, unreadable) = (faults.clone(), Arc::clone(&unreadable));
+        move |_| {
+            let planned = faults.on(Operation::Open).calls(1).fail(ErrorKind::Timeout);
+            assert!(unreadable.set(planned).is_ok());
+            async { Ok(()) }
+        }
+    });
+    let failed = faults.on(Operation::Rename).call(1).fail(ErrorKind::Timeout);
+    let reply = send(&uploads, Method::PUT, "/uploads", &[], b"accepted").await;
+    assert_eq!(reply.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!((failed.fired(), unreadable.get().unwrap().fired()), (1, 1));
+    // The next sweep finishes it.
+    let keys = storage.list(".uploads/").keys().await.unwrap();
+    assert_eq!(keys.iter().map(Key::name).collect::<Vec<_>>(), ["object", "state.json"]);
+    assert_eq!(storage.read(&keys[0]).await.unwrap(), "accepted");
 }

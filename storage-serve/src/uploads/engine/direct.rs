@@ -88,8 +88,8 @@ impl Engine {
     }
 
     /// Ends an upload that failed in its only request, so that no client can continue it. If all of
-    /// its bytes are stored, this finishes it. If it is unclear whether it is finished, it stays
-    /// for the sweep.
+    /// its bytes are stored, this finishes it. If it is unclear whether it is finished, also
+    /// because its state cannot be read, it stays for the sweep.
     pub(in crate::uploads) async fn give_up(
         &self,
         id: String,
@@ -97,11 +97,14 @@ impl Engine {
     ) -> Result<Loaded, Failure> {
         let is_unclear =
             matches!(failure, Failure::Storage(_) | Failure::Superseded | Failure::Busy);
-        if is_unclear
-            && let Ok(loaded) = self.load(&id).await
-            && loaded.state.has_all_bytes()
-        {
-            return self.current(id).await.map_err(|_| failure);
+        if is_unclear {
+            match self.load(&id).await {
+                Ok(loaded) if loaded.state.has_all_bytes() => {
+                    return self.current(id).await.map_err(|_| failure);
+                }
+                Ok(_) | Err(Failure::Gone) => {}
+                Err(_) => return Err(failure),
+            }
         }
         if let Err(failure) = self.terminate(id).await {
             tracing::warn!(?failure, "a failed upload could not be removed");
