@@ -42,9 +42,9 @@ pub struct SiteOptions {
     /// Whether the default rules for names of bundlers apply. See
     /// [`Naming::Bundled`](crate::Naming::Bundled). Defaults to `true`.
     pub bundler_rules: bool,
-    /// Files that are published as they are. The files to which they refer keep their names, unless
-    /// the file is larger than `max_text_bytes`, and what is wrong in them is not reported. Defaults
-    /// to none.
+    /// Files that are published as they are. The files to which they refer keep their names,
+    /// unless the file is larger than `max_text_bytes`. What is wrong in them is not reported.
+    /// Defaults to none.
     pub verbatim: Vec<String>,
     /// Paths that references may name although no file has them, or although an `integrity` does
     /// not fit the file. A path is relative to the directory, without `?query` and `#fragment`.
