@@ -8,8 +8,10 @@ Without a column, it is a goal for the ratio of anystorage and a peer. COLUMN is
 name. The result is that of the table, and is written by `update`.
 """
 
+import pathlib
 import re
 
+DOCUMENT = pathlib.Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEADING = re.compile(r"(#{2,3}) (.+)")
 # What a heading says about the run alone.
 OF_THE_RUN = re.compile(r", (\d+ rounds?|load \d+)")

@@ -1,7 +1,6 @@
 //! Freshness: how long a stored object is served, and how it is revalidated.
 
 use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -299,24 +298,27 @@ async fn two_chained_mirrors_count_expires_from_the_date_of_origin() {
     assert_fresh(&hit, 300..400, 200..=300);
 }
 
+/// Requests an object for which origin waits at a gate. Opens it after more than a second, because
+/// ages are in whole seconds of the real clock.
+async fn get_from_slow_origin(mirror: &Mirror, origin: &Peer, gate: &Gate) -> reqwest::Response {
+    let opened = async {
+        while origin.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        gate.open();
+    };
+    tokio::join!(mirror.get("/a").send(), opened).0.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_age_includes_the_time_to_receive_an_object_without_a_length() {
     let gate = Gate::new();
     let held = gate.clone();
     let origin =
         Peer::start(move |_| chunked().body("5\r\nhello\r\n").wait(&held).body("0\r\n\r\n"));
-    let mirror = Arc::new(Mirror::of(storage(&origin), json!({})));
-    let request = tokio::spawn({
-        let mirror = Arc::clone(&mirror);
-        async move { mirror.get("/a").send().await.unwrap() }
-    });
-    while origin.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    // The age is in whole seconds of the real clock, so one second must pass.
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
-    gate.open();
-    let arriving = request.await.unwrap();
+    let mirror = Mirror::of(storage(&origin), json!({}));
+    let arriving = get_from_slow_origin(&mirror, &origin, &gate).await;
     assert!(age(&arriving) >= 1, "{:?}", arriving.headers());
     assert_eq!(arriving.text().await.unwrap(), "hello");
     mirror.until("in_flight", 0).await;
@@ -329,19 +331,10 @@ async fn the_time_that_origin_takes_to_respond_counts_once() {
     let gate = Gate::new();
     let held = gate.clone();
     let origin = Peer::start(move |_| chunked().wait(&held).body("5\r\nhello\r\n0\r\n\r\n"));
-    let mirror = Arc::new(Mirror::of(storage(&origin), json!({})));
+    let mirror = Mirror::of(storage(&origin), json!({}));
     let begun = Instant::now();
-    let request = tokio::spawn({
-        let mirror = Arc::clone(&mirror);
-        async move { mirror.get("/a").send().await.unwrap() }
-    });
-    while origin.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    // The age is in whole seconds of the real clock. Counted twice, this would be two.
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
-    gate.open();
-    let arriving = request.await.unwrap();
+    let arriving = get_from_slow_origin(&mirror, &origin, &gate).await;
+    // Counted twice, the time would be more than two seconds.
     assert!(age(&arriving) <= begun.elapsed().as_secs(), "{:?}", arriving.headers());
     mirror.until("in_flight", 0).await;
     let hit = mirror.get("/a").send().await.unwrap();

@@ -103,6 +103,28 @@ fn removing_a_version_leaves_a_newer_one() {
     assert_eq!(store.usage().bytes, 0);
 }
 
+/// Evicts the only entry of a store of one MiB by reserving all of its space.
+fn evict(store: &Store, key: &str) {
+    drop(store.begin("large").create(meta("large", MIB - 2 * PAGE as u64)).unwrap());
+    assert!(store.peek(key).is_none(), "the entry is evicted");
+}
+
+/// Puts a directory in the place of a file, which cannot be removed as a file, not even by root.
+/// Returns where the file is meanwhile.
+#[cfg(unix)]
+fn make_irremovable(file: &Path) -> PathBuf {
+    let aside = file.with_extension("aside");
+    fs::rename(file, &aside).unwrap();
+    fs::create_dir(file).unwrap();
+    aside
+}
+
+#[cfg(unix)]
+fn make_removable(file: &Path, aside: &Path) {
+    fs::remove_dir(file).unwrap();
+    fs::rename(aside, file).unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_purge_fails_while_the_file_of_an_evicted_entry_cannot_be_removed() {
@@ -116,17 +138,12 @@ fn a_purge_fails_while_the_file_of_an_evicted_entry_cannot_be_removed() {
         let store = scratch.open(MIB);
         fill(&store, "key", b"body");
         let file = only_file(&scratch.path());
-        let aside = file.with_extension("aside");
-        fs::rename(&file, &aside).unwrap();
-        fs::create_dir(&file).unwrap();
-        // Takes all of the space, so that the entry is evicted.
-        drop(store.begin("large").create(meta("large", MIB - 2 * PAGE as u64)).unwrap());
-        assert!(store.peek("key").is_none(), "the entry is evicted");
+        let aside = make_irremovable(&file);
+        evict(&store, "key");
         assert!(purge(&store).is_err(), "the next start would restore it");
         assert!(purge(&store).is_err());
         assert_eq!(store.purge_keys(["another"]).unwrap(), 0);
-        fs::remove_dir(&file).unwrap();
-        fs::rename(&aside, &file).unwrap();
+        make_removable(&file, &aside);
         assert_eq!(purge(&store).unwrap(), 0);
         assert!(entry_files(&scratch.path()).is_empty());
         assert_eq!(store.usage().reserved, 0);
@@ -143,12 +160,9 @@ fn a_purge_syncs_the_earlier_removal_of_an_evicted_entry() {
         if is_evicted {
             store.purge_prefix("").unwrap();
             fill(&store, "key", b"body");
+            evict(&store, "key");
         }
         let shelf = scratch.path().join(place("key").0);
-        if is_evicted {
-            drop(store.begin("large").create(meta("large", MIB - 2 * PAGE as u64)).unwrap());
-            assert!(store.peek("key").is_none(), "the entry is evicted");
-        }
         // A directory that does not exist cannot be synced.
         fs::remove_dir(&shelf).unwrap();
         assert!(store.purge("key").is_err());
@@ -168,15 +182,11 @@ fn a_purge_that_cannot_remove_a_file_fails_and_can_be_repeated() {
     let scratch = Scratch::new();
     let store = scratch.open(MIB);
     fill(&store, "key", b"body");
-    // A directory in place of the file cannot be removed as a file, not even by root.
     let file = only_file(&scratch.path());
-    let aside = file.with_extension("aside");
-    fs::rename(&file, &aside).unwrap();
-    fs::create_dir(&file).unwrap();
+    let aside = make_irremovable(&file);
     assert!(store.purge("key").is_err());
     assert!(store.peek("key").is_some(), "the entry stays while its file exists");
-    fs::remove_dir(&file).unwrap();
-    fs::rename(&aside, &file).unwrap();
+    make_removable(&file, &aside);
     assert!(store.purge("key").unwrap());
     assert!(entry_files(&scratch.path()).is_empty());
 }
