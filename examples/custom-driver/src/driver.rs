@@ -145,6 +145,9 @@ impl Driver for Redb {
                 let source = tables.record(&from)?.ok_or_else(Error::not_found)?;
                 options.check_source(&source.clone().into_meta(from.clone())?)?;
                 let to = permitted_key(tables, to, &mode)?;
+                if from == to && options.metadata == MetadataDirective::Keep {
+                    return Ok(());
+                }
                 let body = if from == to { source.body.clone() } else { keys::random_text(26)? };
                 let metadata = match options.metadata {
                     MetadataDirective::Replace(metadata) => metadata,
