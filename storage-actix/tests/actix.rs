@@ -411,7 +411,7 @@ async fn an_upload_whose_client_goes_away_keeps_what_arrived() {
         let keys = storage.list(".uploads/").keys().await.unwrap();
         keys.iter().any(|key| key.as_str().contains("/rest-"))
     };
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if is_stored().await {
             break;
         }

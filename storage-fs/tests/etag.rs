@@ -182,7 +182,7 @@ fn wait_for_the_next_tick(scratch: &Scratch) {
         fs::write(scratch.path().join("clock"), "").unwrap();
         fs::metadata(scratch.path().join("clock")).unwrap().modified().unwrap()
     };
-    let (start, deadline) = (now(), Instant::now() + Duration::from_secs(20));
+    let (start, deadline) = (now(), Instant::now() + Duration::from_secs(120));
     while now() <= start {
         assert!(Instant::now() < deadline, "the clock stands still");
         std::thread::yield_now();
@@ -198,7 +198,7 @@ async fn a_foreign_file_has_a_weak_etag_while_it_is_young_and_a_strong_one_later
     assert!(young.is_weak());
     refused(storage.save("k", "ours").if_match(young.clone()).await, ErrorKind::PreconditionFailed);
 
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let old = loop {
         let etag = etag(&storage, "k").await;
         if !etag.is_weak() {

@@ -32,9 +32,9 @@ fn shown_on_terminal(sandbox: &Sandbox, script: &str) -> Option<String> {
 #[test]
 fn a_slow_command_shows_a_bar_and_removes_it() {
     let sandbox = Sandbox::new();
-    // Sends text until the bar appears, at most 400 times.
+    // Sends text until the bar appears, at most for two minutes.
     let script = r#"stty cols 80 rows 24
-        for i in $(seq 400); do test -e seen && break; echo some text; sleep 0.05; done |
+        for i in $(seq 2400); do test -e seen && break; echo some text; sleep 0.05; done |
         "$ANYSTORAGE" put - media:slow.txt && echo finished"#;
     let Some(mut command) = on_terminal(&sandbox, script) else { return };
     let mut child = command.spawn().unwrap();

@@ -11,7 +11,7 @@ use crate::serving::Server;
 use crate::support::Sandbox;
 
 /// The time limit of every wait, far above what the tests take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The website of a sandbox, below `media`.
 struct Published {

@@ -119,7 +119,7 @@ impl Trace {
 
     /// Waits until strace traces the thread.
     async fn attached(&mut self, thread: Thread) -> std::io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while Instant::now() < deadline {
             thread.call_marker().await;
             if std::fs::read_to_string(&self.output).is_ok_and(|seen| seen.contains(MARKER_CALL)) {

@@ -30,7 +30,7 @@ async fn confirmed(scene: &Scene) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), confirmed).await.unwrap();
+    tokio::time::timeout(GENEROUS, confirmed).await.unwrap();
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::engine::Clock;
 
 /// A cache whose clock a test sets.
 struct Scene {
-    _directory: TempDir,
+    directory: TempDir,
     seconds: Arc<AtomicU64>,
     origin: Storage,
     faults: Faults,
@@ -39,7 +39,7 @@ impl Scene {
         let builder = Cache::builder(faulty, directory.path().join("cache"), 64 << 20);
         let cache = options(builder).clock(clock).build().unwrap();
         let storage = Storage::new(cache.clone());
-        Self { _directory: directory, seconds, origin, faults, cache, storage }
+        Self { directory, seconds, origin, faults, cache, storage }
     }
 
     fn pass(&self, seconds: u64) {
@@ -52,6 +52,16 @@ impl Scene {
 
     async fn read(&self) -> String {
         self.try_read().await.unwrap()
+    }
+
+    /// Opens the directory of the cache. A read waits for it for a moment only.
+    async fn open_directory(&self) {
+        fs::create_dir(self.directory.path().join("cache")).unwrap();
+        let is_open = async || {
+            self.storage.delete("none").await.unwrap();
+            self.cache.status().is_open
+        };
+        assert!(until(is_open).await, "the directory is never open");
     }
 
     /// Reads the object until it is in the cache.
@@ -192,7 +202,7 @@ async fn a_failed_purge_turns_the_cache_off_for_a_minute_and_then_all_objects_ar
     let scene = Scene::new(|builder| builder);
     scene.origin.save("a", "old").await.unwrap();
     scene.keep().await;
-    let path = scene._directory.path();
+    let path = scene.directory.path();
     let shelves = (0..=255).map(|shelf| path.join(format!("cache/{shelf:02x}")));
     let is_full = |shelf: &PathBuf| fs::read_dir(shelf).unwrap().next().is_some();
     let (shelf, aside) = (shelves.into_iter().find(is_full).unwrap(), path.join("aside"));
@@ -244,6 +254,7 @@ async fn the_ttl_of_a_confirmed_object_counts_from_before_the_request_to_origin(
 async fn the_ttl_of_a_fetched_object_counts_from_before_the_request_to_origin() {
     let scene = Scene::new(|builder| builder.ttl(Duration::from_secs(100)));
     scene.origin.save("a", "old").await.unwrap();
+    scene.open_directory().await;
     let held = scene.faults.on(Operation::Open).call(1).hold();
     let read = tokio::spawn({
         let storage = scene.storage.clone();

@@ -13,7 +13,7 @@ use storage_testkit::faults::Faults;
 use tempfile::TempDir;
 
 /// The time limit of every wait, far above what the tests take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const TOKEN: &str = "a-token-of-more-than-16-bytes";
 

@@ -4,13 +4,12 @@ use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use storage_core::{ErrorKind, Memory, Operation, Storage};
-use storage_http::Http;
+use storage_core::{ErrorKind, Memory, Operation};
 use storage_testkit::http::{Gate, Peer};
 use storage_testkit::wait;
 
 use crate::common::{Mirror, cache_status, faulty};
-use crate::origin::{chunked, object, storage};
+use crate::origin::{self, chunked, object, storage};
 
 /// Returns the options of a mirror that waits for a revalidation as long as it takes, because it
 /// may serve no stale object instead.
@@ -256,7 +255,7 @@ async fn two_chained_mirrors_serve_an_object_for_one_freshness_lifetime() {
     inner.fetch("/a").await;
     inner.until("in_flight", 0).await;
     let base = format!("{}/", inner.url).parse().unwrap();
-    let outer = Mirror::of(Storage::new(Http::builder(base).build().unwrap()), json!({}));
+    let outer = Mirror::of(origin::at(base), json!({}));
     // The age counts for HEAD, for an arriving body and for a hit.
     let passed = outer.client.head(format!("{}/a", outer.url)).send().await.unwrap();
     assert!((600..700).contains(&age(&passed)), "{:?}", passed.headers());
@@ -286,7 +285,7 @@ async fn two_chained_mirrors_count_expires_from_the_date_of_origin() {
     let origin = sending(dates);
     let inner = Mirror::of(storage(&origin), json!({}));
     let base = format!("{}/", inner.url).parse().unwrap();
-    let outer = Mirror::of(Storage::new(Http::builder(base).build().unwrap()), json!({}));
+    let outer = Mirror::of(origin::at(base), json!({}));
     let sent = outer.client.head(format!("{}/a", outer.url)).send().await.unwrap();
     assert_eq!(sent.headers()["date"], "Wed, 01 Jan 2098 00:00:00 GMT", "passed on twice");
     let arriving = outer.get("/a").send().await.unwrap();

@@ -1,12 +1,21 @@
 //! A scripted HTTP server as the origin of a mirror.
 
+use std::time::Duration;
+
 use storage_core::Storage;
 use storage_http::Http;
 use storage_testkit::http::{Gate, Peer, Response};
 
 /// Returns a storage that reads from a peer.
 pub(crate) fn storage(peer: &Peer) -> Storage {
-    Storage::new(Http::builder(peer.url()).build().unwrap())
+    at(peer.url())
+}
+
+/// Returns a storage that reads from a URL, with time limits that no test reaches.
+pub(crate) fn at(url: url::Url) -> Storage {
+    let minute = Duration::from_secs(60);
+    let builder = Http::builder(url).header_timeout(minute).idle_timeout(minute);
+    Storage::new(builder.build().unwrap())
 }
 
 /// Returns a response with an ETag that closes the connection.

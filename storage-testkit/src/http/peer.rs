@@ -17,7 +17,7 @@ use super::request::Request;
 use super::response::Response;
 
 /// How long [`Peer::until_requested`] waits.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 type Script = Box<dyn FnMut(&Request) -> Response + Send>;
 
@@ -207,9 +207,9 @@ fn runtime() -> &'static Runtime {
 }
 
 async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
-    let listener = TcpListener::from_std(listener).expect("the runtime accepts the listener");
-    // Dropping this task drops the set, which closes all connections.
+    // Dropping this task closes the port, and then drops the set, which closes all connections.
     let mut connections = JoinSet::new();
+    let listener = TcpListener::from_std(listener).expect("the runtime accepts the listener");
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
         let shared = Arc::clone(&shared);

@@ -32,7 +32,7 @@ pub(crate) use record::{Progress, Record};
 pub(crate) use wire::{CannedResponse, RecordedRequest};
 
 /// How long a test waits for an event before it fails.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The proxy of one test, or of one of its cases, which share a [`Front`].
 pub(crate) struct Proxy {

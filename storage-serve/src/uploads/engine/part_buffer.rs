@@ -1,8 +1,9 @@
 //! [`PartBuffer`]: the bytes of the part that is being gathered, within the budget for memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::budget::{Budget, Reservation};
 use super::sending::Memory;
