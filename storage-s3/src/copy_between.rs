@@ -46,7 +46,7 @@ impl S3 {
     /// times.
     ///
     /// If the future is dropped, the copy has happened or not, and its upload is aborted in the
-    /// background.
+    /// background, unless the service may be completing it.
     ///
     /// ```no_run
     /// # async fn example() -> storage_core::Result<()> {

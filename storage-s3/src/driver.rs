@@ -18,8 +18,9 @@ use crate::{copy, delete, info, link, list, open, rename, save, stat};
 /// Create it with [`S3::builder`], or by configuration after [`register`](crate::register). Clones
 /// share connections and memory limits. All methods need a Tokio runtime.
 ///
-/// A save or a copy whose future is dropped aborts its upload in the background. A request that the
-/// service has already received may still take effect, so that the object is then the new one.
+/// A save or a copy whose future is dropped aborts its upload in the background, unless the service
+/// may be completing it. A request that the service has already received may still take effect, so
+/// that the object is then the new one.
 #[derive(Clone)]
 pub struct S3(Shared);
 

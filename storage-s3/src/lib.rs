@@ -47,8 +47,9 @@
 //!
 //! - **All or nothing**: an object becomes visible when the service has received its PUT, or the
 //!   completion of its multipart upload. If a save fails, or its future is dropped, the upload is
-//!   aborted, in the latter case in the background. If the process ends before,
-//!   [`Storage::abort_stale`](storage_core::Storage::abort_stale) removes the upload later.
+//!   aborted, in the latter case in the background. If the process ends before, or if the service
+//!   may be completing the upload at that moment,
+//!   [`Storage::abort_stale`](storage_core::Storage::abort_stale) removes what is left later.
 //! - **Conditions**: `create_new` and `if_match` use the conditional requests of S3 and give the
 //!   same guarantee against races. If the response to a conditional request is lost, the request is
 //!   not repeated, and the error reports that the outcome is unknown, unless the object of a
@@ -59,7 +60,7 @@
 //!   `anystorage-...`.
 //! - **Object options**: if the service does not confirm the encryption of `sse`, or does not apply
 //!   the `storage_class`, the save fails with `Unsupported`. The object may be stored then, which
-//!   the message states.
+//!   the message states. A copy fails with `Unexpected` then.
 //! - **Reading**: if a connection breaks off or stalls for 30 s, the body resumes at the next byte
 //!   if the object is still the same version. It ends with an error after five attempts in a row
 //!   without a byte, and if the object was replaced or has no strong ETag.

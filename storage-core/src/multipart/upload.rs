@@ -172,6 +172,10 @@ impl MultipartUpload {
     /// Removes the upload with all its parts. Succeeds if there is no such upload. Never deletes an
     /// object.
     ///
+    /// Do not call it while a completion may be running, such as after one that timed out: complete
+    /// again, or leave the upload to [`abort_stale`](crate::Storage::abort_stale). Some services
+    /// lose the object if they abort an upload while they complete it (Ceph).
+    ///
     /// If the future is dropped, the upload may remain, whole or in part; call it again.
     ///
     /// # Errors

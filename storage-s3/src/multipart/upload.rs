@@ -18,8 +18,8 @@ use crate::multipart::sizes::{MAX_PARTS, PartSizes};
 use crate::parts::{Part, PartReader};
 use crate::request::Request;
 
-/// An upload in progress. Dropping it aborts the upload in the background. Nothing is visible
-/// before completion.
+/// An upload in progress. Nothing is visible before completion. Dropping it aborts the upload in
+/// the background, unless a completion may be running at the service.
 #[derive(Debug)]
 pub(crate) struct Upload {
     remote: RemoteUpload,
@@ -32,7 +32,9 @@ pub(crate) struct Upload {
     nonce: Option<String>,
     /// On which an upload that is dropped is aborted.
     runtime: Handle,
-    has_ended: bool,
+    /// Whether it is not completed, and no completion may be running. A service that aborts an
+    /// upload while it completes it can lose the object, as Ceph does.
+    is_abortable: bool,
 }
 
 /// A part that the service has received.
@@ -70,7 +72,7 @@ impl Upload {
             let (tasks, parts) = (JoinSet::new(), BTreeMap::new());
             let runtime = Handle::current();
             let upload =
-                Self { remote, checksum_policy, tasks, parts, nonce, runtime, has_ended: false };
+                Self { remote, checksum_policy, tasks, parts, nonce, runtime, is_abortable: true };
             match is_encrypted {
                 Ok(()) => Ok(upload),
                 Err(error) => {
@@ -91,7 +93,7 @@ impl Upload {
 
     /// Returns the upload at the service. From now on dropping does not abort it.
     pub(super) fn into_remote(mut self) -> RemoteUpload {
-        self.has_ended = true;
+        self.is_abortable = false;
         self.remote.clone()
     }
 
@@ -196,6 +198,9 @@ impl Upload {
     }
 
     /// Makes the object visible if the condition holds.
+    ///
+    /// If the outcome is unknown, or if the future is dropped, the service may still be completing
+    /// the upload. It is not aborted then. If the service did not complete it, it remains.
     pub(crate) async fn complete(
         &mut self,
         condition: &Condition,
@@ -208,12 +213,10 @@ impl Upload {
             .map(|part| part_entry(part.number, part.etag.clone(), part.checksum.as_ref()))
             .collect();
         let whole = self.whole_crc();
+        self.is_abortable = false;
         let etag =
             match self.remote.complete(entries, size, whole.as_ref(), condition, quoted).await {
-                Ok(etag) => {
-                    self.has_ended = true;
-                    etag
-                }
+                Ok(etag) => etag,
                 Err(failed) => self
                     .was_completed(failed)
                     .await
@@ -229,18 +232,23 @@ impl Upload {
         failed: FailedRequest,
     ) -> Result<Option<ETag>, FailedRequest> {
         if !failed.may_have_succeeded && !failed.outcome_is_unknown() {
+            self.is_abortable = true;
             return Err(failed);
         }
-        self.has_ended |= is_gone(&failed);
         let RemoteUpload { client, key, .. } = &self.remote;
         let present = client.send(&Request::new(Method::HEAD, key.as_str())).await;
         let is_own = |headers: &HeaderMap| nonce::is_of(headers, self.nonce.as_deref(), key);
         match present.ok().filter(|response| is_own(&response.headers)) {
-            Some(response) => {
-                self.has_ended = true;
-                Ok(etag(&response.headers))
+            Some(response) => Ok(etag(&response.headers)),
+            None => {
+                if !is_gone(&failed) {
+                    tracing::warn!(
+                        "an upload may be left, because the outcome of its completion is unknown; \
+                         Storage::abort_stale removes it later"
+                    );
+                }
+                Err(failed)
             }
-            None => Err(failed),
         }
     }
 
@@ -249,19 +257,21 @@ impl Upload {
         compose_crc(self.parts.values().map(|part| (part.checksum.as_ref(), part.len)))
     }
 
-    /// Aborts the upload and waits until that is done. A failure to abort is logged, so that the
-    /// caller receives the error of the upload.
+    /// Aborts the upload and waits until that is done, unless a completion may be running. A
+    /// failure to abort is logged, so that the caller receives the error of the upload.
     pub(crate) async fn abort(mut self) {
         self.tasks.shutdown().await;
-        self.remote.abort_and_log().await;
+        if self.is_abortable {
+            self.remote.abort_and_log().await;
+        }
         // Until here, dropping the future aborts the upload in the background.
-        self.has_ended = true;
+        self.is_abortable = false;
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.has_ended {
+        if !self.is_abortable {
             return;
         }
         let mut tasks = std::mem::take(&mut self.tasks);

@@ -106,7 +106,6 @@ async fn a_real_server_has_no_upload_left_whatever_fails() {
         (COMPLETE, Fault::LoseResponse, 1, Ok(())),
         (COMPLETE, Fault::ReplaceResponse(CannedResponse::error(500, "InternalError")), 1, Ok(())),
         (COMPLETE, denied(), 1, Err(ErrorKind::PermissionDenied)),
-        (COMPLETE, error(), usize::MAX, Err(ErrorKind::Unexpected)),
     ];
     let cases = cases.map(async |(operation, fault, calls, expected)| {
         let fixture = shared.fixture();
@@ -119,9 +118,9 @@ async fn a_real_server_has_no_upload_left_whatever_fails() {
 }
 
 #[tokio::test]
-async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
+async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped_before_its_completion() {
     let Some(shared) = SharedFixture::new() else { return };
-    for operation in [CREATE, UPLOAD_PART, COMPLETE] {
+    for operation in [CREATE, UPLOAD_PART] {
         let fixture = shared.fixture();
         let gate = Gate::new();
         let held = fixture.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
@@ -142,6 +141,18 @@ async fn a_real_server_has_no_upload_left_of_a_save_that_was_dropped() {
         assert!(!fixture.truth().exists("a").await.unwrap(), "{operation}");
         held.assert_fired();
     }
+    shared.clear().await;
+}
+
+#[tokio::test]
+async fn an_upload_whose_completion_has_no_known_outcome_is_found_by_abort_stale() {
+    let Some(shared) = SharedFixture::new() else { return };
+    let fixture = shared.fixture();
+    let error = Fault::Respond(CannedResponse::error(500, "InternalError"));
+    let failed = fixture.proxy.on(COMPLETE).then(error);
+    fixture.saves(&failed, Err(ErrorKind::Unexpected)).await;
+    assert!(fixture.proxy.inspect(|record| record.aborted_uploads().is_empty()));
+    assert_eq!(fixture.left().await, 1);
     shared.clear().await;
 }
 

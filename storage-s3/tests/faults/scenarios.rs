@@ -1,6 +1,7 @@
 //! [`Scenario`]: a save or a copy by a multipart upload, with a fault.
 //!
-//! The result is the new object, or the old one and an error. No upload is left.
+//! The result is the new object, or the old one and an error. No upload is left, except one whose
+//! completion the service may still be running.
 
 use std::sync::Arc;
 
@@ -29,16 +30,23 @@ pub(crate) struct Case {
     /// How many requests the fault applies to.
     calls: usize,
     expected: Result<(), ErrorKind>,
+    /// Whether the client knows that the service did not carry out the request.
+    is_refusal: bool,
 }
 
 /// The fault occurs once, and the operation succeeds.
 pub(crate) fn once(fault: Fault) -> Case {
-    Case { fault, calls: 1, expected: Ok(()) }
+    Case { fault, calls: 1, expected: Ok(()), is_refusal: false }
 }
 
-/// The fault persists and is reported.
-pub(crate) fn always(fault: Fault, kind: ErrorKind) -> Case {
-    Case { fault, calls: usize::MAX, expected: Err(kind) }
+/// The service always refuses the request, which is reported.
+pub(crate) fn refused(fault: Fault, kind: ErrorKind) -> Case {
+    Case { is_refusal: true, ..unknown(fault, kind) }
+}
+
+/// The outcome of the request is never known, which is reported.
+pub(crate) fn unknown(fault: Fault, kind: ErrorKind) -> Case {
+    Case { fault, calls: usize::MAX, expected: Err(kind), is_refusal: false }
 }
 
 impl Scenario {
@@ -86,7 +94,7 @@ impl Scenario {
         operation: &'static str,
         case: Case,
     ) {
-        let Case { fault, calls, expected } = case;
+        let Case { fault, calls, expected, is_refusal } = case;
         let fixture = Fixture::on(shared);
         let planned = fixture.proxy.on(operation).calls(1..=calls).then(fault.clone());
         let outcome = self.run(&fixture).await.map_err(|error| error.kind());
@@ -94,6 +102,7 @@ impl Scenario {
         planned.assert_fired();
         match outcome {
             Ok(()) => assert_new(&fixture).await,
+            Err(_) if operation == COMPLETE && !is_refusal => assert_old_and_upload(&fixture).await,
             Err(_) => assert_old(&fixture).await,
         }
         // Each part has its own attempts.
@@ -106,6 +115,14 @@ impl Scenario {
 pub(crate) async fn assert_old(fixture: &Fixture) {
     assert_bytes(&fixture.found("a").await.unwrap(), b"old");
     fixture.proxy.no_upload_is_left().await;
+}
+
+/// Asserts that the old object exists, and that the upload, whose completion the service may be
+/// running, was not aborted.
+async fn assert_old_and_upload(fixture: &Fixture) {
+    assert_bytes(&fixture.found("a").await.unwrap(), b"old");
+    assert_eq!(fixture.proxy.inspect(|record| record.open_uploads().len()), 1);
+    assert_eq!(fixture.proxy.count(ABORT), 0);
 }
 
 /// Asserts that the new object exists and that no upload is left.

@@ -274,7 +274,8 @@ async fn dropping_a_call_cancels_its_request() {
                 .await;
         }
         silent.assert_fired();
-        if matches!(step, Step::Part | Step::Complete | Step::CopyRange) {
+        // A service may be completing the upload that is left then.
+        if matches!(step, Step::Part | Step::CopyRange) {
             fixture.proxy.no_upload_is_left().await;
         }
         assert_eq!(&fixture.found("a").await.unwrap()[..], b"old", "{step:?}");

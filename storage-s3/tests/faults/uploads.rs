@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,7 +12,7 @@ use storage_core::{Error, ErrorKind, Payload, Result};
 use crate::fault_proxy::{CannedResponse, Fault, Gate, Progress};
 use crate::fixture::{Fixture, PART, assert_bytes, streaming, two_parts, within_timeout};
 use crate::scenarios::{
-    ABORT, COMPLETE, CREATE, Case, Scenario, always, assert_new, assert_old, once,
+    ABORT, COMPLETE, CREATE, Case, Scenario, assert_new, assert_old, once, refused, unknown,
 };
 
 const UPLOAD_PART: &str = "UploadPart";
@@ -57,15 +58,15 @@ async fn an_upload_whose_responses_are_lost_once_is_completed() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_steps_keep_failing_is_an_error_and_is_aborted() {
+async fn an_upload_whose_steps_keep_failing_is_an_error_and_is_aborted_before_its_completion() {
     let cases = || {
         [
-            always(Fault::Drop, ErrorKind::Unexpected),
-            always(
+            unknown(Fault::Drop, ErrorKind::Unexpected),
+            unknown(
                 Fault::Respond(CannedResponse::error(500, "InternalError")),
                 ErrorKind::Unexpected,
             ),
-            always(Fault::Respond(CannedResponse::error(429, "")), ErrorKind::RateLimited),
+            refused(Fault::Respond(CannedResponse::error(429, "")), ErrorKind::RateLimited),
         ]
     };
     assert_each_outcome(&[CREATE, UPLOAD_PART, COMPLETE], cases).await;
@@ -75,19 +76,19 @@ async fn an_upload_whose_steps_keep_failing_is_an_error_and_is_aborted() {
 async fn an_upload_whose_steps_are_refused_is_an_error_and_is_aborted() {
     let cases = || {
         [
-            always(
+            refused(
                 Fault::Respond(CannedResponse::error(403, "ExpiredToken")),
                 ErrorKind::Unauthenticated,
             ),
-            always(
+            refused(
                 Fault::Respond(CannedResponse::error(403, "AccessDenied")),
                 ErrorKind::PermissionDenied,
             ),
-            always(
+            refused(
                 Fault::Respond(CannedResponse::error(301, "PermanentRedirect")),
                 ErrorKind::InvalidConfig,
             ),
-            always(
+            refused(
                 Fault::RespondEarly(CannedResponse::error(403, "InvalidAccessKeyId")),
                 ErrorKind::Unauthenticated,
             ),
@@ -107,7 +108,7 @@ async fn a_response_that_is_not_from_s3_fails_the_upload() {
         ]
     };
     let cases =
-        || responses().map(|response| always(Fault::Respond(response), ErrorKind::Unexpected));
+        || responses().map(|response| unknown(Fault::Respond(response), ErrorKind::Unexpected));
     assert_each_outcome(&[CREATE, UPLOAD_PART, COMPLETE], cases).await;
 }
 
@@ -118,8 +119,8 @@ async fn an_error_in_a_response_of_success_fails_the_upload() {
     let cases = || {
         [
             once(error("InternalError")),
-            always(error("SlowDown"), ErrorKind::RateLimited),
-            always(error("AccessDenied"), ErrorKind::PermissionDenied),
+            refused(error("SlowDown"), ErrorKind::RateLimited),
+            refused(error("AccessDenied"), ErrorKind::PermissionDenied),
         ]
     };
     assert_each_outcome(&[CREATE, COMPLETE], cases).await;
@@ -275,8 +276,8 @@ async fn an_abort_that_fails_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_save_that_is_dropped_while_its_upload_is_at_any_step_is_aborted_in_the_background() {
-    for operation in [CREATE, UPLOAD_PART, COMPLETE] {
+async fn a_save_that_is_dropped_before_its_completion_is_aborted_in_the_background() {
+    for operation in [CREATE, UPLOAD_PART] {
         let fixture = Fixture::new();
         let gate = Gate::new();
         let held = fixture.proxy.on(operation).call(1).then(Fault::Hold(gate.clone()));
@@ -299,6 +300,30 @@ async fn a_save_that_is_dropped_while_its_upload_is_at_any_step_is_aborted_in_th
         assert_old(&fixture).await;
         held.assert_fired();
     }
+}
+
+/// A service that aborts an upload while it completes it can lose the object, as Ceph does.
+#[tokio::test]
+async fn a_save_that_is_dropped_during_its_completion_is_not_aborted() {
+    let fixture = Fixture::new();
+    fixture.truth.save("a", "old").await.unwrap();
+    let held = fixture.proxy.on(COMPLETE).call(1).then(Fault::Stall);
+    let saving = tokio::spawn({
+        let storage = fixture.storage.clone();
+        async move { storage.save("a", two_parts()).await.map(|_| ()) }
+    });
+    fixture
+        .proxy
+        .until("the completion", |record| record.count_at(COMPLETE, Progress::Held) == 1)
+        .await;
+    saving.abort();
+    assert!(saving.await.unwrap_err().is_cancelled());
+    // Another save gives an abort of the first one time to be sent.
+    save(&fixture).await.unwrap();
+    assert_bytes(&fixture.found("a").await.unwrap(), &two_parts());
+    assert_eq!(fixture.proxy.count(ABORT), 0);
+    assert_eq!(fixture.truth.abort_stale("", Duration::ZERO).await.unwrap(), 1);
+    held.assert_fired();
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@ use crate::fake::{Fake, Lack};
 
 const PART: usize = 5 << 20;
 
+/// What an error states of an object that is there.
+const STORED_UNENCRYPTED: &str = "the object was stored, possibly without encryption";
+
 fn storage(fake: &Fake, set_up: impl FnOnce(S3Builder) -> S3Builder) -> Storage {
     Storage::new(set_up(fake.builder(Quirks::None).part_size(PART as u64)).build().unwrap())
 }
@@ -17,14 +20,7 @@ async fn a_save_whose_encryption_is_not_confirmed_fails() {
     fake.storage(Quirks::None).save("source", "text").await.unwrap();
     let storage = storage(&fake, |builder| builder.sse("AES256"));
     let mut errors = vec![storage.save("a", "text").await.unwrap_err()];
-    errors.push(storage.copy("source", "b").await.unwrap_err());
-    errors.push(storage.copy("source", "c").metadata(Metadata::new()).await.unwrap_err());
-    for error in &errors {
-        assert!(
-            error.message().contains("the object was stored, possibly without encryption"),
-            "{error}"
-        );
-    }
+    assert!(errors[0].message().contains(STORED_UNENCRYPTED), "{}", errors[0]);
     errors.push(storage.save("parts", vec![0; PART + 1]).await.unwrap_err());
     for error in &errors {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
@@ -33,6 +29,39 @@ async fn a_save_whose_encryption_is_not_confirmed_fails() {
     // The missing encryption is detected before any part is sent.
     assert_eq!((fake.proxy.count("UploadPart"), fake.left().1), (0, 0));
     assert!(!fake.left().0.contains(&"parts".to_owned()));
+}
+
+/// After `Unsupported`, a promotion reads the object and saves it, which `create_new` refuses.
+#[tokio::test]
+async fn a_copy_whose_encryption_is_not_confirmed_fails_and_is_not_taken_for_one_not_made() {
+    let fake = Fake::without(&[Lack::Sse]);
+    let plain = fake.storage(Quirks::None);
+    let etag = plain.save("source", "text").await.unwrap().etag.unwrap();
+    let storage = storage(&fake, |builder| builder.sse("AES256"));
+    let errors = [
+        storage.copy("source", "b").await.unwrap_err(),
+        storage.copy("source", "c").metadata(Metadata::new()).await.unwrap_err(),
+        storage.promote("source", etag, "d").metadata(Metadata::new()).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, false), "{error}");
+        assert!(error.message().contains(STORED_UNENCRYPTED), "{error}");
+    }
+    assert_eq!((fake.proxy.count("GetObject"), fake.proxy.count("CopyObject")), (0, 3));
+}
+
+/// A service that does not evaluate a condition of a copy.
+#[tokio::test]
+async fn a_copy_through_the_client_whose_encryption_is_not_confirmed_is_made_nevertheless() {
+    let fake = Fake::without(&[Lack::Sse]);
+    let etag = fake.storage(Quirks::None).save("source", "text").await.unwrap().etag.unwrap();
+    let builder = fake.builder(Quirks::Minio).sse("AES256");
+    let storage = Storage::new(builder.build().unwrap());
+    let promoted = storage.promote("source", etag, "a").create_new().metadata(Metadata::new());
+    let error = promoted.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+    assert!(error.message().contains(STORED_UNENCRYPTED), "{error}");
+    assert_eq!((fake.proxy.count("CopyObject"), fake.proxy.count("PutObject")), (0, 2));
 }
 
 #[tokio::test]

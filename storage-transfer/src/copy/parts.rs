@@ -65,7 +65,7 @@ fn is_upload_gone(error: &Error) -> bool {
     concerns_upload && error.kind() == ErrorKind::NotFound
 }
 
-/// Returns whether the upload can never be completed, so that nothing may continue it.
+/// Returns whether the upload can never be completed, so that nothing continues it.
 fn is_final(error: &Error) -> bool {
     let is_of_completion = error.operation() == Some(Operation::CompleteMultipart);
     let is_permanent = matches!(
@@ -77,6 +77,12 @@ fn is_final(error: &Error) -> bool {
             | ErrorKind::TooLarge
     );
     is_of_completion && is_permanent && !error.is_retryable()
+}
+
+/// Returns whether a completion was refused, so that the service does not run it any more.
+fn is_refused(error: &Error) -> bool {
+    let is_unknown = matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::Timeout);
+    error.operation() == Some(Operation::CompleteMultipart) && !is_unknown
 }
 
 async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>) -> Result<Copied> {
@@ -92,7 +98,8 @@ async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>)
         }
         None => (begin(job, plan, metadata).await?, BTreeSet::new()),
     };
-    let mut guard = AbortGuard::new(upload, job.options.recorder.is_none());
+    let is_continued = job.options.recorder.is_some();
+    let mut guard = AbortGuard::new(upload, !is_continued);
     let sent = send_parts(job, plan, &guard.upload, &stored).await;
     let sent = match sent {
         Ok(bytes) if job.is_local() => job.look(&plan.source).check().await.map(|()| bytes),
@@ -101,12 +108,15 @@ async fn attempt(job: &Job<'_>, plan: &Plan, unfinished: Option<UnfinishedCopy>)
     let completed = match sent {
         Ok(bytes) => {
             job.requests(1).await;
+            // A service that aborts an upload while it completes it can lose the object.
+            guard.aborts = false;
             guard.upload.complete().await.map(|target| (target, bytes))
         }
         Err(error) => Err(error),
     };
-    if completed.as_ref().is_err_and(|error| is_final(error) || job.is_changed_file(error)) {
-        guard.aborts = true;
+    if let Err(error) = &completed {
+        guard.aborts |= is_final(error) || job.is_changed_file(error);
+        guard.aborts |= !is_continued && is_refused(error);
     }
     let (target, bytes) = guard.settle(completed).await?;
     let source = plan.source.clone();
@@ -259,7 +269,8 @@ fn range_of(number: u32, part_size: u64, size: u64) -> Range<u64> {
     start..start.saturating_add(part_size).min(size)
 }
 
-/// Aborts an upload that no later process continues, also if the copy is dropped.
+/// Aborts an upload that no later process continues, also if the copy is dropped before the
+/// completion begins.
 struct AbortGuard {
     upload: MultipartUpload,
     aborts: bool,
@@ -277,6 +288,11 @@ impl AbortGuard {
             if let Err(error) = self.upload.abort().await {
                 tracing::debug!("an unfinished upload of {} is left: {error}", self.upload.key());
             }
+        }
+        if !self.aborts
+            && let Err(error) = &result
+        {
+            tracing::debug!("an unfinished upload of {} is left after: {error}", self.upload.key());
         }
         self.aborts = false;
         result

@@ -389,6 +389,28 @@ async fn a_copy_that_is_dropped_leaves_no_upload() {
     assert!(!target.exists("a").await.unwrap());
 }
 
+/// A service may still be completing it, and lose the object if it is aborted.
+#[tokio::test]
+async fn an_upload_is_aborted_after_a_completion_only_if_that_was_refused() {
+    let cases = [
+        (ErrorKind::Timeout, 1),
+        (ErrorKind::Unexpected, 1),
+        (ErrorKind::Conflict, 0),
+        (ErrorKind::PermissionDenied, 0),
+        (ErrorKind::RateLimited, 0),
+    ];
+    for (kind, left) in cases {
+        let source = Memory::storage();
+        source.save("a", large(1)).await.unwrap();
+        let faults = Faults::new();
+        let target = faults.in_memory();
+        let failed = faults.on(Operation::CompleteMultipart).fail(kind);
+        let error = copy(&source, "a", &target, "a").await.unwrap_err();
+        assert_eq!((error.kind(), failed.fired()), (kind, 1));
+        assert_eq!(uploads(&target).await, left, "{kind}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_part_is_sent_again_after_a_temporary_failure() {
     let source = Memory::storage();
