@@ -97,6 +97,14 @@ fn record_of(shared: &Shared, from: &Key, stat: &Stat) -> Result<RecordPlace> {
 /// Whether the file has its old name beside the new one. A process that is killed then leaves both.
 struct HasOldName(bool);
 
+/// How the file gets its new name.
+#[derive(Clone, Copy)]
+enum NameStep {
+    Rename,
+    /// The file keeps its old name at first.
+    Link,
+}
+
 /// The step that gives the file its new name.
 struct Step<'a> {
     from: &'a Key,
@@ -123,7 +131,8 @@ impl Step<'_> {
             return Ok(self.sidecar.finish(Ok(())));
         }
         self.sidecar.write(present.as_ref())?;
-        let renamed = fs::renameat(&self.source, self.from.name(), directory, self.to.name());
+        let renamed = fs::renameat(&self.source, self.from.name(), directory, self.to.name())
+            .or_else(|failed| self.unless_done(NameStep::Rename, directory, failed));
         let renamed = self.sidecar.finish(renamed);
         self.unless_source_is_gone(renamed)
     }
@@ -149,7 +158,8 @@ impl Step<'_> {
         match fs::renameat_with(&self.source, from, directory, to, RenameFlags::NOREPLACE) {
             // Not every file system supports the flag. Linking is exclusive too.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                fs::linkat(&self.source, from, directory, to, AtFlags::empty())?;
+                fs::linkat(&self.source, from, directory, to, AtFlags::empty())
+                    .or_else(|failed| self.unless_done(NameStep::Link, directory, failed))?;
                 Ok(HasOldName(true))
             }
             renamed => renamed.map(|()| HasOldName(false)),
@@ -166,12 +176,34 @@ impl Step<'_> {
         }
     }
 
+    /// Returns success after a rename or a link that failed, if the file has the new name, and the
+    /// old one as well only after a link. NFS reports an error if the response was lost.
+    fn unless_done(&self, step: NameStep, directory: &OwnedFd, failed: Errno) -> Result<(), Errno> {
+        let named = |directory: &OwnedFd, key: &Key| {
+            let present = fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW);
+            present.ok().filter(|present| self.is_source(present))
+        };
+        let Some(present) = named(directory, self.to) else { return Err(failed) };
+        // On a file system that ignores case, both names may denote one directory entry.
+        let is_done = match step {
+            NameStep::Rename => named(&self.source, self.from).is_none(),
+            NameStep::Link => present.st_nlink > 1 && !self.is_same_name(),
+        };
+        if is_done { Ok(()) } else { Err(failed) }
+    }
+
+    fn is_source(&self, present: &Stat) -> bool {
+        (present.st_dev, present.st_ino) == (self.stat.st_dev, self.stat.st_ino)
+    }
+
+    fn is_same_name(&self) -> bool {
+        self.from.as_str().eq_ignore_ascii_case(self.to.as_str())
+    }
+
     /// Returns whether the file in the place of the destination is a second hard link to the
     /// source. On a file system that ignores case it may also be the source itself.
     fn is_other_name_of_source(&self, present: &Stat) -> bool {
-        let is_same_file = (present.st_dev, present.st_ino) == (self.stat.st_dev, self.stat.st_ino);
-        let is_same_name = self.from.as_str().eq_ignore_ascii_case(self.to.as_str());
-        is_same_file && present.st_nlink > 1 && !is_same_name
+        self.is_source(present) && present.st_nlink > 1 && !self.is_same_name()
     }
 
     /// Distinguishes a source that another program removed from a directory that is to be created

@@ -142,13 +142,12 @@ impl Staged {
         directory: BorrowedFd<'_>,
         name: &str,
     ) -> Result<(), Errno> {
-        match &self.state {
-            State::Named(staged_in) => {
-                fs::renameat(&**staged_in, hex(&self.id), directory, name)?;
-            }
-            State::OfUpload(upload, _) => fs::renameat(upload, DATA, directory, name)?,
+        let renamed = match &self.state {
+            State::Named(staged_in) => fs::renameat(&**staged_in, hex(&self.id), directory, name),
+            State::OfUpload(upload, _) => fs::renameat(upload, DATA, directory, name),
             State::Unnamed(_) | State::Placed => return Err(Errno::BADF),
-        }
+        };
+        renamed.or_else(|failed| unless_placed(&self.file, directory, name, failed))?;
         self.state = State::Placed;
         Ok(())
     }
@@ -165,7 +164,7 @@ impl Staged {
                     // Not every file system supports the flag. Linking is exclusive too, and `drop`
                     // removes the staged name.
                     Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                        return fs::linkat(&**staged_in, &*id, directory, name, AtFlags::empty());
+                        return link_new(&self.file, staged_in, &id, directory, name);
                     }
                     renamed => renamed?,
                 }
@@ -173,7 +172,10 @@ impl Staged {
             State::OfUpload(upload, placing) => {
                 match fs::renameat_with(upload, DATA, directory, name, RenameFlags::NOREPLACE) {
                     Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                        let link = || link_data(&self.file, upload, directory, name);
+                        let link = || {
+                            link_new(&self.file, upload, DATA, directory, name)
+                                .map_err(io::Error::from)
+                        };
                         placing.place(&self.file, link).map_err(|error| errno(&error))?;
                         let _ = fs::unlinkat(upload, DATA, AtFlags::empty());
                     }
@@ -187,27 +189,37 @@ impl Staged {
     }
 }
 
-/// Puts the data of an upload in a vacant place by a hard link.
-fn link_data(
+/// Puts a file that has a name in a vacant place by a hard link. The file keeps the other name.
+fn link_new(
     file: &File,
-    upload: &OwnedFd,
+    named_in: &OwnedFd,
+    old_name: &str,
     directory: BorrowedFd<'_>,
     name: &str,
-) -> io::Result<()> {
-    let Err(failed) = fs::linkat(upload, DATA, directory, name, AtFlags::empty()) else {
-        return Ok(());
-    };
-    // NFS reports an error if the response was lost: EXIST for a request that it sends again, or
-    // TIMEDOUT and IO on a soft mount.
+) -> Result<(), Errno> {
+    fs::linkat(named_in, old_name, directory, name, AtFlags::empty())
+        .or_else(|failed| unless_placed(file, directory, name, failed))
+}
+
+/// Returns success after a link or a rename that failed, if the file has the name.
+///
+/// NFS reports an error if the response was lost: EXIST (a link) and NOENT (a rename) for a request
+/// that it sends again, or TIMEDOUT and IO on a soft mount.
+fn unless_placed(
+    file: &File,
+    directory: BorrowedFd<'_>,
+    name: &str,
+    failed: Errno,
+) -> Result<(), Errno> {
     match is_same_file(file, directory, name) {
         Ok(true) => Ok(()),
         // Whether the name is taken by another file is not known.
-        Err(error) if failed == Errno::EXIST => Err(error),
-        _ => Err(failed.into()),
+        Err(errno) if failed == Errno::EXIST => Err(errno),
+        _ => Err(failed),
     }
 }
 
-fn is_same_file(file: &File, directory: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+fn is_same_file(file: &File, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let (one, other) = (fs::fstat(file)?, fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
@@ -245,5 +257,29 @@ impl Drop for Staged {
         {
             detach(move || drop(file));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that meets an unforeseen error has failed")]
+
+    use super::*;
+
+    /// As NFS reports it after a lost response.
+    #[test]
+    fn a_link_or_a_rename_that_was_made_is_no_failure() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = OwnedFd::from(File::open(scratch.path()).unwrap());
+        let ours = File::create(scratch.path().join("ours")).unwrap();
+        let other = File::create(scratch.path().join("other")).unwrap();
+        let link = |file, old_name| link_new(file, &directory, old_name, directory.as_fd(), "key");
+        link(&ours, "ours").unwrap();
+        link(&ours, "ours").unwrap();
+        assert_eq!(link(&other, "other"), Err(Errno::EXIST));
+        let renamed = |file, name| unless_placed(file, directory.as_fd(), name, Errno::NOENT);
+        renamed(&ours, "key").unwrap();
+        assert_eq!(renamed(&other, "key"), Err(Errno::NOENT));
+        assert_eq!(renamed(&ours, "absent"), Err(Errno::NOENT));
     }
 }
