@@ -92,6 +92,28 @@ async fn a_group_has_at_most_its_number_of_open_uploads() {
 }
 
 #[tokio::test]
+async fn uploads_of_a_group_that_begin_at_the_same_moment_do_not_exceed_its_number() {
+    let faults = storage_testkit::faults::Faults::new();
+    let storage = faults.in_memory();
+    let uploads = granting(&storage, Ok(grant().max_open("user 7", 1)));
+    let length = [("upload-length", "3")];
+    // The first marker is saved after the second upload could have counted.
+    let marker = faults.on(storage_core::Operation::Save).call(1).hold();
+    let release = async {
+        marker.reached().await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        marker.release();
+    };
+    let (one, other, ()) = tokio::join!(post(&uploads, &length), post(&uploads, &length), release);
+    let mut statuses = [one.status, other.status];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::CREATED, StatusCode::TOO_MANY_REQUESTS]);
+    assert_eq!(marker.fired(), 1);
+}
+
+#[tokio::test]
 async fn an_upload_that_cannot_begin_does_not_count_as_open() {
     let faults = storage_testkit::faults::Faults::new();
     let storage = faults.in_memory();

@@ -63,6 +63,7 @@ use super::completed::CompletedUpload;
 use super::grant::Refusal;
 use budget::Budget;
 use detached::Detached;
+use open_uploads::GroupLocks;
 use store::StateStore;
 use turns::Turns;
 
@@ -83,6 +84,7 @@ pub(super) struct Engine {
     pub(super) on_complete: Option<OnComplete>,
     budget: Budget,
     turns: Turns,
+    groups: GroupLocks,
 }
 
 impl Engine {
@@ -95,6 +97,7 @@ impl Engine {
             on_complete: None,
             budget: Budget::new(memory_kib),
             turns: Turns::default(),
+            groups: GroupLocks::default(),
         }
     }
 

@@ -1,12 +1,38 @@
 //! The number of open uploads of a group, of which each has a marker: an empty object below the
 //! name of the group.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::Arc;
+
 use futures_util::TryStreamExt;
 use storage_core::{ChecksumAlgorithm, Entry, Hasher, Result};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Engine, Failure, StateStore};
 use crate::uploads::grant::OpenLimit;
 use crate::uploads::token::expiry_of_id;
+
+/// How many locks there are for all groups.
+const LOCKS: u64 = 64;
+
+/// The locks of groups, of which several may share one.
+#[derive(Debug, Clone)]
+pub(super) struct GroupLocks(Arc<[Mutex<()>]>);
+
+impl Default for GroupLocks {
+    fn default() -> Self {
+        Self((0..LOCKS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl GroupLocks {
+    async fn lock(&self, group: &str) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        group.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % LOCKS).unwrap_or_default();
+        self.0[index].lock().await
+    }
+}
 
 impl Engine {
     /// Fails with `TooMany` if the group has as many open uploads as it may have. Otherwise marks
@@ -17,6 +43,8 @@ impl Engine {
         limit: &OpenLimit,
     ) -> Result<String, Failure> {
         let group = group_name(&limit.group);
+        // Between the count and the new marker, no other upload of the group begins here.
+        let _guard = self.groups.lock(&group).await;
         let markers = self.states.storage.list(self.states.marker_key(&group, ""));
         let mut markers = markers.entries();
         let mut open = 0;
