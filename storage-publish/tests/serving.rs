@@ -200,6 +200,26 @@ async fn a_name_of_a_release_that_another_server_shows_already_is_found_at_once(
     assert_eq!(assets_of(&website, "/").await[0], style);
 }
 
+/// The release of a publish that did not complete leaves the list before older ones do.
+#[tokio::test]
+async fn a_name_of_two_releases_stays_when_the_first_one_leaves_the_list() {
+    let (destination, clock) = (Memory::storage(), Clock::new());
+    for version in ["1", "2", "1"] {
+        publish(&site(version), &destination, &clock.options()).await.unwrap();
+    }
+    let website = website(&destination).await;
+    let style = format!("/{}", common::name_of(&site("1"), "css/app.css"));
+    assert_eq!(text(&website, &style).await.0, 200);
+    let pointer = destination.open(POINTER_KEY).await.unwrap().bytes().await.unwrap();
+    let mut pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap();
+    let previous = pointer["previous"].as_array_mut().unwrap();
+    assert_eq!(previous.len(), 2);
+    let second = previous.remove(0)["release"].take();
+    pointer["current"]["release"] = second;
+    destination.save(POINTER_KEY, pointer.to_string()).await.unwrap();
+    assert_eq!(text(&website, &style).await.0, 200);
+}
+
 #[tokio::test]
 async fn many_requests_for_missing_paths_share_reads_of_the_pointer() {
     let (faults, clock) = (Faults::new(), Clock::new());

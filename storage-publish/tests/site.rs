@@ -625,6 +625,23 @@ async fn names_within_other_text_keep_their_files() {
 }
 
 #[tokio::test]
+async fn files_of_a_directory_to_which_a_script_adds_names_keep_their_names() {
+    let built = build(&[
+        ("js/a.js", "const url = name => new URL(name, new URL('../img/', import.meta.url))"),
+        ("b.js", "const root = new URL('./', import.meta.url)"),
+        ("other/b.js", "const here = new URL('.', import.meta.url)"),
+        ("img/a.png", ""),
+        ("img/b/c.png", ""),
+        ("other/a.png", ""),
+    ])
+    .await;
+    for path in ["img/a.png", "img/b/c.png"] {
+        assert_eq!(built.asset(path).naming, Naming::Fixed, "{path}");
+    }
+    assert_eq!(built.asset("other/a.png").naming, Naming::Hashed);
+}
+
+#[tokio::test]
 async fn source_maps_and_files_that_are_no_text_mention_nothing() {
     let directory = directory(&[("a.png", ""), ("b.js.map", r#"{"sources":["a.png"]}"#)]);
     write(directory.path(), "c.bin", b"a.png \0");

@@ -251,15 +251,17 @@ fn releases_of(pointer: &Pointer) -> Result<Vec<String>> {
 }
 
 /// Returns the names of the releases. Takes names with a hash from the state before, because they
-/// never change, and reads the manifests of the current release and of new ones.
+/// never change, and reads the manifests of the current release and of those whose names it may
+/// lack.
 async fn names_of(
     destination: &Storage,
     releases: &[String],
     before: Option<&State>,
 ) -> Result<HashMap<String, Name>> {
     let mut names = HashMap::new();
+    let known = before.map_or(&[][..], |before| releases_with_all_names(before, releases));
     for (position, release) in releases.iter().enumerate() {
-        if position > 0 && before.is_some_and(|before| before.releases.contains(release)) {
+        if position > 0 && known.contains(release) {
             continue;
         }
         let manifest = match Manifest::read(destination, release).await {
@@ -286,6 +288,15 @@ async fn names_of(
         }
     }
     Ok(names)
+}
+
+/// Returns the releases of a state before the first one that is no longer listed. A name belongs to
+/// the first release that has it, so the later ones may have names that the state does not show as
+/// theirs.
+fn releases_with_all_names<'a>(state: &'a State, listed: &[String]) -> &'a [String] {
+    let is_unlisted = |release: &String| !listed.contains(release);
+    let end = state.releases.iter().position(is_unlisted).unwrap_or(state.releases.len());
+    &state.releases[..end]
 }
 
 /// Returns whether an earlier release cannot be read later either: it ended long ago, it was

@@ -1,6 +1,6 @@
 //! Builds a [`Site`] from a directory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use super::Site;
 use super::asset::{Asset, Naming};
 use super::graph::groups;
 use super::integrity;
-use super::links::{Links, Reader};
+use super::links::{Links, PathEnd, Reader};
 use super::naming::{NamingRules, hashed_path};
 use super::options::SiteOptions;
 use super::problems::Problems;
@@ -81,7 +81,7 @@ fn build(directory: &Path, options: &SiteOptions, stopped: &AtomicBool) -> Resul
     let mut warnings: Vec<_> =
         links.iter_mut().flat_map(|file| std::mem::take(&mut file.warnings)).collect();
     warnings.sort();
-    let namings = namings(&sources, &links, &rules, options);
+    let namings = namings(&sources, &links, &reader, &rules, options);
     let spool = Spool::new(options.memory_bytes);
     let renderer = Renderer::new(&sources, &links, &namings, options.max_text_bytes, spool);
     let rendered = renderer.run(|| check(stopped))?;
@@ -125,24 +125,32 @@ fn read_all(sources: &[Source], reader: &Reader<'_>, stopped: &AtomicBool) -> Re
 fn namings(
     sources: &[Source],
     links: &[Links],
+    reader: &Reader<'_>,
     rules: &NamingRules,
     options: &SiteOptions,
 ) -> Vec<Naming> {
     let mut namings: Vec<_> = sources.iter().map(|source| rules.naming(&source.path)).collect();
     let mut keep = vec![false; sources.len()];
+    // Many files may have the same ends and prefixes, so each is looked up once.
+    let (mut ends, mut prefixes) = (BTreeSet::<PathEnd>::new(), BTreeSet::new());
     for (file, links) in links.iter().enumerate() {
         if options.keep_mentioned || links.is_verbatim {
             links.mentions.iter().for_each(|target| keep[*target] = true);
+            ends.extend(links.mentioned_ends.iter().copied());
         }
-        for prefix in &links.prefixes {
-            let first = sources.partition_point(|source| source.path < *prefix);
-            let found = sources[first..].iter().take_while(|file| file.path.starts_with(prefix));
-            (first..first + found.count()).for_each(|target| keep[target] = true);
-        }
+        prefixes.extend(&links.prefixes);
         // The bytes of a bundled file never change, as its name does not.
         if namings[file] == Naming::Bundled {
             links.links.iter().for_each(|link| keep[link.target] = true);
         }
+    }
+    for end in ends {
+        reader.files_with(end).iter().for_each(|target| keep[*target] = true);
+    }
+    for prefix in prefixes {
+        let first = sources.partition_point(|source| source.path < *prefix);
+        let found = sources[first..].iter().take_while(|file| file.path.starts_with(prefix));
+        (first..first + found.count()).for_each(|target| keep[target] = true);
     }
     for (naming, keep) in namings.iter_mut().zip(keep) {
         if keep && *naming == Naming::Hashed {
@@ -183,7 +191,7 @@ fn assets(
 /// then those that refer to others, then pages. References to pages are no reason for an order,
 /// because pages refer to each other.
 fn order(sources: &[Source], links: &[Links]) -> Vec<(usize, u32)> {
-    let is_page = |file: usize| Language::of(&sources[file].path) == Some(Language::Html);
+    let is_page = |file: usize| Language::of(&sources[file].path).is_some_and(Language::is_page);
     let targets = |file: &Links| {
         let targets = file.links.iter().map(|link| link.target);
         let mut targets: Vec<_> = targets.filter(|target| !is_page(*target)).collect();

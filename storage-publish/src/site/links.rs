@@ -44,6 +44,8 @@ pub(crate) struct Links {
     pub(crate) is_verbatim: bool,
     /// Files that are mentioned in a way that cannot be rewritten.
     pub(crate) mentions: BTreeSet<usize>,
+    /// The ends of paths that are mentioned so.
+    pub(crate) mentioned_ends: BTreeSet<PathEnd>,
     /// Beginnings of paths that a program completes.
     pub(crate) prefixes: BTreeSet<String>,
     /// The source map of the file, and the places of `links`, in which columns move.
@@ -51,6 +53,14 @@ pub(crate) struct Links {
     pub(crate) places: Vec<Place>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+}
+
+/// The files whose paths have one end: a range of [`Reader::by_end`]. Many files may mention a name
+/// that many directories have, so the files are not enumerated for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PathEnd {
+    first: usize,
+    end: usize,
 }
 
 /// Finds what files say about others.
@@ -111,12 +121,19 @@ impl<'a> Reader<'a> {
         };
         let Some(language) = language else { return hashed(source) };
         let Some(bytes) = read::read(source, self.max_text_bytes)? else { return hashed(source) };
-        let Links { sha256, size, links, mut mentions, mut prefixes, .. } =
-            self.links(source, language, &bytes);
-        mentions.extend(links.iter().map(|link| link.target));
+        let mut read = self.links(source, language, &bytes);
+        read.mentions.extend(read.links.iter().map(|link| link.target));
         // The name that a program completes may be that of any file.
-        prefixes.remove("");
-        Ok(Links { sha256, size, mentions, prefixes, is_verbatim: true, ..Links::default() })
+        read.prefixes.remove("");
+        Ok(Links {
+            sha256: read.sha256,
+            size: read.size,
+            mentions: read.mentions,
+            mentioned_ends: read.mentioned_ends,
+            prefixes: read.prefixes,
+            is_verbatim: true,
+            ..Links::default()
+        })
     }
 
     /// Returns whether a file without a language may name others. A source map names the files
@@ -131,14 +148,20 @@ impl<'a> Reader<'a> {
         self.ignore.matches(path)
     }
 
-    /// Returns the files below any directory whose paths end in this path.
-    fn files_that_end_in(&self, path: &str) -> impl Iterator<Item = usize> {
-        let end = format!("/{path}");
-        let path_of = |file: usize| self.resolver.path(file);
-        let is_before = |file: &usize| path_of(*file).bytes().rev().lt(end.bytes().rev());
+    /// Returns the end of the paths of all files that have this path below any directory, or `None`
+    /// if there are none.
+    fn path_end(&self, path: &str) -> Option<PathEnd> {
+        let ending = format!("/{path}");
+        let path_of = |file: &usize| self.resolver.path(*file);
+        let is_before = |file: &usize| path_of(file).bytes().rev().lt(ending.bytes().rev());
         let first = self.by_end.partition_point(is_before);
-        let found = self.by_end[first..].iter().copied();
-        found.take_while(move |file| path_of(*file).ends_with(&end))
+        let count = self.by_end[first..].partition_point(|file| path_of(file).ends_with(&ending));
+        (count > 0).then_some(PathEnd { first, end: first + count })
+    }
+
+    /// Returns the files whose paths have this end.
+    pub(crate) fn files_with(&self, end: PathEnd) -> &[usize] {
+        &self.by_end[end.first..end.end]
     }
 
     fn too_large(&self, source: &Source) -> Error {
@@ -204,6 +227,11 @@ impl FileLinks<'_, '_> {
                 }
                 self.links.prefixes.extend(prefix);
             }
+            Role::Directory => {
+                let prefix = self.reader.resolver.prefix(&self.base, &url.text);
+                let is_around = |prefix: &String| self.source.path.starts_with(prefix.as_str());
+                self.links.prefixes.extend(prefix.filter(|prefix| !is_around(prefix)));
+            }
             Role::Mention => self.mention(url),
             Role::Asset | Role::Link | Role::SourceMap => self.link(url, role),
         }
@@ -214,7 +242,7 @@ impl FileLinks<'_, '_> {
     fn mention(&mut self, url: &Decoded) {
         let path = url.text[path_range(&url.text)].trim_start_matches("./");
         let path = path.trim_start_matches("../").trim_start_matches('/');
-        self.links.mentions.extend(self.reader.files_that_end_in(path));
+        self.links.mentioned_ends.extend(self.reader.path_end(path));
         self.links.mentions.extend(self.reader.resolver.file(path));
         let resolver = &self.reader.resolver;
         for base in [&self.base, &resolver.base_of("")] {

@@ -21,6 +21,10 @@ pub(crate) enum Role {
     Mention,
     /// A program completes the text at run time. Files with this beginning keep their names.
     Prefix,
+    /// The text is a directory, to which a program adds a name. The files of the directory keep
+    /// their names, unless the file with the text is in it: programs look up where they are, and
+    /// name files that are mentioned elsewhere.
+    Directory,
 }
 
 /// A reference of a file.

@@ -17,7 +17,16 @@ const POLICY: &str = "content-security-policy";
 
 /// Finds the references of an HTML page.
 pub(crate) fn scan(bytes: &[u8], scan: &mut Scan<'_>) {
-    let mut page = Page { bytes, foreign: Vec::new(), embedded: None, scan };
+    scan_page(Page { bytes, is_xml: false, foreign: Vec::new(), embedded: None, scan });
+}
+
+/// Finds the references of an HTML page in the syntax of XML.
+pub(crate) fn scan_xhtml(bytes: &[u8], scan: &mut Scan<'_>) {
+    scan_page(Page { bytes, is_xml: true, foreign: Vec::new(), embedded: None, scan });
+}
+
+fn scan_page(mut page: Page<'_, '_, '_>) {
+    let bytes = page.bytes;
     let tag = Rc::new(RefCell::new(Tag::default()));
     let emitter = CallbackEmitter::new({
         let tag = Rc::clone(&tag);
@@ -104,6 +113,7 @@ type Read = fn(&[u8], &mut Scan<'_>);
 
 struct Page<'a, 'b, 'c> {
     bytes: &'a [u8],
+    is_xml: bool,
     /// The elements around that change the namespace: `svg`, `math`, and those within that contain
     /// HTML again.
     foreign: Vec<String>,
@@ -126,8 +136,8 @@ impl Page<'_, '_, '_> {
             _ => false,
         };
         self.attributes(tag, is_foreign || changes_namespace);
-        // In SVG, `<title/>` has no content. In HTML, the slash has no meaning.
-        if (is_foreign || changes_namespace) && tag.is_self_closing {
+        // In SVG and XML, `<title/>` has no content. In HTML, the slash has no meaning.
+        if (self.is_xml || is_foreign || changes_namespace) && tag.is_self_closing {
             return None;
         }
         if changes_namespace {

@@ -26,6 +26,8 @@ pub(crate) enum Language {
     Css,
     JavaScript,
     Html,
+    /// HTML in the syntax of XML.
+    Xhtml,
     Svg,
     /// Feeds, site maps and other XML, in which only mentions are found.
     Xml,
@@ -47,13 +49,19 @@ impl Language {
         Some(match name.rsplit_once('.')?.1 {
             "css" => Self::Css,
             "js" | "mjs" | "cjs" => Self::JavaScript,
-            "html" | "htm" | "xhtml" => Self::Html,
+            "html" | "htm" => Self::Html,
+            "xhtml" => Self::Xhtml,
             "svg" => Self::Svg,
             "xml" | "rss" | "atom" | "xsl" | "xslt" | "mpd" => Self::Xml,
             "webmanifest" => Self::WebManifest,
             "json" | "jsonld" | "gltf" | "geojson" => Self::Json,
             _ => return None,
         })
+    }
+
+    /// Returns whether a file is a page, which refers to other pages.
+    pub(crate) fn is_page(self) -> bool {
+        matches!(self, Self::Html | Self::Xhtml)
     }
 
     /// Returns whether a file may be published without its references being read, because it only
@@ -72,6 +80,7 @@ pub(crate) fn read(language: Language, bytes: &[u8], scan: &mut Scan<'_>) {
         Language::Css => css::scan(bytes, scan),
         Language::JavaScript => javascript::scan(bytes, scan),
         Language::Html => html::scan(bytes, scan),
+        Language::Xhtml => html::scan_xhtml(bytes, scan),
         Language::Svg => xml::scan_svg(bytes, scan),
         Language::Xml => xml::scan_mentions(bytes, scan),
         Language::WebManifest => manifest::scan(bytes, scan),
@@ -109,10 +118,11 @@ pub(crate) mod tests {
         scan.references.iter().map(line).collect()
     }
 
-    const LANGUAGES: [Language; 8] = [
+    const LANGUAGES: [Language; 9] = [
         Language::Css,
         Language::JavaScript,
         Language::Html,
+        Language::Xhtml,
         Language::Svg,
         Language::Xml,
         Language::WebManifest,

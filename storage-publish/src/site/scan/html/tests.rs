@@ -118,6 +118,13 @@ fn the_first_base_counts() {
 }
 
 #[test]
+fn an_element_without_content_ends_in_xml_and_not_in_html() {
+    let text = b"<script src='a.js'/><img src='b.png'/><script>import './c.js'</script>";
+    assert_eq!(found_in(Language::Xhtml, text), ["Asset a.js", "Asset b.png", "Asset ./c.js"]);
+    assert_eq!(found_in(Language::Html, text), ["Asset a.js"]);
+}
+
+#[test]
 fn vector_images_in_a_page_are_read() {
     let text = "<svg><title/><style>a{b:url(a.png)}</style><use xlink:href='b.svg#c'/>
         <rect fill='url(#d)'/><foreignObject><title><img src=x.png></title><img src=e.png>

@@ -198,7 +198,10 @@ impl Scanner<'_, '_, '_> {
         };
         self.skip(1);
         match self.value(&token) {
-            Some(value) if accepts(&value) => self.scan.add(Some(value), role),
+            Some(value) if accepts(&value) => {
+                let is_directory = role == Role::Asset && names_a_directory(&value.text);
+                self.scan.add(Some(value), if is_directory { Role::Directory } else { role });
+            }
             _ => self.mention(&token),
         }
     }
@@ -272,6 +275,11 @@ pub(super) fn scan_strings(bytes: &[u8], scan: &mut Scan<'_>) {
 fn is_specifier(url: &Decoded) -> bool {
     let text = &url.text;
     text.starts_with('/') || text.starts_with("./") || text.starts_with("../")
+}
+
+/// Returns whether a URL is that of a directory, as `./img/` or `..` is.
+fn names_a_directory(url: &str) -> bool {
+    matches!(url.rsplit_once('/').map_or(url, |(_, last)| last), "." | "..") || url.ends_with('/')
 }
 
 fn is_from_root(url: &Decoded) -> bool {

@@ -53,6 +53,13 @@ fn a_reference_that_a_program_completes_is_a_prefix() {
 }
 
 #[test]
+fn a_directory_to_which_a_program_adds_names_is_found() {
+    let text = r#"const images = new URL("./img/", import.meta.url); new URL("..", import.meta.url);
+        new URL(".x/a.png", import.meta.url)"#;
+    assert_eq!(found(text), ["Directory ./img/", "Directory ..", "Asset .x/a.png"]);
+}
+
+#[test]
 fn urls_relative_to_the_module_are_found() {
     let text = r#"new URL("a.png", import.meta.url).href; new URL('./b.wasm',import.meta.url);
         new Worker(new URL("c.js", import.meta.url), {type: "module"});
