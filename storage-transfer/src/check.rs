@@ -178,10 +178,10 @@ struct Unknown {
 }
 
 impl Unknown {
-    fn insert(&mut self, side: Side, name: &str) {
+    fn insert(&mut self, side: Side, name: &str, error: &Error) {
         match side {
-            Side::Source => self.source.insert(name),
-            Side::Target => self.target.insert(name),
+            Side::Source => self.source.insert(name, error),
+            Side::Target => self.target.insert(name, error),
         }
     }
 }
@@ -247,8 +247,10 @@ impl Check {
                             None => drop(tasks.spawn(shared.clone().by_contents(pair))),
                         }
                     }
-                    Some(Step::Unknown(side, name, error)) if may_admit_at(&filter, &name) => {
-                        unknown.insert(side, &name);
+                    Some(Step::Unknown(side, name, error))
+                        if may_admit_at(&filter, &name, &error) =>
+                    {
+                        unknown.insert(side, &name, &error);
                         counts.count(Verdict::Unknown);
                         shared.emit(&name, Verdict::Unknown, Some(&error));
                     }

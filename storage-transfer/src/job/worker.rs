@@ -106,9 +106,13 @@ impl Worker {
 
     /// Changes the state of a job whose shards are all settled.
     async fn advance(&self, job: &JobDocument, shards: Vec<ShardDocument>) -> Result<()> {
-        // Shards of earlier passes say nothing about what the source has now.
-        let of_pass = shards.into_iter().filter(|shard| shard.pass == job.pass);
-        let counts = status::sum(&of_pass.collect::<Vec<_>>());
+        let (of_pass, of_earlier): (Vec<_>, Vec<_>) =
+            shards.into_iter().partition(|shard| shard.pass == job.pass);
+        let mut counts = status::sum(&of_pass);
+        // A pass of some shards is a part of the job, whose objects decide what may be deleted.
+        let earlier = status::sum(&of_earlier);
+        counts.source_objects += earlier.source_objects;
+        counts.target_objects += earlier.target_objects;
         let has_extras = self.shared.options.delete.is_some() && counts.extra > 0;
         if job.state != JobState::Copying || !has_extras {
             return self.change_state(job, JobState::Done, None).await.map(drop);
@@ -177,15 +181,7 @@ impl Worker {
         if self.shared.options.allow_empty_source {
             return Ok(false);
         }
-        let source = &self.shared.source;
-        let mut entries = source.storage().list(source.prefix().as_str()).entries();
-        loop {
-            match entries.next_object().await {
-                Ok(object) => return Ok(object.is_none()),
-                Err(error) if error.listing_continues() => {}
-                Err(error) => return Err(error),
-            }
-        }
+        Ok(self.shared.source.first_object().await?.is_none())
     }
 
     /// Divides a shard of another worker, or waits for a moment.

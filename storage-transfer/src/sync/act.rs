@@ -1,8 +1,9 @@
 //! Handles one pair: compares the contents and copies the object.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use storage_core::{Error, ErrorKind, ObjectEntry, Operation, Result, SaveMode};
+use storage_core::{ETag, Error, ErrorKind, ObjectEntry, ObjectMeta, Operation, Result, SaveMode};
 
 use crate::compare::{self, Compared, Comparison, Evidence, entry};
 use crate::copy::{Copied, copy};
@@ -16,6 +17,12 @@ use crate::sync::shared::{Shared, target_changed};
 
 /// How often a copy begins again because its source was replaced meanwhile.
 const MAX_VERSIONS: u32 = 5;
+
+/// The age from which an ETag is strong, if it is ever. That of a file is weak for 2 s after
+/// another program has written it.
+const WEAK_TIME: Duration = Duration::from_secs(3);
+/// The pause between two looks at a weak ETag.
+const WEAK_PAUSE: Duration = Duration::from_millis(250);
 
 /// What became of a pair.
 #[derive(Debug)]
@@ -284,25 +291,42 @@ async fn mode(shared: &Shared, target: Option<&ObjectEntry>) -> Result<SaveMode>
         None if capabilities.create_new => Ok(SaveMode::CreateNew),
         Some(target) if capabilities.save_if_match => match &target.etag {
             Some(etag) if !etag.is_weak() => Ok(SaveMode::IfMatch(etag.clone())),
-            Some(_) => Ok(SaveMode::Overwrite),
-            None => mode_without_etag(shared, target).await,
+            _ => mode_after_look(shared, target).await,
         },
         _ => Ok(SaveMode::Overwrite),
     }
 }
 
-/// Looks up the ETag of an object of the destination, which a local disk does not list.
-async fn mode_without_etag(shared: &Shared, listed: &ObjectEntry) -> Result<SaveMode> {
-    shared.requests(1).await;
-    match shared.target.storage().stat(&listed.key).await {
-        Ok(now) if !compare::is_listed_version(listed, &now) => Err(target_changed()),
-        Ok(now) => Ok(match now.strong_etag() {
-            Some(etag) => SaveMode::IfMatch(etag.clone()),
-            None => SaveMode::Overwrite,
-        }),
-        Err(error) if error.is_not_found() => Err(target_changed()),
-        Err(error) => Err(error),
+/// Looks up the strong ETag of an object of the destination, which a local disk does not list.
+/// Waits for that of a file that another program has just written. Without one, the object is
+/// replaced, because the driver does not recognise a change of it.
+async fn mode_after_look(shared: &Shared, listed: &ObjectEntry) -> Result<SaveMode> {
+    let begin = tokio::time::Instant::now();
+    loop {
+        shared.requests(1).await;
+        let now = match shared.target.storage().stat(&listed.key).await {
+            Err(error) if error.is_not_found() => return Err(target_changed()),
+            now => now?,
+        };
+        if !compare::is_listed_version(listed, &now) {
+            return Err(target_changed());
+        }
+        match now.strong_etag() {
+            Some(etag) => return Ok(SaveMode::IfMatch(etag.clone())),
+            None if may_become_strong(&now) && begin.elapsed() < WEAK_TIME => {
+                tokio::time::sleep(WEAK_PAUSE).await;
+            }
+            None => return Ok(SaveMode::Overwrite),
+        }
     }
+}
+
+/// Returns whether the ETag of an object is weak because the object is new.
+fn may_become_strong(object: &ObjectMeta) -> bool {
+    let is_weak = object.etag.as_ref().is_some_and(ETag::is_weak);
+    let age = object.last_modified.map(|modified| modified.elapsed());
+    // A time in the future is that of another clock.
+    is_weak && age.is_some_and(|age| age.is_ok_and(|age| age < WEAK_TIME))
 }
 
 /// Returns whether the destination has what was listed, for a save without a condition. A save in

@@ -28,6 +28,7 @@ pub use summary::{Counts, Ended, Refusal, SyncSummary};
 use crate::copy::{Bandwidth, OnBytes, ServerSideCopy};
 use crate::directory::{Directory, refuse_overlap};
 use crate::event::{OnActivity, OnEvent, OnRemaining, Outcome};
+use crate::merge::Side;
 use crate::steps::Steps;
 use crate::stop::Stop;
 use deletes::{Deleted, Kept};
@@ -249,7 +250,7 @@ async fn finish(
     ended: Ended,
     has_keys: bool,
 ) -> Result<SyncSummary> {
-    let counts = pass.counts;
+    let (counts, mut ended) = (pass.counts, ended);
     let mut refused = None;
     if let (Some(delete), Ended::Complete) = (shared.options.delete, &ended) {
         // A list of keys may contain nothing but extras, although the source has other objects.
@@ -257,6 +258,15 @@ async fn finish(
             || pass.has_blocked()
             || (has_keys && counts.extra > 0 && shared.source.first_object().await?.is_some());
         refused = refusal(&shared.options, delete, &counts, has_objects);
+        let may_be_empty = !shared.options.allow_empty_source && !has_keys;
+        if refused.is_none() && counts.extra > 0 && may_be_empty {
+            // It may have been emptied while it was listed.
+            match shared.source.first_object().await {
+                Ok(Some(_)) => {}
+                Ok(None) => refused = Some(Refusal::EmptySource),
+                Err(error) => ended = Ended::Broken(Side::Source, error),
+            }
+        }
     }
     let mut deleted = Deleted::default();
     if let Some(extras) = pass.take_extras().await? {

@@ -43,6 +43,16 @@ impl Outage {
         self.rest()
     }
 
+    /// Returns the keys that failed, if as many of them have failed in a row as are remembered, and
+    /// all are to be settled. The services are asked again before the next ones are settled.
+    pub(crate) fn settleable(&mut self) -> Vec<(Option<u64>, Entry)> {
+        if !(self.settles_all && self.have_responded && self.failed.len() >= CERTAIN) {
+            return Vec::new();
+        }
+        self.have_responded = false;
+        self.rest()
+    }
+
     /// Returns the keys that failed, because no more keys follow.
     pub(crate) fn rest(&mut self) -> Vec<(Option<u64>, Entry)> {
         std::mem::take(&mut self.failed)
@@ -75,4 +85,27 @@ impl Outage {
 async fn respond((source, target): (&Directory, &Directory)) -> bool {
     let (source, target) = tokio::join!(source.first_object(), target.first_object());
     [source.err(), target.err()].iter().flatten().all(|error| !error.is_retryable())
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_fail_one_after_another_do_not_gather_if_all_are_settled() {
+        let mut outage = Outage { settles_all: true, have_responded: true, ..Outage::default() };
+        let fail = |outage: &mut Outage| {
+            let error = Error::new(ErrorKind::Timeout, "no response");
+            outage.add(None, Entry::default(), error);
+        };
+        (1..CERTAIN).for_each(|_| fail(&mut outage));
+        assert!(outage.settleable().is_empty());
+        fail(&mut outage);
+        assert_eq!(outage.settleable().len(), CERTAIN);
+        // The next ones wait until the services have responded again.
+        (0..CERTAIN).for_each(|_| fail(&mut outage));
+        assert!(outage.settleable().is_empty());
+    }
 }

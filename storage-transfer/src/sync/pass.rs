@@ -99,6 +99,8 @@ impl Pass {
             if let Some(ended) = self.outage(false).await {
                 break ended;
             }
+            let failed = self.outage.settleable();
+            self.finish_all(failed);
             let limit = shared.gate.limit();
             self.begin_waiting(limit);
             if self.backlog.is_empty()
@@ -242,7 +244,7 @@ impl Pass {
                 )
                 .await
             }
-            Step::Unknown(side, name, error) if self.shared.may_admit_at(&name) => {
+            Step::Unknown(side, name, error) if self.shared.may_admit_at(&name, &error) => {
                 self.unknown(side, &name, &error);
                 if error.is_retryable() {
                     self.outage.add(None, Entry::default(), error);
@@ -338,8 +340,8 @@ impl Pass {
 
     fn unknown(&mut self, side: Side, name: &str, error: &Error) {
         match side {
-            Side::Source => self.unknown_source.insert(name),
-            Side::Target => self.unknown_target.insert(name),
+            Side::Source => self.unknown_source.insert(name, error),
+            Side::Target => self.unknown_target.insert(name, error),
         }
         let counts = Counts { unknown: 1, ..Counts::default() };
         self.counts += counts;

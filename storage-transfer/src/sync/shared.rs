@@ -17,6 +17,7 @@ use crate::retry::Retry;
 use crate::stop::Stop;
 use crate::sync::gate::Gate;
 use crate::sync::options::SyncOptions;
+use crate::sync::unknown::concerns_keys_below;
 
 /// The uploads of large objects that a job continues.
 pub(crate) trait Uploads: Send + Sync {
@@ -100,10 +101,10 @@ impl Shared {
         pair.source.is_some() && self.options.filter.admits(pair.name())
     }
 
-    /// Returns whether an unknown name, or a key below it, may take part.
-    pub(crate) fn may_admit_at(&self, name: &str) -> bool {
+    /// Returns whether a name with an error, or a key that the error concerns, may take part.
+    pub(crate) fn may_admit_at(&self, name: &str, error: &Error) -> bool {
         self.backup.as_deref().is_none_or(|backup| !name.starts_with(backup))
-            && may_admit_at(&self.options.filter, name)
+            && may_admit_at(&self.options.filter, name, error)
     }
 
     /// Waits until so many requests may be sent.
@@ -210,10 +211,15 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Returns whether a filter may admit an unknown name, or a key below it. An empty name is the
-/// whole side.
-pub(crate) fn may_admit_at(filter: &Filter, name: &str) -> bool {
-    name.is_empty() || filter.admits(name) || filter.may_admit_below(name.trim_end_matches('/'))
+/// Returns whether a filter may admit a name with an error, or what is below it. An empty name is
+/// the whole side.
+pub(crate) fn may_admit_at(filter: &Filter, name: &str, error: &Error) -> bool {
+    // A disk has directories with invalid names, whose files are no objects.
+    let is_directory =
+        name.strip_suffix('/').is_some_and(|name| !matches!(name.chars().last(), None | Some('/')));
+    let may_have_more = concerns_keys_below(error) || is_directory;
+    let may_admit_below = || name.is_empty() || filter.may_admit_below(name.trim_end_matches('/'));
+    filter.admits(name) || (may_have_more && may_admit_below())
 }
 
 /// Returns the error for an object of the destination that another program changed meanwhile.

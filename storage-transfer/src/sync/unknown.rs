@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use storage_core::{Error, ErrorKind};
+
 /// Upper bound for remembered names. Beyond it everything counts as unknown.
 const MAX_NAMES: usize = 100_000;
 
@@ -13,8 +15,19 @@ pub(crate) struct UnknownNames {
     overflowed: bool,
 }
 
+/// Returns whether the error of a name in a listing also concerns keys below the name, as that of a
+/// directory that cannot be read. No key is below an invalid name. At S3, `photos/` and `photos//`
+/// are objects beside those below `photos`.
+pub(crate) fn concerns_keys_below(error: &Error) -> bool {
+    error.kind() != ErrorKind::InvalidKey
+}
+
 impl UnknownNames {
-    pub(crate) fn insert(&mut self, name: &str) {
+    /// Adds a name in a listing that has this error.
+    pub(crate) fn insert(&mut self, name: &str, error: &Error) {
+        if !concerns_keys_below(error) {
+            return;
+        }
         match self.names.len() < MAX_NAMES {
             true => drop(self.names.insert(name.trim_end_matches('/').to_owned())),
             false => self.overflowed = true,
@@ -39,12 +52,25 @@ impl UnknownNames {
 mod tests {
     use super::*;
 
+    fn unreadable() -> Error {
+        Error::new(ErrorKind::PermissionDenied, "the directory cannot be read")
+    }
+
+    #[test]
+    fn no_key_is_below_an_invalid_name() {
+        let mut names = UnknownNames::default();
+        for name in ["/", "a/", "a//"] {
+            names.insert(name, &Error::new(ErrorKind::InvalidKey, "an invalid name"));
+        }
+        assert!(!names.contains("a/b") && !names.contains("b"));
+    }
+
     #[test]
     fn everything_at_and_below_an_unknown_name_is_unknown() {
         let mut names = UnknownNames::default();
         assert!(!names.contains("a"));
-        names.insert("a/b/");
-        names.insert("c");
+        names.insert("a/b/", &unreadable());
+        names.insert("c", &unreadable());
         for name in ["a/b", "a/b/c", "a/b/c/d", "c", "c/d"] {
             assert!(names.contains(name), "{name}");
         }
@@ -56,7 +82,7 @@ mod tests {
     #[test]
     fn an_unknown_root_makes_every_name_unknown() {
         let mut names = UnknownNames::default();
-        names.insert("");
+        names.insert("", &unreadable());
         assert!(names.contains("a"));
     }
 
@@ -64,7 +90,7 @@ mod tests {
     fn more_unknown_names_than_are_remembered_make_every_name_unknown() {
         let mut names = UnknownNames::default();
         for number in 0..=MAX_NAMES {
-            names.insert(&number.to_string());
+            names.insert(&number.to_string(), &unreadable());
         }
         assert!(names.contains("x"));
     }

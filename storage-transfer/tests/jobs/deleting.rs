@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::stream;
 use storage_core::{ErrorKind, Operation};
 use storage_testkit::faults::Faults;
 use storage_transfer::{
-    DeleteExtras, Job, JobState, MaxDelete, Outcome, Refusal, SyncOptions, WorkEnded,
+    DeleteExtras, Job, JobState, MaxDelete, Outcome, Refusal, ShardStatus, SyncOptions, WorkEnded,
 };
 
 use crate::support::Sides;
@@ -118,6 +119,36 @@ async fn a_deletion_that_failed_is_listed_and_repeated_after_resume() {
     assert!(summary.is_done(), "{summary:?}");
     assert!(failed_keys(&job).await.is_empty());
     sides.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_pass_of_failed_shards_counts_the_objects_of_the_whole_job() {
+    let sides = with_extras(7).await;
+    for key in sides.source.list("").keys().await.unwrap() {
+        sides.target.save(format!("copy/{key}"), "older").await.unwrap();
+    }
+    let faults = Faults::new();
+    let delete = faults.on(Operation::Delete).of("copy/006/extra6").call(1);
+    let denied = delete.fail(ErrorKind::PermissionDenied);
+    let target = sides.target.layer(|inner| faults.layer(inner));
+    let sides = Sides { target, ..sides };
+    let job = sides.plan(&deleting(Some(MaxDelete::Percent(50))), 3).await;
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert_eq!((denied.fired(), summary.counts.failed), (1, 1));
+
+    // The failed shard has no object now, which is less than half of all.
+    for directory in ["004/", "005/", "006/"] {
+        let keys = sides.source.list(directory).keys().await.unwrap();
+        sides.source.delete_many(stream::iter(keys)).finish().await.unwrap();
+    }
+    job.resume().await.unwrap();
+    let summary = job.work(&sides.from(), &sides.to()).await.unwrap();
+    assert!(summary.is_done(), "{summary:?}");
+    let is_empty = |shard: &ShardStatus| shard.counts.source_objects == 0;
+    let shards = job.status().await.unwrap().shards;
+    assert_eq!(shards.iter().filter(|shard| is_empty(shard)).count(), 1, "{shards:?}");
+    assert!(!sides.target.exists("copy/006/000006").await.unwrap());
+    assert!(sides.target.exists("copy/000/000000").await.unwrap());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Extras are deleted only where that is certainly safe.
 
 use std::future::IntoFuture;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -41,6 +42,20 @@ async fn an_empty_source_does_not_empty_the_destination() {
     let summary = sync(&whole(&source), &whole(&target), options).await.unwrap();
     assert_eq!((summary.refused, summary.counts.deleted), (None, 2));
     assert!(keys(&target).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_source_that_becomes_empty_while_it_is_listed_does_not_empty_the_destination() {
+    static LISTINGS: AtomicUsize = AtomicUsize::new(0);
+    let source = memory(&[("a", "1")]).await;
+    let source = relisted(&source, |entries| match LISTINGS.fetch_add(1, Ordering::SeqCst) {
+        0 => entries,
+        _ => Vec::new(),
+    });
+    let target = memory(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
+    assert_eq!((summary.refused, summary.counts.deleted), (Some(Refusal::EmptySource), 0));
+    assert_eq!(keys(&target).await, ["a", "b", "c"]);
 }
 
 #[tokio::test]

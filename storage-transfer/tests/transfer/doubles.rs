@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use storage_core::{
-    Driver, DriverInfo, Entry, EntryStream, Key, ListOptions, Object, OpenOptions, Prefix, Result,
-    Storage, forward,
+    Driver, DriverInfo, ETag, Entry, EntryStream, Key, ListOptions, Object, ObjectMeta,
+    OpenOptions, Prefix, Result, Storage, forward,
 };
 
 /// A layer whose listings are changed.
@@ -146,6 +147,38 @@ impl Driver for WithoutMetadata {
 
     forward! {
         to self.inner: innermost, save, open, stat, exists, delete, delete_many,
+        delete_folder_marker, list, copy, rename, url, link_verifier, multipart
+    }
+}
+
+/// A layer whose ETags are weak at the first looks, as those of files that another program has just
+/// written.
+#[derive(Debug)]
+pub(crate) struct WeakAtFirst {
+    inner: Arc<dyn Driver>,
+    looks: AtomicUsize,
+}
+
+/// Wraps a storage so that the first looks find weak ETags.
+pub(crate) fn weak_at_first(storage: &Storage, looks: usize) -> Storage {
+    storage.layer(|inner| WeakAtFirst { inner, looks: AtomicUsize::new(looks) })
+}
+
+#[async_trait]
+impl Driver for WeakAtFirst {
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta> {
+        let mut meta = self.inner.stat(key).await?;
+        let is_first =
+            self.looks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if let (Ok(_), Some(etag)) = (is_first, &meta.etag) {
+            meta.etag = Some(ETag::weak(etag.opaque())?);
+            meta.last_modified = Some(SystemTime::now());
+        }
+        Ok(meta)
+    }
+
+    forward! {
+        to self.inner: info, innermost, save, open, exists, delete, delete_many,
         delete_folder_marker, list, copy, rename, url, link_verifier, multipart
     }
 }

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use futures_util::{StreamExt, stream};
-use storage_core::{ErrorKind, Key, Memory, Operation, Storage};
+use storage_core::{Entry, Error, ErrorKind, Key, Memory, Operation, Storage};
 use storage_testkit::faults::{Faults, Planned};
 use storage_transfer::{
-    Comparison, Concurrency, Directory, Ended, HeaderRule, SyncOptions, SyncSummary, sync,
+    Comparison, Concurrency, Directory, Ended, Filter, HeaderRule, SyncOptions, SyncSummary, sync,
 };
 use tokio::task::JoinHandle;
 
+use crate::doubles::{relisted, weak_at_first};
 use crate::support::{Events, changed, deleting, disk, fill, keys, memory, text, texts, whole};
 
 /// A sync whose first call of a verb is held.
@@ -158,6 +159,42 @@ async fn an_object_on_a_disk_that_another_program_replaced_meanwhile_is_kept() {
     assert_eq!((text(&inner, "a").await, text(&inner, "b").await), ("other".into(), "new".into()));
 }
 
+/// Removes what shows the version of an object from a listing.
+fn without_versions(
+    mut entries: Vec<storage_core::Result<Entry>>,
+) -> Vec<storage_core::Result<Entry>> {
+    for entry in entries.iter_mut().flatten() {
+        if let Entry::Object(object) = entry {
+            (object.etag, object.last_modified) = (None, None);
+        }
+    }
+    entries
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_etag_is_weak_at_first_is_replaced_on_the_condition_of_the_later_one() {
+    for is_replaced in [false, true] {
+        let inner = memory(&[("a", "old!")]).await;
+        let target = relisted(&weak_at_first(&inner, 3), without_versions);
+        let of_source = Faults::new();
+        let source = layered(&of_source, &memory(&[("a", "new")]).await);
+        let sides = (&source, &target);
+        let held = Held::begin(&of_source, Operation::Open, sides, deleting()).await;
+        if is_replaced {
+            fill(&inner, &[("a", "other")]).await;
+        }
+        let counts = held.end().await.counts;
+        assert_eq!(
+            (counts.failed, counts.changed),
+            match is_replaced {
+                true => (1, 0),
+                false => (0, 1),
+            }
+        );
+        assert_eq!(text(&inner, "a").await, if is_replaced { "other" } else { "new" });
+    }
+}
+
 #[tokio::test]
 async fn an_object_that_appears_within_one_storage_meanwhile_is_compared_and_kept() {
     for (other, same, failed) in [("1", 1, 0), ("other", 0, 1)] {
@@ -237,6 +274,29 @@ async fn a_name_that_is_no_key_is_unknown_and_the_rest_goes_on() {
     let summary = sync(&whole(&source), &whole(&target), deleting()).await.unwrap();
     assert_eq!((summary.counts.new, summary.counts.unknown, summary.counts.deleted), (2, 1, 1));
     assert!(!summary.is_complete());
+}
+
+/// As consoles and mount tools leave them at S3.
+#[tokio::test]
+async fn names_that_are_no_keys_hide_no_others_of_the_destination() {
+    let source = memory(&[("a", "1"), ("photos/b", "2")]).await;
+    let inner = memory(&[("extra", "3")]).await;
+    let target = relisted(&inner, |mut entries| {
+        let odd = ["/", "photos/", "photos//"].map(|name| {
+            let error = Error::new(ErrorKind::InvalidKey, "an invalid name").with_key(name);
+            Err(error.with_listing_continues(true))
+        });
+        entries.extend(odd);
+        entries
+    });
+    let counts = sync(&whole(&source), &whole(&target), deleting()).await.unwrap().counts;
+    assert_eq!((counts.new, counts.failed, counts.unknown, counts.deleted), (2, 0, 3, 1));
+    // A filter that selects nothing of them leaves them out.
+    let options = changed(deleting(), |options| {
+        options.filter = Filter::builder().include("/a").build().unwrap();
+    });
+    let counts = sync(&whole(&source), &whole(&target), options).await.unwrap().counts;
+    assert_eq!((counts.same, counts.unknown), (1, 0));
 }
 
 /// Syncs so many objects and an extra, while saves of some of them fail temporarily. If the
