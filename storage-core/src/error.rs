@@ -202,6 +202,7 @@ struct Inner {
     key: Option<String>,
     retryable: bool,
     listing_continues: bool,
+    took_effect: bool,
     retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
@@ -218,6 +219,7 @@ impl Error {
             key: None,
             retryable: kind.is_usually_temporary(),
             listing_continues: false,
+            took_effect: false,
             retry_after: None,
             source: None,
         }))
@@ -349,6 +351,23 @@ impl Error {
         self.0.listing_continues
     }
 
+    /// Returns whether the write certainly took effect although it failed, so that it must not be
+    /// made in another way: the object is stored, copied or moved, and the message states what is
+    /// wrong with it. S3, for example, may store an object without the encryption that was
+    /// requested. If `false`, the write may have taken effect or not. Defaults to `false`.
+    ///
+    /// ```
+    /// use storage_core::Error;
+    ///
+    /// let error = Error::unsupported("the object was stored without encryption");
+    /// assert!(!error.took_effect());
+    /// assert!(error.with_took_effect(true).took_effect());
+    /// ```
+    #[must_use]
+    pub fn took_effect(&self) -> bool {
+        self.0.took_effect
+    }
+
     /// Returns the time for which the backend asked clients to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -374,6 +393,14 @@ impl Error {
     #[must_use]
     pub fn with_listing_continues(mut self, continues: bool) -> Self {
         self.0.listing_continues = continues;
+        self
+    }
+
+    /// Sets whether the write took effect although it failed: see
+    /// [`took_effect`](Self::took_effect).
+    #[must_use]
+    pub fn with_took_effect(mut self, took_effect: bool) -> Self {
+        self.0.took_effect = took_effect;
         self
     }
 
@@ -431,6 +458,7 @@ impl Error {
             key: inner.key.clone(),
             retryable: inner.retryable,
             listing_continues: inner.listing_continues,
+            took_effect: inner.took_effect,
             retry_after: inner.retry_after,
             source: inner.source.as_ref().map(|source| source.to_string().into()),
         }))
@@ -505,6 +533,7 @@ impl Error {
         }
         debug.field("retryable", &inner.retryable);
         debug.field("listing_continues", &inner.listing_continues);
+        debug.field("took_effect", &inner.took_effect);
         debug.field("retry_after", &inner.retry_after);
         if let Some(source) = &inner.source {
             debug.field("source", &format_args!("{}", escape_invisible(&source.to_string())));

@@ -93,7 +93,9 @@ impl Promote {
         };
         match moved {
             Ok(()) if promotion.metadata.is_none() => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Unsupported => promotion.stream().await?,
+            Err(error) if error.kind() == ErrorKind::Unsupported && !error.took_effect() => {
+                promotion.stream().await?;
+            }
             moved => moved?,
         }
         // After the match: a storage that cannot delete has copied already.

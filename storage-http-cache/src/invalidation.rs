@@ -61,6 +61,7 @@ impl Drop for Invalidation {
 /// class that was requested, and `PermissionDenied` if it may not verify its tags.
 pub(crate) fn outcome_of_error(error: &Error) -> WriteOutcome {
     match error.kind() {
+        _ if error.took_effect() => WriteOutcome::Unknown,
         ErrorKind::NotFound
         | ErrorKind::AlreadyExists
         | ErrorKind::PreconditionFailed

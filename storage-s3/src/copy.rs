@@ -157,9 +157,11 @@ async fn copy_once(
     });
     match copied {
         Ok(headers) => {
-            object_options::check_encryption_of_saved(&request.headers, &headers)
-                .map_err(after_the_copy)?;
-            confirm(s3, to, tags.as_ref()).await?;
+            object_options::check_encryption_of_saved(&request.headers, &headers)?;
+            object_options::check_storage_class(s3, to).await?;
+            if let Some(tags) = &tags {
+                tagging::ensure(s3, to, tags).await?;
+            }
             Ok(Some(()))
         }
         Err(failed) if failed.error.kind() == ErrorKind::PreconditionFailed => {
@@ -176,25 +178,6 @@ async fn copy_once(
         }
         Err(failed) => Err(condition(options).interpret(failed)),
     }
-}
-
-/// Checks what the service may have ignored.
-async fn confirm(s3: &Shared, to: &Key, tags: Option<&Tags>) -> Result<()> {
-    let confirmed = async {
-        object_options::check_storage_class(s3, to).await?;
-        match tags {
-            Some(tags) => tagging::ensure(s3, to, tags).await,
-            None => Ok(()),
-        }
-    };
-    confirmed.await.map_err(after_the_copy)
-}
-
-/// Gives the error of a check after a copy the kind `Unexpected`. After `Unsupported` or
-/// `PermissionDenied`, callers read and save the object instead, but it is stored already.
-fn after_the_copy(error: Error) -> Error {
-    let message = error.message().to_owned();
-    Error::new(ErrorKind::Unexpected, message).with_source(error)
 }
 
 /// Finds out which condition failed: that there is no destination, or that the source is unchanged.
@@ -342,7 +325,10 @@ async fn copy_by_ranges(
     let mut upload = Upload::create(&s3.client, to, headers, unchecked).await?;
     match copy_and_complete(s3, from, options, source, &mut upload).await {
         Ok(()) => {
-            confirm(s3, to, tags.as_ref()).await?;
+            object_options::check_storage_class(s3, to).await?;
+            if let Some(tags) = &tags {
+                tagging::ensure(s3, to, tags).await?;
+            }
             Ok(Some(()))
         }
         Err(error) => {
@@ -433,6 +419,5 @@ async fn copy_through_client(
     }
     // As a copy by the service, it gets the tags of the source and not those of this driver.
     let s3 = Arc::new(s3.with_tags(tags));
-    let saved = crate::save::store(&s3, to, payload, &save).await?;
-    saved.confirmed().map(|_| ()).map_err(after_the_copy)
+    crate::save::save(&s3, to, payload, &save).await.map(|_| ())
 }

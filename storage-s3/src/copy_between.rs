@@ -139,7 +139,8 @@ impl S3 {
 ///
 /// # Errors
 /// Those of [`S3::copy_from`]. After `Unsupported`, `PermissionDenied` and `InvalidConfig`, the
-/// target is unchanged, and [`Storage::copy_to`] may succeed.
+/// target is unchanged, and [`Storage::copy_to`] may succeed, unless the copy was made all the same
+/// ([`Error::took_effect`]).
 #[must_use = "nothing is copied until the future is awaited"]
 pub fn copy_between(
     source: &Storage,

@@ -60,7 +60,7 @@
 //!   `anystorage-...`.
 //! - **Object options**: if the service does not confirm the encryption of `sse`, or does not apply
 //!   the `storage_class`, the save fails with `Unsupported`. The object may be stored then, which
-//!   the message states. A copy fails with `Unexpected` then.
+//!   the error states ([`Error::took_effect`](storage_core::Error::took_effect)).
 //! - **Reading**: if a connection breaks off or stalls for 30 s, the body resumes at the next byte
 //!   if the object is still the same version. It ends with an error after five attempts in a row
 //!   without a byte, and if the object was replaced or has no strong ETag.

@@ -63,8 +63,11 @@ pub(crate) fn check_encryption(sent: &HeaderMap, response: &HeaderMap) -> Result
 
 /// Does the same as [`check_encryption`] after the object was stored, and reports that it was.
 pub(crate) fn check_encryption_of_saved(sent: &HeaderMap, response: &HeaderMap) -> Result<()> {
-    check_encryption(sent, response)
-        .map_err(|error| error.with_context("the object was stored, possibly without encryption"))
+    check_encryption(sent, response).map_err(|error| {
+        error
+            .with_took_effect(true)
+            .with_context("the object was stored, possibly without encryption")
+    })
 }
 
 /// Checks that the service applied the option `storage_class` to a saved object.
@@ -104,7 +107,8 @@ pub(crate) async fn check_storage_class(s3: &Shared, key: &Key) -> Result<()> {
     Err(Error::unsupported(
         "the object was stored, but the service does not show the class of option storage_class, which means that \
          it ignores the option: remove it, or use a service that has storage classes",
-    ))
+    )
+    .with_took_effect(true))
 }
 
 async fn class_in_listing(s3: &Shared, key: &Key) -> Result<Option<String>> {

@@ -36,36 +36,12 @@ enum KnownChecksums {
     Expected(Checksums),
 }
 
-/// An object that is stored.
-pub(crate) struct Saved {
-    meta: ObjectMeta,
-    /// Whether the service applied what it may ignore: encryption, storage class and tags.
-    confirmed: Result<()>,
-}
-
-impl Saved {
-    /// Returns the metadata of the object if its options are confirmed.
-    pub(crate) fn confirmed(self) -> Result<ObjectMeta> {
-        self.confirmed.map(|()| self.meta)
-    }
-}
-
 pub(crate) async fn save(
     s3: &Shared,
     key: &Key,
     payload: Payload,
     options: &SaveOptions,
 ) -> Result<ObjectMeta> {
-    store(s3, key, payload, options).await?.confirmed()
-}
-
-/// Saves, and returns what is stored although an option of it may not be confirmed.
-pub(crate) async fn store(
-    s3: &Shared,
-    key: &Key,
-    payload: Payload,
-    options: &SaveOptions,
-) -> Result<Saved> {
     let condition = condition_of(s3, &options.mode)?;
     // Refuses invalid metadata before the payload is read.
     let headers = object_options::headers(s3, &options.metadata)?;
@@ -84,13 +60,7 @@ pub(crate) async fn store(
         SaveMode::UniqueName => {
             let free = free_name(s3, key).await?;
             let uploaded = upload(s3, &free, headers, started, options, &condition).await;
-            let named = |error: Error| error.with_key(free.as_str());
-            match uploaded {
-                Ok(Saved { meta, confirmed }) => {
-                    Ok(Saved { meta, confirmed: confirmed.map_err(named) })
-                }
-                Err(error) => Err(named(as_conflict(error))),
-            }
+            uploaded.map_err(|error| as_conflict(error).with_key(free.as_str()))
         }
         _ => upload(s3, key, headers, started, options, &condition).await,
     }
@@ -161,12 +131,6 @@ fn meta(
     meta
 }
 
-/// Checks what the service may have ignored of a saved object.
-async fn confirm(s3: &Shared, key: &Key) -> Result<()> {
-    object_options::check_storage_class(s3, key).await?;
-    tagging::confirm(s3, key).await
-}
-
 /// Saves by one PUT.
 async fn put(
     s3: &Shared,
@@ -176,7 +140,7 @@ async fn put(
     checksums: Checksums,
     options: &SaveOptions,
     condition: &Condition,
-) -> Result<Saved> {
+) -> Result<ObjectMeta> {
     let size = body.len();
     let known = s3.checksum_policy.algorithm().and_then(|algorithm| checksums.get(algorithm));
     let body_checksum = s3.checksum_policy.body_checksum(&body, known).await?;
@@ -189,13 +153,10 @@ async fn put(
     match s3.client.send(&request).await {
         Ok(response) => {
             let etag = headers::saved_etag(&response.headers)?;
-            let encrypted =
-                object_options::check_encryption_of_saved(&request.headers, &response.headers);
-            let confirmed = match encrypted {
-                Ok(()) => confirm(s3, key).await,
-                failed => failed,
-            };
-            Ok(Saved { meta: meta(key, size, Some(etag), options, checksums), confirmed })
+            object_options::check_encryption_of_saved(&request.headers, &response.headers)?;
+            object_options::check_storage_class(s3, key).await?;
+            tagging::confirm(s3, key).await?;
+            Ok(meta(key, size, Some(etag), options, checksums))
         }
         Err(failed) => Err(lost_race(s3, key, condition, &failed)
             .await
@@ -227,7 +188,7 @@ async fn put_with_unique_name(
     body: Chunks,
     checksums: Checksums,
     options: &SaveOptions,
-) -> Result<Saved> {
+) -> Result<ObjectMeta> {
     let mut name = key.clone();
     for _ in 0..MAX_NAME_ATTEMPTS {
         let (headers, body, checksums) = (headers.clone(), body.clone(), checksums.clone());
@@ -236,11 +197,7 @@ async fn put_with_unique_name(
                 name = keys::alternative(key)?;
             }
             // The object may be stored although this failed, under this key.
-            Ok(Saved { meta, confirmed }) => {
-                let confirmed = confirmed.map_err(|error| error.with_key(name.as_str()));
-                return Ok(Saved { meta, confirmed });
-            }
-            Err(error) => return Err(error.with_key(name.as_str())),
+            done => return done.map_err(|error| error.with_key(name.as_str())),
         }
     }
     Err(no_free_name())
@@ -298,7 +255,7 @@ async fn upload(
     started: StartedPayload,
     options: &SaveOptions,
     condition: &Condition,
-) -> Result<Saved> {
+) -> Result<ObjectMeta> {
     if *condition != Condition::None && !s3.features.conditional_complete {
         return Err(Error::unsupported(format!(
             "this service supports conditional saves only up to part_size ({} bytes): raise that option",
@@ -325,8 +282,9 @@ async fn upload(
     };
     match completed {
         Ok(completed) => {
-            let meta = meta(key, completed.size, completed.etag, options, checksums);
-            Ok(Saved { meta, confirmed: confirm(s3, key).await })
+            object_options::check_storage_class(s3, key).await?;
+            tagging::confirm(s3, key).await?;
+            Ok(meta(key, completed.size, completed.etag, options, checksums))
         }
         Err(error) => {
             upload.abort().await;

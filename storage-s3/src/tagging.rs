@@ -51,7 +51,7 @@ pub(crate) async fn ensure(s3: &Shared, key: &Key, tags: &Tags) -> Result<()> {
     };
     ensured.await.map_err(|error: Error| {
         // A repeated call that creates an object would find this one.
-        let error = error.with_retryable(false);
+        let error = error.with_retryable(false).with_took_effect(true);
         error.with_context("the object is stored, but its tags are not confirmed")
     })
 }

@@ -10,6 +10,7 @@ use storage_core::{
 use crate::client::FailedRequest;
 use crate::condition::Condition;
 use crate::multipart::remote::{RemoteUpload, has_no_parts, is_gone, part_entry};
+use crate::multipart::upload::of_unknown_outcome;
 use crate::multipart::{id, nonce, parts};
 use crate::shared::Shared;
 use crate::{object_options, tagging};
@@ -184,6 +185,7 @@ async fn recognised(
         Err(error) if is_gone(&failed) || failed.error.kind() == ErrorKind::PreconditionFailed => {
             Err(error)
         }
+        _ if failed.may_have_succeeded => Err(of_unknown_outcome(failed)),
         _ => Err(condition.interpret(failed)),
     }
 }

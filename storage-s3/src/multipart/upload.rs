@@ -32,9 +32,18 @@ pub(crate) struct Upload {
     nonce: Option<String>,
     /// On which an upload that is dropped is aborted.
     runtime: Handle,
-    /// Whether it is not completed, and no completion may be running. A service that aborts an
-    /// upload while it completes it can lose the object, as Ceph does.
-    is_abortable: bool,
+    state: State,
+}
+
+/// Whether the upload may be aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The service may be completing it. A service that aborts an upload meanwhile can lose the
+    /// object, as Ceph does.
+    Completing,
+    /// It is completed or aborted, or a handle has it.
+    Ended,
 }
 
 /// A part that the service has received.
@@ -72,7 +81,7 @@ impl Upload {
             let (tasks, parts) = (JoinSet::new(), BTreeMap::new());
             let runtime = Handle::current();
             let upload =
-                Self { remote, checksum_policy, tasks, parts, nonce, runtime, is_abortable: true };
+                Self { remote, checksum_policy, tasks, parts, nonce, runtime, state: State::Open };
             match is_encrypted {
                 Ok(()) => Ok(upload),
                 Err(error) => {
@@ -93,7 +102,7 @@ impl Upload {
 
     /// Returns the upload at the service. From now on dropping does not abort it.
     pub(super) fn into_remote(mut self) -> RemoteUpload {
-        self.is_abortable = false;
+        self.state = State::Ended;
         self.remote.clone()
     }
 
@@ -213,10 +222,13 @@ impl Upload {
             .map(|part| part_entry(part.number, part.etag.clone(), part.checksum.as_ref()))
             .collect();
         let whole = self.whole_crc();
-        self.is_abortable = false;
+        self.state = State::Completing;
         let etag =
             match self.remote.complete(entries, size, whole.as_ref(), condition, quoted).await {
-                Ok(etag) => etag,
+                Ok(etag) => {
+                    self.state = State::Ended;
+                    etag
+                }
                 Err(failed) => self
                     .was_completed(failed)
                     .await
@@ -232,20 +244,20 @@ impl Upload {
         failed: FailedRequest,
     ) -> Result<Option<ETag>, FailedRequest> {
         if !failed.may_have_succeeded && !failed.outcome_is_unknown() {
-            self.is_abortable = true;
+            self.state = State::Open;
             return Err(failed);
         }
         let RemoteUpload { client, key, .. } = &self.remote;
         let present = client.send(&Request::new(Method::HEAD, key.as_str())).await;
         let is_own = |headers: &HeaderMap| nonce::is_of(headers, self.nonce.as_deref(), key);
         match present.ok().filter(|response| is_own(&response.headers)) {
-            Some(response) => Ok(etag(&response.headers)),
+            Some(response) => {
+                self.state = State::Ended;
+                Ok(etag(&response.headers))
+            }
             None => {
-                if !is_gone(&failed) {
-                    tracing::warn!(
-                        "an upload may be left, because the outcome of its completion is unknown; \
-                         Storage::abort_stale removes it later"
-                    );
+                if is_gone(&failed) {
+                    self.state = State::Ended;
                 }
                 Err(failed)
             }
@@ -261,18 +273,26 @@ impl Upload {
     /// failure to abort is logged, so that the caller receives the error of the upload.
     pub(crate) async fn abort(mut self) {
         self.tasks.shutdown().await;
-        if self.is_abortable {
+        if self.state == State::Open {
             self.remote.abort_and_log().await;
+            // Until here, dropping the future aborts the upload in the background.
+            self.state = State::Ended;
         }
-        // Until here, dropping the future aborts the upload in the background.
-        self.is_abortable = false;
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if !self.is_abortable {
-            return;
+        match self.state {
+            State::Open => {}
+            State::Completing => {
+                tracing::warn!(
+                    "an upload may be left, because the outcome of its completion is unknown; \
+                     Storage::abort_stale removes it later"
+                );
+                return;
+            }
+            State::Ended => return,
         }
         let mut tasks = std::mem::take(&mut self.tasks);
         let remote = self.remote.clone();
@@ -295,8 +315,20 @@ fn completion_error(condition: &Condition, failed: FailedRequest) -> Error {
             Error::new(ErrorKind::Unexpected, message).with_source(failed.error)
         }
         (true, false) => condition.interpret(failed).with_retryable(true),
-        (false, _) => condition.interpret(failed),
+        (false, true) => of_unknown_outcome(failed),
+        (false, false) => condition.interpret(failed),
     }
+}
+
+/// Returns the error of a completion of which an earlier attempt may have taken effect, or may
+/// still be running: its kind must not be that of a request that was refused.
+pub(super) fn of_unknown_outcome(failed: FailedRequest) -> Error {
+    let message = "an earlier attempt to complete the upload had no response, so whether the object \
+                   was saved is unknown";
+    let is_retryable = failed.error.is_retryable();
+    Error::new(ErrorKind::Unexpected, message)
+        .with_retryable(is_retryable)
+        .with_source(failed.error)
 }
 
 fn too_many_parts() -> Error {

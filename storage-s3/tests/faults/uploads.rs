@@ -211,6 +211,37 @@ async fn a_completion_without_a_response_is_not_confused_with_the_object_of_anot
     assert_eq!((lost.fired(), second.fired()), (1, 1));
 }
 
+/// The first attempt may still be running, so its kind is not that of a request that was refused.
+#[tokio::test]
+async fn a_completion_that_is_refused_after_an_attempt_without_a_response_has_an_unknown_outcome() {
+    let refusals = [
+        CannedResponse::error(503, "SlowDown").header("retry-after", "0"),
+        CannedResponse::error(403, "AccessDenied"),
+    ];
+    for (refusal, is_saved) in
+        refusals.iter().flat_map(|refusal| [(refusal, true), (refusal, false)])
+    {
+        let fixture = Fixture::new();
+        fixture.truth.save("a", "old").await.unwrap();
+        let lost = fixture.proxy.on(COMPLETE).call(1).then(Fault::Drop);
+        let refused = Fault::Respond(refusal.clone());
+        let refused = fixture.proxy.on(COMPLETE).calls(2..=usize::MAX).then(refused);
+        let error = match is_saved {
+            true => save(&fixture).await.unwrap_err(),
+            false => {
+                let upload = fixture.storage.multipart("a").part_size(PART).await.unwrap();
+                upload.put_part(1, "x").await.unwrap();
+                upload.complete().await.unwrap_err()
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+        assert!(error.message().contains("is unknown"), "{error}");
+        assert_eq!(fixture.proxy.count(ABORT), 0);
+        lost.assert_fired();
+        refused.assert_fired();
+    }
+}
+
 /// S3 ends the upload with this response: "On a 409 failure you should re-initiate the multipart
 /// upload" ("CompleteMultipartUpload", `If-None-Match`).
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn a_copy_whose_encryption_is_not_confirmed_fails_and_is_not_taken_for_one
         storage.promote("source", etag, "d").metadata(Metadata::new()).await.unwrap_err(),
     ];
     for error in errors {
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unexpected, false), "{error}");
+        assert_eq!((error.kind(), error.took_effect()), (ErrorKind::Unsupported, true), "{error}");
         assert!(error.message().contains(STORED_UNENCRYPTED), "{error}");
     }
     assert_eq!((fake.proxy.count("GetObject"), fake.proxy.count("CopyObject")), (0, 3));
@@ -59,7 +59,7 @@ async fn a_copy_through_the_client_whose_encryption_is_not_confirmed_is_made_nev
     let storage = Storage::new(builder.build().unwrap());
     let promoted = storage.promote("source", etag, "a").create_new().metadata(Metadata::new());
     let error = promoted.await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+    assert_eq!((error.kind(), error.took_effect()), (ErrorKind::Unsupported, true), "{error}");
     assert!(error.message().contains(STORED_UNENCRYPTED), "{error}");
     assert_eq!((fake.proxy.count("CopyObject"), fake.proxy.count("PutObject")), (0, 2));
 }
@@ -85,7 +85,7 @@ async fn a_storage_class_that_the_service_does_not_show_fails_the_save() {
     let storage = storage(&fake, |builder| builder.storage_class("STANDARD_IA"));
     for body in [b"text".to_vec(), vec![0; PART + 1]] {
         let error = storage.save("a", body).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!((error.kind(), error.took_effect()), (ErrorKind::Unsupported, true), "{error}");
         assert!(error.message().contains("storage_class"), "{error}");
     }
 }

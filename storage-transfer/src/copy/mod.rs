@@ -12,9 +12,10 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
+use futures_util::TryStreamExt;
 use storage_core::{
-    ETag, Error, ErrorKind, IntoKey, Key, Metadata, Object, ObjectEntry, ObjectMeta, OpenOptions,
-    Operation, Result, SaveMode, SaveOptions, Storage,
+    ETag, Error, ErrorKind, IntoKey, Key, Metadata, MultipartUpload, Object, ObjectEntry,
+    ObjectMeta, OpenOptions, Operation, Result, SaveMode, SaveOptions, Storage,
 };
 
 pub use metadata::LostMetadata;
@@ -439,11 +440,29 @@ impl<'a> Job<'a> {
     async fn abandon_unfinished(&self) {
         let Some(unfinished) = &self.options.unfinished else { return };
         if let Ok(upload) = self.target.resume_multipart(&self.to, unfinished.upload.clone())
-            && let Err(error) = upload.abort().await
+            && let Err(error) = abort_incomplete(&upload, unfinished.size).await
         {
             tracing::debug!("an abandoned upload of {} is left: {error}", self.to);
         }
     }
+}
+
+/// Aborts an upload of an object of this size, unless it has all its bytes: its completion may be
+/// running then, and a service can lose the object if it aborts the upload meanwhile.
+///
+/// # Errors
+/// `Conflict` if it has them, and those of the destination.
+pub(crate) async fn abort_incomplete(upload: &MultipartUpload, size: u64) -> Result<()> {
+    let mut stored = 0_u64;
+    let mut parts = upload.parts();
+    while let Some(part) = parts.try_next().await? {
+        stored = stored.saturating_add(part.size);
+    }
+    if stored >= size {
+        let message = "the upload has all its bytes, so that it may be completed at this moment";
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    upload.abort().await
 }
 
 impl fmt::Debug for ObjectCopy<'_> {

@@ -291,8 +291,9 @@ impl AbortGuard {
         }
         if !self.aborts
             && let Err(error) = &result
+            && error.operation() == Some(Operation::CompleteMultipart)
         {
-            tracing::debug!("an unfinished upload of {} is left after: {error}", self.upload.key());
+            tracing::debug!(%error, "the upload of a copy is left, because it may be completed");
         }
         self.aborts = false;
         result

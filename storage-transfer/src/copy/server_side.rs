@@ -37,7 +37,8 @@ impl ServerSideCopy {
     ///
     /// Its future must be as [`Driver::copy`](storage_core::Driver::copy) is: one version, all or
     /// nothing. If it fails with `Unsupported`, `PermissionDenied`, `PreconditionFailed` or
-    /// `InvalidConfig`, the object is copied through this process.
+    /// `InvalidConfig`, the object is copied through this process, unless the copy was made all the
+    /// same ([`Error::took_effect`]).
     #[must_use]
     pub fn with<F>(mut self, between: F) -> Self
     where
@@ -150,14 +151,15 @@ async fn check_target(job: &Job<'_>) -> Result<()> {
 }
 
 fn is_worth_streaming(error: &Error) -> bool {
-    matches!(
+    let was_refused = matches!(
         error.kind(),
         // Some services report a bucket that the destination's credentials may not see as missing.
         ErrorKind::Unsupported
             | ErrorKind::PreconditionFailed
             | ErrorKind::PermissionDenied
             | ErrorKind::InvalidConfig
-    )
+    );
+    was_refused && !error.took_effect()
 }
 
 /// Finds the version to copy, and sets the metadata of the copy if it is not that of the source.

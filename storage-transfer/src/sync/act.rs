@@ -195,6 +195,9 @@ async fn transfer(shared: &Shared, settled: &mut Settled) -> Result<Done> {
                 shared.gate.succeeded();
                 return Ok(copied(&settled.pair));
             }
+            // The object is there, and is not what was asked for. Another attempt, or a
+            // comparison, would take it for the result.
+            Err(error) if error.took_effect() => return Err(error),
             Err(error) => error,
         };
         let concerns_source =

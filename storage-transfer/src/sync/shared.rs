@@ -8,7 +8,9 @@ use futures_util::StreamExt;
 use storage_core::{Error, ErrorKind, Key, ObjectEntry, Result};
 
 use crate::compare::{self, Reading};
-use crate::copy::{Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder};
+use crate::copy::{
+    Bandwidth, OnBytes, ServerSideCopy, UnfinishedCopy, UploadRecorder, abort_incomplete,
+};
 use crate::directory::Directory;
 use crate::event::{KeyEvent, OnActivity, OnEvent, OnRemaining, Outcome};
 use crate::filter::Filter;
@@ -169,14 +171,14 @@ impl Shared {
             }
     }
 
-    /// Aborts an upload. Returns whether it is gone.
+    /// Aborts an upload, unless it may be completed at this moment. Returns whether it is gone.
     pub(crate) async fn abort_upload(&self, name: &str, unfinished: &UnfinishedCopy) -> bool {
         let Ok(key) = self.target.key(name) else { return true };
         let storage = self.target.storage();
         let Ok(upload) = storage.resume_multipart(key, unfinished.upload.clone()) else {
             return true;
         };
-        match upload.abort().await {
+        match abort_incomplete(&upload, unfinished.size).await {
             Err(error) if !error.is_not_found() => {
                 tracing::debug!("an upload of {name} is left: {error}");
                 false

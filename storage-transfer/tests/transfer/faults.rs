@@ -195,6 +195,29 @@ async fn an_object_whose_etag_is_weak_at_first_is_replaced_on_the_condition_of_t
     }
 }
 
+/// As an object of S3 without the encryption that was requested.
+#[tokio::test]
+async fn an_object_that_is_stored_and_is_not_what_was_asked_for_is_a_failure_at_once() {
+    let source = memory(&[("a", "1"), ("b", "2")]).await;
+    for verb in [Operation::Save, Operation::Copy] {
+        let faults = Faults::new();
+        let (from, to) = match verb {
+            Operation::Save => (whole(&source), whole(&faults.in_memory())),
+            _ => {
+                let both = layered(&faults, &memory(&[("from/a", "1"), ("from/b", "2")]).await);
+                let directory = |name| Directory::new(&both, name).unwrap();
+                (directory("from"), directory("to"))
+            }
+        };
+        let stored = faults.on(verb).call(1).fail_with(|| {
+            Error::unsupported("the object was stored without encryption").with_took_effect(true)
+        });
+        let counts = sync(&from, &to, SyncOptions::new()).await.unwrap().counts;
+        assert_eq!((counts.failed, counts.new, stored.fired()), (1, 1, 1), "{verb:?}");
+        assert_eq!(faults.calls(Operation::Save), if verb == Operation::Save { 2 } else { 0 });
+    }
+}
+
 #[tokio::test]
 async fn an_object_that_appears_within_one_storage_meanwhile_is_compared_and_kept() {
     for (other, same, failed) in [("1", 1, 0), ("other", 0, 1)] {
