@@ -137,6 +137,7 @@ impl Step<'_> {
         let (from, to) = (self.from.name(), self.to.name());
         let taken = match has_file {
             true => platform::retry_while_denied(|| self.source.rename(from, directory, to))
+                .or_else(|failed| self.unless_renamed(failed))
                 .map(|()| false),
             false => self.take_vacant_name(directory),
         };
@@ -193,13 +194,26 @@ impl Step<'_> {
         }
     }
 
+    /// Returns success after a rename that failed, if the file has the new name alone. NFS reports
+    /// an error if the response was lost.
+    fn unless_renamed(&self, failed: io::Error) -> io::Result<()> {
+        let present = self.shared.root.open_file(self.to);
+        let has_new_name = present.is_ok_and(|(_, present)| self.is_source(&present));
+        let old_name = self.source.symlink_metadata(self.from.name());
+        let has_old_name = !old_name.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if has_new_name && !has_old_name { Ok(()) } else { Err(failed) }
+    }
+
+    fn is_source(&self, present: &Status) -> bool {
+        (present.dev(), present.ino()) == (self.status.dev(), self.status.ino())
+    }
+
     /// Returns whether the destination is a second hard link to the source.
     fn is_other_name_of_source(&self) -> Result<bool> {
         let present = match self.shared.root.open_file(self.to) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             present => present?.1,
         };
-        let is_same_file = (present.dev(), present.ino()) == (self.status.dev(), self.status.ino());
-        Ok(is_same_file && present.nlink() > 1)
+        Ok(self.is_source(&present) && present.nlink() > 1)
     }
 }

@@ -173,7 +173,11 @@ impl Staged {
     /// Puts the file in its place, over any file that is there.
     pub(crate) fn place_over(&mut self, directory: &Dir, name: &str) -> io::Result<()> {
         self.unlock();
-        platform::retry_while_denied(|| self.directory.rename(&self.name, directory, name))?;
+        match platform::retry_while_denied(|| self.directory.rename(&self.name, directory, name)) {
+            // NFS reports an error if it renamed the file and the response was lost.
+            Err(_) if is_same_file(&self.file, directory, name) => {}
+            renamed => renamed?,
+        }
         self.is_placed = true;
         Ok(())
     }

@@ -179,14 +179,16 @@ impl Step<'_> {
     /// Returns success after a rename or a link that failed, if the file has the new name, and the
     /// old one as well only after a link. NFS reports an error if the response was lost.
     fn unless_done(&self, step: NameStep, directory: &OwnedFd, failed: Errno) -> Result<(), Errno> {
-        let named = |directory: &OwnedFd, key: &Key| {
-            let present = fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW);
-            present.ok().filter(|present| self.is_source(present))
+        let look = |directory: &OwnedFd, key: &Key| {
+            fs::statat(directory, key.name(), AtFlags::SYMLINK_NOFOLLOW)
         };
-        let Some(present) = named(directory, self.to) else { return Err(failed) };
+        let present = match look(directory, self.to) {
+            Ok(present) if self.is_source(&present) => present,
+            _ => return Err(failed),
+        };
         // On a file system that ignores case, both names may denote one directory entry.
         let is_done = match step {
-            NameStep::Rename => named(&self.source, self.from).is_none(),
+            NameStep::Rename => matches!(look(&self.source, self.from), Err(Errno::NOENT)),
             NameStep::Link => present.st_nlink > 1 && !self.is_same_name(),
         };
         if is_done { Ok(()) } else { Err(failed) }
