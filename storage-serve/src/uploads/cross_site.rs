@@ -24,7 +24,7 @@ pub(super) fn is_forged(head: &Parts, cors: Option<&Cors>, own_origin: Option<&s
         return false;
     }
     let origin = head.headers.get(ORIGIN);
-    let has_credentials = [COOKIE, AUTHORIZATION].iter().any(|it| head.headers.contains_key(it));
+    let has_credentials = head.headers.contains_key(COOKIE) || has_login_of_browser(head);
     let is_allowed = |origin| cors.is_some_and(|cors| cors.accepts(origin, has_credentials));
     let is_own_origin = |origin: &HeaderValue| own_origin.is_some_and(|own| origin == own);
     if origin.is_some_and(|origin| is_allowed(origin) || is_own_origin(origin)) {
@@ -34,6 +34,15 @@ pub(super) fn is_forged(head: &Parts, cors: Option<&Cors>, own_origin: Option<&s
         Some(site) => !matches!(site, b"same-origin" | b"none"),
         None => origin.is_some_and(|origin| !is_own(head, origin)),
     }
+}
+
+/// Returns whether a browser may have added the `Authorization`. It adds no bearer token, which the
+/// page itself has.
+fn has_login_of_browser(head: &Parts) -> bool {
+    let is_bearer = |value: &HeaderValue| {
+        value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
+    };
+    head.headers.get_all(AUTHORIZATION).iter().any(|value| !is_bearer(value))
 }
 
 /// Returns whether an origin has the host of the request. A proxy may change the scheme.
@@ -95,5 +104,9 @@ mod tests {
         assert!(refused(&page, Some(&Cors::origins(["https://other.example.com"]).unwrap())));
         assert!(!refused(&page, Some(&Cors::any_origin())));
         assert!(refused(&with_cookie, Some(&Cors::any_origin())));
+        let with_token = [page[0], page[1], ("authorization", "Bearer t")];
+        assert!(!refused(&with_token, Some(&Cors::any_origin())), "a browser adds no token");
+        let with_login = [page[0], page[1], ("authorization", "Basic YTpi")];
+        assert!(refused(&with_login, Some(&Cors::any_origin())));
     }
 }

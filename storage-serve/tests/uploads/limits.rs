@@ -113,6 +113,49 @@ async fn uploads_of_a_group_that_begin_at_the_same_moment_do_not_exceed_its_numb
     assert_eq!(marker.fired(), 1);
 }
 
+/// Such an upload is completed when it begins.
+#[tokio::test]
+async fn an_empty_upload_that_is_refused_does_not_count_as_open() {
+    let storage = Memory::storage();
+    storage.save("taken", "of another").await.unwrap();
+    let taken = Grant::new("taken").unwrap().create_new().max_open("user 7", 1);
+    let uploads = granting(&storage, Ok(taken));
+    for _ in 0..2 {
+        let reply = post(&uploads, &[("upload-length", "0")]).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert!(storage.list(".uploads/").keys().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_small_upload_has_parts_within_the_memory() {
+    let storage = Memory::storage();
+    for grant in [grant(), grant().max_size(1 << 40)] {
+        let uploads = granting(&storage, Ok(grant)).memory(4 << 20);
+        for length in [("upload-length", "3"), ("upload-defer-length", "1")] {
+            assert_eq!(post(&uploads, &[length]).await.status, StatusCode::CREATED, "{length:?}");
+        }
+    }
+}
+
+/// Several servers change it, and each may have a cache.
+#[tokio::test]
+async fn no_cache_keeps_the_state_of_an_upload() {
+    let storage = Memory::storage();
+    let uploads = service(&storage);
+    let url = begin(&uploads, 3).await;
+    patch(&uploads, &url, 0, b"a").await;
+    let mut states = 0;
+    for key in storage.list(".uploads/").keys().await.unwrap() {
+        if key.as_str().ends_with("/state.json") {
+            let meta = storage.stat(&key).await.unwrap();
+            assert_eq!(meta.metadata.cache_control.as_deref(), Some("no-store"), "{key}");
+            states += 1;
+        }
+    }
+    assert_eq!(states, 1);
+}
+
 #[tokio::test]
 async fn an_upload_that_cannot_begin_does_not_count_as_open() {
     let faults = storage_testkit::faults::Faults::new();

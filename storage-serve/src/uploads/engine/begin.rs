@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use storage_core::{
-    Error, Key, MultipartOptions, MultipartUpload, Result, SaveMode, UploadId, content_type,
+    Error, Key, MultipartLimits, MultipartOptions, MultipartUpload, Result, SaveMode, UploadId,
+    content_type,
 };
 
 use super::gather::Gather;
@@ -159,11 +160,10 @@ impl Engine {
                 _ => limits.part_size(size)?,
             },
         };
-        // A client that declares a huge size must not choose how much memory is used.
-        if !sends_parts && part_size > self.budget.bytes() {
-            tracing::warn!(part_size, "an upload needs larger parts than Uploads::memory allows");
-            return Err(Failure::TooLarge);
-        }
+        let part_size = match sends_parts {
+            true => part_size,
+            false => self.part_size_in_memory(&limits, part_size, size)?,
+        };
         if is_staged && grant.create_new {
             self.check_promotion(size, part_size)?;
         }
@@ -175,6 +175,27 @@ impl Engine {
             .part_size(part_size);
         options.size = size;
         Ok(options)
+    }
+
+    /// Returns a part size that the budget for memory allows: the wanted one, or a smaller one if
+    /// its parts suffice. A client that declares a huge size must not choose how much memory is
+    /// used.
+    fn part_size_in_memory(
+        &self,
+        limits: &MultipartLimits,
+        wanted: u64,
+        size: Option<u64>,
+    ) -> Result<u64, Failure> {
+        let budget = self.budget.bytes();
+        let smaller = limits.part_size(None).unwrap_or(budget).min(budget);
+        let fits = |part_size: &u64| limits.check(*part_size, size).is_ok();
+        match [wanted, smaller, budget].into_iter().find(|it| *it <= budget && fits(it)) {
+            Some(part_size) => Ok(part_size),
+            None => {
+                tracing::warn!(wanted, "an upload needs larger parts than Uploads::memory allows");
+                Err(Failure::TooLarge)
+            }
+        }
     }
 
     /// Fails if an object of this size cannot move to its key on the condition that this is free.

@@ -45,7 +45,10 @@ impl Engine {
     ) -> Result<Loaded, Failure> {
         self.detached(move |engine| async move {
             let id = beginning.id.clone();
-            let mut done = engine.begin(beginning).await?;
+            let mut done = match engine.begin(beginning).await {
+                Ok(begun) => begun,
+                Err(failure) => engine.give_up(id.clone(), failure).await?,
+            };
             if done.state.status != Status::Done {
                 done = match engine.append(append(&engine.storage, &id, &partials)).await {
                     Ok(done) => done,

@@ -106,8 +106,10 @@ impl Engine {
                 Err(_) => return Err(failure),
             }
         }
-        if let Err(failure) = self.terminate(id).await {
-            tracing::warn!(?failure, "a failed upload could not be removed");
+        match self.terminate(id).await {
+            // Also if it failed before it began.
+            Ok(()) | Err(Failure::Gone) => {}
+            Err(failure) => tracing::warn!(?failure, "a failed upload could not be removed"),
         }
         Err(failure)
     }

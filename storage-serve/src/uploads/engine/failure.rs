@@ -1,7 +1,7 @@
 //! [`Failure`]: why a request on an upload fails.
 
 use http::StatusCode;
-use storage_core::{Error, ErrorKind};
+use storage_core::{Error, ErrorKind, Operation};
 
 use crate::uploads::grant::Refusal;
 
@@ -48,6 +48,17 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// Returns whether a completion failed of which the storage does not know the outcome.
+    pub(super) fn may_be_completed(&self) -> bool {
+        match self {
+            Self::Storage(error) => {
+                error.operation() == Some(Operation::CompleteMultipart)
+                    && matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::Timeout)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the failure of an upload that was refused before.
     pub(super) fn refused(status: u16, text: String) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);

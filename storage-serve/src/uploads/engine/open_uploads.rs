@@ -3,6 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use storage_core::{ChecksumAlgorithm, Entry, Hasher, Result};
@@ -11,6 +12,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{Engine, Failure, StateStore};
 use crate::uploads::grant::OpenLimit;
 use crate::uploads::token::expiry_of_id;
+
+/// How long the beginning of an upload waits for others of its group.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many locks there are for all groups.
 const LOCKS: u64 = 64;
@@ -26,11 +30,13 @@ impl Default for GroupLocks {
 }
 
 impl GroupLocks {
-    async fn lock(&self, group: &str) -> MutexGuard<'_, ()> {
+    /// Waits for the lock. Fails with `Busy` if the storage is so slow that this takes too long.
+    async fn lock(&self, group: &str) -> Result<MutexGuard<'_, ()>, Failure> {
         let mut hasher = DefaultHasher::new();
         group.hash(&mut hasher);
         let index = usize::try_from(hasher.finish() % LOCKS).unwrap_or_default();
-        self.0[index].lock().await
+        let locked = tokio::time::timeout(PATIENCE, self.0[index].lock()).await;
+        locked.map_err(|_| Failure::Busy)
     }
 }
 
@@ -44,7 +50,7 @@ impl Engine {
     ) -> Result<String, Failure> {
         let group = group_name(&limit.group);
         // Between the count and the new marker, no other upload of the group begins here.
-        let _guard = self.groups.lock(&group).await;
+        let _guard = self.groups.lock(&group).await?;
         let markers = self.states.storage.list(self.states.marker_key(&group, ""));
         let mut markers = markers.entries();
         let mut open = 0;

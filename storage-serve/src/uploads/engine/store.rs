@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use storage_core::{ETag, Entries, Entry, Error, ErrorKind, Result, Storage, keys};
+use storage_core::{ETag, Entries, Entry, Error, ErrorKind, Result, Save, Storage, keys};
 
 use super::failure::Failure;
 use super::state::{Segment, State};
@@ -45,11 +45,17 @@ impl StateStore {
         format!("{}{id}/object", self.prefix)
     }
 
+    /// Returns the save of a state. Other servers change it too, so a storage with a cache must not
+    /// keep it.
+    fn save_state(&self, id: &str, saved: Bytes) -> Save {
+        let save = self.storage.save(self.state_key(id), saved);
+        save.content_type("application/json").cache_control("no-store")
+    }
+
     /// Saves the state of a new upload.
     pub(super) async fn create(&self, id: &str, mut state: State) -> Result<Loaded> {
         let saved = self.encode(&mut state)?;
-        let save = self.storage.save(self.state_key(id), saved).content_type("application/json");
-        let created = save.create_new().await;
+        let created = self.save_state(id, saved).create_new().await;
         self.settle(id, state, created.map(|meta| meta.etag)).await
     }
 
@@ -79,8 +85,7 @@ impl StateStore {
         mut state: State,
     ) -> Result<Loaded, Failure> {
         let saved = self.encode(&mut state)?;
-        let save = self.storage.save(self.state_key(&loaded.id), saved);
-        let saved = save.content_type("application/json").if_match(loaded.etag.clone()).await;
+        let saved = self.save_state(&loaded.id, saved).if_match(loaded.etag.clone()).await;
         match self.settle(&loaded.id, state, saved.map(|meta| meta.etag)).await {
             Err(error) if error.is_precondition_failed() => Err(Failure::Superseded),
             Err(error) if error.is_not_found() => Err(Failure::Gone),

@@ -72,6 +72,8 @@ impl Engine {
                 // Nothing of it can become visible any more.
                 Err(Failure::Gone | Failure::Rejected(_)) => {}
                 Err(Failure::Refused(refusal)) if refusal.status.is_client_error() => {}
+                // The object may be completed at this moment. The next sweep tries again.
+                Err(failure) if failure.may_be_completed() => return Err(failure),
                 Err(failure) if is_abandoned => {
                     tracing::warn!(?failure, "an upload that cannot be finished is removed");
                 }

@@ -29,7 +29,11 @@ pub(super) async fn create<B: RequestBody>(
     let has_body = append::has_type(&head.headers);
     let checksum = checksum::read(&head.headers)?.filter(|_| has_body);
     let (token, beginning) = authorize(settings, head, size, &role).await?;
-    let mut loaded = settings.engine.begin(beginning).await?;
+    let mut loaded = match settings.engine.begin(beginning).await {
+        Ok(loaded) => loaded,
+        // An empty upload is completed at once. The client does not get the URL of one that failed.
+        Err(failure) => settings.engine.give_up(token.id.clone(), failure).await?,
+    };
     if has_body && size != Some(0) {
         let body = append::Body { offset: 0, length: None, size: body_size, checksum, body };
         // The upload exists, so the client needs its URL, whatever becomes of the body.
