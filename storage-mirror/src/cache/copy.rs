@@ -2,7 +2,7 @@
 
 use storage_core::{CopyOptions, Key, Result};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_certain};
 use super::shared::Shared;
 
 pub(super) async fn copy(
@@ -13,6 +13,6 @@ pub(super) async fn copy(
 ) -> Result<()> {
     let write = Directory::begin_write(&shared.directory, vec![to.clone()]).await;
     let copied = shared.origin.copy(from, to, options).await;
-    write.end(copied.is_ok()).await;
+    write.end(is_certain(&copied)).await;
     copied
 }

@@ -2,13 +2,13 @@
 
 use storage_core::{Key, Result};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_certain};
 use super::shared::Shared;
 
 pub(super) async fn delete(shared: &Shared, key: &Key) -> Result<()> {
     let write = Directory::begin_write(&shared.directory, vec![key.clone()]).await;
     let deleted = shared.origin.delete(key).await;
-    write.end(deleted.is_ok()).await;
+    write.end(is_certain(&deleted)).await;
     deleted
 }
 

@@ -55,6 +55,8 @@ enum State {
     /// A thread is opening it. The channel closes when the thread ends.
     Opening {
         ended: watch::Receiver<()>,
+        /// Until when callers wait for it. Later ones do not wait.
+        deadline: Instant,
         is_retry: bool,
     },
     Open(Engine),
@@ -144,7 +146,6 @@ impl Directory {
     pub(super) async fn engine(self: &Arc<Self>) -> Option<Engine> {
         let engine = self.opened().await?;
         if engine.is_off() {
-            self.lock().unpurged = Unpurged::All;
             let error =
                 Error::new(ErrorKind::Unexpected, "an object could not be removed from the cache");
             self.turn_off(&error);
@@ -154,7 +155,7 @@ impl Directory {
     }
 
     async fn opened(self: &Arc<Self>) -> Option<Engine> {
-        let mut ended = {
+        let (mut ended, deadline) = {
             let mut inner = self.lock();
             match &inner.state {
                 State::Open(engine) => return Some(engine.clone()),
@@ -163,18 +164,18 @@ impl Directory {
                     self.begin_opening(&mut inner, true);
                     return None;
                 }
-                State::Opening { ended, is_retry } if ended.has_changed().is_ok() => {
+                State::Opening { ended, deadline, is_retry } if ended.has_changed().is_ok() => {
                     if *is_retry {
                         return None;
                     }
-                    ended.clone()
+                    (ended.clone(), *deadline)
                 }
                 // An attempt ends without a result if its runtime shuts down.
                 State::Closed | State::Opening { .. } => self.begin_opening(&mut inner, false),
             }
         };
         // The channel closes without a change.
-        let _ = tokio::time::timeout(OPENING_TIMEOUT, ended.changed()).await;
+        let _ = tokio::time::timeout_at(deadline, ended.changed()).await;
         match &self.lock().state {
             State::Open(engine) => Some(engine.clone()),
             _ => None,
@@ -189,15 +190,21 @@ impl Directory {
         }
     }
 
-    fn begin_opening(self: &Arc<Self>, inner: &mut Inner, is_retry: bool) -> watch::Receiver<()> {
+    /// Begins to open the directory. Returns what reports the end, and until when callers wait.
+    fn begin_opening(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        is_retry: bool,
+    ) -> (watch::Receiver<()>, Instant) {
         let (sender, ended) = watch::channel(());
-        inner.state = State::Opening { ended: ended.clone(), is_retry };
+        let deadline = Instant::now() + OPENING_TIMEOUT;
+        inner.state = State::Opening { ended: ended.clone(), deadline, is_retry };
         let directory = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             directory.open();
             drop(sender);
         });
-        ended
+        (ended, deadline)
     }
 
     /// Opens the directory, and removes the keys that were written in the meantime. Blocks on the
@@ -262,6 +269,10 @@ impl Directory {
             if !std::mem::replace(&mut inner.has_warned, true) {
                 let cache_dir = self.path.display();
                 tracing::warn!(%cache_dir, %error, "the cache is off, and origin serves all reads");
+            }
+            // It is off because an object could not be removed. Which one is not known.
+            if matches!(&inner.state, State::Open(engine) if engine.is_off()) {
+                inner.unpurged = Unpurged::All;
             }
             let off = State::Off { until: Instant::now() + RETRY_AFTER };
             std::mem::replace(&mut inner.state, off)
@@ -335,6 +346,22 @@ pub(super) struct DirectoryWrite {
     at_engine: Option<Write>,
     /// Whether its outcome is certain.
     has_succeeded: bool,
+}
+
+/// Returns whether the outcome of a write is certain: it succeeded, or was refused before it
+/// changed anything.
+pub(super) fn is_certain<T>(written: &Result<T>) -> bool {
+    match written {
+        Ok(_) => true,
+        Err(error) if error.took_effect() => false,
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::AlreadyExists
+                | ErrorKind::PreconditionFailed
+                | ErrorKind::InvalidKey
+                | ErrorKind::InvalidInput
+        ),
+    }
 }
 
 impl DirectoryWrite {

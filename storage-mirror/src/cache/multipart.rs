@@ -4,7 +4,7 @@ use storage_core::{
     CompleteOptions, Key, Multipart, ObjectMeta, Result, UploadId, async_trait, forward_multipart,
 };
 
-use super::directory::Directory;
+use super::directory::{Directory, is_certain};
 use super::driver::Cache;
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl Multipart for Cache {
         let origin = self.0.origin.multipart()?;
         let write = Directory::begin_write(&self.0.directory, vec![key.clone()]).await;
         let completed = origin.complete(key, id, options).await;
-        write.end(completed.is_ok()).await;
+        write.end(is_certain(&completed)).await;
         completed
     }
 }

@@ -2,7 +2,7 @@
 
 use storage_core::{Key, RenameOptions, Result};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_certain};
 use super::shared::Shared;
 
 pub(super) async fn rename(
@@ -13,6 +13,6 @@ pub(super) async fn rename(
 ) -> Result<()> {
     let write = Directory::begin_write(&shared.directory, vec![from.clone(), to.clone()]).await;
     let renamed = shared.origin.rename(from, to, options).await;
-    write.end(renamed.is_ok()).await;
+    write.end(is_certain(&renamed)).await;
     renamed
 }

@@ -2,7 +2,7 @@
 
 use storage_core::{Key, ObjectMeta, Payload, Result, SaveOptions};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_certain};
 use super::shared::Shared;
 
 pub(super) async fn save(
@@ -13,7 +13,7 @@ pub(super) async fn save(
 ) -> Result<ObjectMeta> {
     let write = Directory::begin_write(&shared.directory, vec![key.clone()]).await;
     let saved = shared.origin.save(key, payload, options).await;
-    write.end(saved.is_ok()).await;
+    write.end(is_certain(&saved)).await;
     // With `SaveMode::UniqueName` the object has another key. The cache may still contain an older
     // object of it that another process has deleted.
     if let Ok(meta) = &saved

@@ -225,6 +225,16 @@ async fn a_failed_write_before_the_directory_is_open_may_still_happen() {
     assert_eq!(read(&fixture.storage, "a").await, b"happened");
 }
 
+#[tokio::test]
+async fn a_save_that_origin_refuses_does_not_keep_its_key_out_of_the_cache() {
+    let fixture = Fixture::new();
+    fixture.origin.save("a", "there").await.unwrap();
+    fixture.keep("a").await;
+    let error = fixture.storage.save("a", "mine").create_new().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    fixture.keep("a").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_too_many_writes_before_the_directory_is_open_all_keys_bypass_it_for_a_minute() {
     let fixture = Fixture::new();
