@@ -59,10 +59,11 @@
 //!
 //! A script may name a file in a string (`img.src = "/logo.svg"`), or complete a name at run time
 //! (``import(`./lang/${language}.js`)``). The file keeps its name if the text is its path, the end
-//! of its path after a `/`, or its beginning in an `import()` or a `new URL("dir/",
-//! import.meta.url)`. The same holds for `data-` attributes, feeds, data in JSON, `new
-//! Worker("x.js")`, and for absolute URLs whose path is that of a file. A name that a program
-//! composes of other parts is not found: list its file in [`keep_names`](SiteOptions::keep_names).
+//! of its path after a `/`, or its beginning in an `import()` or in a `new URL("dir/",
+//! import.meta.url)` for a directory that does not contain the script. The same holds for `data-`
+//! attributes, feeds, data in JSON, `new Worker("x.js")`, and for absolute URLs whose path is that
+//! of a file. A name that a program composes of other parts is not found: list its file in
+//! [`keep_names`](SiteOptions::keep_names).
 //!
 //! # From a site to a release
 //!
