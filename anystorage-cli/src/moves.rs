@@ -55,7 +55,7 @@ async fn rename(
         Err(error) => return Some(Err(error)),
     };
     match source.rename(from, to).await {
-        Err(error) if error.kind() == ErrorKind::Unsupported => None,
+        Err(error) if error.is_unsupported() && !error.took_effect() => None,
         renamed => Some(renamed.map(|()| before)),
     }
 }

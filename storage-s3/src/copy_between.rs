@@ -68,7 +68,8 @@ impl S3 {
     /// - `PermissionDenied`, or `InvalidConfig` at some services, if the credentials of this driver
     ///   cannot read the source.
     ///
-    /// After these, copy with [`Storage::copy_to`], which reads and saves.
+    /// After these, copy with [`Storage::copy_to`], which reads and saves, unless the copy was made
+    /// all the same ([`Error::took_effect`]).
     pub async fn copy_from(
         &self,
         source: &Self,

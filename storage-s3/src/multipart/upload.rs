@@ -325,10 +325,12 @@ fn completion_error(condition: &Condition, failed: FailedRequest) -> Error {
 pub(super) fn of_unknown_outcome(failed: FailedRequest) -> Error {
     let message = "an earlier attempt to complete the upload had no response, so whether the object \
                    was saved is unknown";
-    let is_retryable = failed.error.is_retryable();
-    Error::new(ErrorKind::Unexpected, message)
-        .with_retryable(is_retryable)
-        .with_source(failed.error)
+    let mut error =
+        Error::new(ErrorKind::Unexpected, message).with_retryable(failed.error.is_retryable());
+    if let Some(wait) = failed.error.retry_after() {
+        error = error.with_retry_after(wait);
+    }
+    error.with_source(failed.error)
 }
 
 fn too_many_parts() -> Error {

@@ -261,7 +261,7 @@ impl<'a> ObjectCopy<'a> {
     /// sent again. If the source is another version now, if this copy has another
     /// [`mode`](Self::mode), or if the upload is gone, the copy begins again and the old upload is
     /// aborted. It is also aborted if the source is gone. It stays if the destination does not
-    /// support this copy.
+    /// support this copy, and if it has all its bytes, because the service may be completing it.
     pub fn resume(mut self, unfinished: UnfinishedCopy) -> Self {
         self.unfinished = Some(unfinished);
         self
@@ -442,7 +442,7 @@ impl<'a> Job<'a> {
         if let Ok(upload) = self.target.resume_multipart(&self.to, unfinished.upload.clone())
             && let Err(error) = abort_incomplete(&upload, unfinished.size).await
         {
-            tracing::debug!("an abandoned upload of {} is left: {error}", self.to);
+            tracing::warn!(%error, "an upload that is not continued is left in the destination");
         }
     }
 }

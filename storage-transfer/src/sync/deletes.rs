@@ -268,7 +268,7 @@ async fn move_to_backup(shared: &Shared, to: String, key: Key, object: ObjectMet
         rename = rename.if_source_match(etag.clone());
     }
     match rename.await {
-        Err(error) if error.is_unsupported() => {
+        Err(error) if error.is_unsupported() && !error.took_effect() => {
             let mut copy = crate::copy(storage, &key, storage, to);
             if let Some(etag) = object.strong_etag() {
                 copy = copy.if_source_match(etag.clone());

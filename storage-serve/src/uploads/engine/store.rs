@@ -46,10 +46,13 @@ impl StateStore {
     }
 
     /// Returns the save of a state. Other servers change it too, so a storage with a cache must not
-    /// keep it.
+    /// keep it. A storage without metadata has no such cache.
     fn save_state(&self, id: &str, saved: Bytes) -> Save {
-        let save = self.storage.save(self.state_key(id), saved);
-        save.content_type("application/json").cache_control("no-store")
+        let save = self.storage.save(self.state_key(id), saved).content_type("application/json");
+        match self.storage.info().capabilities.metadata {
+            true => save.cache_control("no-store"),
+            false => save,
+        }
     }
 
     /// Saves the state of a new upload.

@@ -72,10 +72,13 @@ impl Engine {
                 // Nothing of it can become visible any more.
                 Err(Failure::Gone | Failure::Rejected(_)) => {}
                 Err(Failure::Refused(refusal)) if refusal.status.is_client_error() => {}
-                // The object may be completed at this moment. The next sweep tries again.
-                Err(failure) if failure.may_be_completed() => return Err(failure),
                 Err(failure) if is_abandoned => {
                     tracing::warn!(?failure, "an upload that cannot be finished is removed");
+                    // The storage may be completing it, and must not abort it meanwhile. What is
+                    // left is removed by `Storage::abort_stale`.
+                    if failure.may_be_completed() {
+                        return Ok(());
+                    }
                 }
                 Err(failure) => return Err(failure),
             }
