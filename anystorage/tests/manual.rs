@@ -68,10 +68,13 @@ async fn back_up(media: &Storage, backup: &Storage, name: &str) -> Result<()> {
     if let Some(copying) = copy_between(media, &key, backup, &key, CopyOptions::new()) {
         match copying.await {
             Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::InvalidConfig
-                ) => {}
+                if !error.took_effect()
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::Unsupported
+                            | ErrorKind::PermissionDenied
+                            | ErrorKind::InvalidConfig
+                    ) => {}
             copied => return copied,
         }
     }
