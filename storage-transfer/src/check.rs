@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use crate::compare::{self, Reading};
 use crate::directory::Directory;
 use crate::filter::Filter;
-use crate::merge::{Pair, Side, Step};
+use crate::merge::{Pair, Step};
 use crate::retry::Retry;
 use crate::steps::Steps;
 use crate::stop::Stop;
 use crate::sync::Ended;
 use crate::sync::shared::may_admit_at;
-use crate::sync::unknown::UnknownNames;
+use crate::sync::unknown::UnknownSides;
 
 /// Compares two directories: see [`Check`].
 ///
@@ -170,22 +170,6 @@ struct Shared {
     on_verdict: Option<OnVerdict>,
 }
 
-/// The names at and below which a side is unknown, so that no object there is missing or extra.
-#[derive(Default)]
-struct Unknown {
-    source: UnknownNames,
-    target: UnknownNames,
-}
-
-impl Unknown {
-    fn insert(&mut self, side: Side, name: &str, error: &Error) {
-        match side {
-            Side::Source => self.source.insert(name, error),
-            Side::Target => self.target.insert(name, error),
-        }
-    }
-}
-
 impl Check {
     /// Sets what is read. Defaults to [`CheckBy::Metadata`].
     pub fn by(mut self, by: CheckBy) -> Self {
@@ -229,7 +213,7 @@ impl Check {
         let mut steps = Steps::begin(&shared.source, &shared.target, keys);
         let are_s3 = compare::are_s3(&shared.source, &shared.target);
         let (mut counts, mut tasks) = (VerdictCounts::default(), JoinSet::new());
-        let mut unknown = Unknown::default();
+        let mut unknown = UnknownSides::default();
         let ended = loop {
             let has_room = tasks.len() < concurrency;
             tokio::select! {
@@ -275,7 +259,7 @@ impl Check {
 
 impl Shared {
     /// Returns the verdict, if the listings suffice for it.
-    fn by_listing(&self, pair: &Pair, are_s3: bool, unknown: &Unknown) -> Option<Verdict> {
+    fn by_listing(&self, pair: &Pair, are_s3: bool, unknown: &UnknownSides) -> Option<Verdict> {
         match (&pair.source, &pair.target) {
             (None, _) if unknown.source.contains(pair.name()) => Some(Verdict::Unknown),
             (_, None) if unknown.target.contains(pair.name()) => Some(Verdict::Unknown),

@@ -272,8 +272,10 @@ async fn finish(
     if let Some(extras) = pass.take_extras().await? {
         match (&ended, refused) {
             (Ended::Complete, None) => {
-                let kept =
-                    Kept { unknown: &pass.unknown_source, failed_ranges: &pass.failed_ranges };
+                let kept = Kept {
+                    unknown: &pass.unknown_names.source,
+                    failed_ranges: &pass.failed_ranges,
+                };
                 match shared.options.dry_run {
                     true => deletes::predict(shared, extras, &kept, &mut deleted).await?,
                     false => deletes::delete_extras(shared, extras, &kept, &mut deleted).await?,

@@ -19,7 +19,7 @@ use crate::sync::extras::{Extra, ExtraStream};
 use crate::sync::outage::Outage;
 use crate::sync::shared::Shared;
 use crate::sync::summary::{Counts, Ended};
-use crate::sync::unknown::UnknownNames;
+use crate::sync::unknown::UnknownSides;
 
 /// How many keys that extra objects block are copied after the deletions. Further ones fail.
 const MAX_BLOCKED: usize = 1000;
@@ -37,7 +37,7 @@ pub(crate) struct Pass {
     pub(crate) counts: Counts,
     /// The extras of a run without a ledger.
     extras: Spool<Extra>,
-    pub(crate) unknown_source: UnknownNames,
+    pub(crate) unknown_names: UnknownSides,
     pub(crate) failed_ranges: BTreeSet<u64>,
     /// Keys that an extra object blocks.
     blocked: Vec<(u64, Pair, Counts)>,
@@ -45,7 +45,6 @@ pub(crate) struct Pass {
     is_last: bool,
     /// What a job stores. A run without a job has none.
     ledger: Option<Arc<Ledger>>,
-    unknown_target: UnknownNames,
     pairs: u64,
     backlog: Backlog,
     outage: Outage,
@@ -63,12 +62,11 @@ impl Pass {
             backlog: Backlog::new(on_remaining),
             counts: Counts::default(),
             extras: Spool::new(SortOptions::default()),
-            unknown_source: UnknownNames::default(),
+            unknown_names: UnknownSides::default(),
             failed_ranges: BTreeSet::new(),
             blocked: Vec::new(),
             is_last: false,
             ledger,
-            unknown_target: UnknownNames::default(),
             pairs: 0,
             outage: Outage::default(),
             tasks: JoinSet::new(),
@@ -282,7 +280,7 @@ impl Pass {
             let extra = deletes.then(|| Extra::new(pair.name(), range, target));
             return self.settle(pair.name(), Entry { counts, extra, ..Entry::default() }).await;
         }
-        if pair.target.is_none() && self.unknown_target.contains(pair.name()) {
+        if pair.target.is_none() && self.unknown_names.target.contains(pair.name()) {
             self.failed_ranges.insert(range);
             let message = "not copied, because this part of the destination could not be listed";
             return self.fail(&pair, counts, message).await;
@@ -339,10 +337,7 @@ impl Pass {
     }
 
     fn unknown(&mut self, side: Side, name: &str, error: &Error) {
-        match side {
-            Side::Source => self.unknown_source.insert(name, error),
-            Side::Target => self.unknown_target.insert(name, error),
-        }
+        self.unknown_names.insert(side, name, error);
         let counts = Counts { unknown: 1, ..Counts::default() };
         self.counts += counts;
         let failed = FailedKey { unknown: true, ..FailedKey::new(name, error) };

@@ -1,8 +1,11 @@
-//! [`UnknownNames`]: the names at and below which a side is unknown.
+//! [`UnknownNames`]: the names at and below which a side is unknown, and [`UnknownSides`]: those of
+//! both sides.
 
 use std::collections::BTreeSet;
 
 use storage_core::{Error, ErrorKind};
+
+use crate::merge::Side;
 
 /// Upper bound for remembered names. Beyond it everything counts as unknown.
 const MAX_NAMES: usize = 100_000;
@@ -45,6 +48,23 @@ impl UnknownNames {
             || self.names.contains("")
             || self.names.contains(name)
             || name.match_indices('/').any(is_below)
+    }
+}
+
+/// The unknown names of both sides. No object there is missing or extra.
+#[derive(Debug, Default)]
+pub(crate) struct UnknownSides {
+    pub(crate) source: UnknownNames,
+    pub(crate) target: UnknownNames,
+}
+
+impl UnknownSides {
+    /// Adds a name in the listing of a side that has this error.
+    pub(crate) fn insert(&mut self, side: Side, name: &str, error: &Error) {
+        match side {
+            Side::Source => self.source.insert(name, error),
+            Side::Target => self.target.insert(name, error),
+        }
     }
 }
 
